@@ -1,0 +1,75 @@
+# `make` or `make help` lists what there is to do.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run cloud test check bench format lock deploy clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := pip install --quiet --disable-pip-version-check --require-hashes -r
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+# aws-xray-sdk asks for botocore, which the Lambda runtime already has.
+RUNTIME_HAS := --no-emit-package botocore --no-emit-package jmespath --no-emit-package python-dateutil \
+	--no-emit-package six
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they need
+
+.venv/.ready: requirements-dev.txt pyproject.toml
+	@echo "Setting up .venv (under a minute, once) ..." >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.13 ...")'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/$(PIP) requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv-cloud/.ready: requirements-cloud.txt
+	@echo "Setting up .venv-cloud, the local AWS (under a minute, once) ..." >&2
+	@$(PYTHON) -m venv --clear .venv-cloud
+	@.venv-cloud/bin/$(PIP) requirements-cloud.txt
+	@touch $@
+
+.venv-sam/.ready: requirements-sam.txt
+	@echo "Setting up .venv-sam, the SAM command line (under a minute, once) ..." >&2
+	@$(PYTHON) -m venv --clear .venv-sam
+	@.venv-sam/bin/$(PIP) requirements-sam.txt
+	@touch $@
+
+run: .venv/.ready ## the main job on this machine; without credentials, on a simulated account
+	@$(BIN)/contact-activity run --all
+
+cloud: setup ## the same job through the real template, on a local AWS
+	@$(BIN)/contact-activity run --engine cloud --all
+
+test: setup ## the whole test suite
+	@$(BIN)/pytest
+
+format: .venv/.ready ## format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+SAM := SAM_CLI_TELEMETRY=0 UV_PYTHON_DOWNLOADS=never PATH="$(CURDIR)/$(BIN):$$PATH" .venv-sam/bin/sam
+
+check: setup .venv-sam/.ready ## exactly what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+	$(SAM) build --cached
+	$(BIN)/pytest
+
+lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
+	$(LOCK) pyproject.toml $(RUNTIME_HAS) -o shared/requirements.txt
+	$(LOCK) pyproject.toml --group dev -c shared/requirements.txt -o requirements-dev.txt
+	$(LOCK) --group cloud -o requirements-cloud.txt
+	$(LOCK) --group sam -o requirements-sam.txt
+
+deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account
+	$(SAM) build
+	$(SAM) deploy
+
+clean: ## remove what was built, but no state and no environment
+	@rm -rf .aws-sam .build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Constant Contact e-mail activity as events on an EventBridge bus."""

@@ -1,0 +1,1 @@
+"""The only place that speaks to Constant Contact, to AWS or to SQLite."""
