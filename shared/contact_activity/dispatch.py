@@ -1,0 +1,174 @@
+"""One tick: keep the registry of contacts, and hand out those that are due.
+
+The listing goes on where the last tick's time limit stopped it. A message is a hint only: what is
+lost or doubled here is planned again from the registry by a later tick.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contact_activity import planning
+from contact_activity.ports import (
+    Clock,
+    Contacts,
+    FatalError,
+    Lease,
+    Limiter,
+    Listings,
+    Message,
+    PauseBoard,
+    Queue,
+    Refusal,
+    RetryError,
+    Source,
+    WaitError,
+)
+from contact_activity.rate_limit import Pause, PauseReason, calls_left, midnight_after
+from contact_activity.sync import pause_for
+
+CLAIM_MOST = 500
+# The rest of a tick's time is for handing out.
+LISTING_SHARE = 0.6
+LEASE_MARGIN_MS = 10_000
+
+
+class TickOutcome(StrEnum):
+    DISPATCHED = "dispatched"
+    PAUSED = "paused"
+    LEASE_HELD = "lease_held"
+
+
+@dataclass(slots=True)
+class DispatchReport:
+    """What one tick came to. `paused_by` names the first active pause."""
+
+    outcome: TickOutcome = TickOutcome.DISPATCHED
+    paused_by: str | None = None
+    pages: int = 0
+    new_contacts: int = 0
+    unreadable_contacts: int = 0
+    listing_is_complete: bool = False
+    enqueued: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchPorts:
+    contacts: Contacts
+    source: Source
+    queue: Queue
+    pauses: PauseBoard
+    listings: Listings
+    lease: Lease
+    limiter: Limiter
+    clock: Clock
+
+
+def dispatch(
+    ports: DispatchPorts, *, tick_ms: int, deadline_ms: int, begin_listing: bool = True
+) -> DispatchReport:
+    """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
+
+    Raises `RetryError` or `FatalError` when the listing failed, after handing out what is due.
+    """
+    report = DispatchReport()
+    if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=deadline_ms + LEASE_MARGIN_MS):
+        report.outcome = TickOutcome.LEASE_HELD
+        return report
+    try:
+        _tick(ports, report, tick_ms, deadline_ms, begin_listing)
+    finally:
+        ports.lease.give_back()
+    return report
+
+
+def _tick(
+    ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadline_ms: int, begin_listing: bool
+) -> None:
+    _probe_credential(ports, deadline_ms)
+    failure: RetryError | FatalError | None = None
+    if not _is_paused(ports, report):
+        try:
+            _list_contacts(ports, report, deadline_ms, begin_listing)
+        except (RetryError, FatalError) as error:
+            failure = error
+    if not _is_paused(ports, report):
+        _hand_out(ports, report, tick_ms, deadline_ms)
+    if failure:
+        raise failure
+
+
+def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
+    active = ports.pauses.get().active(ports.clock.now_ms())
+    if active:
+        report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
+    return bool(active)
+
+
+def _probe_credential(ports: DispatchPorts, deadline_ms: int) -> None:
+    """A refused credential may be mended at any time: ask once a tick."""
+    active = ports.pauses.get().active(ports.clock.now_ms())
+    if [pause.reason for pause in active] != [PauseReason.CREDENTIAL]:
+        return
+    try:
+        ports.source.probe(deadline_ms=deadline_ms)
+    except WaitError as wait:
+        pause_for(wait, ports.pauses)
+    except RetryError:
+        return
+    else:
+        ports.pauses.lift(PauseReason.CREDENTIAL)
+
+
+def _list_contacts(
+    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+) -> None:
+    now_ms = ports.clock.now_ms()
+    listing_deadline_ms = now_ms + int((deadline_ms - now_ms) * LISTING_SHARE)
+    listing = ports.listings.get()
+    if begin_listing:
+        listing = planning.begin_listing(listing, now_ms)
+    try:
+        while listing.is_under_way:
+            listing = _list_page(ports, report, listing, listing_deadline_ms)
+            ports.listings.put(listing)
+        report.listing_is_complete = True
+    except WaitError as wait:
+        pause_for(wait, ports.pauses)
+
+
+def _list_page(
+    ports: DispatchPorts, report: DispatchReport, listing: planning.Listing, deadline_ms: int
+) -> planning.Listing:
+    page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
+    if isinstance(page, Refusal):
+        return planning.restart_listing(listing)
+    new = ports.contacts.register(page.contacts, ports.clock.now_ms())
+    report.pages += 1
+    report.new_contacts += new
+    report.unreadable_contacts += page.unreadable
+    if page.next is not None and page.next == listing.next:
+        return planning.restart_listing(listing)
+    return planning.listing_page_read(listing, page.next, new)
+
+
+def _hand_out(ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadline_ms: int) -> None:
+    now_ms = ports.clock.now_ms()
+    pace, limits = ports.limiter.pace(), ports.limiter.limits
+    if calls_left(pace, limits, now_ms) == 0:
+        ports.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
+        _is_paused(ports, report)
+        return
+    budget = planning.tick_budget(
+        pace, limits, now_ms=now_ms, tick_ms=tick_ms, outstanding=ports.queue.depth()
+    )
+    until_ms = planning.queued_until_ms(now_ms, tick_ms)
+    while budget > 0 and ports.clock.now_ms() < deadline_ms:
+        claimed = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=min(budget, CLAIM_MOST))
+        if not claimed:
+            return
+        rejected = ports.queue.send([Message(contact_id, now_ms) for contact_id in claimed])
+        ports.contacts.release([message.contact_id for message in rejected])
+        report.enqueued += len(claimed) - len(rejected)
+        report.rejected += len(rejected)
+        budget -= len(claimed)

@@ -1,0 +1,189 @@
+"""What the use cases need of the world: small protocols, the clock, and the three errors.
+
+Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from contact_activity.activity import Activity, Event
+from contact_activity.planning import Listing
+from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.watermark import Progress, Watermark
+
+
+class RetryError(Exception):
+    """It may work later: a server error, a time-out, a bus or a queue that took only a part."""
+
+
+class FatalError(Exception):
+    """It will not work for this contact however often it is tried."""
+
+
+class WaitReason(StrEnum):
+    QUOTA = "quota"
+    CREDENTIAL = "credential"
+    TIME = "time"
+
+
+class WaitError(Exception):
+    """Nobody's failure: nothing can be done before `until_ms` (None: before something changes)."""
+
+    def __init__(self, reason: WaitReason, until_ms: int | None = None) -> None:
+        super().__init__(f"wait: {reason}")
+        self.reason = reason
+        self.until_ms = until_ms
+
+
+class Refusal(Enum):
+    """Answers of the API that are no failure and no page."""
+
+    NEXT_EXPIRED = "the next token is no longer valid"
+    GONE = "the contact does not exist"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingPage:
+    """One page of a tracking report, read; `unreadable` holds digests of the rows that were not."""
+
+    activities: tuple[Activity, ...]
+    unreadable: tuple[str, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedContact:
+    id: str
+    modified_date: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsPage:
+    contacts: tuple[ListedContact, ...]
+    unreadable: int
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """All that is stored of a contact and that a worker may change. No address, only ids."""
+
+    id: str
+    registered_ms: int
+    due_ms: int
+    version: int = 0
+    synced_ms: int | None = None
+    failures: int = 0
+    times_gone: int = 0
+    watermark: Watermark = field(default_factory=Watermark)
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A hint that a contact is due, as planned at a moment. Holds no personal data."""
+
+    contact_id: str
+    planned_ms: int
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int: ...
+    def sleep(self, wait_s: float) -> None: ...
+
+
+class Source(Protocol):
+    """Constant Contact. Each call waits for its slot and is tried again until the deadline.
+
+    Raises `RetryError`, `WaitError` or `FatalError`.
+    """
+
+    def contacts(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> ContactsPage | Refusal: ...
+
+    def tracking(
+        self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> TrackingPage | Refusal: ...
+
+    def probe(self, *, deadline_ms: int) -> None:
+        """One cheap call, to learn whether the API accepts calls again."""
+
+
+class Limiter(Protocol):
+    """The pace that every worker shares."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def acquire(self, *, deadline_ms: int) -> None:
+        """Wait for the next slot.
+
+        Raises `WaitError`: `quota` when the day's budget is used up, `time` when the slot lies
+        behind the deadline.
+        """
+
+    def slow_down(self) -> None: ...
+    def pace(self) -> Pace: ...
+
+
+class Contacts(Protocol):
+    """The registry of contacts with their watermarks."""
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
+        """Add those not known, due now; a gone one that changed is due again. Returns how many are new.
+
+        Never touches what a worker stored.
+        """
+
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+        """Take up to `most` due contacts that are in no message, oldest first, as out until then."""
+
+    def release(self, contact_ids: Sequence[str]) -> None:
+        """They are in no message after all."""
+
+    def get(self, contact_id: str) -> Contact | None: ...
+
+    def save(self, contact: Contact) -> bool:
+        """Store it if nobody stored another since it was read (by `version`, which goes up by one).
+
+        A contact without progress is in no message any more.
+        """
+
+    def make_due(self, now_ms: int) -> None:
+        """Every known contact is due now, and in no message."""
+
+
+class Listings(Protocol):
+    """Where the listing of contacts stands; one dispatcher at a time writes it."""
+
+    def get(self) -> Listing: ...
+    def put(self, listing: Listing) -> None: ...
+
+
+class PauseBoard(Protocol):
+    def get(self) -> Pauses: ...
+    def pause(self, pause: Pause) -> None: ...
+    def lift(self, reason: PauseReason) -> None: ...
+
+
+class Lease(Protocol):
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        """True if it is now ours: it was free, or its holder's time is over."""
+
+    def give_back(self) -> None: ...
+
+
+class Queue(Protocol):
+    def send(self, messages: Sequence[Message]) -> list[Message]:
+        """Send them all; returns those that were not accepted however often they were tried."""
+
+    def depth(self) -> int:
+        """About how many messages are waiting or in flight."""
+
+
+class Bus(Protocol):
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        """Return when every event is accepted; raises `RetryError` when that cannot be had in time."""

@@ -1,0 +1,121 @@
+"""When the next call may go out, and when none may: pacing, the day's budget, pauses.
+
+Pure: every decision is a function of a stored state and the time. Constant Contact allows 4 calls
+a second and 10,000 a day per API key, whoever uses it; the day ends at 00:00 UTC.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+# Slots are spread over a little more than a second, so that calls which arrive late do not meet
+# those of the next second at the server.
+ARRIVAL_MARGIN_MS = 250
+LATE_FOR_SLOT_MS = 100
+SLOW_DOWN_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this system may use of the API key: calls in any second, and in a UTC day."""
+
+    calls_per_second: float
+    calls_per_day: int
+
+    @property
+    def slot_ms(self) -> float:
+        return (1_000 + ARRIVAL_MARGIN_MS) / self.calls_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What every worker shares: calls granted on `day` (days since 1970), and the next free slot."""
+
+    day: int = 0
+    used: int = 0
+    next_slot_ms: float = 0.0
+
+    def used_on(self, now_ms: int) -> int:
+        return self.used if self.day == now_ms // DAY_MS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A granted call: store `pace`, wait until `at_ms`, then call."""
+
+    pace: Pace
+    at_ms: float
+
+
+def midnight_after(now_ms: int) -> int:
+    return (now_ms // DAY_MS + 1) * DAY_MS
+
+
+def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
+    """The next slot, or None when the slot's day has no call left."""
+    at_ms = max(float(now_ms), pace.next_slot_ms)
+    day = int(at_ms // DAY_MS)
+    used = pace.used if pace.day == day else 0
+    if used >= limits.calls_per_day:
+        return None
+    return Slot(Pace(day, used + 1, at_ms + limits.slot_ms), at_ms)
+
+
+def slow_down(pace: Pace, now_ms: int) -> Pace:
+    """After the API said "too fast": nobody calls for a second."""
+    return replace(pace, next_slot_ms=max(pace.next_slot_ms, float(now_ms)) + SLOW_DOWN_MS)
+
+
+def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
+    return max(0, limits.calls_per_day - pace.used_on(now_ms))
+
+
+def calls_before(pace: Pace, limits: Limits, now_ms: int, until_ms: int) -> int:
+    """The calls that can still be granted from now until then, by pace and by the day's budget."""
+    by_pace = int((until_ms - max(float(now_ms), pace.next_slot_ms)) / limits.slot_ms)
+    by_day = calls_left(pace, limits, now_ms)
+    if until_ms > midnight_after(now_ms):
+        by_day += limits.calls_per_day
+    return max(0, min(by_pace, by_day))
+
+
+def quota_refused_until(pace: Pace, limits: Limits, now_ms: int) -> int:
+    """When to ask again after the API said that the day is used up.
+
+    With calls left by our own count somebody else uses the key, or the provider's day ends
+    elsewhere: one probe an hour finds out.
+    """
+    if calls_left(pace, limits, now_ms) == 0:
+        return midnight_after(now_ms)
+    return min(now_ms + HOUR_MS, midnight_after(now_ms))
+
+
+class PauseReason(StrEnum):
+    QUOTA = "quota"
+    CREDENTIAL = "credential"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No calls until `until_ms`; None: until it is lifted."""
+
+    reason: PauseReason
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """At most one pause a reason; the system is paused while any is active, so none lifts another."""
+
+    by_reason: tuple[Pause, ...] = ()
+
+    def active(self, now_ms: int) -> tuple[Pause, ...]:
+        return tuple(p for p in self.by_reason if p.until_ms is None or now_ms < p.until_ms)
+
+    def with_pause(self, pause: Pause) -> "Pauses":
+        return Pauses((*self.without(pause.reason).by_reason, pause))
+
+    def without(self, reason: PauseReason) -> "Pauses":
+        return Pauses(tuple(p for p in self.by_reason if p.reason is not reason))

@@ -1,0 +1,238 @@
+"""The settings, read from a given environment and from nowhere else.
+
+A setting that is missing, half or malformed is a `SettingsError` of one line that names it and
+says how to mend it. No default hides a mistake: an empty value counts as not set, any other must parse.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from contact_activity.activity import ActivityType, EmailAddresses, parse_time
+from contact_activity.rate_limit import Limits
+from contact_activity.watermark import ALL_REPORT, REMEMBERED_MAX, Reading
+
+Environment = Mapping[str, str]
+T = TypeVar("T")
+
+ACTIVITY_REPORTS = tuple(type_.report for type_ in ActivityType)
+SUMMARY_REPORTS = ("summary", "summary_by_campaign", "campaign_summary")
+
+
+class SettingsError(ValueError):
+    """One line: the setting's name, what is wrong, how to mend it. Never holds a secret's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as the operator knows it; `default` is its text, "" for none."""
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("CONSTANT_CONTACT_API_KEY", "", "the application's key", secret=True),
+    Setting("CONSTANT_CONTACT_ACCESS_TOKEN", "", "the account's token", secret=True),
+    Setting("CONSTANT_CONTACT_BASE_URL", "https://api.constantcontact.com/v2", "where the API is"),
+    Setting("CONSTANT_CONTACT_API_VERSION", "v2", "the API's version"),
+    Setting("CALLS_PER_SECOND", "4", "the key's calls in any second, shared by every worker"),
+    Setting("CALLS_PER_DAY", "10000", "the key's calls in a UTC day"),
+    Setting("QUOTA_SHARE", "0.9", "the part of the day's calls that this system may use"),
+    Setting("ACCOUNT", "default", "names the account in ids and events; changing it changes every id"),
+    Setting("REPORTS", "all", "all, or any of " + ",".join(ACTIVITY_REPORTS)),
+    Setting("START_DATE", "", "activities before it are neither asked for nor published"),
+    Setting("OVERLAP_HOURS", "168", "the least window that is read again"),
+    Setting("REMEMBERED_ACTIVITIES", "200", "activities remembered of each contact, at least"),
+    Setting("CAMPAIGN_LOOKBACK_DAYS", "30", "how long a campaign's summary is asked for"),
+    Setting("EMAIL_ADDRESSES", "plain", "addresses in events: plain, hashed or omitted"),
+)
+# What the template adds for the functions; the worker and the dispatcher each get what they use.
+DEPLOYMENT_SETTINGS = (
+    Setting("TICK_MINUTES", "15", "minutes between two ticks of the schedule"),
+    Setting("TABLE_NAME", "", "the DynamoDB table"),
+    Setting("QUEUE_URL", "", "the contact queue"),
+    Setting("EVENT_BUS_NAME", "", "the bus that activity events go to"),
+    Setting("SECRET_ID", "", "the secret that holds api_key and access_token"),
+)
+_DEFAULTS = {setting.name: setting.default for setting in SETTINGS + DEPLOYMENT_SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Both are sent with every call; neither is ever shown."""
+
+    api_key: str = field(repr=False)
+    access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything but the credentials."""
+
+    base_url: str
+    calls_per_second: float
+    calls_per_day: int
+    quota_share: float
+    account: str
+    reports: tuple[str, ...]
+    start_ms: int | None
+    overlap_h: int
+    remembered_min: int
+    campaign_lookback_days: int
+    email_addresses: EmailAddresses
+
+    @property
+    def limits(self) -> Limits:
+        """What this system may use of the key."""
+        return Limits(self.calls_per_second, max(1, int(self.calls_per_day * self.quota_share)))
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.account, self.reports, self.start_ms, self.overlap_h, self.remembered_min)
+
+
+def read_settings(environment: Environment) -> Settings:
+    """Parse every setting. Raises `SettingsError` at the first that cannot be used."""
+    _parse(environment, "CONSTANT_CONTACT_API_VERSION", _api_version)
+    return Settings(
+        base_url=_parse(environment, "CONSTANT_CONTACT_BASE_URL", _base_url),
+        calls_per_second=_parse(environment, "CALLS_PER_SECOND", _number(0.01, 1_000)),
+        calls_per_day=_parse(environment, "CALLS_PER_DAY", _whole(1, 100_000_000)),
+        quota_share=_parse(environment, "QUOTA_SHARE", _number(0.0001, 1)),
+        account=_parse(environment, "ACCOUNT", _account),
+        reports=_parse(environment, "REPORTS", _reports),
+        start_ms=_parse(environment, "START_DATE", _start),
+        overlap_h=_parse(environment, "OVERLAP_HOURS", _whole(1, 24 * 366)),
+        remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, REMEMBERED_MAX)),
+        campaign_lookback_days=_parse(environment, "CAMPAIGN_LOOKBACK_DAYS", _whole(1, 366)),
+        email_addresses=_parse(environment, "EMAIL_ADDRESSES", _email_addresses),
+    )
+
+
+def read_credentials(environment: Environment) -> Credentials | None:
+    """Both credentials, or None when neither is set; one alone is a `SettingsError`."""
+    names = ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN")
+    values = [environment.get(name, "").strip() for name in names]
+    if not any(values):
+        return None
+    for name, value in zip(names, values, strict=True):
+        if not value:
+            other = names[1 - names.index(name)]
+            raise SettingsError(f"{name} is not set, but {other} is: set both, or neither")
+    for name, value in zip(names, values, strict=True):
+        check_credential(name, value)
+    return Credentials(*values)
+
+
+def check_credential(name: str, value: str) -> None:
+    """Raise `SettingsError` for a value that cannot go into a URL or a header, without showing it."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", value):
+        raise SettingsError(f"{name} holds a character that no credential has: copy it again")
+
+
+def required(environment: Environment, name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set: the template sets it, deploy it again")
+    return value
+
+
+def read_tick_ms(environment: Environment) -> int:
+    return _parse(environment, "TICK_MINUTES", _whole(1, 24 * 60)) * 60_000
+
+
+def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
+    text = environment.get(name, "").strip() or _DEFAULTS[name]
+    try:
+        return parse(text)
+    except ValueError as error:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise SettingsError(f"{name}={shown!r} cannot be used: {error}") from None
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text) or not least <= float(text) <= most:
+            raise ValueError(f"give a number from {least:g} to {most:g}")
+        return float(text)
+
+    return parse
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"give a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _api_version(text: str) -> str:
+    if text == "v3":
+        raise ValueError("v3 is not there yet, give v2")
+    if text != "v2":
+        raise ValueError("give v2")
+    return text
+
+
+def _base_url(text: str) -> str:
+    """Without the trailing slash. Plain http would show the credentials to the network."""
+    parts = urlsplit(text)
+    _ = parts.port
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give an https address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("give only scheme, host, port and path")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("plain http is for this machine only, give https")
+    return text.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _account(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError("give at most 64 letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _reports(text: str) -> tuple[str, ...]:
+    """In the order of `ACTIVITY_REPORTS`, each once."""
+    given = [name.strip() for name in text.split(",")]
+    for name in given:
+        if name in SUMMARY_REPORTS:
+            raise ValueError(f"{name} is not there yet, leave it out")
+        if name not in (ALL_REPORT, *ACTIVITY_REPORTS):
+            raise ValueError(f"give {ALL_REPORT}, or any of {','.join(ACTIVITY_REPORTS)}")
+    if ALL_REPORT in given:
+        if len(set(given)) > 1:
+            raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
+        return (ALL_REPORT,)
+    return tuple(name for name in ACTIVITY_REPORTS if name in given)
+
+
+def _start(text: str) -> int | None:
+    if not text:
+        return None
+    start_ms = parse_time(text)
+    if start_ms is None:
+        raise ValueError("give a date after 1970 such as 2026-01-31, or a time with its offset")
+    return start_ms
+
+
+def _email_addresses(text: str) -> EmailAddresses:
+    if text not in list(EmailAddresses):
+        raise ValueError(f"give one of {', '.join(EmailAddresses)}")
+    return EmailAddresses(text)

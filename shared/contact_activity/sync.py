@@ -1,0 +1,268 @@
+"""Sync one contact: read its tracking since its watermark, publish what is new, move the watermark.
+
+The watermark moves once, when every event of the walk was accepted by the bus. Whatever happens
+before that costs at most a second publication with equal ids.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from contact_activity import planning
+from contact_activity.activity import Activity, EmailAddresses, Event, to_event
+from contact_activity.ports import (
+    Bus,
+    Clock,
+    Contact,
+    Contacts,
+    FatalError,
+    Limiter,
+    Listings,
+    Message,
+    PauseBoard,
+    Queue,
+    Refusal,
+    RetryError,
+    Source,
+    TrackingPage,
+    WaitError,
+    WaitReason,
+)
+from contact_activity.rate_limit import Pause, PauseReason
+from contact_activity.watermark import Counts, Reading, Walk
+
+PAGES_BETWEEN_MARKERS = 10
+# A cursor that expired twice does not outlive an invocation: do not store it.
+RESTARTS_WITH_STORED_CURSOR = 1
+
+_PAUSE_BY_WAIT = {WaitReason.QUOTA: PauseReason.QUOTA, WaitReason.CREDENTIAL: PauseReason.CREDENTIAL}
+
+
+class Outcome(StrEnum):
+    """How a message ended that is not to be delivered again."""
+
+    SYNCED = "synced"
+    UNFINISHED = "unfinished"
+    GONE = "gone"
+    PAUSED = "paused"
+    STALE = "stale"
+    UNKNOWN_CONTACT = "unknown_contact"
+    RACE_LOST = "race_lost"
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What one message came to. `unreadable` holds row digests, safe to log."""
+
+    outcome: Outcome = Outcome.SYNCED
+    published: int = 0
+    pages: int = 0
+    restarts: int = 0
+    memory_is_full: bool = False
+    counts: Counts = field(default_factory=Counts)
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPorts:
+    contacts: Contacts
+    source: Source
+    bus: Bus
+    queue: Queue
+    pauses: PauseBoard
+    listings: Listings
+    limiter: Limiter
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPolicy:
+    reading: Reading
+    email_addresses: EmailAddresses
+    tick_ms: int
+
+
+def pause_for(wait: WaitError, pauses: PauseBoard) -> None:
+    """Tell every worker, when it is the quota or the credential that has to be waited for."""
+    reason = _PAUSE_BY_WAIT.get(wait.reason)
+    if reason:
+        pauses.pause(Pause(reason, wait.until_ms))
+
+
+def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms: int) -> SyncReport:
+    """Sync the contact of a message.
+
+    Raises `RetryError` or `FatalError` when the contact itself failed; it is then due again later.
+    """
+    now_ms = ports.clock.now_ms()
+    if ports.pauses.get().active(now_ms):
+        return SyncReport(Outcome.PAUSED)
+    contact = ports.contacts.get(message.contact_id)
+    if contact is None:
+        return SyncReport(Outcome.UNKNOWN_CONTACT)
+    if contact.synced_ms is not None and contact.synced_ms >= message.planned_ms:
+        return SyncReport(Outcome.STALE)
+    return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
+
+
+class _Syncing:
+    """One message being worked on."""
+
+    def __init__(
+        self,
+        contact: Contact,
+        message: Message,
+        ports: SyncPorts,
+        policy: SyncPolicy,
+        deadline_ms: int,
+        started_ms: int,
+    ) -> None:
+        self._contact = contact
+        self._message = message
+        self._ports = ports
+        self._policy = policy
+        self._deadline_ms = deadline_ms
+        self._started_ms = started_ms
+        self._report_name, self._next = policy.reading.reports[0], None
+        progress = contact.progress
+        if progress and progress.fingerprint == policy.reading.fingerprint:
+            self._walk = Walk.resume(contact.watermark, policy.reading, progress)
+            self._report_name, self._next = progress.report, progress.next
+        else:
+            self._walk = Walk(contact.watermark, policy.reading)
+        self._seen_next: set[str] = set()
+        self._result = SyncReport(counts=self._walk.counts)
+
+    def run(self) -> SyncReport:
+        try:
+            self._result.outcome = self._read()
+        except WaitError as wait:
+            self._result.outcome = self._wait(wait)
+        except (RetryError, FatalError):
+            self._record_failure()
+            raise
+        finally:
+            self._result.restarts = self._walk.restarts
+        return self._result
+
+    def _read(self) -> Outcome:
+        reports = self._policy.reading.reports
+        for report in reports[reports.index(self._report_name) :]:
+            if report != self._report_name:
+                self._report_name, self._next = report, None
+            outcome = self._read_report(report)
+            if outcome:
+                return outcome
+        return self._end_synced()
+
+    def _read_report(self, report: str) -> Outcome | None:
+        """Read a report to its last page; an outcome only if the whole walk ends here."""
+        is_last = False
+        while not is_last:
+            page = self._ports.source.tracking(
+                self._contact.id,
+                report,
+                since_ms=self._walk.since_ms(report),
+                next_=self._next,
+                deadline_ms=self._deadline_ms,
+            )
+            if page is Refusal.GONE:
+                return self._end_gone()
+            if isinstance(page, Refusal):
+                self._restart()
+                continue
+            self._publish(page)
+            is_last = self._turn_page(page.next)
+            if self._result.pages % PAGES_BETWEEN_MARKERS == 0 and not self._save_progress():
+                return Outcome.RACE_LOST
+        return None
+
+    def _publish(self, page: TrackingPage) -> None:
+        now_ms = self._ports.clock.now_ms()
+        fresh = self._walk.take(page.activities, page.unreadable, now_ms)
+        events = [self._event(activity, now_ms) for activity in fresh.activities]
+        if events:
+            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
+        self._result.published += len(events)
+        self._result.unreadable.extend(fresh.unreadable)
+        self._result.pages += 1
+
+    def _event(self, activity: Activity, now_ms: int) -> Event:
+        return to_event(
+            activity,
+            account=self._policy.reading.account,
+            email_addresses=self._policy.email_addresses,
+            observed_ms=now_ms,
+            backfill=self._walk.is_first and activity.occurred_ms < self._contact.registered_ms,
+        )
+
+    def _turn_page(self, next_: str | None) -> bool:
+        """Go to the next page; True if there is none.
+
+        A token that comes again would go round for ever, and the pages behind it were not read:
+        it counts as expired.
+        """
+        if next_ is None:
+            return True
+        if next_ in self._seen_next:
+            self._restart()
+        else:
+            self._seen_next.add(next_)
+            self._next = next_
+        return False
+
+    def _restart(self) -> None:
+        self._walk.restarts += 1
+        self._next = None
+        self._seen_next.clear()
+
+    def _wait(self, wait: WaitError) -> Outcome:
+        if wait.reason is not WaitReason.TIME:
+            pause_for(wait, self._ports.pauses)
+            return Outcome.PAUSED
+        if self._result.pages and not self._save_progress():
+            return Outcome.RACE_LOST
+        self._ports.queue.send([self._message])
+        return Outcome.UNFINISHED
+
+    def _save_progress(self) -> bool:
+        stored_next = self._next if self._walk.restarts <= RESTARTS_WITH_STORED_CURSOR else None
+        return self._save(progress=self._walk.progress(self._report_name, stored_next))
+
+    def _end_synced(self) -> Outcome:
+        now_ms = self._ports.clock.now_ms()
+        watermark = self._walk.finish(now_ms)
+        self._result.memory_is_full = watermark.is_full
+        return self._end(
+            Outcome.SYNCED,
+            watermark=watermark,
+            times_gone=0,
+            due_ms=planning.next_due_ms(
+                now_ms,
+                contacts=self._ports.listings.get().contacts,
+                tick_ms=self._policy.tick_ms,
+                limits=self._ports.limiter.limits,
+            ),
+        )
+
+    def _end_gone(self) -> Outcome:
+        times_gone = self._contact.times_gone + 1
+        due_ms = planning.due_after_gone_ms(self._ports.clock.now_ms(), times_gone=times_gone)
+        return self._end(Outcome.GONE, times_gone=times_gone, due_ms=due_ms)
+
+    def _end(self, outcome: Outcome, **changes: object) -> Outcome:
+        is_saved = self._save(progress=None, failures=0, synced_ms=self._started_ms, **changes)
+        return outcome if is_saved else Outcome.RACE_LOST
+
+    def _record_failure(self) -> None:
+        failures = self._contact.failures + 1
+        due_ms = planning.due_after_failure_ms(
+            self._ports.clock.now_ms(), failures=failures, tick_ms=self._policy.tick_ms
+        )
+        self._save(failures=failures, due_ms=due_ms)
+
+    def _save(self, **changes: object) -> bool:
+        changed = replace(self._contact, **changes)  # type: ignore[arg-type]
+        if not self._ports.contacts.save(changed):
+            return False
+        self._contact = replace(changed, version=changed.version + 1)
+        return True

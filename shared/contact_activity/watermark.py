@@ -1,0 +1,298 @@
+"""What of a contact is new, when a walk is done, and the watermark that then holds.
+
+Pure. The API can insert a row late with an old stamp, so a watermark is not a high-water mark: the
+newest activities are remembered one by one, and everything from `floor` on is read again and
+compared with them. A page holds 500 rows, so reading again costs no call for most contacts.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from contact_activity.activity import Activity, ActivityType, derive_id
+
+REMEMBERED_MAX = 5_000
+UNREADABLE_MAX = 256
+ALL_REPORT = "all"
+TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) for type_ in ActivityType}
+
+_TIME_BYTES = 6
+_KEY_BYTES = _TIME_BYTES + 8
+_DIGEST_BYTES = 8
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far one activity type is known.
+
+    `through_ms`: newest activity of a finished walk, never later than the walk's end.
+    `floor_ms`: activities before it are forgotten, neither asked for nor published; never falls.
+    """
+
+    type: ActivityType
+    through_ms: int | None = None
+    floor_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What is known of one contact, for all its reports together.
+
+    `remembered` and `unreadable` are packed (14 bytes an activity, newest first; 8 a row).
+    No mark at all means that no walk was ever finished.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    remembered: bytes = b""
+    unreadable: bytes = b""
+
+    @property
+    def is_full(self) -> bool:
+        """More activity lies inside the overlap than is remembered: the promised window is shorter."""
+        return len(self.remembered) >= REMEMBERED_MAX * _KEY_BYTES
+
+    def mark(self, type_: ActivityType) -> Mark:
+        return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of each contact, and what is remembered of it."""
+
+    account: str
+    reports: tuple[str, ...] = (ALL_REPORT,)
+    start_ms: int | None = None
+    overlap_h: int = 168
+    remembered_min: int = 200
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever an unfinished walk can no longer be gone on with."""
+        return f"{self.account} {','.join(self.reports)} {self.start_ms}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A walk that ran out of time: all that the next invocation needs to go on.
+
+    `candidates` is packed like `Watermark.remembered`; `next` is None at a report's first page.
+    """
+
+    fingerprint: str
+    report: str
+    next: str | None
+    candidates: bytes
+    unreadable: bytes
+    through: tuple[tuple[ActivityType, int], ...]
+    forgotten_ms: int | None
+    restarts: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a walk met, beside the new activities."""
+
+    rows: int = 0
+    known: int = 0
+    collapsed: int = 0
+    out_of_window: int = 0
+    in_future: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The part of a page that has to be published, oldest first, and the unreadable rows not yet told."""
+
+    activities: tuple[Activity, ...]
+    unreadable: tuple[str, ...]
+
+
+def activity_key(account: str, activity: Activity) -> bytes:
+    """What is remembered of an activity: its time and the first 8 bytes of its id.
+
+    Keys sort by time.
+    """
+    short_id = bytes.fromhex(derive_id(account, activity)[: 2 * (_KEY_BYTES - _TIME_BYTES)])
+    return activity.occurred_ms.to_bytes(_TIME_BYTES) + short_id
+
+
+def key_time_ms(key: bytes) -> int:
+    return int.from_bytes(key[:_TIME_BYTES])
+
+
+def pack(keys: Iterable[bytes]) -> bytes:
+    return b"".join(sorted(keys, reverse=True))
+
+
+def unpack(packed: bytes, size: int = _KEY_BYTES) -> list[bytes]:
+    return [packed[at : at + size] for at in range(0, len(packed), size)]
+
+
+def forget(
+    keys: Collection[bytes], *, through_ms: int | None, overlap_h: int, remembered_min: int
+) -> tuple[list[bytes], int | None]:
+    """Part keys into those to remember (newest first) and the time of the newest forgotten one.
+
+    Forgotten is what is beyond the newest `remembered_min` *and* older than the overlap before
+    `through_ms`; beyond `REMEMBERED_MAX` everything is.
+    """
+    ordered = sorted(keys, reverse=True)
+    if len(ordered) <= remembered_min or through_ms is None:
+        kept = ordered
+    else:
+        oldest = max(0, through_ms - overlap_h * _HOUR_MS).to_bytes(_TIME_BYTES)
+        kept = ordered[:remembered_min] + [key for key in ordered[remembered_min:] if key >= oldest]
+    kept = kept[:REMEMBERED_MAX]
+    return kept, key_time_ms(ordered[len(kept)]) if len(kept) < len(ordered) else None
+
+
+@dataclass(slots=True)
+class Walk:
+    """One reading of a contact's reports, from the first page of the first to the last of the last.
+
+    `take` each page in turn and publish what it gives back; `finish` when the last page is
+    published gives the next watermark. Nothing of a walk counts before it is finished.
+    """
+
+    watermark: Watermark
+    reading: Reading
+    counts: Counts = field(default_factory=Counts)
+    restarts: int = 0
+    _known: set[bytes] = field(init=False)
+    _candidates: set[bytes] = field(default_factory=set)
+    _unreadable: list[bytes] = field(init=False)
+    _through: dict[ActivityType, int] = field(default_factory=dict)
+    _forgotten_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        self._known = set(unpack(self.watermark.remembered))
+        self._unreadable = unpack(self.watermark.unreadable, _DIGEST_BYTES)
+
+    @classmethod
+    def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
+        """Go on with a walk that stored its progress."""
+        walk = cls(watermark, reading, restarts=progress.restarts)
+        walk._candidates = set(unpack(progress.candidates))
+        walk._known |= walk._candidates
+        walk._unreadable = unpack(progress.unreadable, _DIGEST_BYTES)
+        walk._through = dict(progress.through)
+        walk._forgotten_ms = progress.forgotten_ms
+        return walk
+
+    @property
+    def is_first(self) -> bool:
+        """No walk of this contact was ever finished."""
+        return not self.watermark.marks
+
+    def since_ms(self, report: str) -> int | None:
+        """The `created_since` to ask with, or None for the whole history."""
+        floors = [self.watermark.mark(type_).floor_ms for type_ in TYPES_BY_REPORT[report]]
+        floor_ms = min((floor for floor in floors if floor is not None), default=None)
+        if None in floors:
+            floor_ms = None
+        bounds = [bound for bound in (floor_ms, self.reading.start_ms) if bound is not None]
+        return max(bounds, default=None)
+
+    def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
+        """Sort one page into what is new and what is not."""
+        on_page: set[bytes] = set()
+        new: list[tuple[bytes, Activity]] = []
+        for activity in activities:
+            self.counts.rows += 1
+            if self._is_out_of_window(activity):
+                self.counts.out_of_window += 1
+                continue
+            key = activity_key(self.reading.account, activity)
+            if key in on_page:
+                self.counts.collapsed += 1
+                continue
+            on_page.add(key)
+            self._note_time(activity, now_ms)
+            if key in self._known:
+                self.counts.known += 1
+            else:
+                new.append((key, activity))
+        self._known |= on_page
+        self._candidates |= on_page
+        self._compact()
+        new.sort(key=lambda keyed: keyed[0])
+        return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
+
+    def progress(self, report: str, next_: str | None) -> Progress:
+        """The marker to store when time runs out before `next_` of `report` was read."""
+        return Progress(
+            fingerprint=self.reading.fingerprint,
+            report=report,
+            next=next_,
+            candidates=pack(self._candidates),
+            unreadable=b"".join(self._unreadable),
+            through=tuple(self._through.items()),
+            forgotten_ms=self._forgotten_ms,
+            restarts=self.restarts,
+        )
+
+    def finish(self, now_ms: int) -> Watermark:
+        """The watermark after the last page of the last report is published."""
+        through = {
+            type_: _latest(self.watermark.mark(type_).through_ms, self._through.get(type_))
+            for type_ in ActivityType
+        }
+        newest_ms = _latest(*through.values())
+        keys = self._candidates.union(unpack(self.watermark.remembered))
+        kept, forgotten_ms = self._forget(keys, newest_ms)
+        forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
+        # A floor in the future, forced by thousands of future stamps, would lose what comes next.
+        raised_ms = None if forgotten_ms is None else min(forgotten_ms + 1, newest_ms or now_ms)
+        walked = {type_ for report in self.reading.reports for type_ in TYPES_BY_REPORT[report]}
+        marks = []
+        for type_ in ActivityType:
+            mark = self.watermark.mark(type_)
+            if type_ in walked:
+                mark = Mark(type_, through[type_], _latest(mark.floor_ms, raised_ms))
+            if type_ in walked or mark in self.watermark.marks:
+                marks.append(mark)
+        return Watermark(
+            marks=tuple(marks),
+            remembered=pack(key for key in kept if raised_ms is None or key_time_ms(key) >= raised_ms),
+            unreadable=b"".join(self._unreadable),
+        )
+
+    def _is_out_of_window(self, activity: Activity) -> bool:
+        floor_ms = self.watermark.mark(activity.type).floor_ms
+        return activity.occurred_ms < max(floor_ms or 0, self.reading.start_ms or 0)
+
+    def _note_time(self, activity: Activity, now_ms: int) -> None:
+        if activity.occurred_ms > now_ms:
+            self.counts.in_future += 1
+        elif activity.occurred_ms > self._through.get(activity.type, -1):
+            self._through[activity.type] = activity.occurred_ms
+
+    def _compact(self) -> None:
+        """Keep memory flat in a walk of any length; what is forgotten now would be at the end."""
+        if len(self._candidates) <= 2 * REMEMBERED_MAX:
+            return
+        kept, forgotten_ms = self._forget(self._candidates, _latest(*self._through.values()))
+        self._candidates = set(kept)
+        self._known = self._candidates.union(unpack(self.watermark.remembered))
+        self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
+
+    def _forget(self, keys: Collection[bytes], through_ms: int | None) -> tuple[list[bytes], int | None]:
+        return forget(
+            keys,
+            through_ms=through_ms,
+            overlap_h=self.reading.overlap_h,
+            remembered_min=self.reading.remembered_min,
+        )
+
+    def _new_digests(self, digests: Sequence[str]) -> tuple[str, ...]:
+        new = []
+        for digest in digests:
+            packed = bytes.fromhex(digest)
+            if packed not in self._unreadable:
+                self._unreadable = [*self._unreadable, packed][-UNREADABLE_MAX:]
+                new.append(digest)
+        return tuple(new)
+
+
+def _latest(*times_ms: int | None) -> int | None:
+    return max((time_ms for time_ms in times_ms if time_ms is not None), default=None)
