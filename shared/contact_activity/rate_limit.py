@@ -6,6 +6,7 @@ a second and 10,000 a day per API key, whoever uses it; the day ends at 00:00 UT
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -24,8 +25,8 @@ class Limits:
     calls_per_day: int
 
     @property
-    def slot_ms(self) -> float:
-        return (1_000 + ARRIVAL_MARGIN_MS) / self.calls_per_second
+    def slot_ms(self) -> int:
+        return ceil((1_000 + ARRIVAL_MARGIN_MS) / self.calls_per_second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Pace:
 
     day: int = 0
     used: int = 0
-    next_slot_ms: float = 0.0
+    next_slot_ms: int = 0
 
     def used_on(self, now_ms: int) -> int:
         return self.used if self.day == now_ms // DAY_MS else 0
@@ -45,7 +46,7 @@ class Slot:
     """A granted call: store `pace`, wait until `at_ms`, then call."""
 
     pace: Pace
-    at_ms: float
+    at_ms: int
 
 
 def midnight_after(now_ms: int) -> int:
@@ -54,8 +55,8 @@ def midnight_after(now_ms: int) -> int:
 
 def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
     """The next slot, or None when the slot's day has no call left."""
-    at_ms = max(float(now_ms), pace.next_slot_ms)
-    day = int(at_ms // DAY_MS)
+    at_ms = max(now_ms, pace.next_slot_ms)
+    day = at_ms // DAY_MS
     used = pace.used if pace.day == day else 0
     if used >= limits.calls_per_day:
         return None
@@ -64,7 +65,7 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
 
 def slow_down(pace: Pace, now_ms: int) -> Pace:
     """After the API said "too fast": nobody calls for a second."""
-    return replace(pace, next_slot_ms=max(pace.next_slot_ms, float(now_ms)) + SLOW_DOWN_MS)
+    return replace(pace, next_slot_ms=max(pace.next_slot_ms, now_ms) + SLOW_DOWN_MS)
 
 
 def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
@@ -73,7 +74,7 @@ def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
 
 def calls_before(pace: Pace, limits: Limits, now_ms: int, until_ms: int) -> int:
     """The calls that can still be granted from now until then, by pace and by the day's budget."""
-    by_pace = int((until_ms - max(float(now_ms), pace.next_slot_ms)) / limits.slot_ms)
+    by_pace = (until_ms - max(now_ms, pace.next_slot_ms)) // limits.slot_ms
     by_day = calls_left(pace, limits, now_ms)
     if until_ms > midnight_after(now_ms):
         by_day += limits.calls_per_day

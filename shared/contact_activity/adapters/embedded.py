@@ -1,0 +1,399 @@
+"""The ports on one machine: one SQLite file, a queue in memory, a file as the bus.
+
+Everything is committed before a call returns, so a killed process loses nothing that it was told
+is stored. One connection behind one lock: calls to Constant Contact take far longer than these.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from contact_activity.activity import EVENT_SOURCE, Event, iso
+from contact_activity.adapters.codec import (
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+)
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.planning import Listing
+from contact_activity.ports import Clock, Contact, ListedContact, Message
+from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.watermark import Watermark
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS contact (
+    id TEXT PRIMARY KEY,
+    modified_date TEXT NOT NULL,
+    registered_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    queued_until_ms INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0,
+    synced_ms INTEGER,
+    failures INTEGER NOT NULL DEFAULT 0,
+    times_gone INTEGER NOT NULL DEFAULT 0,
+    marks TEXT NOT NULL DEFAULT '{}',
+    remembered BLOB NOT NULL DEFAULT x'',
+    unreadable BLOB NOT NULL DEFAULT x'',
+    progress TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SystemClock:
+    """The `Clock` port on this machine's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, wait_s: float) -> None:
+        time.sleep(wait_s)
+
+
+class Database:
+    """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_SCHEMA)
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Returns how many rows changed."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
+        """All in one transaction; returns how many rows changed."""
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            return self._connection.executemany(sql, rows).rowcount
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def get(self, name: str) -> str | None:
+        rows = self.rows("SELECT value FROM state WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def put(self, name: str, value: str) -> None:
+        self.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+
+    def swap(self, name: str, seen: str | None, wanted: str) -> bool:
+        """Store `wanted` if `seen` is what is stored (None: nothing)."""
+        if seen is None:
+            return bool(self.execute("INSERT OR IGNORE INTO state VALUES (?, ?)", (name, wanted)))
+        changed = self.execute(
+            "UPDATE state SET value = ? WHERE name = ? AND value = ?", (wanted, name, seen)
+        )
+        return bool(changed)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+class SqliteContacts:
+    """The `Contacts` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
+        new = self._database.execute_many(
+            "INSERT OR IGNORE INTO contact (id, modified_date, registered_ms, due_ms) VALUES (?, ?, ?, ?)",
+            [(contact.id, contact.modified_date, now_ms, now_ms) for contact in listed],
+        )
+        self._database.execute_many(
+            "UPDATE contact SET due_ms = CASE WHEN times_gone > 0 THEN ? ELSE due_ms END,"
+            " modified_date = ? WHERE id = ? AND modified_date <> ?",
+            [(now_ms, contact.modified_date, contact.id, contact.modified_date) for contact in listed],
+        )
+        return new
+
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+        rows = self._database.rows(
+            "SELECT id FROM contact WHERE due_ms <= ? AND queued_until_ms <= ? ORDER BY due_ms LIMIT ?",
+            (now_ms, now_ms, most),
+        )
+        ids = [str(row[0]) for row in rows]
+        self._queue_until(ids, until_ms)
+        return ids
+
+    def release(self, contact_ids: Sequence[str]) -> None:
+        self._queue_until(contact_ids, 0)
+
+    def _queue_until(self, contact_ids: Sequence[str], until_ms: int) -> None:
+        self._database.execute_many(
+            "UPDATE contact SET queued_until_ms = ? WHERE id = ?", [(until_ms, id_) for id_ in contact_ids]
+        )
+
+    def get(self, contact_id: str) -> Contact | None:
+        rows = self._database.rows(
+            "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
+            " marks, remembered, unreadable, progress FROM contact WHERE id = ?",
+            (contact_id,),
+        )
+        return _contact(contact_id, *rows[0]) if rows else None
+
+    def save(self, contact: Contact) -> bool:
+        changed = self._database.execute(
+            "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
+            " remembered = ?, unreadable = ?, progress = ?, version = version + 1,"
+            " queued_until_ms = CASE WHEN ? THEN queued_until_ms ELSE 0 END"
+            " WHERE id = ? AND version = ?",
+            (
+                contact.due_ms,
+                contact.synced_ms,
+                contact.failures,
+                contact.times_gone,
+                marks_to_json(contact.watermark.marks),
+                contact.watermark.remembered,
+                contact.watermark.unreadable,
+                progress_to_json(contact.progress) if contact.progress else None,
+                contact.progress is not None,
+                contact.id,
+                contact.version,
+            ),
+        )
+        return bool(changed)
+
+    def make_due(self, now_ms: int) -> None:
+        self._database.execute("UPDATE contact SET due_ms = min(due_ms, ?), queued_until_ms = 0", (now_ms,))
+
+    def release_all(self) -> None:
+        """At the start of a process: the queue was in the memory of the last one."""
+        self._database.execute("UPDATE contact SET queued_until_ms = 0 WHERE queued_until_ms > 0")
+
+    def count(self) -> int:
+        return _whole(self._database.rows("SELECT count(*) FROM contact")[0][0])
+
+    def count_due(self, now_ms: int) -> int:
+        rows = self._database.rows("SELECT count(*) FROM contact WHERE due_ms <= ?", (now_ms,))
+        return _whole(rows[0][0])
+
+
+def _contact(
+    contact_id: str,
+    registered_ms: object,
+    due_ms: object,
+    version: object,
+    synced_ms: object,
+    failures: object,
+    times_gone: object,
+    marks: object,
+    remembered: object,
+    unreadable: object,
+    progress: object,
+) -> Contact:
+    return Contact(
+        id=contact_id,
+        registered_ms=_whole(registered_ms),
+        due_ms=_whole(due_ms),
+        version=_whole(version),
+        synced_ms=None if synced_ms is None else _whole(synced_ms),
+        failures=_whole(failures),
+        times_gone=_whole(times_gone),
+        watermark=Watermark(marks_from_json(str(marks)), _blob(remembered), _blob(unreadable)),
+        progress=None if progress is None else progress_from_json(str(progress)),
+    )
+
+
+def _whole(value: object) -> int:
+    assert isinstance(value, int)  # noqa: S101  the schema says so; this tells the type checker
+    return value
+
+
+def _blob(value: object) -> bytes:
+    assert isinstance(value, bytes)  # noqa: S101  as above
+    return value
+
+
+class SqliteListings:
+    """The `Listings` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self) -> Listing:
+        stored = self._database.get("listing")
+        return Listing(**json.loads(stored)) if stored else Listing()
+
+    def put(self, listing: Listing) -> None:
+        self._database.put("listing", json.dumps(asdict(listing)))
+
+
+class SqlitePauses:
+    """The `PauseBoard` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self) -> Pauses:
+        return _pauses(self._database.get("pauses"))
+
+    def pause(self, pause: Pause) -> None:
+        self._change(lambda pauses: pauses.with_pause(pause))
+
+    def lift(self, reason: PauseReason) -> None:
+        self._change(lambda pauses: pauses.without(reason))
+
+    def _change(self, change: Callable[[Pauses], Pauses]) -> None:
+        swapped = False
+        while not swapped:
+            seen = self._database.get("pauses")
+            by_reason = {pause.reason: pause.until_ms for pause in change(_pauses(seen)).by_reason}
+            swapped = self._database.swap("pauses", seen, json.dumps(by_reason))
+
+
+def _pauses(stored: str | None) -> Pauses:
+    by_reason = json.loads(stored) if stored else {}
+    return Pauses(tuple(Pause(PauseReason(reason), until) for reason, until in by_reason.items()))
+
+
+class SqliteLease:
+    """The `Lease` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._holder = uuid.uuid4().hex
+
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        seen = self._database.get("lease")
+        if seen and json.loads(seen)["until_ms"] > now_ms and json.loads(seen)["holder"] != self._holder:
+            return False
+        return self._database.swap("lease", seen, self._mine(until_ms))
+
+    def give_back(self) -> None:
+        seen = self._database.get("lease")
+        if seen and json.loads(seen)["holder"] == self._holder:
+            self._database.swap("lease", seen, self._mine(0))
+
+    def _mine(self, until_ms: int) -> str:
+        return json.dumps({"holder": self._holder, "until_ms": until_ms})
+
+
+def sqlite_limiter(database: Database, limits: Limits, clock: Clock) -> SharedLimiter:
+    """The `Limiter` port."""
+
+    def load() -> Pace:
+        stored = database.get("pace")
+        return Pace(**json.loads(stored)) if stored else Pace()
+
+    def swap(seen: Pace, wanted: Pace) -> Pace | None:
+        before = json.dumps(asdict(seen)) if seen != Pace() else None
+        return None if database.swap("pace", before, json.dumps(asdict(wanted))) else load()
+
+    return SharedLimiter(limits, load, swap, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message handed to a worker, for the `receives`-th time."""
+
+    message: Message
+    receives: int = 1
+
+
+class MemoryQueue:
+    """The `Queue` port; a worker takes with `receive` and ends each delivery with `done` or `again`."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[Delivery] = deque()
+        self._in_flight = 0
+
+    def send(self, messages: Sequence[Message]) -> list[Message]:
+        with self._changed:
+            self._waiting.extend(Delivery(message) for message in messages)
+            self._changed.notify_all()
+        return []
+
+    def depth(self) -> int:
+        with self._changed:
+            return len(self._waiting) + self._in_flight
+
+    def receive(self, *, wait_s: float) -> Delivery | None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting, wait_s):
+                return None
+            self._in_flight += 1
+            return self._waiting.popleft()
+
+    def done(self) -> None:
+        with self._changed:
+            self._in_flight -= 1
+
+    def again(self, delivery: Delivery) -> None:
+        """Deliver once more, behind all that waits."""
+        with self._changed:
+            self._in_flight -= 1
+            self._waiting.append(replace(delivery, receives=delivery.receives + 1))
+            self._changed.notify()
+
+
+class FileBus:
+    """The `Bus` port: each event as a subscriber receives it from EventBridge, one JSON object a line.
+
+    `sink` is unbuffered, so that a line is out before the state that depends on it is stored.
+    """
+
+    def __init__(self, sink: BinaryIO, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._new_id = new_id
+        self._lock = threading.Lock()
+
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  a file is never busy
+        lines = b"".join(self._envelope(event) for event in events)
+        with self._lock:
+            _write_all(self._sink, lines)
+
+    def _envelope(self, event: Event) -> bytes:
+        envelope = {
+            "version": "0",
+            "id": self._new_id(),
+            "detail-type": event.detail_type,
+            "source": EVENT_SOURCE,
+            "account": "000000000000",
+            "time": iso(self._clock.now_ms())[:-5] + "Z",
+            "region": "local",
+            "resources": [],
+        }
+        head = json.dumps(envelope, separators=(",", ":"))
+        return f'{head[:-1]},"detail":{event.detail}}}\n'.encode()
+
+
+def _write_all(sink: BinaryIO, data: bytes) -> None:
+    """An unbuffered file may take only a part of what it is given."""
+    left = memoryview(data)
+    while left:
+        left = left[sink.write(left) :]
+
+
+def open_events_file(path: Path) -> BinaryIO:
+    """Open for appending; a last line that a kill cut is dropped."""
+    with path.open("ab+") as file:
+        end = file.seek(0, 2)
+        while end > 0:
+            start = max(0, end - 65_536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+    return path.open("ab", buffering=0)
