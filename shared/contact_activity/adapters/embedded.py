@@ -7,9 +7,8 @@ is stored. One connection behind one lock: calls to Constant Contact take far lo
 import json
 import sqlite3
 import threading
-import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -47,16 +46,6 @@ CREATE TABLE IF NOT EXISTS contact (
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-
-
-class SystemClock:
-    """The `Clock` port on this machine's clock."""
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def sleep(self, wait_s: float) -> None:
-        time.sleep(wait_s)
 
 
 class Database:
@@ -276,6 +265,10 @@ class SqliteLease:
             return False
         return self._database.swap("lease", seen, self._mine(until_ms))
 
+    def clear(self) -> None:
+        """At the start of a process: its holder is dead, since the folder is locked."""
+        self._database.put("lease", self._mine(0))
+
     def give_back(self) -> None:
         seen = self._database.get("lease")
         if seen and json.loads(seen)["holder"] == self._holder:
@@ -348,6 +341,7 @@ class FileBus:
     """The `Bus` port: each event as a subscriber receives it from EventBridge, one JSON object a line.
 
     `sink` is unbuffered, so that a line is out before the state that depends on it is stored.
+    `published` counts the events by `detail-type`.
     """
 
     def __init__(self, sink: BinaryIO, clock: Clock, new_id: Callable[[], str]) -> None:
@@ -355,11 +349,19 @@ class FileBus:
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
+        self._is_broken = False
+        self.published: Counter[str] = Counter()
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  a file is never busy
+        """Raises `OSError` when the sink takes no more, and from then on: a line may be cut."""
         lines = b"".join(self._envelope(event) for event in events)
         with self._lock:
+            if self._is_broken:
+                raise OSError("the events file took no more")
+            self._is_broken = True
             _write_all(self._sink, lines)
+            self._is_broken = False
+            self.published.update(event.detail_type for event in events)
 
     def _envelope(self, event: Event) -> bytes:
         envelope = {

@@ -1,0 +1,11 @@
+"""The `Clock` port on this machine's clock."""
+
+import time
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, wait_s: float) -> None:
+        time.sleep(wait_s)

@@ -1,0 +1,188 @@
+"""The operator's command line: `contact-activity run`."""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
+from contact_activity.local.embedded import run_embedded
+from contact_activity.local.run import Account, Engine, RunError, RunOptions, Summary
+from contact_activity.local.simulated_account import simulated
+from contact_activity.ports import FatalError, RetryError
+from contact_activity.rate_limit import PauseReason
+from contact_activity.settings import (
+    SETTINGS,
+    Environment,
+    SettingsError,
+    read_credentials,
+    read_settings,
+)
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
+_EXIT_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
+SIMULATED_CALLS_PER_SECOND = "60"
+
+_EPILOG = f"""\
+settings, from the environment:
+{chr(10).join(f"  {s.name:31}{s.meaning}{f' ({s.default})' if s.default else ''}" for s in SETTINGS)}
+
+Without credentials the activity comes from a simulated account, and nothing leaves this machine.
+
+exit status:
+  0  done
+  1  some contact failed after all tries, or anything else; standard error has the cause
+  2  bad usage or settings
+  3  the API refuses the credential
+  4  the day's quota is used up; the rest is kept for later
+
+examples:
+  contact-activity run                      one run, state in .local/
+  contact-activity run --every 15           keep running
+  contact-activity run --events - | jq .detail.data.activity.type
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        return _run(arguments, os.environ, console)
+    except SettingsError as error:
+        return _fail(EXIT_USAGE, str(error))
+    except KeyboardInterrupt:
+        if arguments.every:
+            return EXIT_DONE
+        return _fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
+    except (RunError, RetryError, FatalError) as error:
+        return _fail(EXIT_FAILED, str(error))
+    except Exception as error:
+        if arguments.debug:
+            raise
+        return _fail(EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)")
+
+
+def _fail(status: int, cause: str) -> int:
+    sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
+    return status
+
+
+def _run(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
+    options = _options(arguments)
+    started_s = time.monotonic()
+    with _interruptible(), _account(environment, options) as account:
+        print_start(console, account, options, arguments.engine)
+        with RunDisplay(console) as display:
+            summary = _engine(arguments.engine)(account, options, display)
+    print_summary(console, summary, options, time.monotonic() - started_s)
+    return _status(summary)
+
+
+def _status(summary: Summary) -> int:
+    if summary.pause:
+        return _fail(_EXIT_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED), pause_text(summary.pause))
+    if summary.failed:
+        return _fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
+    return EXIT_DONE
+
+
+def _engine(name: str) -> Engine:
+    if name == "cloud":
+        # boto3 alone takes as long to import as an embedded run takes to start.
+        from contact_activity.local.cloud import run_cloud
+
+        return run_cloud
+    return run_embedded
+
+
+@contextmanager
+def _account(environment: Environment, options: RunOptions) -> Iterator[Account]:
+    """The account that the credentials open; without any, the simulated one while this lasts."""
+    credentials = read_credentials(environment)
+    if credentials:
+        yield Account(read_settings(environment), credentials, is_simulated=False)
+        return
+    if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
+        raise SettingsError(
+            "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
+            "set both credentials too, or none of the three for the simulated account"
+        )
+    settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _set(environment))
+    with simulated(options.state_dir / "simulated.json", settings) as (base_url, credentials):
+        yield Account(dataclasses.replace(settings, base_url=base_url), credentials, is_simulated=True)
+
+
+def _set(environment: Environment) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value.strip()}
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A service manager's SIGTERM ends a run as cleanly as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    state_dir = Path(arguments.state)
+    events = None if arguments.events == "-" else Path(arguments.events or state_dir / "events.jsonl")
+    every_ms = arguments.every * 60_000 if arguments.every else None
+    return RunOptions(state_dir, events, arguments.all, every_ms)
+
+
+def _minutes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 24 * 60:
+        raise argparse.ArgumentTypeError("give whole minutes from 1 to 1440")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="contact-activity",
+        description="Constant Contact e-mail activity as events on an EventBridge bus.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run",
+        help="read what contacts did since the last run and publish it as events",
+        description="Read what contacts did since the last run and publish it as events.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument(
+        "--engine",
+        choices=("embedded", "cloud"),
+        default="embedded",
+        help="embedded: one SQLite file (default); cloud: the real template in a local AWS emulator",
+    )
+    how_often = run.add_mutually_exclusive_group()
+    how_often.add_argument("--once", action="store_true", help="end when nothing is due any more (default)")
+    how_often.add_argument(
+        "--every", type=_minutes, metavar="MINUTES", help="keep running, with a tick this often"
+    )
+    run.add_argument("--all", action="store_true", help="treat every known contact as due now")
+    run.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    run.add_argument(
+        "--events",
+        metavar="FILE",
+        help="append events here (default STATE/events.jsonl); - is standard output",
+    )
+    run.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    return parser

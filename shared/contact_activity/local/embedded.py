@@ -1,0 +1,217 @@
+"""The embedded engine: the use cases over one SQLite file, in one process."""
+
+import logging
+import threading
+import uuid
+from contextlib import ExitStack, closing
+
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.constant_contact import ConstantContact
+from contact_activity.adapters.embedded import (
+    Database,
+    Delivery,
+    FileBus,
+    MemoryQueue,
+    SqliteContacts,
+    SqliteLease,
+    SqliteListings,
+    SqlitePauses,
+    sqlite_limiter,
+)
+from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.local.run import (
+    RECEIVES_MAX,
+    Account,
+    Display,
+    RunOptions,
+    Standing,
+    Summary,
+    locked,
+    opened_events,
+)
+from contact_activity.ports import FatalError, RetryError
+from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
+
+WORKERS = 8
+TICK_TIME_MS = 300_000
+CONTACT_TIME_MS = 120_000
+LOOK_S = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+def run_embedded(account: Account, options: RunOptions, display: Display) -> Summary:
+    """Run the whole path once, or every `options.every_ms` until interrupted.
+
+    Raises `RunError`, or `RetryError` and `FatalError` when the contacts cannot be listed.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(locked(options.state_dir))
+        sink = stack.enter_context(opened_events(options.events))
+        name = "simulated.sqlite3" if account.is_simulated else "contact-activity.sqlite3"
+        database = stack.enter_context(closing(Database(options.state_dir / name)))
+        clock = SystemClock()
+        engine = EmbeddedEngine(database, FileBus(sink, clock, _new_id), account, options, display, clock)
+        stack.callback(engine.stop)
+        engine.start()
+        return engine.run_every() if options.every_ms else engine.run_once()
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class EmbeddedEngine:
+    """The ports, a few worker threads, and the loop that ticks."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: FileBus,
+        account: Account,
+        options: RunOptions,
+        display: Display,
+        clock: SystemClock,
+    ) -> None:
+        settings = account.settings
+        limiter = sqlite_limiter(database, settings.limits, clock)
+        source = ConstantContact(
+            settings.base_url, lambda: account.credentials, limiter, clock, connections=WORKERS
+        )
+        queue, pauses, listings = MemoryQueue(), SqlitePauses(database), SqliteListings(database)
+        self._contacts, self._lease = SqliteContacts(database), SqliteLease(database)
+        self._dispatch_ports = DispatchPorts(
+            self._contacts, source, queue, pauses, listings, self._lease, limiter, clock
+        )
+        self._sync_ports = SyncPorts(self._contacts, source, bus, queue, pauses, listings, limiter, clock)
+        self._policy = SyncPolicy(settings.reading, settings.email_addresses, options.tick_ms)
+        self._bus, self._queue, self._clock = bus, queue, clock
+        self._options, self._display = options, display
+        self._summary = Summary(events=bus.published)
+        self._summary_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._crash: Exception | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(WORKERS)
+        ]
+
+    def start(self) -> None:
+        self._lease.clear()
+        self._contacts.release_all()
+        if self._options.treat_all_as_due:
+            self._contacts.make_due(self._clock.now_ms())
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let every worker end the call it is in; what is not done stays due."""
+        self._stopping.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
+
+    def run_once(self) -> Summary:
+        """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
+        report = self._tick(begin_listing=True)
+        while not self._is_paused() and (not report.listing_is_complete or self._count_due()):
+            report = self._tick(begin_listing=False)
+        return self._sum_up()
+
+    def run_every(self) -> Summary:
+        """Until interrupted; pauses are waited out."""
+        while True:
+            started_ms = self._clock.now_ms()
+            try:
+                self._tick(begin_listing=True)
+            except (RetryError, FatalError) as error:
+                _log.warning("this tick could not list the contacts: %s", error)
+            while self._clock.now_ms() < started_ms + self._options.tick_ms:
+                self._show(wait="the next tick")
+                self._clock.sleep(LOOK_S)
+
+    def _tick(self, *, begin_listing: bool) -> DispatchReport:
+        self._display.step("listing contacts")
+        report = dispatch(
+            self._dispatch_ports,
+            tick_ms=self._options.tick_ms,
+            deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
+            begin_listing=begin_listing,
+        )
+        self._summary.unreadable_contacts += report.unreadable_contacts
+        self._display.step("reading activity")
+        while self._queue.depth() and not self._crash:
+            self._show()
+            self._clock.sleep(LOOK_S)
+        self._show()
+        if self._crash:
+            raise self._crash
+        return report
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            delivery = self._queue.receive(wait_s=LOOK_S)
+            if delivery:
+                try:
+                    self._handle(delivery)
+                except Exception as error:  # noqa: BLE001  it ends the run; the main thread raises it
+                    self._crash = error
+                    self._stopping.set()
+
+    def _handle(self, delivery: Delivery) -> None:
+        deadline_ms = self._clock.now_ms() + CONTACT_TIME_MS
+        try:
+            report = sync(delivery.message, self._sync_ports, self._policy, deadline_ms=deadline_ms)
+        except (RetryError, FatalError) as error:
+            if delivery.receives < RECEIVES_MAX:
+                self._queue.again(delivery)
+                return
+            with self._summary_lock:
+                self._summary.failed[delivery.message.contact_id] = str(error)
+        else:
+            self._note(delivery, report)
+        self._queue.done()
+
+    def _note(self, delivery: Delivery, report: SyncReport) -> None:
+        for digest in report.unreadable:
+            _log.warning("a row that is no activity was skipped, digest %s", digest)
+        with self._summary_lock:
+            summary = self._summary
+            summary.synced += report.outcome is Outcome.SYNCED
+            summary.gone += report.outcome is Outcome.GONE
+            summary.unreadable_rows += len(report.unreadable)
+            summary.collapsed += report.counts.collapsed
+            summary.full_memories += report.memory_is_full
+            summary.restarts += report.restarts
+            summary.failed.pop(delivery.message.contact_id, None)
+
+    def _count_due(self) -> int:
+        return self._contacts.count_due(self._clock.now_ms())
+
+    def _is_paused(self) -> bool:
+        active = self._sync_ports.pauses.get().active(self._clock.now_ms())
+        self._summary.pause = active[0] if active else None
+        return bool(active)
+
+    def _show(self, wait: str = "") -> None:
+        summary, left = self._summary, self._queue.depth()
+        done = summary.synced + summary.gone + len(summary.failed)
+        limits = self._sync_ports.limiter.limits
+        paused = self._is_paused() and self._summary.pause
+        self._display.show(
+            Standing(
+                done=done,
+                planned=done + left,
+                events=summary.published,
+                calls=self._calls_today(),
+                left_s=left * limits.slot_ms / 1_000,
+                wait=f"pause: {paused.reason}" if paused else wait,
+            )
+        )
+
+    def _calls_today(self) -> int:
+        return self._sync_ports.limiter.pace().used_on(self._clock.now_ms())
+
+    def _sum_up(self) -> Summary:
+        self._summary.contacts = self._contacts.count()
+        self._summary.calls_today = self._calls_today()
+        return self._summary

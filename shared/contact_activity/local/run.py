@@ -1,0 +1,121 @@
+"""What both engines share: the options of a run, what it came to, and the state folder."""
+
+import fcntl
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from contact_activity.adapters.embedded import open_events_file
+from contact_activity.rate_limit import Pause
+from contact_activity.settings import Credentials, Settings
+
+TICK_MS = 15 * 60_000
+RECEIVES_MAX = 3
+
+
+class RunError(Exception):
+    """The run cannot go on: one line that says why and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`every_ms` None: one run; `events` None: standard output."""
+
+    state_dir: Path
+    events: Path | None
+    treat_all_as_due: bool = False
+    every_ms: int | None = None
+
+    @property
+    def tick_ms(self) -> int:
+        return self.every_ms or TICK_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where the activity comes from."""
+
+    settings: Settings
+    credentials: Credentials
+    is_simulated: bool
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run came to. `failed` holds contact ids with the cause of the last try."""
+
+    contacts: int = 0
+    synced: int = 0
+    gone: int = 0
+    unreadable_rows: int = 0
+    unreadable_contacts: int = 0
+    collapsed: int = 0
+    full_memories: int = 0
+    restarts: int = 0
+    calls_today: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+    pause: Pause | None = None
+
+    @property
+    def published(self) -> int:
+        return self.events.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is; `wait` says what it waits for, if anything."""
+
+    done: int
+    planned: int
+    events: int
+    calls: int
+    left_s: float | None
+    wait: str = ""
+
+
+class Display(Protocol):
+    """Shows how far a run is, as often as it likes."""
+
+    def step(self, text: str) -> None: ...
+    def show(self, standing: Standing) -> None: ...
+
+
+Engine = Callable[[Account, RunOptions, Display], Summary]
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """Hold the state folder. Raises `RunError` if another process does."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        file = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RunError(f"--state {state_dir} cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(f"another run uses {state_dir}: wait for it to end, or give another --state") from None
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def opened_events(path: Path | None) -> Iterator[BinaryIO]:
+    """The unbuffered file that events are appended to; None is standard output."""
+    if path is None:
+        yield os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open_events_file(path)
+    except OSError as error:
+        raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
+    with file:
+        yield file

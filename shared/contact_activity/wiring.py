@@ -1,0 +1,150 @@
+"""Puts the functions together: settings, clients and use cases, built at the first invocation, once.
+
+The environment is read here and nowhere else.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from contact_activity import telemetry
+from contact_activity.adapters.aws import (
+    DynamoContacts,
+    DynamoLease,
+    DynamoListings,
+    DynamoPauses,
+    EventBridgeBus,
+    SqsQueue,
+    aws_client,
+    dynamo_limiter,
+    secret_credentials,
+)
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.codec import message_from_body
+from contact_activity.adapters.constant_contact import ConstantContact
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.ports import FatalError, RetryError
+from contact_activity.settings import Credentials, read_settings, read_tick_ms, required
+from contact_activity.sync import SyncPolicy, SyncPorts, sync
+
+# A call may take its whole time-out when its deadline is near, and what it read is still to be published.
+RESERVE_MS = 40_000
+RETRY_AFTER_S = 30
+
+_CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """The dispatcher function."""
+
+    ports: DispatchPorts
+    tick_ms: int
+    credentials: Callable[[], Credentials]
+
+    def run(self, remaining_ms: int) -> DispatchReport:
+        self.credentials()
+        return dispatch(self.ports, tick_ms=self.tick_ms, deadline_ms=_deadline_ms(remaining_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The worker function."""
+
+    ports: SyncPorts
+    policy: SyncPolicy
+    queue: SqsQueue
+    credentials: Callable[[], Credentials]
+
+    def ready(self) -> Self:
+        """Itself, if the credentials can be read. Raises `SettingsError`, before any message is touched."""
+        self.credentials()
+        return self
+
+    def run(self, record: SQSRecord, remaining_ms: int) -> None:
+        """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
+        message = message_from_body(record.body)
+        try:
+            report = sync(message, self.ports, self.policy, deadline_ms=_deadline_ms(remaining_ms))
+        except (RetryError, FatalError) as error:
+            telemetry.tell_failure(message.contact_id, error)
+            self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
+            raise
+        telemetry.tell_sync(report, message.contact_id)
+
+
+@cache
+def dispatcher() -> Dispatcher:
+    """The dispatcher of this process. Raises `SettingsError`."""
+    shared = _shared()
+    ports = DispatchPorts(
+        contacts=shared.contacts,
+        source=shared.source,
+        queue=shared.queue,
+        pauses=shared.pauses,
+        listings=shared.listings,
+        lease=DynamoLease(shared.dynamodb, shared.table),
+        limiter=shared.limiter,
+        clock=_CLOCK,
+    )
+    return Dispatcher(ports, read_tick_ms(os.environ), shared.credentials)
+
+
+@cache
+def worker() -> Worker:
+    """The worker of this process. Raises `SettingsError`."""
+    shared, settings = _shared(), read_settings(os.environ)
+    ports = SyncPorts(
+        contacts=shared.contacts,
+        source=shared.source,
+        bus=EventBridgeBus(aws_client("events"), required(os.environ, "EVENT_BUS_NAME"), _CLOCK),
+        queue=shared.queue,
+        pauses=shared.pauses,
+        listings=shared.listings,
+        limiter=shared.limiter,
+        clock=_CLOCK,
+    )
+    policy = SyncPolicy(settings.reading, settings.email_addresses, read_tick_ms(os.environ))
+    return Worker(ports, policy, shared.queue, shared.credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What both functions use."""
+
+    dynamodb: Any
+    table: str
+    credentials: Callable[[], Credentials]
+    contacts: DynamoContacts
+    listings: DynamoListings
+    pauses: DynamoPauses
+    queue: SqsQueue
+    limiter: SharedLimiter
+    source: ConstantContact
+
+
+def _shared() -> _Shared:
+    settings = read_settings(os.environ)
+    table, dynamodb = required(os.environ, "TABLE_NAME"), aws_client("dynamodb")
+    credentials = secret_credentials(aws_client("secretsmanager"), required(os.environ, "SECRET_ID"), _CLOCK)
+    limiter = dynamo_limiter(dynamodb, table, settings.limits, _CLOCK)
+    return _Shared(
+        dynamodb=dynamodb,
+        table=table,
+        credentials=credentials,
+        contacts=DynamoContacts(dynamodb, table),
+        listings=DynamoListings(dynamodb, table),
+        pauses=DynamoPauses(dynamodb, table),
+        queue=SqsQueue(aws_client("sqs"), required(os.environ, "QUEUE_URL")),
+        limiter=limiter,
+        source=ConstantContact(settings.base_url, credentials, limiter, _CLOCK),
+    )
+
+
+def _deadline_ms(remaining_ms: int) -> int:
+    return _CLOCK.now_ms() + remaining_ms - RESERVE_MS
