@@ -16,7 +16,6 @@ from rich.console import Console
 from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
 from contact_activity.local.embedded import run_embedded
 from contact_activity.local.run import Account, Engine, RunError, RunOptions, Summary
-from contact_activity.local.simulated_account import simulated
 from contact_activity.ports import FatalError, RetryError
 from contact_activity.rate_limit import PauseReason
 from contact_activity.settings import (
@@ -121,6 +120,8 @@ def _account(environment: Environment, options: RunOptions) -> Iterator[Account]
             "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
             "set both credentials too, or none of the three for the simulated account"
         )
+    from contact_activity.local.simulated_account import simulated
+
     settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _set(environment))
     with simulated(options.state_dir / "simulated.json", settings) as (base_url, credentials):
         yield Account(dataclasses.replace(settings, base_url=base_url), credentials, is_simulated=True)

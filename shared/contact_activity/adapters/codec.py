@@ -1,11 +1,15 @@
-"""How what is stored is written, the same in DynamoDB and in SQLite: plain JSON, ids only."""
+"""How what is stored or sent is written, the same on every engine: plain JSON, ids only."""
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 
-from contact_activity.activity import ActivityType
+from contact_activity.activity import ActivityType, iso, parse_time
+from contact_activity.ports import Message
 from contact_activity.watermark import Mark, Progress
+
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 
@@ -46,6 +50,28 @@ def progress_from_json(text: str) -> Progress:
         forgotten_ms=stored["forgotten_ms"],
         restarts=stored["restarts"],
     )
+
+
+def message_to_body(message: Message) -> str:
+    """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z"}`"""
+    return json.dumps({"contact_id": message.contact_id, "planned_at": iso(message.planned_ms)})
+
+
+def message_from_body(body: str) -> Message:
+    """Raises `ValueError`, which does not repeat the body, unless it is a message; more keys are let be."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ValueError("a message body that is no JSON") from None
+    if not isinstance(sent, dict):
+        raise ValueError("a message body that is no JSON object")  # noqa: TRY004  one error for a caller
+    contact_id, planned_at = sent.get("contact_id"), sent.get("planned_at")
+    if not isinstance(contact_id, str) or not _ID.fullmatch(contact_id):
+        raise ValueError("a message body without a usable contact_id")
+    planned_ms = parse_time(planned_at) if isinstance(planned_at, str) else None
+    if planned_ms is None:
+        raise ValueError("a message body without a usable planned_at")
+    return Message(contact_id, planned_ms)
 
 
 def _dump(value: Mapping[str, object]) -> str:

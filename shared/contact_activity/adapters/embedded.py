@@ -359,7 +359,7 @@ class FileBus:
             if self._is_broken:
                 raise OSError("the events file took no more")
             self._is_broken = True
-            _write_all(self._sink, lines)
+            write_all(self._sink, lines)
             self._is_broken = False
             self.published.update(event.detail_type for event in events)
 
@@ -378,7 +378,7 @@ class FileBus:
         return f'{head[:-1]},"detail":{event.detail}}}\n'.encode()
 
 
-def _write_all(sink: BinaryIO, data: bytes) -> None:
+def write_all(sink: BinaryIO, data: bytes) -> None:
     """An unbuffered file may take only a part of what it is given."""
     left = memoryview(data)
     while left:

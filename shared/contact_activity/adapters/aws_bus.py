@@ -1,0 +1,105 @@
+"""The bus on EventBridge: full batches, and only what was not accepted goes out again."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from botocore.client import BaseClient
+
+from contact_activity.activity import EVENT_SOURCE, Event
+from contact_activity.ports import Clock, FatalError, RetryError
+
+BATCH_ENTRIES = 10
+BATCH_BYTES = 256_000
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 5.0
+# By the API's documentation the only errors of an entry that no second try can mend.
+_REFUSALS = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidAccountIdException",
+        "InvalidArgument",
+        "MalformedDetail",
+        "NotAuthorizedForDetailTypeException",
+        "NotAuthorizedForSourceException",
+        "RedactionFailure",
+    }
+)
+
+
+def entry_bytes(event: Event) -> int:
+    """The size of an entry as AWS counts it: source, detail type and detail in UTF-8, `Time` left out."""
+    return sum(len(part.encode()) for part in (EVENT_SOURCE, event.detail_type, event.detail))
+
+
+def batches(events: Sequence[Event]) -> list[list[Event]]:
+    """Part events into batches, in order, that one call may carry.
+
+    Raises `FatalError` for an event that is too large for any.
+    """
+    parted: list[list[Event]] = []
+    room_bytes = 0
+    for event in events:
+        size_bytes = entry_bytes(event)
+        if size_bytes > BATCH_BYTES:
+            raise FatalError(f"an event of {size_bytes} bytes, more than the bus takes")
+        if not parted or len(parted[-1]) == BATCH_ENTRIES or size_bytes > room_bytes:
+            parted.append([])
+            room_bytes = BATCH_BYTES
+        parted[-1].append(event)
+        room_bytes -= size_bytes
+    return parted
+
+
+class EventBridgeBus:
+    """The `Bus` port. Raises `FatalError` for an event that the bus will never accept."""
+
+    def __init__(
+        self,
+        client: BaseClient,
+        bus_name: str,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._bus_name = bus_name
+        self._clock = clock
+        self._jitter = jitter
+
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        for batch in batches(events):
+            self._publish_batch(batch, deadline_ms)
+
+    def _publish_batch(self, batch: list[Event], deadline_ms: int) -> None:
+        left = self._put(batch)
+        tries = 1
+        while left:
+            self._back_off(tries, len(left), deadline_ms)
+            left = self._put(left)
+            tries += 1
+
+    def _put(self, events: Sequence[Event]) -> list[Event]:
+        """Returns the events that were not accepted."""
+        response = self._client.put_events(Entries=[self._entry(event) for event in events])
+        if not response["FailedEntryCount"]:
+            return []
+        results = response["Entries"]
+        refused = _REFUSALS.intersection(result.get("ErrorCode", "") for result in results)
+        if refused:
+            raise FatalError(f"the bus refuses an event: {', '.join(sorted(refused))}")
+        return [event for event, result in zip(events, results, strict=True) if not result.get("EventId")]
+
+    def _entry(self, event: Event) -> dict[str, str]:
+        return {
+            "EventBusName": self._bus_name,
+            "Source": EVENT_SOURCE,
+            "DetailType": event.detail_type,
+            "Detail": event.detail,
+        }
+
+    def _back_off(self, tries: int, left: int, deadline_ms: int) -> None:
+        most_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(tries - 1, 10))
+        wait_s = most_s * (0.5 + self._jitter() / 2)
+        if self._clock.now_ms() + wait_s * 1_000 >= deadline_ms:
+            raise RetryError(f"the bus did not accept {left} events in {tries} tries")
+        self._clock.sleep(wait_s)

@@ -1,0 +1,65 @@
+"""The credentials, read by name from Secrets Manager when they are used."""
+
+import json
+import threading
+from collections.abc import Callable
+
+from botocore.client import BaseClient
+
+from contact_activity.ports import Clock
+from contact_activity.settings import Credentials, SettingsError, check_credential
+
+_NAMES = ("api_key", "access_token")
+
+
+def secret_credentials(
+    client: BaseClient, secret_id: str, clock: Clock, max_age_s: float = 300.0
+) -> Callable[[], Credentials]:
+    """A reader for any number of threads, which asks again after `max_age_s`: a new token takes effect.
+
+    It raises `SettingsError` for a secret without a usable value; that is never kept.
+    """
+    lock = threading.Lock()
+    kept: Credentials | None = None
+    kept_until_ms = 0.0
+
+    def read() -> Credentials:
+        nonlocal kept, kept_until_ms
+        with lock:
+            if kept is None or clock.now_ms() >= kept_until_ms:
+                kept = None
+                kept = _credentials(secret_id, _value(client, secret_id))
+                kept_until_ms = clock.now_ms() + max_age_s * 1_000
+            return kept
+
+    return read
+
+
+def _value(client: BaseClient, secret_id: str) -> object:
+    try:
+        text = client.get_secret_value(SecretId=secret_id).get("SecretString")
+    except client.exceptions.ResourceNotFoundException:
+        raise _unusable(secret_id, "has no value") from None
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError):
+        raise _unusable(secret_id, "is no JSON") from None
+
+
+def _credentials(secret_id: str, value: object) -> Credentials:
+    if not isinstance(value, dict):
+        raise _unusable(secret_id, "is no JSON object")
+    found = []
+    for name in _NAMES:
+        text = value.get(name)
+        if not isinstance(text, str) or not text.strip():
+            raise _unusable(secret_id, f"has no {name}")
+        check_credential(f"{name} in the secret {secret_id}", text.strip())
+        found.append(text.strip())
+    return Credentials(*found)
+
+
+def _unusable(secret_id: str, fault: str) -> SettingsError:
+    return SettingsError(
+        f'the secret {secret_id} {fault}: store {{"api_key": "...", "access_token": "..."}} in it'
+    )

@@ -1,0 +1,240 @@
+"""The local cloud: the real template in an AWS emulator, its functions doing the work.
+
+This process only deploys, ticks and watches: it reads the bus as any subscriber would, through a
+rule and a queue of its own.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from contact_activity.activity import EVENT_SOURCE, iso
+from contact_activity.adapters.aws import DynamoContacts, DynamoPauses, SqsQueue, dynamo_limiter
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.embedded import write_all
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.local.emulator import Emulator
+from contact_activity.local.run import (
+    Account,
+    Display,
+    RunError,
+    RunOptions,
+    Standing,
+    Summary,
+    locked,
+    opened_events,
+)
+from contact_activity.local.stack import deploy
+from contact_activity.settings import Settings
+
+TEMPLATE = Path(__file__).parents[3] / "template.yaml"
+STACK_NAME = "contact-activity"
+SUBSCRIBER = "contact-activity-local-subscriber"
+SCHEDULE_LEAST_MIN = 2
+RECEIVE_MOST = 10
+LOOK_S = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+def run_cloud(account: Account, options: RunOptions, display: Display) -> Summary:
+    """Deploy, then run the whole path once, or every `options.every_ms` until interrupted.
+
+    Raises `RunError`.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(locked(options.state_dir))
+        sink = stack.enter_context(opened_events(options.events))
+        display.step("starting the local AWS")
+        name = "cloud-simulated" if account.is_simulated else "cloud"
+        emulator = stack.enter_context(Emulator(options.state_dir / name))
+        display.step("deploying template.yaml")
+        deployed = deploy(
+            emulator, TEMPLATE, stack_name=STACK_NAME, parameters=_parameters(account.settings, options)
+        )
+        _put_secret(emulator, deployed.outputs["SecretName"], account)
+        subscriber = _subscribe(emulator, deployed.outputs["EventBusName"])
+        engine = CloudEngine(emulator, deployed.outputs, account.settings, options, display)
+        return engine.run(EventReader(emulator.client("sqs"), subscriber, sink))
+
+
+def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
+    minutes = max(SCHEDULE_LEAST_MIN, options.tick_ms // 60_000)
+    return {
+        "ConstantContactBaseUrl": settings.base_url,
+        "CallsPerSecond": f"{settings.calls_per_second:g}",
+        "CallsPerDay": str(settings.calls_per_day),
+        "QuotaShare": f"{settings.quota_share:g}",
+        "Account": settings.account,
+        "Reports": ",".join(settings.reports),
+        "StartDate": "" if settings.start_ms is None else iso(settings.start_ms),
+        "OverlapHours": str(settings.overlap_h),
+        "RememberedActivities": str(settings.remembered_min),
+        "CampaignLookbackDays": str(settings.campaign_lookback_days),
+        "EmailAddresses": settings.email_addresses.value,
+        "ScheduleMinutes": str(minutes),
+        "Local": "true",
+    }
+
+
+def _put_secret(emulator: Emulator, secret_id: str, account: Account) -> None:
+    credentials = account.credentials
+    value = {"api_key": credentials.api_key, "access_token": credentials.access_token}
+    emulator.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))
+
+
+def _subscribe(emulator: Emulator, bus_name: str) -> str:
+    """A rule for everything of ours, into a queue of this run; returns the queue's URL."""
+    sqs, events = emulator.client("sqs"), emulator.client("events")
+    url = sqs.create_queue(QueueName=SUBSCRIBER)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    pattern = json.dumps({"source": [EVENT_SOURCE]})
+    events.put_rule(Name=SUBSCRIBER, EventBusName=bus_name, EventPattern=pattern)
+    target = {"Id": "queue", "Arn": attributes["QueueArn"]}
+    events.put_targets(Rule=SUBSCRIBER, EventBusName=bus_name, Targets=[target])
+    return str(url)
+
+
+@dataclass(slots=True)
+class EventReader:
+    """Moves events from the subscriber's queue to the sink; each is out before it is deleted."""
+
+    sqs: Any
+    queue_url: str
+    sink: BinaryIO
+    received: Counter[str] = field(default_factory=Counter)
+
+    def drain(self) -> None:
+        """Until the queue gives nothing more."""
+        while messages := self._receive():
+            for message in messages:
+                envelope = json.loads(message["Body"])
+                line = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")) + "\n"
+                write_all(self.sink, line.encode())
+                self.received[envelope["detail-type"]] += 1
+            self.sqs.delete_message_batch(
+                QueueUrl=self.queue_url,
+                Entries=[
+                    {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
+                    for n, message in enumerate(messages)
+                ],
+            )
+
+    def _receive(self) -> list[dict[str, str]]:
+        answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=RECEIVE_MOST)
+        return list(answer.get("Messages", []))
+
+
+class CloudEngine:
+    """Ticks the deployed dispatcher and watches the deployed table and queues."""
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        outputs: Mapping[str, str],
+        settings: Settings,
+        options: RunOptions,
+        display: Display,
+    ) -> None:
+        self._clock = SystemClock()
+        self._emulator, self._outputs = emulator, outputs
+        self._options, self._display = options, display
+        dynamodb, table = emulator.client("dynamodb"), outputs["TableName"]
+        self._dynamodb, self._table = dynamodb, table
+        self._contacts = DynamoContacts(dynamodb, table)
+        self._pauses = DynamoPauses(dynamodb, table)
+        self._limiter: SharedLimiter = dynamo_limiter(dynamodb, table, settings.limits, self._clock)
+        self._queue = SqsQueue(emulator.client("sqs"), outputs["ContactQueueUrl"])
+        self._dead_letters = SqsQueue(emulator.client("sqs"), outputs["ContactDeadLettersUrl"])
+        self._summary = Summary()
+        self._enqueued = 0
+
+    def run(self, reader: EventReader) -> Summary:
+        """Tick once, or every `options.every_ms` until interrupted."""
+        self._summary.events = reader.received
+        started_ms = self._clock.now_ms()
+        if self._options.treat_all_as_due:
+            self._contacts.make_due(started_ms)
+        dead_before = self._dead_letters.depth()
+        if self._options.every_ms:
+            while True:
+                self._tick_and_wait(reader, self._options.every_ms)
+        report = self._tick(reader)
+        while not self._is_paused() and (not report["listing_is_complete"] or self._count_due()):
+            report = self._tick(reader)
+        self._sum_up(started_ms, self._dead_letters.depth() - dead_before)
+        return self._summary
+
+    def _tick_and_wait(self, reader: EventReader, every_ms: int) -> None:
+        started_ms = self._clock.now_ms()
+        try:
+            self._tick(reader)
+        except RunError as error:
+            _log.warning("%s", error)
+        while self._clock.now_ms() < started_ms + every_ms:
+            self._show(wait="the next tick")
+            reader.drain()
+            self._clock.sleep(LOOK_S)
+
+    def _tick(self, reader: EventReader) -> dict[str, Any]:
+        self._display.step("listing contacts")
+        report = self._invoke_dispatcher()
+        self._enqueued += int(report["enqueued"])
+        self._display.step("reading activity")
+        while self._queue.depth():
+            self._show()
+            reader.drain()
+            self._clock.sleep(LOOK_S)
+        reader.drain()
+        self._show()
+        return report
+
+    def _invoke_dispatcher(self) -> dict[str, Any]:
+        answer = self._emulator.client("lambda").invoke(
+            FunctionName=self._outputs["DispatcherName"], Payload=b"{}"
+        )
+        payload: dict[str, Any] = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise RunError(f"the dispatcher failed: {payload.get('errorMessage', 'no message')}")
+        return payload
+
+    def _is_paused(self) -> bool:
+        active = self._pauses.get().active(self._clock.now_ms())
+        self._summary.pause = active[0] if active else None
+        return bool(active)
+
+    def _count_due(self) -> int:
+        """Due, whether or not it is in a message."""
+        return sum(contact.due_ms <= self._clock.now_ms() for contact in self._contacts.scan())
+
+    def _show(self, wait: str = "") -> None:
+        left = self._queue.depth()
+        paused = self._is_paused() and self._summary.pause
+        self._display.show(
+            Standing(
+                done=max(0, self._enqueued - left),
+                planned=self._enqueued,
+                events=self._summary.published,
+                calls=self._calls_today(),
+                left_s=left * self._limiter.limits.slot_ms / 1_000,
+                wait=f"pause: {paused.reason}" if paused else wait,
+            )
+        )
+
+    def _calls_today(self) -> int:
+        return self._limiter.pace().used_on(self._clock.now_ms())
+
+    def _sum_up(self, started_ms: int, dead: int) -> None:
+        contacts = list(self._contacts.scan())
+        touched = [contact for contact in contacts if (contact.synced_ms or 0) >= started_ms]
+        self._summary.contacts = len(contacts)
+        self._summary.gone = sum(contact.times_gone > 0 for contact in touched)
+        self._summary.synced = len(touched) - self._summary.gone
+        failing = [contact.id for contact in contacts if contact.failures]
+        self._summary.failed = dict.fromkeys(failing[:dead], "its message is in the dead-letter queue")
+        self._summary.calls_today = self._calls_today()
