@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 
 EVENT_SOURCE = "contact-activity"
 TEXT_LIMIT_BYTES = 4096
+TIME_LIMIT_CHARACTERS = 64
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -150,6 +151,8 @@ def parse_time(text: str) -> int | None:
     Without an offset the stamp is UTC, which the v2 documentation promises of every date.
     A stamp at or before 1970 is how the v2 API prints "never".
     """
+    if len(text) > TIME_LIMIT_CHARACTERS or not text.isascii():
+        return None
     try:
         stamp = datetime.fromisoformat(text)
         time_ms = ((stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH) // _MS

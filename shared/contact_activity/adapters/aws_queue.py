@@ -60,7 +60,8 @@ class SqsQueue:
         ]
         response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return [
-            (batch[int(failure["Id"])], bool(failure["SenderFault"])) for failure in response.get("Failed", ())
+            (batch[int(failure["Id"])], bool(failure["SenderFault"]))
+            for failure in response.get("Failed", ())
         ]
 
     def depth(self) -> int:

@@ -97,7 +97,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     """The end of a run: events by type, then what else there is to know, if anything."""
     if summary.published:
         console.print(_events_table(summary))
-    else:
+    elif not summary.pause and not summary.failed:
         console.print("Nothing new: no contact did anything that is not published already.")
     console.print(
         f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · "

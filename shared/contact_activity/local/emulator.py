@@ -88,7 +88,7 @@ class Emulator:
             raise EmulatorError("the local AWS is not set up: run `make setup`")
         self._prepare_state()
         try:
-            with _listen(self._wanted_port) as listening, self.log_path.open("ab") as log:
+            with _listen(self._wanted_port) as listening, self.log_path.open("wb") as log:
                 self._port = listening.getsockname()[1]
                 self._process = self._spawn(listening, log)
             self._wait_until_ready()
@@ -98,11 +98,13 @@ class Emulator:
 
     def stop(self) -> None:
         """Save the state and end; what does not end in time is killed, and the state is lost."""
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_WITHIN_S)
-        self._kill()
+        try:
+            if self._process and self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_WITHIN_S)
+        finally:
+            self._kill()
 
     def _prepare_state(self) -> None:
         """Keep what was closed cleanly, and nothing else: services are saved one file after another."""
@@ -149,6 +151,7 @@ class Emulator:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
+            "LOG_LEVEL": "WARNING",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(self._folder("services")),
             "S3_PERSIST": "1",

@@ -33,9 +33,9 @@ def _end_with_parent() -> None:
 
 
 async def _serve(listening_fd: int) -> None:
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config
-    from ministack.app import app
+    from hypercorn.asyncio import serve  # type: ignore[import-not-found]
+    from hypercorn.config import Config  # type: ignore[import-not-found]
+    from ministack.app import app  # type: ignore[import-not-found]
 
     config = Config()
     config.bind = [f"fd://{listening_fd}"]

@@ -111,7 +111,7 @@ class SimulatedAccount:
         The same seed, `now` and number of contacts make the same account. Some activity becomes
         visible only after `now`.
         """
-        from contact_activity.local.simulated.realistic import fill  # noqa: PLC0415 (it needs this class)
+        from contact_activity.local.simulated.realistic import fill
 
         account = cls()
         fill(account, seed, contacts, to_ms(now))
@@ -150,8 +150,14 @@ class SimulatedAccount:
     def set_status(self, contact_id: str, status: str, *, at: datetime) -> None:
         """Change a contact's status, which moves its modified date; KeyError if there is none."""
         with self._lock:
-            contact = self._contacts[contact_id]
-            self._contacts[contact_id] = replace(contact, status=status, modified_ms=to_ms(at))
+            self.replace_contact(replace(self._contacts[contact_id], status=status, modified_ms=to_ms(at)))
+
+    def replace_contact(self, contact: Contact) -> None:
+        """Store a contact's new state; KeyError if there is none with its id."""
+        with self._lock:
+            if contact.id not in self._contacts:
+                raise KeyError(contact.id)
+            self._contacts[contact.id] = contact
 
     def touch_contact(self, contact_id: str, *, at: datetime) -> None:
         """Move a contact's modified date, as an edit of its profile does."""

@@ -80,10 +80,12 @@ class Server:
         self._calls: list[Call] = []
         self._violations: list[str] = []
         self._is_token_good = True
-        self._http = HttpServer(self._handle, port)
+        self._wanted_port = port
+        self._running: HttpServer | None = None
 
     def __enter__(self) -> Self:
-        self._http.start()
+        self._running = HttpServer(self._handle, self._wanted_port)
+        self._running.start()
         return self
 
     def __exit__(
@@ -92,6 +94,12 @@ class Server:
         self._http.stop()
         if raised is None and self._http.errors:
             raise self._http.errors[0]
+
+    @property
+    def _http(self) -> HttpServer:
+        if self._running is None:
+            raise RuntimeError("the server runs only inside its with block")
+        return self._running
 
     @property
     def base_url(self) -> str:
@@ -182,7 +190,7 @@ class Server:
     def _record(self, call: Call, violation: str | None) -> None:
         with self._lock:
             self._calls.append(call)
-            if call.status == 200:
+            if call.status == 200 and call.fault is None:
                 self._chance.accepted()
             if violation:
                 self._violations.append(violation)

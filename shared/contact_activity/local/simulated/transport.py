@@ -74,7 +74,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
             self._connections.discard(request)
             self._changed.notify_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the inherited signature)
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep a defect of the server for whoever stops it, instead of printing it."""
 
 

@@ -169,9 +169,7 @@ def campaign_summary(campaign: Campaign, rows: Iterable[Row], switches: Switches
 
 def counters(rows: Sequence[Row]) -> Json:
     """The integers that the property table of the list of all activities has beside a row."""
-    return {
-        kind.report: _count(rows, kind) for kind in (Kind.OPEN, Kind.CLICK, Kind.FORWARD, Kind.BOUNCE)
-    }
+    return {kind.report: _count(rows, kind) for kind in (Kind.OPEN, Kind.CLICK, Kind.FORWARD, Kind.BOUNCE)}
 
 
 def _count(rows: Sequence[Row], kind: Kind) -> int:

@@ -1,0 +1,367 @@
+"""The ports on one DynamoDB table: an item a contact, and one for each thing that all share.
+
+The table has the string key `pk`. The index `due` (`due_shard`, `due_at`; keys only) holds the
+contacts alone, since no other item has these attributes. Times are milliseconds since 1970.
+"""
+
+import heapq
+import json
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import islice
+from typing import TypeVar
+
+from botocore.client import BaseClient
+
+from contact_activity.adapters.codec import (
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+)
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.planning import Listing
+from contact_activity.ports import Clock, Contact, ListedContact
+from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.watermark import Watermark
+
+DUE_INDEX = "due"
+SHARDS = 8
+THREADS = 8
+PAGE_ROWS = 200
+# More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
+LOOKED_AT_MOST = 20_000
+
+_CONTACT = "contact#"
+_IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
+_REGISTER = (
+    "SET modified_date = :modified, registered_at = if_not_exists(registered_at, :now),"
+    " due_shard = if_not_exists(due_shard, :shard), version = if_not_exists(version, :zero), due_at = "
+)
+_DUE_AS_KNOWN = "if_not_exists(due_at, :now)"
+_IS_NO_GONE_ONE_CHANGED = (
+    "attribute_not_exists(times_gone) OR times_gone = :zero OR modified_date = :modified"
+)
+
+Value = str | int | bytes | None
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Item:
+    """A stored item, read by attribute."""
+
+    def __init__(self, attributes: Mapping[str, Mapping[str, object]]) -> None:
+        self._attributes = attributes
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._attributes
+
+    def text(self, name: str, default: str = "") -> str:
+        return str(self._attributes[name]["S"]) if name in self else default
+
+    def blob(self, name: str) -> bytes:
+        value = self._attributes[name]["B"] if name in self else b""
+        assert isinstance(value, bytes)  # noqa: S101  what boto3 gives for B; this tells the type checker
+        return value
+
+    def whole(self, name: str) -> int:
+        return self.whole_or_none(name) or 0
+
+    def whole_or_none(self, name: str) -> int | None:
+        """None if there is none, and for a stored null."""
+        value = self._attributes.get(name, {}).get("N")
+        return None if value is None else int(str(value))
+
+
+class Table:
+    """One table, by the few operations that the ports are made of.
+
+    In a change and in a condition `:x` stands for the value `x`.
+    """
+
+    def __init__(self, client: BaseClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, pk: str) -> Item:
+        """Empty if there is none."""
+        found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        return Item(found.get("Item", {}))
+
+    def put(self, pk: str, attribute: str, value: Value) -> None:
+        self._client.put_item(TableName=self._name, Item={"pk": {"S": pk}, attribute: _typed(value)})
+
+    def update(self, pk: str, change: str, condition: str = "", **values: Value) -> bool:
+        """Change one item; False when the condition does not hold."""
+        try:
+            self._update(pk, change, condition, values)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def update_old(self, pk: str, change: str, condition: str = "", **values: Value) -> Item | None:
+        """Change one item; what the attributes were before, or None when the condition does not hold."""
+        try:
+            return Item(self._update(pk, change, condition, values, ReturnValues="UPDATED_OLD"))
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+
+    def swap(self, pk: str, change: str, condition: str, **values: Value) -> Item | None:
+        """Change one item (None), or when the condition does not hold what is stored, without a read."""
+        try:
+            self._update(pk, change, condition, values, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            return Item(error.response.get("Item", {}))
+        return None
+
+    def _update(
+        self, pk: str, change: str, condition: str, values: Mapping[str, Value], **returned: str
+    ) -> dict[str, dict[str, object]]:
+        request: dict[str, object] = {"UpdateExpression": change, **returned}
+        if condition:
+            request["ConditionExpression"] = condition
+        if values:
+            request["ExpressionAttributeValues"] = _placeholders(values)
+        response = self._client.update_item(TableName=self._name, Key={"pk": {"S": pk}}, **request)
+        return dict(response.get("Attributes", {}))
+
+    def due(self, shard: int, until_ms: int | None) -> Iterator[tuple[int, str]]:
+        """The due time and the id of a shard's contacts, earliest first; soon after, not at once, true."""
+        condition, values = "due_shard = :shard", {"shard": shard}
+        if until_ms is not None:
+            condition, values = condition + " AND due_at <= :until", {"shard": shard, "until": until_ms}
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            IndexName=DUE_INDEX,
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=_placeholders(values),
+            PaginationConfig={"PageSize": PAGE_ROWS},
+        )
+        for page in pages:
+            for row in page["Items"]:
+                item = Item(row)
+                yield item.whole("due_at"), item.text("pk").removeprefix(_CONTACT)
+
+
+def _placeholders(values: Mapping[str, Value]) -> dict[str, dict[str, object]]:
+    return {f":{name}": _typed(value) for name, value in values.items()}
+
+
+def _typed(value: Value) -> dict[str, object]:
+    match value:
+        case None:
+            return {"NULL": True}
+        case int():
+            return {"N": str(value)}
+        case bytes():
+            return {"B": value}
+    return {"S": value}
+
+
+def due_shard(contact_id: str) -> int:
+    """The same for a contact for ever."""
+    return zlib.crc32(contact_id.encode()) % SHARDS
+
+
+class DynamoContacts:
+    """The `Contacts` port. `threads` calls are made at once where many contacts change."""
+
+    def __init__(self, client: BaseClient, table_name: str, threads: int = THREADS) -> None:
+        self._table = Table(client, table_name)
+        self._threads = threads
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
+        return sum(self._each(lambda contact: self._register(contact, now_ms), listed))
+
+    def _register(self, contact: ListedContact, now_ms: int) -> bool:
+        """True for a new contact."""
+        pk = _CONTACT + contact.id
+        values: dict[str, Value] = {
+            "now": now_ms,
+            "modified": contact.modified_date,
+            "shard": due_shard(contact.id),
+            "zero": 0,
+        }
+        old = self._table.update_old(pk, _REGISTER + _DUE_AS_KNOWN, _IS_NO_GONE_ONE_CHANGED, **values)
+        if old is None:
+            self._table.update(pk, _REGISTER + ":now", "", **values)
+            return False
+        return "registered_at" not in old
+
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+        due = (contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
+        claimed: list[str] = []
+        while len(claimed) < most and (tried := list(islice(due, most - len(claimed)))):
+            won = self._each(lambda contact_id: self._claim(contact_id, now_ms, until_ms), tried)
+            claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
+        return claimed
+
+    def _claim(self, contact_id: str, now_ms: int, until_ms: int) -> bool:
+        return self._table.update(
+            _CONTACT + contact_id,
+            "SET queued_until = :until",
+            f"due_at <= :now AND {_IS_FREE}",
+            until=until_ms,
+            now=now_ms,
+        )
+
+    def release(self, contact_ids: Sequence[str]) -> None:
+        self._each(self._release, contact_ids)
+
+    def _release(self, contact_id: str) -> bool:
+        return self._table.update(_CONTACT + contact_id, "REMOVE queued_until", "attribute_exists(pk)")
+
+    def get(self, contact_id: str) -> Contact | None:
+        item = self._table.get(_CONTACT + contact_id)
+        return _contact(contact_id, item) if "registered_at" in item else None
+
+    def save(self, contact: Contact) -> bool:
+        values: dict[str, Value] = {
+            "due_at": contact.due_ms,
+            "failures": contact.failures,
+            "times_gone": contact.times_gone,
+            "marks": marks_to_json(contact.watermark.marks),
+            "remembered": contact.watermark.remembered,
+            "unreadable": contact.watermark.unreadable,
+        }
+        dropped = []
+        if contact.synced_ms is None:
+            dropped.append("synced_at")
+        else:
+            values["synced_at"] = contact.synced_ms
+        if contact.progress is None:
+            dropped += ["progress", "queued_until"]
+        else:
+            values["progress"] = progress_to_json(contact.progress)
+        kept = ", ".join(f"{name} = :{name}" for name in values)
+        return self._table.update(
+            _CONTACT + contact.id,
+            f"SET version = :next, {kept}" + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
+            "version = :seen",
+            seen=contact.version,
+            next=contact.version + 1,
+            **values,
+        )
+
+    def make_due(self, now_ms: int) -> None:
+        known = [contact_id for _, contact_id in self._due(None)]
+        self._each(lambda contact_id: self._make_due(contact_id, now_ms), known)
+
+    def _make_due(self, contact_id: str, now_ms: int) -> bool:
+        pk = _CONTACT + contact_id
+        is_later = self._table.update(
+            pk, "SET due_at = :now REMOVE queued_until", "due_at > :now", now=now_ms
+        )
+        return is_later or self._release(contact_id)
+
+    def _due(self, until_ms: int | None) -> Iterator[tuple[int, str]]:
+        return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(SHARDS)))
+
+    def _each(self, do: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
+        """Do it for each, in order of the arguments, a few at a time."""
+        if self._threads == 1 or len(arguments) < 2:
+            return [do(argument) for argument in arguments]
+        with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
+            return list(pool.map(do, arguments))
+
+
+def _contact(contact_id: str, item: Item) -> Contact:
+    return Contact(
+        id=contact_id,
+        registered_ms=item.whole("registered_at"),
+        due_ms=item.whole("due_at"),
+        version=item.whole("version"),
+        synced_ms=item.whole_or_none("synced_at"),
+        failures=item.whole("failures"),
+        times_gone=item.whole("times_gone"),
+        watermark=Watermark(
+            marks_from_json(item.text("marks", "{}")), item.blob("remembered"), item.blob("unreadable")
+        ),
+        progress=progress_from_json(item.text("progress")) if "progress" in item else None,
+    )
+
+
+class DynamoListings:
+    """The `Listings` port."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def get(self) -> Listing:
+        item = self._table.get("listing")
+        return Listing(**json.loads(item.text("listing", "{}")))
+
+    def put(self, listing: Listing) -> None:
+        self._table.put("listing", "listing", json.dumps(asdict(listing)))
+
+
+class DynamoPauses:
+    """The `PauseBoard` port: an attribute a reason, so that one changes without reading the others."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def get(self) -> Pauses:
+        item = self._table.get("pauses")
+        paused = [reason for reason in PauseReason if _until(reason) in item]
+        return Pauses(tuple(Pause(reason, item.whole_or_none(_until(reason))) for reason in paused))
+
+    def pause(self, pause: Pause) -> None:
+        self._table.update("pauses", f"SET {_until(pause.reason)} = :until", until=pause.until_ms)
+
+    def lift(self, reason: PauseReason) -> None:
+        self._table.update("pauses", f"REMOVE {_until(reason)}")
+
+
+def _until(reason: PauseReason) -> str:
+    return f"{reason.value}_until"
+
+
+class DynamoLease:
+    """The `Lease` port; each instance is another holder."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+        self._holder = uuid.uuid4().hex
+
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        return self._table.update(
+            "lease",
+            "SET holder = :me, held_until = :until",
+            "attribute_not_exists(pk) OR held_until <= :now OR holder = :me",
+            me=self._holder,
+            until=until_ms,
+            now=now_ms,
+        )
+
+    def give_back(self) -> None:
+        self._table.update("lease", "SET held_until = :zero", "holder = :me", me=self._holder, zero=0)
+
+
+def dynamo_limiter(client: BaseClient, table_name: str, limits: Limits, clock: Clock) -> SharedLimiter:
+    """The `Limiter` port: one conditional write a call, and one more for each race that is lost."""
+    table = Table(client, table_name)
+
+    def load() -> Pace:
+        return _pace(table.get("pace"))
+
+    def swap(seen: Pace, wanted: Pace) -> Pace | None:
+        is_as_seen = "pace_day = :seen_day AND used = :seen_used AND next_slot_at = :seen_slot"
+        values = {"day": wanted.day, "used": wanted.used, "slot": wanted.next_slot_ms}
+        if seen == Pace():
+            is_as_seen = "attribute_not_exists(pk)"
+        else:
+            values |= {"seen_day": seen.day, "seen_used": seen.used, "seen_slot": seen.next_slot_ms}
+        change = "SET pace_day = :day, used = :used, next_slot_at = :slot"
+        stored = table.swap("pace", change, is_as_seen, **values)
+        return None if stored is None else _pace(stored)
+
+    return SharedLimiter(limits, load, swap, clock)
+
+
+def _pace(item: Item) -> Pace:
+    return Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))
