@@ -146,6 +146,16 @@ class Table:
                 item = Item(row)
                 yield item.whole("due_at"), item.text("pk").removeprefix(_CONTACT)
 
+    def scan(self, prefix: str) -> Iterator[Item]:
+        """The items whose `pk` begins so, in no order."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._name,
+            FilterExpression="begins_with(pk, :prefix)",
+            ExpressionAttributeValues=_placeholders({"prefix": prefix}),
+        )
+        for page in pages:
+            yield from map(Item, page["Items"])
+
 
 def _placeholders(values: Mapping[str, Value]) -> dict[str, dict[str, object]]:
     return {f":{name}": _typed(value) for name, value in values.items()}
@@ -250,6 +260,11 @@ class DynamoContacts:
     def make_due(self, now_ms: int) -> None:
         known = [contact_id for _, contact_id in self._due(None)]
         self._each(lambda contact_id: self._make_due(contact_id, now_ms), known)
+
+    def scan(self) -> Iterator[Contact]:
+        """Every contact, for the operator: it reads the whole table."""
+        for item in self._table.scan(_CONTACT):
+            yield _contact(item.text("pk").removeprefix(_CONTACT), item)
 
     def _make_due(self, contact_id: str, now_ms: int) -> bool:
         pk = _CONTACT + contact_id

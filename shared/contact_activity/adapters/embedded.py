@@ -9,7 +9,8 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -73,6 +74,12 @@ class Database:
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other thread reads or writes meanwhile."""
+        with self._lock:
+            yield
+
     def get(self, name: str) -> str | None:
         rows = self.rows("SELECT value FROM state WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
@@ -113,12 +120,13 @@ class SqliteContacts:
         return new
 
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
-        rows = self._database.rows(
-            "SELECT id FROM contact WHERE due_ms <= ? AND queued_until_ms <= ? ORDER BY due_ms LIMIT ?",
-            (now_ms, now_ms, most),
-        )
-        ids = [str(row[0]) for row in rows]
-        self._queue_until(ids, until_ms)
+        with self._database.alone():
+            rows = self._database.rows(
+                "SELECT id FROM contact WHERE due_ms <= ? AND queued_until_ms <= ? ORDER BY due_ms LIMIT ?",
+                (now_ms, now_ms, most),
+            )
+            ids = [str(row[0]) for row in rows]
+            self._queue_until(ids, until_ms)
         return ids
 
     def release(self, contact_ids: Sequence[str]) -> None:

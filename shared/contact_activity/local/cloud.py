@@ -57,7 +57,7 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         deployed = deploy(
             emulator, TEMPLATE, stack_name=STACK_NAME, parameters=_parameters(account.settings, options)
         )
-        _put_secret(emulator, deployed.outputs["SecretName"], account)
+        _put_secret(emulator, deployed.outputs["SecretArn"], account)
         subscriber = _subscribe(emulator, deployed.outputs["EventBusName"])
         engine = CloudEngine(emulator, deployed.outputs, account.settings, options, display)
         return engine.run(EventReader(emulator.client("sqs"), subscriber, sink))

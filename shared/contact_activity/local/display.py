@@ -88,6 +88,7 @@ def print_start(console: Console, account: Account, options: RunOptions, engine:
             f"{settings.calls_per_second:g} calls/s to keep this short; the real one allows 4.",
             style="dim",
             highlight=False,
+            soft_wrap=True,
         )
     if options.every_ms:
         console.print(f"A tick every {options.every_ms // 60_000} min; stop with Ctrl-C.", highlight=False)

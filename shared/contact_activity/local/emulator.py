@@ -20,6 +20,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from contact_activity.local.run import RunError
+
 REPOSITORY = Path(__file__).parents[3]
 PYTHON = REPOSITORY / ".venv-cloud" / "bin" / "python"
 REGION = "eu-west-1"
@@ -34,7 +36,7 @@ _PASSED_ON = ("PATH", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_
 _PASSED_ON_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-class EmulatorError(Exception):
+class EmulatorError(RunError):
     """One line: what went wrong with the local AWS, and where to look or what to run."""
 
 
@@ -45,8 +47,9 @@ class Emulator:
     next start is afresh, as `is_restored` tells. One at a time on a folder. Raises `EmulatorError`.
     """
 
-    def __init__(self, state_dir: Path, port: int = 0) -> None:
+    def __init__(self, state_dir: Path, port: int = 0, *, python: Path = PYTHON) -> None:
         self._state_dir = state_dir.absolute()
+        self._python = python
         self._wanted_port = port
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,7 +87,7 @@ class Emulator:
 
     def start(self) -> None:
         """Return when it answers."""
-        if not PYTHON.exists():
+        if not self._python.exists():
             raise EmulatorError("the local AWS is not set up: run `make setup`")
         self._prepare_state()
         try:
@@ -114,8 +117,10 @@ class Emulator:
         if not self.is_restored:
             shutil.rmtree(self._folder("services"), ignore_errors=True)
             shutil.rmtree(self._folder("s3"), ignore_errors=True)
+        # The state holds the credentials that a secret holds.
+        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", "services", "s3"):
-            self._folder(name).mkdir(parents=True, exist_ok=True)
+            self._folder(name).mkdir(mode=0o700, exist_ok=True)
 
     @property
     def _closed_cleanly(self) -> Path:
@@ -127,7 +132,7 @@ class Emulator:
     def _spawn(self, listening: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
         script = Path(__file__).with_name("emulator_main.py")
         return subprocess.Popen(  # noqa: S603
-            [PYTHON, script, str(listening.fileno()), self._closed_cleanly],
+            [self._python, script, str(listening.fileno()), self._closed_cleanly],
             env=self._environment(),
             cwd=self._state_dir,
             stdin=subprocess.PIPE,
@@ -143,7 +148,10 @@ class Emulator:
             name: os.environ[name] for name in _PASSED_ON + _PASSED_ON_CERTIFICATES if name in os.environ
         }
         return passed_on | {
-            "GATEWAY_PORT": str(self._port),
+            # A queue's stored address holds this port, so it must be the same after a restart. It is a
+            # name only: calls go to the endpoint.
+            "GATEWAY_PORT": "4566",
+            "AWS_ENDPOINT_URL": self.endpoint_url,
             "AUTH": "true",
             "MINISTACK_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

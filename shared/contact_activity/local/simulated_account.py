@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contact_activity.local.simulated.account import open_account
-from contact_activity.local.simulated.server import Server
+from contact_activity.local.simulated import Server, open_account
 from contact_activity.settings import Credentials, Settings
 
 _CREDENTIALS = Credentials("simulated-key", "simulated-token")

@@ -128,8 +128,10 @@ def _upload_code(emulator: Emulator, template: Mapping[str, Any], root: Path) ->
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
-            source = root / properties["CodeUri"]
-            properties["CodeUri"] = _upload(s3, _zip([(source / "app.py", "app.py")]))
+            handler = root / properties["CodeUri"] / "app.py"
+            if not handler.is_file():
+                raise EmulatorError(f"{handler} is missing")
+            properties["CodeUri"] = _upload(s3, _zip([(handler, "app.py")]))
         elif resource["Type"] == "AWS::Serverless::LayerVersion":
             properties["ContentUri"] = _upload(
                 s3, _layer_zip(root / properties["ContentUri"], root / ".build")

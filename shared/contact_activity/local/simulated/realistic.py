@@ -12,7 +12,7 @@ WELCOME_ID = "1117000000900"
 CAMPAIGNS = 12
 _CAMPAIGN_EVERY_MS = 9 * DAY_MS
 
-# Of 1,000 who get a mail; repeated opens come on top.
+# Shares of those who get a mail; repeated opens come on top.
 _OPENED, _CLICKED_OF_OPENED, _FORWARDED, _UNSUBSCRIBED, _BOUNCED = 0.37, 0.15, 0.004, 0.003, 0.011
 
 # fmt: off

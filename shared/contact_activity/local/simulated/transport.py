@@ -1,6 +1,7 @@
 """HTTP/1.1 with keep-alive for one function that answers requests; stops without a trace."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from contact_activity.local.simulated.faults import Delivery
 
 _STOP_S = 10.0
+_BODY_BYTES_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,11 @@ class HttpServer(ThreadingMixIn, TCPServer):
             self._connections.discard(request)
             self._changed.notify_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep a defect of the server for whoever stops it, instead of printing it."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (inherited)
+        """Keep a defect of the server for whoever stops it; a caller that hangs up is none."""
+        failure = sys.exception()
+        if isinstance(failure, Exception) and not isinstance(failure, OSError):
+            self.errors.append(failure)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -85,18 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: HttpServer
 
     def do_GET(self) -> None:
-        try:
-            delivery = self.server.answer(self._incoming())
-        except Exception as failure:
-            self.server.errors.append(failure)
-            raise
-        try:
-            self._send(delivery)
-        except OSError:
-            self.close_connection = True
+        self._send(self.server.answer(self._incoming()))
 
     def do_other(self) -> None:
-        """Refused whatever it is, so its body is not read and the connection cannot go on."""
+        """Refused whatever it says: what was sent is read, so that the answer is not lost, and dropped."""
+        sent = self.headers.get("Content-Length", "")
+        self.rfile.read(min(int(sent), _BODY_BYTES_MAX) if sent.isdecimal() else 0)
         self.close_connection = True
         self.do_GET()
 
@@ -115,11 +114,13 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _send(self, delivery: Delivery) -> None:
-        if delivery.status == 0 or delivery.is_cut:
-            self.close_connection = True
         if delivery.status == 0:
+            self.close_connection = True
             return
         self.send_response(delivery.status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.close_connection = self.close_connection or delivery.is_cut
         self.send_header("Content-Type", delivery.content_type)
         self.send_header("Content-Length", str(delivery.length))
         for name, value in delivery.headers.items():

@@ -1,0 +1,174 @@
+"""The two families of adapters, each with every port over one store, and a look at what came out."""
+
+import io
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from contact_activity.activity import EVENT_SOURCE
+from contact_activity.adapters.aws import (
+    DynamoContacts,
+    DynamoLease,
+    DynamoListings,
+    DynamoPauses,
+    EventBridgeBus,
+    SqsQueue,
+    dynamo_limiter,
+)
+from contact_activity.adapters.codec import message_from_body
+from contact_activity.adapters.embedded import (
+    Database,
+    FileBus,
+    MemoryQueue,
+    SqliteContacts,
+    SqliteLease,
+    SqliteListings,
+    SqlitePauses,
+    sqlite_limiter,
+)
+from contact_activity.local.emulator import REPOSITORY
+from contact_activity.local.stack import load_template
+from contact_activity.ports import (
+    Bus,
+    Clock,
+    Contacts,
+    Lease,
+    Limiter,
+    Listings,
+    Message,
+    PauseBoard,
+    Queue,
+)
+from contact_activity.rate_limit import Limits
+
+ARRIVES_WITHIN_S = 20.0
+Json = dict[str, Any]
+_numbers = itertools.count()
+
+
+class Family(Protocol):
+    """One store with every port on it; `lease`, `limiter` and `bus` give another instance each time."""
+
+    contacts: Contacts
+    listings: Listings
+    pauses: PauseBoard
+    queue: Queue
+
+    def lease(self) -> Lease: ...
+    def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
+    def bus(self, clock: Clock) -> Bus: ...
+    def received(self, count: int) -> list[Message]:
+        """Take messages from the queue, which are then in flight."""
+
+    def published(self, count: int) -> list[Json]:
+        """The first events as a subscriber has received them."""
+
+    def close(self) -> None: ...
+
+
+class EmbeddedFamily:
+    def __init__(self) -> None:
+        self._database = Database(":memory:")
+        self._sink = io.BytesIO()
+        self._queue = MemoryQueue()
+        self.contacts: Contacts = SqliteContacts(self._database)
+        self.listings: Listings = SqliteListings(self._database)
+        self.pauses: PauseBoard = SqlitePauses(self._database)
+        self.queue: Queue = self._queue
+
+    def lease(self) -> Lease:
+        return SqliteLease(self._database)
+
+    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
+        return sqlite_limiter(self._database, limits, clock)
+
+    def bus(self, clock: Clock) -> Bus:
+        return FileBus(self._sink, clock, lambda: f"envelope-{next(_numbers)}")
+
+    def received(self, count: int) -> list[Message]:
+        deliveries = [self._queue.receive(wait_s=0) for _ in range(count)]
+        return [delivery.message for delivery in deliveries if delivery]
+
+    def published(self, count: int) -> list[Json]:
+        return [json.loads(line) for line in self._sink.getvalue().splitlines()][:count]
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class AwsFamily:
+    """Over a table, a queue and a bus of its own, the table as the template defines it."""
+
+    def __init__(self, clients: "Clients") -> None:
+        self._clients = clients
+        name = f"family-{next(_numbers)}"
+        self._table = create_table(clients.dynamodb, name)
+        self._bus_name = name
+        self._queue_url = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
+        self._events_url = create_bus(clients, name)
+        self.contacts: Contacts = DynamoContacts(clients.dynamodb, name)
+        self.listings: Listings = DynamoListings(clients.dynamodb, name)
+        self.pauses: PauseBoard = DynamoPauses(clients.dynamodb, name)
+        self.queue: Queue = SqsQueue(clients.sqs, self._queue_url)
+
+    def lease(self) -> Lease:
+        return DynamoLease(self._clients.dynamodb, self._table)
+
+    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
+        return dynamo_limiter(self._clients.dynamodb, self._table, limits, clock)
+
+    def bus(self, clock: Clock) -> Bus:
+        return EventBridgeBus(self._clients.events, self._bus_name, clock)
+
+    def received(self, count: int) -> list[Message]:
+        return [message_from_body(body) for body in self._bodies(self._queue_url, count)]
+
+    def published(self, count: int) -> list[Json]:
+        return [json.loads(body) for body in self._bodies(self._events_url, count)]
+
+    def _bodies(self, queue_url: str, count: int) -> list[str]:
+        bodies: list[str] = []
+        give_up_s = time.monotonic() + ARRIVES_WITHIN_S
+        while len(bodies) < count and time.monotonic() < give_up_s:
+            most = min(10, count - len(bodies))
+            answer = self._clients.sqs.receive_message(
+                QueueUrl=queue_url, MaxNumberOfMessages=most, WaitTimeSeconds=1
+            )
+            bodies += [message["Body"] for message in answer.get("Messages", ())]
+        return bodies
+
+    def close(self) -> None:
+        """Leave it: the emulator ends with the tests."""
+
+
+class Clients:
+    """The clients of one AWS; `make` builds one by the name of its service."""
+
+    def __init__(self, make: Any) -> None:
+        self.dynamodb = make("dynamodb")
+        self.sqs = make("sqs")
+        self.events = make("events")
+        self.secrets = make("secretsmanager")
+
+
+def create_table(dynamodb: Any, name: str, template: Path = REPOSITORY / "template.yaml") -> str:
+    """Create the template's table by what its keys, its index and its billing are; returns its name."""
+    defined = load_template(template)["Resources"]["Table"]["Properties"]
+    parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    dynamodb.create_table(TableName=name, **{part: defined[part] for part in parts})
+    return name
+
+
+def create_bus(clients: Clients, name: str) -> str:
+    """Create a bus with a rule for our events; returns the URL of the queue where they arrive."""
+    queue_url = str(clients.sqs.create_queue(QueueName=f"{name}-events")["QueueUrl"])
+    arn = clients.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]
+    clients.events.create_event_bus(Name=name)
+    pattern = json.dumps({"source": [EVENT_SOURCE]})
+    clients.events.put_rule(Name=name, EventBusName=name, EventPattern=pattern)
+    targets: Sequence[Json] = [{"Id": "queue", "Arn": arn["QueueArn"]}]
+    clients.events.put_targets(Rule=name, EventBusName=name, Targets=targets)
+    return queue_url

@@ -1,0 +1,519 @@
+"""One contract for both families of adapters: every test runs on SQLite and on the local AWS."""
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.contract.families import Family
+from tests.virtual_clock import VirtualClock
+
+from contact_activity.activity import (
+    EVENT_SOURCE,
+    Activity,
+    ActivityType,
+    Bounce,
+    BounceCategory,
+    EmailAddresses,
+    Event,
+    to_event,
+)
+from contact_activity.planning import Listing
+from contact_activity.ports import (
+    Contact,
+    Contacts,
+    Limiter,
+    ListedContact,
+    Message,
+    WaitError,
+    WaitReason,
+)
+from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
+from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Watermark
+
+NOW_MS = 1_795_435_200_000
+TICK_MS = 15 * 60_000
+UNTIL_MS = NOW_MS + 2 * TICK_MS
+FOUR_A_SECOND = Limits(calls_per_second=4, calls_per_day=9_000)
+THREADS = 16
+T = TypeVar("T")
+
+MARKS = (Mark(ActivityType.OPENED, NOW_MS - 5, NOW_MS - 900), Mark(ActivityType.SENT, None, 7))
+PROGRESS = Progress(
+    fingerprint="default all None",
+    report="all",
+    next="bmV4dD0x",
+    candidates=bytes(range(28)),
+    unreadable=bytes(range(8)),
+    through=((ActivityType.CLICKED, NOW_MS - 77), (ActivityType.SENT, 1)),
+    forgotten_ms=None,
+    restarts=1,
+)
+SYNCED = {
+    "due_ms": NOW_MS + DAY_MS,
+    "synced_ms": NOW_MS + 1,
+    "failures": 2,
+    "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16))),
+}
+
+
+def register(contacts: Contacts, *ids: str, now_ms: int = NOW_MS, modified: str = "2026-11-01") -> int:
+    return contacts.register([ListedContact(id_, modified) for id_ in ids], now_ms)
+
+
+def claim(contacts: Contacts, most: int = 100, now_ms: int = NOW_MS, until_ms: int = UNTIL_MS) -> list[str]:
+    return contacts.claim(now_ms=now_ms, until_ms=until_ms, most=most)
+
+
+def stored(contacts: Contacts, contact_id: str) -> Contact:
+    contact = contacts.get(contact_id)
+    assert contact is not None
+    return contact
+
+
+def save(contacts: Contacts, contact_id: str, **changes: object) -> Contact:
+    changed = replace(stored(contacts, contact_id), **changes)  # type: ignore[arg-type]
+    assert contacts.save(changed)
+    return replace(changed, version=changed.version + 1)
+
+
+def at_once(do: Callable[[int], T], times: int = THREADS) -> list[T]:
+    """Do it in as many threads, which begin together."""
+    barrier = threading.Barrier(times)
+
+    def wait_and_do(number: int) -> T:
+        barrier.wait()
+        return do(number)
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(wait_and_do, range(times)))
+
+
+class TestContacts:
+    def test_a_registered_contact_is_new_once_and_due_at_once(self, family: Family) -> None:
+        """A contact counts as new when first listed, is due from then on, and knows nothing yet."""
+        assert register(family.contacts, "4711", "4712") == 2
+        assert register(family.contacts, "4712", "4713", "4713", now_ms=NOW_MS + 1) == 1
+        assert family.contacts.get("4712") == Contact("4712", registered_ms=NOW_MS, due_ms=NOW_MS)
+
+    def test_an_unknown_contact_is_none(self, family: Family) -> None:
+        """Asking for a contact that was never listed gives None."""
+        assert family.contacts.get("4711") is None
+
+    def test_registering_nobody_is_nothing(self, family: Family) -> None:
+        """An empty page of the listing registers nobody."""
+        assert register(family.contacts) == 0
+
+    def test_a_page_of_contacts_is_registered_whole(self, family: Family) -> None:
+        """Every contact of a page becomes known, also of one that is much longer than the threads."""
+        ids = [f"contact-{number}" for number in range(60)]
+        assert register(family.contacts, *ids) == 60
+        assert sorted(claim(family.contacts)) == sorted(ids)
+
+    def test_registering_never_touches_what_a_worker_stored(self, family: Family) -> None:
+        """A contact that is listed again, changed or not, keeps all that a worker stored."""
+        register(family.contacts, "4711")
+        saved = save(family.contacts, "4711", **SYNCED, progress=PROGRESS)
+        for modified in ("2026-11-01", "2026-11-22"):
+            register(family.contacts, "4711", now_ms=NOW_MS + 9, modified=modified)
+            assert stored(family.contacts, "4711") == saved
+
+    def test_a_gone_contact_is_due_again_when_it_changed(self, family: Family) -> None:
+        """A listing that shows a gone contact as changed makes it due; nothing else of it changes."""
+        register(family.contacts, "4711")
+        gone = save(family.contacts, "4711", due_ms=NOW_MS + 7 * DAY_MS, times_gone=1)
+        assert register(family.contacts, "4711", now_ms=NOW_MS + 5, modified="2026-11-01") == 0
+        assert stored(family.contacts, "4711") == gone
+        assert register(family.contacts, "4711", now_ms=NOW_MS + 6, modified="2026-11-22") == 0
+        assert stored(family.contacts, "4711") == replace(gone, due_ms=NOW_MS + 6)
+
+    def test_a_gone_contact_is_made_due_once_for_a_change(self, family: Family) -> None:
+        """A change that was seen already does not make a gone contact due a second time."""
+        register(family.contacts, "4711")
+        save(family.contacts, "4711", due_ms=NOW_MS + 7 * DAY_MS, times_gone=1)
+        register(family.contacts, "4711", modified="2026-11-22")
+        gone = save(family.contacts, "4711", due_ms=NOW_MS + 14 * DAY_MS, times_gone=2)
+        register(family.contacts, "4711", modified="2026-11-22")
+        assert stored(family.contacts, "4711") == gone
+
+    def test_claims_take_the_oldest_first(self, family: Family) -> None:
+        """Contacts are claimed in the order in which they became due, no more than asked for."""
+        due_ms = {f"contact-{number}": NOW_MS - 100 + 7 * number % 31 for number in range(31)}
+        for contact_id, due in due_ms.items():
+            register(family.contacts, contact_id, now_ms=due)
+        oldest_first = sorted(due_ms, key=lambda contact_id: due_ms[contact_id])
+        assert claim(family.contacts, most=5) == oldest_first[:5]
+        assert claim(family.contacts, most=100) == oldest_first[5:]
+
+    def test_a_claimed_contact_is_not_claimed_again(self, family: Family) -> None:
+        """Who is in a message stays there until its time is over, and is then due as before."""
+        register(family.contacts, "4711")
+        assert claim(family.contacts) == ["4711"]
+        assert claim(family.contacts, now_ms=UNTIL_MS - 1) == []
+        assert claim(family.contacts, now_ms=UNTIL_MS, until_ms=UNTIL_MS + 1) == ["4711"]
+
+    def test_a_contact_that_is_not_due_is_not_claimed(self, family: Family) -> None:
+        """A contact is claimed from its due time on."""
+        register(family.contacts, "4711")
+        assert claim(family.contacts, now_ms=NOW_MS - 1) == []
+        assert claim(family.contacts, now_ms=NOW_MS) == ["4711"]
+
+    def test_claims_get_past_those_in_messages(self, family: Family) -> None:
+        """However many of the oldest are in messages, the next due contacts are found."""
+        register(family.contacts, *(f"old-{number}" for number in range(50)), now_ms=NOW_MS - 2)
+        register(family.contacts, *(f"new-{number}" for number in range(5)), now_ms=NOW_MS - 1)
+        assert len(claim(family.contacts, most=50)) == 50
+        assert sorted(claim(family.contacts, most=2) + claim(family.contacts, most=3)) == [
+            f"new-{number}" for number in range(5)
+        ]
+
+    def test_claims_of_several_at_once_are_disjoint(self, family: Family) -> None:
+        """Two dispatchers that run at once never claim the same contact."""
+        register(family.contacts, *(f"contact-{number}" for number in range(40)))
+        claims = at_once(lambda _: claim(family.contacts, most=10), times=8)
+        claimed = [contact_id for ids in claims for contact_id in ids]
+        assert len(claimed) == len(set(claimed)) == 40
+
+    def test_a_released_contact_can_be_claimed(self, family: Family) -> None:
+        """Whose message was not accepted is due as before; releasing who is unknown adds nobody."""
+        register(family.contacts, "4711", "4712")
+        claim(family.contacts)
+        family.contacts.release(["4711", "unknown"])
+        assert claim(family.contacts) == ["4711"]
+        assert family.contacts.get("unknown") is None
+
+    def test_saving_stores_everything_and_counts_the_version(self, family: Family) -> None:
+        """What is saved is what is read, with the version one higher; None takes back what was there."""
+        register(family.contacts, "4711")
+        saved = save(family.contacts, "4711", **SYNCED, progress=PROGRESS, times_gone=3)
+        assert saved.version == 1
+        assert stored(family.contacts, "4711") == saved
+        emptied = save(
+            family.contacts, "4711", synced_ms=None, progress=None, watermark=Watermark(), times_gone=0
+        )
+        assert emptied.version == 2
+        assert stored(family.contacts, "4711") == emptied
+
+    def test_who_saves_second_has_lost(self, family: Family) -> None:
+        """Of two workers that read the same version the second stores nothing, and is told."""
+        register(family.contacts, "4711")
+        read = stored(family.contacts, "4711")
+        assert family.contacts.save(replace(read, failures=1))
+        assert not family.contacts.save(replace(read, failures=9))
+        assert stored(family.contacts, "4711") == replace(read, failures=1, version=1)
+
+    def test_one_of_many_that_save_at_once_wins(self, family: Family) -> None:
+        """Any number of workers may save the same version at the same moment: one of them has."""
+        register(family.contacts, "4711")
+        read = stored(family.contacts, "4711")
+        won = at_once(lambda number: family.contacts.save(replace(read, failures=number)))
+        assert won.count(True) == 1
+        assert stored(family.contacts, "4711") == replace(read, failures=won.index(True), version=1)
+
+    def test_saving_an_unknown_contact_adds_nobody(self, family: Family) -> None:
+        """A contact that vanished since it was read is not brought back by its worker."""
+        assert not family.contacts.save(Contact("4711", registered_ms=NOW_MS, due_ms=NOW_MS))
+        assert family.contacts.get("4711") is None
+
+    def test_a_saved_contact_is_in_no_message_unless_it_goes_on(self, family: Family) -> None:
+        """A finished contact can be claimed as soon as it is due, one with progress has its message."""
+        register(family.contacts, "finished", "unfinished")
+        claim(family.contacts)
+        save(family.contacts, "finished", synced_ms=NOW_MS)
+        save(family.contacts, "unfinished", progress=PROGRESS)
+        assert claim(family.contacts) == ["finished"]
+
+    def test_making_due_reaches_every_contact(self, family: Family) -> None:
+        """The operator's command makes all due and claimable, and makes nobody due later than before."""
+        register(family.contacts, "early", now_ms=NOW_MS - 9)
+        register(family.contacts, "later", "in-message")
+        save(family.contacts, "later", due_ms=NOW_MS + DAY_MS)
+        claim(family.contacts)
+        family.contacts.make_due(NOW_MS + 1)
+        due_ms = {id_: stored(family.contacts, id_).due_ms for id_ in ("early", "later", "in-message")}
+        assert due_ms == {"early": NOW_MS - 9, "later": NOW_MS + 1, "in-message": NOW_MS}
+        assert claim(family.contacts, now_ms=NOW_MS + 1) == ["early", "in-message", "later"]
+
+    def test_the_largest_contact_can_be_stored(self, family: Family) -> None:
+        """The memory at its bound, beside an unfinished walk at its bound, fits into the store."""
+        register(family.contacts, "4711")
+        key = bytes.fromhex("018f00c0ffee") + bytes(8)
+        watermark = Watermark(MARKS, key * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
+        progress = replace(PROGRESS, candidates=key * 2 * REMEMBERED_MAX, unreadable=watermark.unreadable)
+        saved = save(family.contacts, "4711", watermark=watermark, progress=progress)
+        assert stored(family.contacts, "4711") == saved
+
+
+times = st.integers(min_value=0, max_value=2**53)
+types = st.sampled_from(list(ActivityType))
+watermarks = st.builds(
+    Watermark,
+    marks=st.lists(
+        st.builds(Mark, types, st.none() | times, st.none() | times), unique_by=lambda mark: mark.type
+    ).map(tuple),
+    remembered=st.binary(),
+    unreadable=st.binary(),
+)
+progresses = st.builds(
+    Progress,
+    fingerprint=st.text(),
+    report=st.text(),
+    next=st.none() | st.text(),
+    candidates=st.binary(),
+    unreadable=st.binary(),
+    through=st.lists(st.tuples(types, times), unique_by=lambda pair: pair[0]).map(tuple),
+    forgotten_ms=st.none() | times,
+    restarts=st.integers(min_value=0, max_value=1_000),
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+@given(watermark=watermarks, progress=st.none() | progresses, synced_ms=st.none() | times)
+def test_any_watermark_and_progress_come_back(
+    family: Family, watermark: Watermark, progress: Progress | None, synced_ms: int | None
+) -> None:
+    """Whatever a walk comes to is read back as it was stored."""
+    register(family.contacts, "4711")
+    saved = save(family.contacts, "4711", watermark=watermark, progress=progress, synced_ms=synced_ms)
+    assert stored(family.contacts, "4711") == saved
+
+
+class TestLimiter:
+    def test_slots_are_given_in_order_and_spaced(self, family: Family) -> None:
+        """One worker waits from slot to slot; nobody calls before the first."""
+        clock = VirtualClock(NOW_MS)
+        limiter = family.limiter(FOUR_A_SECOND, clock)
+        slots_ms = [self._slot_ms(limiter, clock) for _ in range(4)]
+        assert slots_ms == [NOW_MS + number * FOUR_A_SECOND.slot_ms for number in range(4)]
+
+    def test_workers_at_once_share_the_slots(self, family: Family) -> None:
+        """Sixteen threads over two processes never have the same slot, and leave none out."""
+        clock = VirtualClock(NOW_MS)
+        limiters = [family.limiter(FOUR_A_SECOND, clock) for _ in range(2)]
+        slots_ms = at_once(lambda number: [self._slot_ms(limiters[number % 2], clock) for _ in range(3)])
+        taken_ms = sorted(slot_ms for taken in slots_ms for slot_ms in taken)
+        assert taken_ms == [NOW_MS + number * FOUR_A_SECOND.slot_ms for number in range(3 * THREADS)]
+
+    def test_the_days_budget_is_never_exceeded(self, family: Family) -> None:
+        """However many workers ask, the day's calls are granted and not one more."""
+        clock = VirtualClock(NOW_MS)
+        limiter = family.limiter(Limits(calls_per_second=4, calls_per_day=21), clock)
+
+        def use_up(_: int) -> tuple[int, WaitError]:
+            for granted in range(22):
+                try:
+                    limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
+                except WaitError as wait:
+                    return granted, wait
+            pytest.fail("the day's budget has no end")
+
+        granted, waits = zip(*at_once(use_up), strict=True)
+        assert sum(granted) == limiter.pace().used_on(NOW_MS) == 21
+        assert {(wait.reason, wait.until_ms) for wait in waits} == {
+            (WaitReason.QUOTA, midnight_after(NOW_MS))
+        }
+
+    def test_the_next_day_has_its_own_budget(self, family: Family) -> None:
+        """At 00:00 UTC calls are granted again."""
+        clock = VirtualClock(midnight_after(NOW_MS) - 1_000)
+        limiter = family.limiter(Limits(calls_per_second=100, calls_per_day=1), clock)
+        limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
+        with pytest.raises(WaitError):
+            limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
+        clock.sleep(1)
+        assert self._slot_ms(limiter, clock) == midnight_after(NOW_MS)
+
+    def test_a_slot_behind_the_deadline_is_not_taken(self, family: Family) -> None:
+        """Who cannot have a slot in time is told so, and uses up nothing."""
+        clock = VirtualClock(NOW_MS)
+        limiter = family.limiter(FOUR_A_SECOND, clock)
+        limiter.acquire(deadline_ms=NOW_MS)
+        before = limiter.pace()
+        with pytest.raises(WaitError) as raised:
+            limiter.acquire(deadline_ms=NOW_MS + FOUR_A_SECOND.slot_ms - 1)
+        assert raised.value.reason is WaitReason.TIME
+        assert limiter.pace() == before
+
+    def test_slowing_down_moves_everybody(self, family: Family) -> None:
+        """After "too fast" to one worker the others too wait a second longer for their next slot."""
+        clock = VirtualClock(NOW_MS)
+        ours, theirs = (family.limiter(FOUR_A_SECOND, clock) for _ in range(2))
+        ours.acquire(deadline_ms=NOW_MS)
+        theirs.slow_down()
+        assert self._slot_ms(ours, clock) == NOW_MS + FOUR_A_SECOND.slot_ms + 1_000
+        assert theirs.pace().used == 2
+
+    @staticmethod
+    def _slot_ms(limiter: Limiter, clock: VirtualClock) -> int:
+        """Each thread sleeps by a clock of its own, which then shows the slot that it took."""
+        limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
+        return clock.now_ms()
+
+
+class TestPauses:
+    def test_pauses_are_kept_by_reason(self, family: Family) -> None:
+        """Each reason has its own end, or none; lifting one, or none, leaves the others."""
+        quota, credential = Pause(PauseReason.QUOTA, NOW_MS + 5), Pause(PauseReason.CREDENTIAL, None)
+        assert family.pauses.get().by_reason == ()
+        family.pauses.lift(PauseReason.OPERATOR)
+        family.pauses.pause(credential)
+        family.pauses.pause(quota)
+        assert set(family.pauses.get().by_reason) == {quota, credential}
+        family.pauses.lift(PauseReason.QUOTA)
+        assert family.pauses.get().by_reason == (credential,)
+        family.pauses.lift(PauseReason.CREDENTIAL)
+        assert family.pauses.get().by_reason == ()
+
+    def test_the_later_pause_of_a_reason_holds(self, family: Family) -> None:
+        """Pausing again for the same reason sets its end anew, earlier or open."""
+        for until_ms in (NOW_MS + 5, NOW_MS + 1, None, NOW_MS + 9):
+            family.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
+            assert family.pauses.get().by_reason == (Pause(PauseReason.OPERATOR, until_ms),)
+
+    def test_pauses_of_several_at_once_are_all_kept(self, family: Family) -> None:
+        """Workers that pause for different reasons at the same moment overwrite none of each other's."""
+        pauses = [Pause(reason, NOW_MS + number) for number, reason in enumerate(PauseReason)]
+        at_once(lambda number: family.pauses.pause(pauses[number]), times=len(pauses))
+        assert set(family.pauses.get().by_reason) == set(pauses)
+
+
+class TestLease:
+    def test_one_holder_at_a_time(self, family: Family) -> None:
+        """While one dispatcher holds the lease no other gets it; it may itself prolong it."""
+        ours, theirs = family.lease(), family.lease()
+        assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
+        assert not theirs.take(now_ms=NOW_MS + 9, until_ms=NOW_MS + 99)
+        assert ours.take(now_ms=NOW_MS + 9, until_ms=NOW_MS + 20)
+        assert not theirs.take(now_ms=NOW_MS + 10, until_ms=NOW_MS + 99)
+
+    def test_a_lease_ends_with_its_time(self, family: Family) -> None:
+        """A dispatcher that died keeps the others out no longer than it said."""
+        ours, theirs = family.lease(), family.lease()
+        assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
+        assert theirs.take(now_ms=NOW_MS + 10, until_ms=NOW_MS + 20)
+        assert not ours.take(now_ms=NOW_MS + 11, until_ms=NOW_MS + 30)
+
+    def test_a_lease_given_back_is_free(self, family: Family) -> None:
+        """Only its holder can give it back, and then anybody may take it."""
+        ours, theirs = family.lease(), family.lease()
+        ours.give_back()
+        assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
+        theirs.give_back()
+        assert not theirs.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
+        ours.give_back()
+        assert theirs.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
+
+    def test_one_of_many_that_take_at_once_gets_it(self, family: Family) -> None:
+        """Any number of dispatchers may start at the same moment: one of them holds the lease."""
+        leases = [family.lease() for _ in range(THREADS)]
+        taken = at_once(lambda number: leases[number].take(now_ms=NOW_MS, until_ms=NOW_MS + 10))
+        assert taken.count(True) == 1
+
+
+class TestListings:
+    def test_nothing_is_stored_at_first(self, family: Family) -> None:
+        """Before the first tick there is no cursor, no mark and no contact."""
+        assert family.listings.get() == Listing()
+
+    @pytest.mark.parametrize(
+        "listing",
+        [
+            Listing("bmV4dA", NOW_MS, NOW_MS - DAY_MS, NOW_MS - 1, NOW_MS - 2, 12_345),
+            Listing(mark_ms=0, contacts=1),
+            Listing(),
+        ],
+    )
+    def test_a_listing_comes_back(self, family: Family, listing: Listing) -> None:
+        """Where the listing stands is read as it was stored, over what was there before."""
+        family.listings.put(Listing("before", 1, 2, 3, 4, 5))
+        family.listings.put(listing)
+        assert family.listings.get() == listing
+
+
+class TestQueue:
+    def test_every_message_arrives(self, family: Family) -> None:
+        """Any number of messages is accepted at once, and each arrives as it was sent."""
+        messages = [Message(f"contact-{number}", NOW_MS + number) for number in range(23)]
+        assert family.queue.send(messages) == []
+        assert sorted(family.received(23), key=lambda message: message.planned_ms) == messages
+
+    def test_the_depth_counts_what_waits_and_what_is_in_flight(self, family: Family) -> None:
+        """A message counts until it is done with, not only until it is delivered."""
+        assert family.queue.depth() == 0
+        assert family.queue.send([]) == []
+        family.queue.send([Message("4711", NOW_MS), Message("4712", NOW_MS), Message("4713", NOW_MS)])
+        assert family.queue.depth() == 3
+        assert len(family.received(1)) == 1
+        assert family.queue.depth() == 3
+
+
+EVENTS = [
+    to_event(
+        activity,
+        account="default",
+        email_addresses=EmailAddresses.PLAIN,
+        observed_ms=NOW_MS,
+        backfill=number == 0,
+    )
+    for number, activity in enumerate(
+        [
+            Activity(ActivityType.SENT, "4711", "111", NOW_MS - 9, "2026-11-23", "ada@example.org"),
+            Activity(
+                ActivityType.BOUNCED,
+                "4711",
+                None,
+                NOW_MS - 8,
+                "2026-11-23",
+                bounce=Bounce("Z", BounceCategory.BLOCKED, 'Grüße, "später" 💌\n', ""),
+            ),
+            *(Activity(ActivityType.OPENED, "4711", "111", NOW_MS - n, "2026-11-23") for n in range(1, 8)),
+            *(Activity(ActivityType.FORWARDED, "4711", "1", NOW_MS - n, "2026-11-23") for n in range(4)),
+        ]
+    )
+]
+
+
+class TestBus:
+    def test_events_arrive_as_the_whole_envelope(self, family: Family) -> None:
+        """A subscriber receives EventBridge's envelope with the event's own type and detail, nothing more."""
+        family.bus(VirtualClock(NOW_MS)).publish(EVENTS, deadline_ms=NOW_MS + 60_000)
+        received = family.published(len(EVENTS))
+        for envelope in received:
+            assert set(envelope) == {
+                *("version", "id", "detail-type", "source", "account"),
+                *("time", "region", "resources", "detail"),
+            }
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", envelope["time"])
+            assert re.fullmatch(r"\d{12}", envelope["account"])
+            assert (envelope["version"], envelope["source"]) == ("0", EVENT_SOURCE)
+            assert envelope["resources"] == []
+        assert len({envelope["id"] for envelope in received}) == len(EVENTS)
+        assert self._contents(received) == self._sent(EVENTS)
+
+    def test_nothing_is_published_for_nothing(self, family: Family) -> None:
+        """A walk without new activity publishes nothing."""
+        bus = family.bus(VirtualClock(NOW_MS))
+        bus.publish([], deadline_ms=NOW_MS)
+        bus.publish(EVENTS[:1], deadline_ms=NOW_MS)
+        assert self._contents(family.published(1)) == self._sent(EVENTS[:1])
+
+    @staticmethod
+    def _contents(received: list[dict[str, object]]) -> dict[str, tuple[object, object]]:
+        found: dict[str, tuple[object, object]] = {}
+        for envelope in received:
+            detail = envelope["detail"]
+            assert isinstance(detail, dict)
+            found[detail["id"]] = envelope["detail-type"], detail
+        return found
+
+    @staticmethod
+    def _sent(events: list[Event]) -> dict[str, tuple[object, object]]:
+        return {event.id: (event.detail_type, json.loads(event.detail)) for event in events}

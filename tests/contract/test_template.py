@@ -1,0 +1,437 @@
+"""The template: what must hold of it on AWS, and that it fits the code."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from contact_activity.local.emulator import REPOSITORY
+from contact_activity.local.stack import load_template
+from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
+
+DAY_S = 86_400
+FUNCTIONS = ("Dispatcher", "Worker")
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+# What nothing but the worker needs.
+WORKER_ONLY = {"EVENT_BUS_NAME"}
+NO_VALUE = {"Ref": "AWS::NoValue"}
+PUBLIC_SETTINGS = [setting for setting in SETTINGS if not setting.secret]
+
+
+def on_aws(value: Any) -> Any:
+    """The value with every choice made as on AWS, where Local is false."""
+    if isinstance(value, list):
+        return [chosen for chosen in map(on_aws, value) if chosen != NO_VALUE]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::If" in value:
+        condition, _, otherwise = value["Fn::If"]
+        assert condition == "IsLocal"
+        return on_aws(otherwise)
+    return {name: on_aws(item) for name, item in value.items()}
+
+
+WHOLE = load_template(REPOSITORY / "template.yaml")
+TEMPLATE = on_aws(WHOLE)
+PARAMETERS: Mapping[str, Mapping[str, Any]] = TEMPLATE["Parameters"]
+
+
+def properties(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = TEMPLATE["Resources"][name]["Properties"]
+    return found
+
+
+def of_type(type_: str) -> list[str]:
+    return [name for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == type_]
+
+
+def environment(function: str) -> dict[str, Any]:
+    own = dict[str, Any](properties(function).get("Environment", {}).get("Variables", {}))
+    own.update(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    return own
+
+
+def statements(function: str) -> dict[str, dict[str, Any]]:
+    (policy,) = properties(function)["Policies"]
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def actions(statement: Mapping[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return action if isinstance(action, list) else [action]
+
+
+def arn(name: str) -> dict[str, list[str]]:
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+def references(value: Any) -> Iterator[str]:
+    """The logical names that a part of the template refers to."""
+    if isinstance(value, dict):
+        if isinstance(value.get("Ref"), str):
+            yield value["Ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def parameter_of(setting: Setting) -> str:
+    return "".join(word.capitalize() for word in setting.name.split("_"))
+
+
+def template_accepts(parameter: str, text: str) -> bool:
+    rules = PARAMETERS[parameter]
+    if rules["Type"] == "Number":
+        return bool(re.fullmatch(r"[0-9.]+", text)) and rules["MinValue"] <= float(text) <= rules["MaxValue"]
+    if "AllowedValues" in rules:
+        return text in rules["AllowedValues"]
+    return re.fullmatch(rules["AllowedPattern"], text) is not None
+
+
+def code_accepts(setting: str, text: str) -> bool:
+    try:
+        read_settings({setting: text})
+    except SettingsError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------ the functions
+
+
+def test_functions_run_on_the_python_and_platform_that_the_layer_is_built_for() -> None:
+    """The layer's Makefile builds by default for the Python and the processor of the functions."""
+    defaults = dict(re.findall(r"^(PLATFORM|PYVER) \?= (\S+)$", layer_makefile(), re.MULTILINE))
+    shared = TEMPLATE["Globals"]["Function"]
+    assert (shared["Runtime"], shared["Architectures"]) == (f"python{defaults['PYVER']}", ["arm64"])
+    assert defaults["PLATFORM"].startswith("aarch64")
+    layer = properties("SharedLayer")
+    assert layer["CompatibleRuntimes"] == [shared["Runtime"]]
+    assert layer["CompatibleArchitectures"] == shared["Architectures"]
+    assert set(of_type("AWS::Serverless::Function")) == set(FUNCTIONS)
+
+
+def test_everything_built_has_a_target_in_the_layer_makefile() -> None:
+    """The layer and each function are built by a target that bears their name."""
+    built = of_type("AWS::Serverless::Function") + of_type("AWS::Serverless::LayerVersion")
+    rules = re.findall(r"^(build-[\w -]+):", layer_makefile(), re.MULTILINE)
+    assert {f"build-{name}" for name in built} == {target for rule in rules for target in rule.split()}
+    assert {TEMPLATE["Resources"][name]["Metadata"]["BuildMethod"] for name in built} == {"makefile"}
+
+
+def layer_makefile() -> str:
+    return (REPOSITORY / "shared" / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_gets_exactly_the_settings_that_the_code_reads(function: str) -> None:
+    """The environment holds every setting that is no secret and what the deployment adds, no more."""
+    expected = {setting.name for setting in [*PUBLIC_SETTINGS, *DEPLOYMENT_SETTINGS]} | POWERTOOLS
+    if function != "Worker":
+        expected -= WORKER_ONLY
+    assert set(environment(function)) == expected
+
+
+@pytest.mark.parametrize("setting", PUBLIC_SETTINGS, ids=lambda setting: setting.name)
+def test_setting_is_a_parameter_with_the_same_default(setting: Setting) -> None:
+    """A setting comes from the parameter of its name, and both have the same default."""
+    parameter = parameter_of(setting)
+    assert str(PARAMETERS[parameter]["Default"]) == setting.default
+    for function in FUNCTIONS:
+        assert environment(function)[setting.name] == {"Ref": parameter}
+
+
+def test_tick_of_the_code_is_that_of_the_schedule() -> None:
+    """The functions are told the minutes that the schedule has, with the same default."""
+    tick = next(setting for setting in DEPLOYMENT_SETTINGS if setting.name == "TICK_MINUTES")
+    assert str(PARAMETERS["ScheduleMinutes"]["Default"]) == tick.default
+    assert environment("Dispatcher")["TICK_MINUTES"] == {"Ref": "ScheduleMinutes"}
+    assert schedule()["ScheduleExpression"] == {"Fn::Sub": "rate(${ScheduleMinutes} minutes)"}
+    assert PARAMETERS["ScheduleMinutes"]["MinValue"] >= 2
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.secret], ids=lambda s: s.name)
+def test_no_credential_is_a_parameter_or_in_an_environment(setting: Setting) -> None:
+    """Credentials are in the secret only, which the template creates without a value."""
+    assert parameter_of(setting) not in PARAMETERS
+    assert all(setting.name not in environment(function) for function in FUNCTIONS)
+    assert not {"SecretString", "GenerateSecretString"} & set(properties("Secret"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("CONSTANT_CONTACT_BASE_URL", "https://api.example.org/v2"),
+        ("CONSTANT_CONTACT_BASE_URL", "http://127.0.0.1:8080/v2"),
+        ("CONSTANT_CONTACT_BASE_URL", "http://localhost:8080"),
+        ("CALLS_PER_SECOND", "0.5"),
+        ("CALLS_PER_DAY", "1"),
+        ("QUOTA_SHARE", "1"),
+        ("ACCOUNT", "shop-1.north_2"),
+        ("REPORTS", "opens"),
+        ("REPORTS", "sends,opens,clicks,forwards,bounces,unsubscribes"),
+        ("START_DATE", "2026-01-31"),
+        ("START_DATE", "2026-01-31T10:00:00+02:00"),
+        ("START_DATE", "2026-01-31T10:00:00.123Z"),
+        ("OVERLAP_HOURS", "8784"),
+        ("REMEMBERED_ACTIVITIES", "5000"),
+        ("CAMPAIGN_LOOKBACK_DAYS", "366"),
+        ("EMAIL_ADDRESSES", "hashed"),
+    ],
+)
+def test_template_and_code_take_the_same_values(setting: str, text: str) -> None:
+    """A value that the code can use can be given as the parameter."""
+    assert code_accepts(setting, text)
+    assert template_accepts(parameter_of(Setting(setting, "", "")), text)
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("CONSTANT_CONTACT_BASE_URL", "http://api.example.org/v2"),
+        ("CONSTANT_CONTACT_BASE_URL", "ftp://api.example.org/v2"),
+        ("CONSTANT_CONTACT_BASE_URL", "https://user@api.example.org/v2"),
+        ("CONSTANT_CONTACT_BASE_URL", "https://api.example.org/v2?a=b"),
+        ("CONSTANT_CONTACT_API_VERSION", "v3"),
+        ("CALLS_PER_SECOND", "0.001"),
+        ("CALLS_PER_SECOND", "1001"),
+        ("CALLS_PER_DAY", "0"),
+        ("QUOTA_SHARE", "0"),
+        ("QUOTA_SHARE", "1.1"),
+        ("ACCOUNT", "a b"),
+        ("ACCOUNT", "-a"),
+        ("ACCOUNT", "a" * 65),
+        ("REPORTS", "all,opens"),
+        ("REPORTS", "opened"),
+        ("REPORTS", "summary"),
+        ("START_DATE", "31.01.2026"),
+        ("START_DATE", "1969-12-31"),
+        ("START_DATE", "2026-13-01"),
+        ("OVERLAP_HOURS", "0"),
+        ("OVERLAP_HOURS", "8785"),
+        ("REMEMBERED_ACTIVITIES", "5001"),
+        ("CAMPAIGN_LOOKBACK_DAYS", "367"),
+        ("EMAIL_ADDRESSES", "encrypted"),
+    ],
+)
+def test_template_refuses_what_the_code_refuses(setting: str, text: str) -> None:
+    """A mistake in a setting is found when it is deployed, not when it is run."""
+    assert not code_accepts(setting, text)
+    assert not template_accepts(parameter_of(Setting(setting, "", "")), text)
+
+
+# ---------------------------------------------------------------------------------- queues, schedule
+
+
+def test_message_stays_hidden_for_six_times_the_workers_timeout() -> None:
+    """A message that is still being worked on is not delivered again."""
+    assert properties("ContactQueue")["VisibilityTimeout"] >= 6 * properties("Worker")["Timeout"]
+
+
+def test_worker_gives_back_only_what_failed() -> None:
+    """The worker takes small batches, reports single failures, and is limited in number."""
+    source = properties("Worker")["Events"]["Contacts"]["Properties"]
+    assert source["Queue"] == arn("ContactQueue")
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BatchSize"] <= 10
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkerConcurrency"}}
+    # AWS takes no less than two.
+    assert PARAMETERS["WorkerConcurrency"]["MinValue"] >= 2
+
+
+def test_long_history_is_not_cut_as_a_loop() -> None:
+    """The worker may send to its own queue as often as a history needs."""
+    assert properties("Worker")["RecursiveLoop"] == "Allow"
+
+
+def test_hints_last_a_day_and_poison_is_kept_for_two_weeks() -> None:
+    """The contact queue forgets in a day; what failed three times is kept for 14 days."""
+    queue = properties("ContactQueue")
+    assert queue["MessageRetentionPeriod"] == DAY_S
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn("ContactDeadLetters"), "maxReceiveCount": 3}
+    assert properties("ContactDeadLetters")["MessageRetentionPeriod"] == 14 * DAY_S
+    assert properties("DispatchFailures")["MessageRetentionPeriod"] == 14 * DAY_S
+
+
+def test_dead_letters_come_from_the_contact_queue_only() -> None:
+    """The dead-letter queue names its one source, whose name is fixed for that."""
+    policy = properties("ContactDeadLetters")["RedriveAllowPolicy"]
+    (source,) = policy["sourceQueueArns"]
+    assert policy["redrivePermission"] == "byQueue"
+    assert source["Fn::Sub"] == (
+        "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"
+        + properties("ContactQueue")["QueueName"]["Fn::Sub"]
+    )
+
+
+def test_failed_tick_is_kept_and_not_repeated() -> None:
+    """A tick that fails or cannot be handed over is not tried again at once, but is seen."""
+    invocation = properties("Dispatcher")["EventInvokeConfig"]
+    assert invocation["MaximumRetryAttempts"] == 0
+    assert invocation["DestinationConfig"]["OnFailure"] == {
+        "Type": "SQS",
+        "Destination": arn("DispatchFailures"),
+    }
+    assert schedule()["DeadLetterConfig"] == {"Arn": arn("DispatchFailures")}
+    assert schedule()["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 60 * 15
+
+
+def test_schedules_of_two_stacks_do_not_collide() -> None:
+    """The schedule's name is left to CloudFormation."""
+    assert schedule()["OmitName"] is True
+    assert "Name" not in schedule()
+
+
+def schedule() -> dict[str, Any]:
+    (event,) = properties("Dispatcher")["Events"].values()
+    assert event["Type"] == "ScheduleV2"
+    found: dict[str, Any] = event["Properties"]
+    return found
+
+
+# --------------------------------------------------------------------------------- what is kept
+
+
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_queue_is_encrypted(queue: str) -> None:
+    """Every queue is encrypted at rest."""
+    assert properties(queue)["SqsManagedSseEnabled"] is True
+
+
+def test_table_is_encrypted_recoverable_and_outlives_the_stack() -> None:
+    """Losing the table would publish everything again, so it can be restored and is not deleted."""
+    table, resource = properties("Table"), TEMPLATE["Resources"]["Table"]
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_table_has_one_key_and_the_due_index() -> None:
+    """An item is found by pk; due contacts by shard and time, as keys only."""
+    table = properties("Table")
+    types = {item["AttributeName"]: item["AttributeType"] for item in table["AttributeDefinitions"]}
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert types == {"pk": "S", "due_shard": "N", "due_at": "N"}
+    assert table["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+    assert index["IndexName"] == "due"
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    assert [(key["AttributeName"], key["KeyType"]) for key in index["KeySchema"]] == [
+        ("due_shard", "HASH"),
+        ("due_at", "RANGE"),
+    ]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_logs_of_each_function_end_some_day(function: str) -> None:
+    """Each function logs to a group of the stack, whose retention the operator sets."""
+    group = properties(function)["LoggingConfig"]["LogGroup"]["Ref"]
+    assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_no_log_group_is_shared() -> None:
+    """Each function has its own log group, and no group is without a function."""
+    used = [properties(function)["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS]
+    assert sorted(used) == sorted(of_type("AWS::Logs::LogGroup"))
+
+
+# -------------------------------------------------------------------------------------- permissions
+
+GRANTED = {
+    "Dispatcher": {
+        "Registry": {
+            "dynamodb:GetItem",
+            "dynamodb:BatchGetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+            "dynamodb:DeleteItem",
+        },
+        "DueContacts": {"dynamodb:Query"},
+        "HandOut": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
+        "Credentials": {"secretsmanager:GetSecretValue"},
+    },
+    "Worker": {
+        "Watermarks": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "GoOn": {"sqs:SendMessage", "sqs:ChangeMessageVisibility"},
+        "Publish": {"events:PutEvents"},
+        "Credentials": {"secretsmanager:GetSecretValue"},
+    },
+}
+RESOURCES = {
+    "Registry": arn("Table"),
+    "DueContacts": {"Fn::Sub": "${Table.Arn}/index/due"},
+    "HandOut": arn("ContactQueue"),
+    "Credentials": {"Fn::GetAtt": ["Secret", "Id"]},
+    "Watermarks": arn("Table"),
+    "GoOn": arn("ContactQueue"),
+    "Publish": arn("EventBus"),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_may_do_exactly_what_it_does(function: str) -> None:
+    """Each function is granted named actions on named resources; a change of this list is a decision."""
+    assert {sid: set(actions(found)) for sid, found in statements(function).items()} == GRANTED[function]
+    for sid, statement in statements(function).items():
+        assert statement["Resource"] == RESOURCES[sid]
+        assert statement["Effect"] == "Allow"
+
+
+def test_no_permission_has_a_wildcard() -> None:
+    """No action and no resource of the template holds a `*`."""
+    for function in FUNCTIONS:
+        assert "*" not in json.dumps(statements(function))
+
+
+def test_events_of_another_name_cannot_be_published() -> None:
+    """Only the worker may publish, only on the stack's bus, only as contact-activity."""
+    assert statements("Worker")["Publish"]["Condition"] == {
+        "StringEquals": {"events:source": "contact-activity"}
+    }
+    publishers = [
+        function
+        for function in FUNCTIONS
+        for statement in statements(function).values()
+        if "events:PutEvents" in actions(statement)
+    ]
+    assert publishers == ["Worker"]
+
+
+# ------------------------------------------------------------------------------------ the operator
+
+
+def test_outputs_tell_a_subscriber_and_an_operator_where_things_are() -> None:
+    """The outputs name the bus, the secret, the functions, the table and the queues."""
+    assert set(TEMPLATE["Outputs"]) == {
+        "EventBusName",
+        "EventBusArn",
+        "SecretArn",
+        "DispatcherName",
+        "WorkerName",
+        "TableName",
+        "ContactQueueUrl",
+        "ContactDeadLettersUrl",
+        "DispatchFailuresUrl",
+    }
+    assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
+
+
+def test_every_parameter_is_described_grouped_and_used() -> None:
+    """The console shows every parameter once, with its meaning."""
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(PARAMETERS)
+    assert all(parameter["Description"] for parameter in PARAMETERS.values())
+    assert set(PARAMETERS) <= set(references(WHOLE)) | {"Local"}
+    limited = {"AllowedValues", "AllowedPattern", "MinValue"}
+    assert all(limited & set(parameter) for parameter in PARAMETERS.values())
+
+
+def test_emulator_is_not_the_default() -> None:
+    """Only a deployment that says so leaves out what the emulator lacks."""
+    assert PARAMETERS["Local"]["Default"] == "false"
+    assert WHOLE["Conditions"] == {"IsLocal": {"Fn::Equals": [{"Ref": "Local"}, "true"]}}

@@ -1,0 +1,680 @@
+"""The AWS adapters where the local AWS is blind: partial failures on the wire, limits, what AWS refuses."""
+
+import json
+import string
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+from tests.contract.families import Clients, create_bus, create_table
+from tests.integration.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
+from tests.integration.scripted_aws import given as answered
+from tests.virtual_clock import VirtualClock
+
+from contact_activity.activity import EVENT_SOURCE, Activity, ActivityType, EmailAddresses, Event, to_event
+from contact_activity.adapters import aws_bus, aws_queue
+from contact_activity.adapters.aws import (
+    DynamoContacts,
+    DynamoPauses,
+    EventBridgeBus,
+    SqsQueue,
+    aws_client,
+    dynamo_limiter,
+    secret_credentials,
+)
+from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
+from contact_activity.adapters.aws_table import PAGE_ROWS, due_shard
+from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.ports import FatalError, ListedContact, Message, RetryError, WaitError
+from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
+from contact_activity.settings import Credentials, SettingsError
+from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
+
+NOW_MS = 1_795_435_200_000
+LATER_MS = NOW_MS + 60_000
+QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/contacts"
+SECRET = "contact-activity/credentials"
+TABLE = "contacts"
+REPEATABLE = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nobodys_aws() -> Iterator[None]:
+    """No setting of the user's AWS reaches a client, and no client reaches AWS."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, "/dev/null")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        boto3.setup_default_session()
+        yield
+    boto3.setup_default_session()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
+    """AWS by a script, found by `AWS_ENDPOINT_URL` alone."""
+    with scripted_aws() as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+        yield aws
+
+
+@pytest.fixture
+def moto() -> Iterator[Clients]:
+    """AWS in this process, which checks what it is given more strictly than the local AWS."""
+    with mock_aws():
+        yield Clients(aws_client)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(NOW_MS)
+
+
+def event(name: str, size: int = 0) -> Event:
+    return Event(name, "Email Opened", json.dumps({"id": name, "pad": "x" * size}))
+
+
+def event_of_bytes(size_bytes: int) -> Event:
+    return event("large", size_bytes - entry_bytes(event("large")))
+
+
+# ------------------------------------------------------------------------------------------------ bus
+
+
+class TestBatches:
+    details = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+    repeats = st.sampled_from([0, 1, 500, 2_000])
+    events = st.lists(
+        st.builds(
+            lambda detail, times: Event("id", "Email Opened", json.dumps(detail * times, ensure_ascii=False)),
+            details,
+            repeats,
+        ),
+        max_size=45,
+    )
+
+    @REPEATABLE
+    @given(events=events)
+    def test_every_batch_is_one_that_aws_takes(self, events: list[Event]) -> None:
+        """Batches hold all events in order, none is empty, each within 10 entries and 256,000 bytes."""
+        parted = batches(events)
+        assert [event for batch in parted for event in batch] == events
+        for batch in parted:
+            assert 1 <= len(batch) <= 10
+            entries = [f"{EVENT_SOURCE}{event.detail_type}{event.detail}" for event in batch]
+            assert sum(len(entry.encode("utf-8")) for entry in entries) <= 256_000
+
+    @REPEATABLE
+    @given(events=events)
+    def test_no_batch_is_cut_short(self, events: list[Event]) -> None:
+        """The first event of a batch would not have fitted into the one before."""
+        parted = batches(events)
+        for batch, following in pairwise(parted):
+            is_full = len(batch) == BATCH_ENTRIES
+            assert is_full or sum(map(entry_bytes, [*batch, following[0]])) > BATCH_BYTES
+
+    def test_bytes_are_counted_in_utf_8(self) -> None:
+        """A character counts with all its bytes: two events that fit by characters may not fit by bytes."""
+        umlauts = Event("id", "Email Bounced", "ä" * 65_000)
+        assert entry_bytes(umlauts) == len("contact-activity") + len("Email Bounced") + 130_000
+        assert batches([umlauts, umlauts]) == [[umlauts], [umlauts]]
+
+    def test_an_event_at_the_limit_is_taken(self) -> None:
+        """256,000 bytes go out, alone."""
+        largest = event_of_bytes(256_000)
+        assert batches([event("a"), largest, event("b")]) == [[event("a")], [largest], [event("b")]]
+
+    def test_an_event_over_the_limit_is_fatal_before_anything_is_sent(
+        self, wire: ScriptedAws, clock: VirtualClock
+    ) -> None:
+        """One byte more can never be published: the contact fails, without a call and without its content."""
+        bus = EventBridgeBus(aws_client("events"), "bus", clock)
+        with pytest.raises(FatalError, match="256001 bytes") as raised:
+            bus.publish([event("a"), event_of_bytes(256_001)], deadline_ms=LATER_MS)
+        assert "xxx" not in str(raised.value)
+        assert wire.requests == []
+
+
+def put_events(*failing: str, code: str = "ThrottlingException") -> Answer:
+    """Accept all entries but those whose detail has one of these ids."""
+
+    def answer(parameters: Json) -> tuple[int, Json]:
+        failed = [json.loads(entry["Detail"])["id"] in failing for entry in parameters["Entries"]]
+        results = [
+            {"ErrorCode": code, "ErrorMessage": "no"} if is_failed else {"EventId": f"event-{n}"}
+            for n, is_failed in enumerate(failed)
+        ]
+        return 200, {"FailedEntryCount": sum(failed), "Entries": results}
+
+    return answer
+
+
+def put_ids(wire: ScriptedAws) -> list[list[str]]:
+    return [
+        [json.loads(entry["Detail"])["id"] for entry in call["Entries"]] for call in wire.asked("PutEvents")
+    ]
+
+
+class TestBus:
+    @pytest.fixture
+    def bus(self, wire: ScriptedAws, clock: VirtualClock) -> EventBridgeBus:
+        wire.script("PutEvents", put_events())
+        return EventBridgeBus(aws_client("events"), "the-bus", clock, jitter=lambda: 1.0)
+
+    def test_an_entry_is_what_the_contract_says(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
+        """An entry has bus, source, detail type and detail; no time, so that the publish time holds."""
+        bus.publish([event("a")], deadline_ms=LATER_MS)
+        assert wire.asked("PutEvents") == [
+            {
+                "Entries": [
+                    {
+                        "EventBusName": "the-bus",
+                        "Source": "contact-activity",
+                        "DetailType": "Email Opened",
+                        "Detail": event("a").detail,
+                    }
+                ]
+            }
+        ]
+
+    def test_only_failed_entries_go_out_again(
+        self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
+    ) -> None:
+        """Of a batch that was accepted in part just the rest is repeated, in order, after a growing wait."""
+        wire.script(
+            "PutEvents", put_events("b", "d", "e"), put_events("d", code="InternalFailure"), put_events()
+        )
+        bus.publish([event(name) for name in "abcdef"], deadline_ms=LATER_MS)
+        assert put_ids(wire) == [list("abcdef"), list("bde"), ["d"]]
+        assert clock.slept_s == [0.1, 0.2]
+
+    def test_a_batch_is_accepted_before_the_next_goes_out(
+        self, wire: ScriptedAws, bus: EventBridgeBus
+    ) -> None:
+        """Events are published in order: a failed entry is not overtaken by the batches behind it."""
+        wire.script("PutEvents", put_events("c"), put_events())
+        bus.publish([event(name) for name in "abcdefghijkl"], deadline_ms=LATER_MS)
+        assert put_ids(wire) == [list("abcdefghij"), ["c"], ["k", "l"]]
+
+    def test_it_gives_up_before_it_would_sleep_past_the_deadline(
+        self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
+    ) -> None:
+        """An entry that is never accepted ends in an error that can be retried, in time, without content."""
+        wire.script("PutEvents", put_events("b"))
+        deadline_ms = NOW_MS + 10_000
+        with pytest.raises(RetryError) as raised:
+            bus.publish([event("a"), event("b")], deadline_ms=deadline_ms)
+        assert str(raised.value) == "the bus did not accept 1 events in 7 tries"
+        assert clock.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+        assert clock.now_ms() < deadline_ms
+
+    def test_what_is_left_is_tried_once_behind_the_deadline(
+        self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
+    ) -> None:
+        """A page that was read at the last moment is still published, but never waited for."""
+        bus.publish([event("a")], deadline_ms=NOW_MS - 1)
+        wire.script("PutEvents", put_events("b"))
+        with pytest.raises(RetryError):
+            bus.publish([event("b")], deadline_ms=NOW_MS - 1)
+        assert put_ids(wire) == [["a"], ["b"]]
+        assert clock.slept_s == []
+
+    def test_waits_are_jittered(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """Workers that failed together come back spread over half the wait."""
+        wire.script("PutEvents", put_events("a"), put_events("a"), put_events())
+        jitter = iter([0.0, 0.5])
+        bus = EventBridgeBus(aws_client("events"), "bus", clock, jitter=lambda: next(jitter))
+        bus.publish([event("a")], deadline_ms=LATER_MS)
+        assert clock.slept_s == pytest.approx([0.05, 0.15])
+
+    @pytest.mark.parametrize("code", sorted(aws_bus._REFUSALS))
+    def test_an_entry_that_no_try_can_mend_is_fatal_at_once(
+        self, wire: ScriptedAws, bus: EventBridgeBus, code: str
+    ) -> None:
+        """The error codes that are documented as final are not tried again."""
+        wire.script("PutEvents", put_events("b", code=code))
+        with pytest.raises(FatalError, match=code):
+            bus.publish([event("a"), event("b")], deadline_ms=LATER_MS)
+        assert len(put_ids(wire)) == 1
+
+    @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalFailure", 500)])
+    def test_a_call_that_is_throttled_or_fails_is_repeated_whole(
+        self, wire: ScriptedAws, bus: EventBridgeBus, code: str, status: int
+    ) -> None:
+        """When not the entries but the call failed, all of it goes out again."""
+        wire.script("PutEvents", error(code, status), put_events())
+        bus.publish([event("a"), event("b")], deadline_ms=LATER_MS)
+        assert put_ids(wire) == [["a", "b"], ["a", "b"]]
+
+    def test_a_bus_that_stays_away_is_told(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
+        """A refusal of the whole call that no try can mend is AWS's own error, after one call."""
+        wire.script("PutEvents", error("AccessDeniedException"))
+        with pytest.raises(ClientError, match="AccessDeniedException"):
+            bus.publish([event("a")], deadline_ms=LATER_MS)
+        assert len(put_ids(wire)) == 1
+
+    def test_real_events_are_what_aws_accepts(self, moto: Clients, clock: VirtualClock) -> None:
+        """Every type of event passes AWS's own checks of an entry, and arrives."""
+        events_url = create_bus(moto, "bus")
+        events = [
+            to_event(
+                Activity(type_, "4711", "111", NOW_MS, "2026-11-23", "grüße@example.org"),
+                account="default",
+                email_addresses=EmailAddresses.PLAIN,
+                observed_ms=NOW_MS,
+                backfill=False,
+            )
+            for type_ in ActivityType
+        ]
+        EventBridgeBus(moto.events, "bus", clock).publish(events, deadline_ms=LATER_MS)
+        answer = moto.sqs.receive_message(QueueUrl=events_url, MaxNumberOfMessages=10)
+        received = [json.loads(message["Body"]) for message in answer["Messages"]]
+        assert {(r["detail-type"], json.dumps(r["detail"], sort_keys=True)) for r in received} == {
+            (e.detail_type, json.dumps(json.loads(e.detail), sort_keys=True)) for e in events
+        }
+
+    def test_a_detail_that_is_no_json_is_fatal(self, moto: Clients, clock: VirtualClock) -> None:
+        """AWS refuses a malformed detail; nobody tries it again, nobody repeats it."""
+        create_bus(moto, "bus")
+        bus = EventBridgeBus(moto.events, "bus", clock)
+        with pytest.raises(FatalError, match="MalformedDetail") as raised:
+            bus.publish([Event("a", "Email Opened", '{"ada@example.org')], deadline_ms=LATER_MS)
+        assert "ada" not in str(raised.value)
+        assert clock.slept_s == []
+
+
+# ---------------------------------------------------------------------------------------------- queue
+
+
+def send_batch(*failing: str, is_our_fault: bool = False) -> Answer:
+    """Accept all messages but those of these contacts."""
+
+    def answer(parameters: Json) -> tuple[int, Json]:
+        successful, failed = [], []
+        for entry in parameters["Entries"]:
+            if message_from_body(entry["MessageBody"]).contact_id in failing:
+                failed.append({"Id": entry["Id"], "Code": "Scripted", "SenderFault": is_our_fault})
+            else:
+                successful.append({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "0" * 32})
+        return 200, {"Successful": successful} | ({"Failed": failed} if failed else {})
+
+    return answer
+
+
+def sent_ids(wire: ScriptedAws) -> list[list[str]]:
+    return [
+        [message_from_body(entry["MessageBody"]).contact_id for entry in call["Entries"]]
+        for call in wire.asked("SendMessageBatch")
+    ]
+
+
+def messages(ids: str) -> list[Message]:
+    return [Message(contact_id, NOW_MS) for contact_id in ids]
+
+
+class TestQueue:
+    @pytest.fixture
+    def queue(self, wire: ScriptedAws, clock: VirtualClock) -> SqsQueue:
+        wire.script("SendMessageBatch", send_batch())
+        return SqsQueue(aws_client("sqs"), QUEUE_URL, sleep=clock.sleep, jitter=lambda: 1.0)
+
+    def test_messages_go_out_ten_at_a_time(self, wire: ScriptedAws, queue: SqsQueue) -> None:
+        """A call holds ten messages at most, each with an id of its own; the body is the contract's."""
+        assert queue.send(messages("abcdefghijklmnopqrstuvw")) == []
+        assert sent_ids(wire) == [list("abcdefghij"), list("klmnopqrst"), list("uvw")]
+        entries = wire.asked("SendMessageBatch")[0]["Entries"]
+        assert len({entry["Id"] for entry in entries}) == 10
+        assert entries[0]["MessageBody"] == '{"contact_id": "a", "planned_at": "2026-11-23T12:00:00.000Z"}'
+
+    def test_only_failed_messages_go_out_again(
+        self, wire: ScriptedAws, queue: SqsQueue, clock: VirtualClock
+    ) -> None:
+        """What failed in several batches is sent together again, after a growing wait."""
+        wire.script("SendMessageBatch", send_batch("b", "d"), send_batch("k"), send_batch("d"), send_batch())
+        assert queue.send(messages("abcdefghijkl")) == []
+        assert sent_ids(wire) == [list("abcdefghij"), ["k", "l"], ["b", "d", "k"], ["d"]]
+        assert clock.slept_s == [0.2, 0.4]
+
+    def test_what_is_never_accepted_comes_back(
+        self, wire: ScriptedAws, queue: SqsQueue, clock: VirtualClock
+    ) -> None:
+        """After a few tries the messages that were not accepted are returned, and only those."""
+        wire.script("SendMessageBatch", send_batch("b", "c"))
+        assert queue.send(messages("abcd")) == messages("bc")
+        assert sent_ids(wire) == [list("abcd")] + [["b", "c"]] * (aws_queue.SEND_TRIES - 1)
+        assert len(clock.slept_s) == aws_queue.SEND_TRIES - 1
+
+    def test_a_message_that_is_our_fault_is_not_tried_again(self, wire: ScriptedAws, queue: SqsQueue) -> None:
+        """A message that AWS says it will never accept is returned at once."""
+        wire.script("SendMessageBatch", send_batch("a", is_our_fault=True))
+        assert queue.send(messages("ab")) == messages("a")
+        assert sent_ids(wire) == [["a", "b"]]
+
+    def test_a_throttled_call_is_repeated(self, wire: ScriptedAws, queue: SqsQueue) -> None:
+        """When the call itself was throttled, all of it goes out again."""
+        wire.script("SendMessageBatch", error("ThrottlingException"), send_batch())
+        assert queue.send(messages("ab")) == []
+        assert sent_ids(wire) == [["a", "b"], ["a", "b"]]
+
+    def test_the_depth_is_what_waits_is_in_flight_or_delayed(
+        self, wire: ScriptedAws, queue: SqsQueue
+    ) -> None:
+        """All three counts of the queue are asked for, and added."""
+        counts = {
+            "ApproximateNumberOfMessages": "4",
+            "ApproximateNumberOfMessagesNotVisible": "20",
+            "ApproximateNumberOfMessagesDelayed": "100",
+        }
+        wire.script("GetQueueAttributes", answered({"Attributes": counts}))
+        assert queue.depth() == 124
+        assert set(wire.asked("GetQueueAttributes")[0]["AttributeNames"]) == set(counts)
+
+    def test_a_message_can_come_back_sooner(self, moto: Clients) -> None:
+        """A message in flight is delivered again after the wait that was asked for."""
+        queue_url = moto.sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "720"})["QueueUrl"]
+        queue = SqsQueue(moto.sqs, queue_url)
+        queue.send([Message("4711", NOW_MS)])
+        received = moto.sqs.receive_message(QueueUrl=queue_url)["Messages"]
+        assert "Messages" not in moto.sqs.receive_message(QueueUrl=queue_url)
+        queue.retry_in(received[0]["ReceiptHandle"], 0)
+        again = moto.sqs.receive_message(QueueUrl=queue_url)["Messages"]
+        assert [message["Body"] for message in again] == [received[0]["Body"]]
+
+
+class TestMessageBody:
+    ids = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=64)
+
+    @REPEATABLE
+    @given(contact_id=ids, planned_ms=st.integers(min_value=1, max_value=253_402_300_799_999))
+    def test_a_message_comes_back(self, contact_id: str, planned_ms: int) -> None:
+        """A body is read as the message that it was written from, to the millisecond."""
+        message = Message(contact_id, planned_ms)
+        assert message_from_body(message_to_body(message)) == message
+
+    def test_what_a_later_release_adds_is_let_be(self) -> None:
+        """A body with more keys is still a message, so that functions can be deployed one by one."""
+        body = '{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00Z", "more": [1]}'
+        assert message_from_body(body) == Message("4711", NOW_MS)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "",
+            "ada@example.org",
+            '{"contact_id": "ada", "planned_at": "2026-11-23T12:00:00.000Z',
+            '["ada", "2026-11-23T12:00:00.000Z"]',
+            '"ada"',
+            "[" * 100_000,
+            '{"planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "ada"}',
+            '{"contact_id": 4711, "planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "", "planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "ada@example.org", "planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "ada/../lovelace", "planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "ada\\n", "planned_at": "2026-11-23T12:00:00.000Z"}',
+            '{"contact_id": "%s", "planned_at": "2026-11-23T12:00:00.000Z"}' % ("ada" * 22),
+            '{"contact_id": "ada", "planned_at": 1795435200000}',
+            '{"contact_id": "ada", "planned_at": "yesterday"}',
+            '{"contact_id": "ada", "planned_at": "1970-01-01T00:00:00.000Z"}',
+            '{"contact_id": "ada", "planned_at": null}',
+        ],
+        ids=range(18),
+    )
+    def test_anything_else_is_refused_without_repeating_it(self, body: str) -> None:
+        """A body that is no message is an error that shows nothing of it, also not by its cause."""
+        with pytest.raises(ValueError, match="a message body") as raised:
+            message_from_body(body)
+        assert "ada" not in str(raised.value)
+        assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+    @REPEATABLE
+    @given(body=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+    def test_any_text_is_a_message_or_refused(self, body: str) -> None:
+        """No body whatever makes another error than the one that its reader waits for."""
+        with pytest.raises(ValueError, match="a message body"):
+            message_from_body(body)
+
+
+# --------------------------------------------------------------------------------------------- secret
+
+
+class TestSecret:
+    GOOD = json.dumps({"api_key": "the-key", "access_token": "the-token"})
+
+    def test_both_credentials_are_read_by_name(self, moto: Clients, clock: VirtualClock) -> None:
+        """The secret holds a JSON object with both; white space around a copied value does not matter."""
+        moto.secrets.create_secret(
+            Name=SECRET, SecretString='{"api_key": " the-key", "access_token": "the-token\\n"}'
+        )
+        assert secret_credentials(moto.secrets, SECRET, clock)() == Credentials("the-key", "the-token")
+
+    def test_a_new_value_takes_effect_soon(self, moto: Clients, clock: VirtualClock) -> None:
+        """The value is kept for the given age, and read again after it."""
+        moto.secrets.create_secret(Name=SECRET, SecretString=self.GOOD)
+        read = secret_credentials(moto.secrets, SECRET, clock, max_age_s=300)
+        before = read()
+        moto.secrets.put_secret_value(SecretId=SECRET, SecretString=self.GOOD.replace("the-", "new-"))
+        clock.sleep(299.999)
+        assert read() == before
+        clock.sleep(0.001)
+        assert read() == Credentials("new-key", "new-token")
+
+    def test_threads_share_one_call(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """However many threads ask at once, Secrets Manager is asked one time."""
+        wire.script("GetSecretValue", answered({"SecretString": self.GOOD}))
+        read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
+        with ThreadPoolExecutor(16) as pool:
+            found = set(pool.map(lambda _: read(), range(64)))
+        assert found == {Credentials("the-key", "the-token")}
+        assert wire.asked("GetSecretValue") == [{"SecretId": SECRET}]
+
+    @pytest.mark.parametrize(
+        ("value", "fault"),
+        [
+            ("", "is no JSON"),
+            ("hunter2", "is no JSON"),
+            ('["hunter2"]', "is no JSON object"),
+            ('{"api_key": "hunter2"}', "has no access_token"),
+            ('{"api_key": "", "access_token": "hunter2"}', "has no api_key"),
+            ('{"api_key": 7, "access_token": "hunter2"}', "has no api_key"),
+            ('{"api_key": "x", "access_token": "hunter2 hunter2"}', "character that no credential has"),
+        ],
+    )
+    def test_an_unusable_value_is_told_without_showing_it(
+        self, wire: ScriptedAws, clock: VirtualClock, value: str, fault: str
+    ) -> None:
+        """One line names the secret and says what is wrong with it, and shows nothing of the value."""
+        wire.script("GetSecretValue", answered({"SecretString": value}))
+        with pytest.raises(SettingsError, match=fault) as raised:
+            secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
+        assert SECRET in str(raised.value)
+        assert "\n" not in str(raised.value)
+        assert "hunter2" not in str(raised.value)
+        assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+    def test_a_secret_without_a_value_says_how_to_store_one(self, moto: Clients, clock: VirtualClock) -> None:
+        """After a first deployment the secret is there without a value: the error says what to store."""
+        moto.secrets.create_secret(Name=SECRET)
+        with pytest.raises(SettingsError, match=r'has no value: store \{"api_key"'):
+            secret_credentials(moto.secrets, SECRET, clock)()
+
+    def test_a_binary_secret_is_told(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """A secret that was stored as bytes is no JSON text."""
+        wire.script("GetSecretValue", answered({"SecretBinary": "aHVudGVyMg=="}))
+        with pytest.raises(SettingsError, match="is no JSON"):
+            secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
+
+    def test_a_mended_value_is_read_at_once(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """An unusable value is never kept."""
+        wire.script("GetSecretValue", answered({"SecretString": "{}"}), answered({"SecretString": self.GOOD}))
+        read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
+        with pytest.raises(SettingsError):
+            read()
+        assert read() == Credentials("the-key", "the-token")
+
+
+# ---------------------------------------------------------------------------------------------- table
+
+
+class TestTable:
+    """In one thread, since moto loses updates in several."""
+
+    @pytest.fixture
+    def dynamodb(self, moto: Clients) -> Any:
+        create_table(moto.dynamodb, TABLE)
+        return moto.dynamodb
+
+    @pytest.fixture
+    def contacts(self, dynamodb: Any) -> DynamoContacts:
+        return DynamoContacts(dynamodb, TABLE, threads=1)
+
+    def test_claims_page_on_past_a_crowd_in_messages(self, contacts: DynamoContacts) -> None:
+        """Due contacts are found behind more queued ones than a page of the index holds."""
+        crowd = [id_ for id_ in map(str, range(5_000)) if due_shard(id_) == 3][: PAGE_ROWS + 20]
+        contacts.register([ListedContact(id_, "") for id_ in crowd[:-3]], NOW_MS)
+        contacts.register([ListedContact(id_, "") for id_ in crowd[-3:]], NOW_MS + 1)
+        claim = {"now_ms": NOW_MS + 1, "until_ms": LATER_MS}
+        assert len(contacts.claim(**claim, most=PAGE_ROWS + 17)) == PAGE_ROWS + 17
+        assert sorted(contacts.claim(**claim, most=10)) == sorted(crowd[-3:])
+
+    def test_contacts_are_spread_over_all_shards(self) -> None:
+        """No partition of the index gets more than its share, and a contact always has the same."""
+        counts = [0] * 8
+        for number in range(8_000):
+            counts[due_shard(str(1_000_000 + number))] += 1
+        assert min(counts) > 800
+        assert due_shard("4711") == 7
+
+    def test_a_contact_has_no_attribute_but_these(self, contacts: DynamoContacts, dynamodb: Any) -> None:
+        """What an operator finds in a contact's item; no address is among it."""
+        contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
+        read = contacts.get("4711")
+        assert read is not None
+        progress = Progress("f", "all", "n", bytes(14), bytes(8), (), None, 0)
+        contacts.claim(now_ms=NOW_MS, until_ms=LATER_MS, most=1)
+        contacts.save(replace(read, synced_ms=NOW_MS, progress=progress))
+        item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
+        assert {name: next(iter(value)) for name, value in item.items()} == {
+            "pk": "S",
+            "modified_date": "S",
+            "marks": "S",
+            "progress": "S",
+            "registered_at": "N",
+            "due_at": "N",
+            "due_shard": "N",
+            "queued_until": "N",
+            "synced_at": "N",
+            "version": "N",
+            "failures": "N",
+            "times_gone": "N",
+            "remembered": "B",
+            "unreadable": "B",
+        }
+
+    def test_the_largest_contact_leaves_room_in_its_item(
+        self, contacts: DynamoContacts, dynamodb: Any
+    ) -> None:
+        """Memory and progress at their bounds stay well under DynamoDB's 400 KB an item."""
+        contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
+        read = contacts.get("4711")
+        assert read is not None
+        memory = Watermark((), bytes(14) * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
+        progress = Progress(
+            "f" * 100, "all", "n" * 2_000, memory.remembered * 2, memory.unreadable, (), NOW_MS, 9
+        )
+        assert contacts.save(replace(read, watermark=memory, progress=progress))
+        item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
+        size_bytes = sum(len(name) + len(value) for name, typed in item.items() for value in typed.values())
+        assert 250_000 < size_bytes < 300_000
+
+    def test_only_contacts_are_in_the_index(self, contacts: DynamoContacts, dynamodb: Any) -> None:
+        """The items that all share are no contacts: nobody claims them."""
+        DynamoPauses(dynamodb, TABLE).pause(Pause(PauseReason.QUOTA, NOW_MS))
+        limiter = dynamo_limiter(dynamodb, TABLE, Limits(4, 9_000), VirtualClock(NOW_MS))
+        limiter.acquire(deadline_ms=LATER_MS)
+        contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
+        assert contacts.claim(now_ms=LATER_MS, until_ms=LATER_MS, most=10) == ["4711"]
+        assert dynamodb.scan(TableName=TABLE, IndexName="due")["Count"] == 1
+
+
+def stored_pace(used: int, next_slot_ms: int) -> Json:
+    return {
+        "pk": {"S": "pace"},
+        "pace_day": {"N": str(NOW_MS // DAY_MS)},
+        "used": {"N": str(used)},
+        "next_slot_at": {"N": str(next_slot_ms)},
+    }
+
+
+class TestLimiterOnTheWire:
+    LIMITS = Limits(calls_per_second=4, calls_per_day=9_000)
+    LOST = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
+
+    def test_an_uncontended_call_costs_one_write(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """The stored pace is read once; from then on each slot is one conditional write."""
+        wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
+        wire.script("UpdateItem", answered({}))
+        limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
+        for _ in range(3):
+            limiter.acquire(deadline_ms=LATER_MS)
+        assert [operation for operation, _ in wire.requests] == ["GetItem"] + ["UpdateItem"] * 3
+        assert wire.asked("GetItem")[0]["ConsistentRead"] is True
+
+    def test_a_lost_race_needs_no_read(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """Who comes second learns the pace from the refusal, and takes the slot behind."""
+        theirs_ms = NOW_MS + 5_000
+        wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
+        wire.script("UpdateItem", error(self.LOST, Item=stored_pace(8, theirs_ms)), answered({}))
+        limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
+        limiter.acquire(deadline_ms=LATER_MS)
+        assert clock.now_ms() == theirs_ms
+        assert [operation for operation, _ in wire.requests] == ["GetItem", "UpdateItem", "UpdateItem"]
+
+    def test_a_pace_that_vanished_is_begun_anew(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """A table that was restored without the pace does not stop the workers."""
+        wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
+        wire.script("UpdateItem", error(self.LOST), answered({}))
+        limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
+        limiter.acquire(deadline_ms=LATER_MS)
+        assert wire.asked("UpdateItem")[-1]["ConditionExpression"] == "attribute_not_exists(pk)"
+
+    def test_a_used_up_day_writes_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """Without a call left the refusal costs no write."""
+        wire.script("GetItem", answered({"Item": stored_pace(9_000, NOW_MS)}))
+        limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
+        with pytest.raises(WaitError):
+            limiter.acquire(deadline_ms=LATER_MS)
+        assert wire.asked("UpdateItem") == []
+
+    def test_a_throttled_write_is_repeated(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """DynamoDB's throttling is waited out."""
+        wire.script("GetItem", answered({}))
+        wire.script("UpdateItem", error("ProvisionedThroughputExceededException"), answered({}))
+        dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock).acquire(deadline_ms=LATER_MS)
+        assert len(wire.asked("UpdateItem")) == 2
+
+
+def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -> None:
+    """The change and the new due time are stored together: a crash between loses neither."""
+    lost = error(TestLimiterOnTheWire.LOST)
+    wire.script("UpdateItem", lost, answered({"Attributes": {"registered_at": {"N": "1"}}}))
+    contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+    assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
+    refused, stored = wire.asked("UpdateItem")
+    assert "modified_date = :modified" in refused["ConditionExpression"]
+    assert "modified_date = :modified" in stored["UpdateExpression"]
+    assert "due_at = :now" in stored["UpdateExpression"]
+    assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}

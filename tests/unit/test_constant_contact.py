@@ -1,0 +1,197 @@
+"""The v2 client in virtual time, against a transport that answers by a script."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import urllib3
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+
+from contact_activity.adapters.constant_contact import ConstantContact
+from contact_activity.adapters.embedded import Database, sqlite_limiter
+from contact_activity.ports import FatalError, RetryError, TrackingPage, WaitError, WaitReason
+from contact_activity.rate_limit import HOUR_MS, Limits, midnight_after
+from contact_activity.settings import Credentials
+from tests.unit.rows import NOON_MS, row
+from tests.virtual_clock import VirtualClock
+
+PAGE = (200, json.dumps({"meta": {"pagination": {}}, "results": []}))
+REFUSED = (401, '[{"error_key": "http.status.authentication.invalid_token"}]')
+TOO_FAST = (403, '[{"error_key": "mashery.not.authorized.over.qps"}]')
+USED_UP = (403, '[{"error_key": "mashery.not.authorized.over.ratelimit"}]')
+BROKEN = (503, "<html>maintenance</html>")
+MINUTE_MS = 60_000
+
+Reply = tuple[int, str]
+
+
+class ScriptedTransport(HTTPAdapter):
+    """Answers with `script`, then with `always`; `queries` holds what was asked."""
+
+    def __init__(self, always: Reply = PAGE) -> None:
+        super().__init__()
+        self.script: list[Reply] = []
+        self.always = always
+        self.queries: list[dict[str, str]] = []
+
+    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
+        self.queries.append(dict(parse_qsl(urlsplit(str(request.url)).query)))
+        status, body = self.script.pop(0) if self.script else self.always
+        raw = urllib3.HTTPResponse(io.BytesIO(body.encode()), status=status, preload_content=False)
+        return self.build_response(request, raw)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class Client:
+    """A client on a clock, a limiter and a transport of its own."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(NOON_MS)
+        self.transport = ScriptedTransport()
+        self.limiter = sqlite_limiter(Database(":memory:"), Limits(4, 10_000), self.clock)
+        credentials = Credentials("secret-key", "secret-token")
+        self.api = ConstantContact(
+            "https://api.example.org/v2", lambda: credentials, self.limiter, self.clock, jitter=lambda: 0.5
+        )
+        self.api._session.mount("https://", self.transport)
+
+    def tracking(
+        self, *script: Reply, report: str = "all", next_: str | None = None, for_ms: int = MINUTE_MS
+    ) -> object:
+        self.transport.script = list(script)
+        deadline_ms = self.clock.now_ms() + for_ms
+        return self.api.tracking("4711", report, since_ms=NOON_MS, next_=next_, deadline_ms=deadline_ms)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    client = Client()
+    yield client
+    client.api._session.close()
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def test_a_first_page_is_asked_with_limit_and_window(client: Client) -> None:
+    """`created_since` is Zulu with milliseconds; the bounces have no such filter."""
+    client.tracking()
+    client.tracking(report="bounces")
+    since = {"created_since": "2024-06-12T12:00:00.000Z"}
+    assert client.transport.queries == [
+        {"limit": "500", "api_key": "secret-key", **since},
+        {"limit": "500", "api_key": "secret-key"},
+    ]
+
+
+def test_a_cursor_is_asked_alone(client: Client) -> None:
+    """The API takes nothing else beside `next` and the key."""
+    client.tracking(next_="abc")
+    assert client.transport.queries == [{"next": "abc", "api_key": "secret-key"}]
+
+
+def test_a_page_is_parsed(client: Client) -> None:
+    """Rows become activities of the contact that was asked for, the others digests."""
+    page = client.tracking((200, json.dumps({"results": [row(contact_id=9), {}]})))
+    assert isinstance(page, TrackingPage)
+    assert [of.contact_id for of in page.activities] == ["4711"]
+    assert len(page.unreadable) == 1
+
+
+# --- a refused credential -------------------------------------------------------------------------
+
+
+def test_a_single_refusal_is_not_believed(client: Client) -> None:
+    """Under load the API refuses good tokens at random: asked again a second later, it accepts."""
+    assert client.tracking(REFUSED)
+    assert client.clock.now_ms() >= NOON_MS + 1_000
+
+
+def test_two_refusals_a_second_apart_are_believed(client: Client) -> None:
+    """The credential has to be waited for."""
+    with pytest.raises(WaitError) as wait:
+        client.tracking(REFUSED, REFUSED)
+    assert wait.value.reason is WaitReason.CREDENTIAL
+    assert client.clock.now_ms() >= NOON_MS + 1_000
+
+
+def test_an_accepted_call_between_two_refusals_clears_the_first(client: Client) -> None:
+    """Only refusals with no accepted call between them count together."""
+    for _ in range(3):
+        assert client.tracking(REFUSED, PAGE)
+
+
+def test_an_accepted_probe_clears_a_refusal_too(client: Client) -> None:
+    """After the credential was mended a single refusal is as random as before."""
+    with pytest.raises(WaitError):
+        client.tracking(REFUSED, REFUSED)
+    client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
+    client.clock.sleep(600)
+    assert client.tracking(REFUSED)
+
+
+def test_a_refusal_near_the_deadline_is_no_failure_of_the_contact(client: Client) -> None:
+    """There is no time to ask again: that has to be waited for, like any want of time."""
+    with pytest.raises(WaitError):
+        client.tracking(REFUSED, for_ms=900)
+
+
+# --- limits and errors ----------------------------------------------------------------------------
+
+
+def test_too_fast_slows_everybody_down_and_asks_again(client: Client) -> None:
+    """The shared pace moves on by a second."""
+    assert client.tracking(TOO_FAST)
+    assert client.clock.now_ms() >= NOON_MS + 1_000
+
+
+def test_too_fast_for_ever_is_a_want_of_time(client: Client) -> None:
+    """It is nobody's failure, and the calls for it are few."""
+    client.transport.always = TOO_FAST
+    with pytest.raises(WaitError) as wait:
+        client.tracking()
+    assert wait.value.reason is WaitReason.TIME
+    assert len(client.transport.queries) <= 60
+
+
+def test_a_used_up_day_is_probed_after_an_hour_if_our_count_has_calls_left(client: Client) -> None:
+    """Somebody else uses the key, or the provider's day ends elsewhere."""
+    with pytest.raises(WaitError) as wait:
+        client.tracking(USED_UP)
+    assert (wait.value.reason, wait.value.until_ms) == (WaitReason.QUOTA, NOON_MS + HOUR_MS)
+    client.clock.sleep((midnight_after(NOON_MS) - client.clock.now_ms() - 5_000) / 1_000)
+    with pytest.raises(WaitError) as wait:
+        client.tracking(USED_UP)
+    assert wait.value.until_ms == midnight_after(NOON_MS)
+
+
+@pytest.mark.parametrize("reply", [BROKEN, (500, "[]"), (200, ""), (200, '{"results": ['), (302, ""), (200, "{}")])
+def test_what_may_work_later_is_tried_again_until_the_deadline(client: Client, reply: Reply) -> None:
+    """With growing waits, so with few calls; the deadline is not passed."""
+    assert client.tracking(reply, reply)
+    client.transport.always = reply
+    started_ms = client.clock.now_ms()
+    with pytest.raises(RetryError):
+        client.tracking()
+    assert client.clock.now_ms() <= started_ms + MINUTE_MS
+    assert len(client.transport.queries) <= 20
+
+
+@pytest.mark.parametrize("reply", [(400, ""), (406, "[]"), (409, "{}")])
+def test_a_fatal_answer_is_told_without_what_was_sent(client: Client, reply: Reply) -> None:
+    """Neither the address of the call nor a credential is in the error."""
+    with pytest.raises(FatalError) as error:
+        client.tracking(reply)
+    assert str(reply[0]) in str(error.value)
+    assert "secret" not in str(error.value)
+    assert len(client.transport.queries) == 1
+
+
+def test_every_call_takes_a_slot(client: Client) -> None:
+    """Repetitions and probes count against the day as well."""
+    client.tracking(BROKEN, TOO_FAST, REFUSED)
+    client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
+    assert client.limiter.pace().used == len(client.transport.queries) == 5

@@ -1,0 +1,258 @@
+"""One tick: list the contacts, hand out those that are due, within the budget."""
+
+import pytest
+
+from contact_activity.adapters.embedded import SqliteLease
+from contact_activity.dispatch import TickOutcome
+from contact_activity.planning import QUEUED_TICKS, Listing
+from contact_activity.ports import (
+    FatalError,
+    ListedContact,
+    Refusal,
+    RetryError,
+    WaitError,
+    WaitReason,
+)
+from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
+from contact_activity.sync import Outcome
+from tests.unit.rows import HOUR_MS, NOON_MS
+from tests.unit.world import CALL_MS, TICK_MS, World, drain
+
+FIVE = [ListedContact(str(number), "2024-06-01T00:00:00.000Z") for number in range(5)]
+
+
+@pytest.fixture
+def world() -> World:
+    """Five contacts on three pages of the listing; none is registered yet."""
+    world = World()
+    world.source.listed = list(FIVE)
+    return world
+
+
+def handed_out(world: World) -> list[str]:
+    return [message.contact_id for message in drain(world.queue)]
+
+
+# --- the listing ----------------------------------------------------------------------------------
+
+
+def test_a_first_tick_registers_and_hands_out_every_contact(world: World) -> None:
+    """All pages are read; each contact is in one message that says when it was planned."""
+    report = world.tick()
+    assert (report.outcome, report.pages, report.new_contacts) == (TickOutcome.DISPATCHED, 3, 5)
+    assert (report.listing_is_complete, report.enqueued, report.rejected) == (True, 5, 0)
+    messages = drain(world.queue)
+    assert sorted(message.contact_id for message in messages) == ["0", "1", "2", "3", "4"]
+    assert {message.planned_ms for message in messages} == {world.clock.now_ms()}
+    assert world.listings.get().contacts == 5
+
+
+def test_a_listing_without_enough_time_goes_on_in_the_next_tick(world: World) -> None:
+    """What was listed so far is handed out, and no page is read twice."""
+    first = world.tick(for_ms=int(1.5 * CALL_MS / 0.6))
+    assert (first.pages, first.listing_is_complete, first.enqueued) == (1, False, 2)
+    world.wait(TICK_MS)
+    second = world.tick()
+    assert (second.pages, second.listing_is_complete) == (2, True)
+    assert world.listings.get() == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=5)
+
+
+def test_a_next_listing_asks_for_what_changed_since_a_day_before_the_last(world: World) -> None:
+    """By the start of the last complete listing; every seven days it is a full one."""
+    for wait_ms in (TICK_MS, 7 * DAY_MS - TICK_MS, TICK_MS):
+        world.tick()
+        world.wait(NOON_MS + wait_ms - world.clock.now_ms() if wait_ms == TICK_MS else wait_ms)
+    asked = [since_ms for _, since_ms, next_ in world.source.asked if next_ is None]
+    assert asked == [None, NOON_MS - DAY_MS, None]
+
+
+def test_a_tick_may_only_go_on_with_a_listing(world: World) -> None:
+    """Without leave to begin one, nothing is listed, and that counts as complete."""
+    report = world.tick(begin_listing=False)
+    assert (report.pages, report.listing_is_complete) == (0, True)
+    world.tick(for_ms=int(1.5 * CALL_MS / 0.6))
+    assert world.tick(begin_listing=False).pages == 2
+
+
+def test_an_expired_cursor_restarts_the_listing(world: World) -> None:
+    """From page one, with the start that it had; nobody is registered twice."""
+    world.source.faults[2] = Refusal.NEXT_EXPIRED
+    report = world.tick()
+    assert (report.new_contacts, report.listing_is_complete) == (5, True)
+    assert world.listings.get() == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=5)
+
+
+@pytest.mark.parametrize("broken", ["every cursor is refused", "a page links to itself", "links go round"])
+def test_a_listing_that_never_ends_is_a_failure(world: World, broken: str) -> None:
+    """It is told, and does not use up the calls of the contacts that are due."""
+    if broken == "every cursor is refused":
+        world.source.fault_of_next = Refusal.NEXT_EXPIRED
+    else:
+        world.source.links = {"2": "2"} if broken == "a page links to itself" else {"2": "4", "4": "2"}
+    with pytest.raises((RetryError, FatalError)):
+        world.tick()
+
+
+@pytest.mark.parametrize("error", [RetryError("no"), FatalError("no")])
+def test_a_failed_listing_does_not_keep_due_contacts_from_being_handed_out(
+    world: World, error: Exception
+) -> None:
+    """They are handed out first; then the failure is raised, and the lease is free again."""
+    world.register("7")
+    world.source.fault = error
+    with pytest.raises(type(error)):
+        world.tick()
+    assert handed_out(world) == ["7"]
+    world.source.fault = None
+    assert world.tick().outcome is TickOutcome.DISPATCHED
+
+
+# --- handing out ----------------------------------------------------------------------------------
+
+
+def test_who_is_in_a_message_is_not_handed_out_again_for_two_ticks(world: World) -> None:
+    """Then the message counts as lost."""
+    world.tick()
+    assert len(handed_out(world)) == 5
+    for _ in range(QUEUED_TICKS - 1):
+        world.wait(TICK_MS)
+        assert world.tick().enqueued == 0
+    world.wait(TICK_MS)
+    assert world.tick().enqueued == 5
+
+
+def test_the_longest_due_are_handed_out_first(world: World) -> None:
+    """No more than can be granted before the next tick, less what is out already."""
+    world.source.listed = []
+    world.limits = Limits(calls_per_second=5_000 / TICK_MS, calls_per_day=9_000)
+    for contact_id in ("late", "later", "last"):
+        world.register(contact_id)
+        world.wait(1_000)
+    world.limits = Limits(calls_per_second=1_250 * 2.5 / TICK_MS, calls_per_day=9_000)
+    assert world.tick().enqueued == 2
+    assert world.tick().enqueued == 0
+    assert handed_out(world) == ["late", "later"]
+    assert world.tick().enqueued == 1
+    assert handed_out(world) == ["last"]
+
+
+def test_no_more_is_handed_out_than_the_day_has_left(world: World) -> None:
+    """The day's budget bounds a tick too."""
+    world.limits = Limits(4, 3)
+    assert world.tick().enqueued == 3
+
+
+def test_what_the_queue_rejects_can_be_handed_out_by_the_next_tick(world: World) -> None:
+    """It is in no message after all."""
+    world.queue.rejected = {"1", "3"}
+    report = world.tick()
+    assert report.enqueued == 3
+    assert sorted(handed_out(world)) == ["0", "2", "4"]
+    world.queue.rejected = set()
+    world.tick()
+    assert sorted(handed_out(world)) == ["1", "3"]
+
+
+def test_what_the_queue_rejects_is_not_offered_again_in_the_same_tick(world: World) -> None:
+    """A queue that is out of order is not hammered until the budget is used up."""
+    world.queue.rejected = {"1", "3"}
+    report = world.tick()
+    assert (report.enqueued, report.rejected) == (3, 2)
+
+
+# --- pauses, lease, quota -------------------------------------------------------------------------
+
+
+def test_one_dispatcher_at_a_time(world: World) -> None:
+    """A second tick does nothing while the first holds the lease, nor does a dead one hold it for ever."""
+    other = SqliteLease(world.database)
+    assert other.take(now_ms=NOON_MS, until_ms=NOON_MS + HOUR_MS)
+    report = world.tick()
+    assert (report.outcome, world.source.calls) == (TickOutcome.LEASE_HELD, 0)
+    world.wait(HOUR_MS)
+    assert world.tick().outcome is TickOutcome.DISPATCHED
+    assert other.take(now_ms=world.clock.now_ms(), until_ms=world.clock.now_ms() + 1)
+
+
+@pytest.mark.parametrize("reason", [PauseReason.OPERATOR, PauseReason.QUOTA])
+def test_a_pause_stops_the_tick_until_it_ends(world: World, reason: PauseReason) -> None:
+    """No call is made and nobody is handed out; then all goes on."""
+    world.pauses.pause(Pause(reason, NOON_MS + HOUR_MS))
+    report = world.tick()
+    assert (report.outcome, report.paused_by) == (TickOutcome.PAUSED, reason.value)
+    assert (world.source.calls, handed_out(world)) == (0, [])
+    world.wait(HOUR_MS)
+    assert world.tick().enqueued == 5
+
+
+def test_a_refused_credential_is_probed_once_a_tick(world: World) -> None:
+    """While it is refused that is the only call; once it is accepted the pause is lifted."""
+    world.pauses.pause(Pause(PauseReason.CREDENTIAL, None))
+    world.source.fault = WaitError(WaitReason.CREDENTIAL)
+    assert world.tick().paused_by == "credential"
+    assert [resource for resource, _, _ in world.source.asked] == ["probe"]
+    world.source.fault = RetryError("no answer")
+    assert world.tick().paused_by == "credential"
+    world.source.fault = None
+    assert world.tick().enqueued == 5
+    assert world.pauses.get().by_reason == ()
+
+
+@pytest.mark.parametrize("reason", [PauseReason.OPERATOR, PauseReason.QUOTA])
+def test_no_probe_goes_out_while_another_pause_is_active(world: World, reason: PauseReason) -> None:
+    """Neither a used up day nor an operator's stop is ended by asking for the credential."""
+    world.pauses.pause(Pause(PauseReason.CREDENTIAL, None))
+    world.pauses.pause(Pause(reason, NOON_MS + HOUR_MS))
+    assert world.tick().outcome is TickOutcome.PAUSED
+    assert world.source.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "pause"),
+    [(WaitReason.QUOTA, PauseReason.QUOTA), (WaitReason.CREDENTIAL, PauseReason.CREDENTIAL)],
+)
+def test_a_listing_that_has_to_wait_pauses_everybody(
+    world: World, reason: WaitReason, pause: PauseReason
+) -> None:
+    """The page that was not read is read when the pause is over."""
+    world.source.faults[2] = WaitError(reason, NOON_MS + HOUR_MS)
+    report = world.tick()
+    assert (report.outcome, report.paused_by, report.enqueued) == (TickOutcome.PAUSED, pause.value, 0)
+    world.pauses.lift(pause)
+    report = world.tick()
+    assert (report.pages, report.enqueued) == (2, 5)
+
+
+def test_a_used_up_day_pauses_until_midnight(world: World) -> None:
+    """By our own count, without asking the API; after 00:00 UTC all goes on."""
+    world.limits = Limits(4, 1)
+    limiter = world.dispatch_ports().limiter
+    limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+    report = world.tick()
+    assert (report.outcome, report.paused_by) == (TickOutcome.PAUSED, "quota")
+    assert world.pauses.get().by_reason == (Pause(PauseReason.QUOTA, midnight_after(NOON_MS)),)
+    world.wait(midnight_after(NOON_MS) - world.clock.now_ms())
+    assert world.tick().outcome is TickOutcome.DISPATCHED
+
+
+# --- both use cases -------------------------------------------------------------------------------
+
+
+def test_what_is_synced_is_handed_out_again_when_it_is_due(world: World) -> None:
+    """Ticks and syncs together: every contact once now, and once after its wait."""
+    world.tick()
+    for message in drain(world.queue):
+        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.SYNCED
+    assert world.tick().enqueued == 0
+    world.wait(TICK_MS)
+    assert world.tick().enqueued == 5
+
+
+def test_messages_that_a_pause_completed_are_handed_out_again(world: World) -> None:
+    """Nothing of the backlog is forgotten when the pause ends."""
+    world.tick()
+    world.pauses.pause(Pause(PauseReason.OPERATOR, NOON_MS + 2 * TICK_MS))
+    for message in drain(world.queue):
+        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
+    world.wait(QUEUED_TICKS * TICK_MS)
+    assert world.tick().enqueued == 5

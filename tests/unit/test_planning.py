@@ -1,0 +1,134 @@
+"""Which contacts are asked, and when."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.planning import (
+    WEEK_MS,
+    Listing,
+    begin_listing,
+    due_after_failure_ms,
+    due_after_gone_ms,
+    listing_page_read,
+    next_due_ms,
+    queued_until_ms,
+    restart_listing,
+    tick_budget,
+)
+from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pace, take_slot
+from tests.unit.rows import NOON_MS
+
+TICK_MS = 15 * 60_000
+KEY = Limits(4, 9_000)
+
+
+# --- the listing ----------------------------------------------------------------------------------
+
+
+def test_the_first_listing_is_a_full_one() -> None:
+    """Nothing is known yet, so every contact is asked for."""
+    listing = begin_listing(Listing(), NOON_MS)
+    assert (listing.is_under_way, listing.since_ms, listing.next) == (True, None, None)
+
+
+def test_a_complete_listing_sets_the_mark_a_day_before_its_start() -> None:
+    """What was modified while the pages were read, and a day before, is asked for again."""
+    listing = begin_listing(Listing(), NOON_MS)
+    listing = listing_page_read(listing, "second", new_contacts=500)
+    listing = begin_listing(listing, NOON_MS + HOUR_MS)
+    assert (listing.next, listing.started_ms) == ("second", NOON_MS)
+    listing = listing_page_read(listing, None, new_contacts=7)
+    assert listing == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=507)
+    assert begin_listing(listing, NOON_MS + TICK_MS).since_ms == NOON_MS - DAY_MS
+
+
+@given(st.lists(st.integers(1, 3 * DAY_MS), min_size=1, max_size=60))
+def test_every_seven_days_a_listing_is_full(gaps_ms: list[int]) -> None:
+    """A listing is full exactly if a week has passed since the start of the last full one."""
+    listing, now_ms, full_ms = Listing(), NOON_MS, NOON_MS - WEEK_MS
+    for gap_ms in gaps_ms:
+        now_ms += gap_ms
+        listing = begin_listing(listing, now_ms)
+        is_due = now_ms - full_ms >= WEEK_MS
+        assert (listing.since_ms is None) == (is_due or full_ms < NOON_MS)
+        if listing.since_ms is None:
+            full_ms = now_ms
+        listing = listing_page_read(listing, None, new_contacts=0)
+        assert listing.mark_ms == now_ms - DAY_MS
+
+
+def test_a_restart_keeps_the_start_and_what_is_asked_for() -> None:
+    """An expired cursor costs pages, but the mark can only be earlier for it."""
+    under_way = Listing(next="old", started_ms=NOON_MS, since_ms=5, mark_ms=5, full_ms=3, contacts=9)
+    restarted = restart_listing(under_way)
+    assert begin_listing(restarted, NOON_MS + DAY_MS) == restarted
+    assert listing_page_read(restarted, None, 0).mark_ms == NOON_MS - DAY_MS
+    assert (restarted.next, restarted.since_ms, restarted.contacts) == (None, 5, 9)
+
+
+# --- when a contact is due ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contacts", "wait_ms"),
+    [(0, TICK_MS), (93, TICK_MS), (94, 902_400), (9_000, DAY_MS), (90_000, 10 * DAY_MS)],
+)
+def test_a_contact_is_due_again_as_often_as_the_budget_allows(contacts: int, wait_ms: int) -> None:
+    """The wait is contacts times a day over the day's calls, and never less than a tick."""
+    assert next_due_ms(NOON_MS, contacts=contacts, tick_ms=TICK_MS, limits=KEY) == NOON_MS + wait_ms
+
+
+@given(st.integers(1, 1_000_000), st.integers(1, 1_000_000))
+def test_a_sweep_fits_the_day(contacts: int, calls_per_day: int) -> None:
+    """All contacts at this cadence use no more than the day's calls, but for the rounding of a ms."""
+    wait_ms = next_due_ms(0, contacts=contacts, tick_ms=60_000, limits=Limits(4, calls_per_day))
+    assert contacts * DAY_MS <= (wait_ms + 1) * calls_per_day
+
+
+def test_a_failed_contact_waits_a_tick_then_twice_as_long_up_to_a_day() -> None:
+    """15, 30, 60 minutes ... 24 hours, however many failures follow."""
+    waits = [due_after_failure_ms(0, failures=n, tick_ms=TICK_MS) for n in (1, 2, 3, 7, 8, 100)]
+    assert waits == [TICK_MS, 2 * TICK_MS, 4 * TICK_MS, 16 * HOUR_MS, DAY_MS, DAY_MS]
+
+
+def test_a_gone_contact_is_asked_again_after_7_14_and_28_days() -> None:
+    """The wait doubles, up to four weeks."""
+    waits = [due_after_gone_ms(0, times_gone=n) for n in (1, 2, 3, 4, 100)]
+    assert waits == [WEEK_MS, 2 * WEEK_MS, 4 * WEEK_MS, 4 * WEEK_MS, 4 * WEEK_MS]
+
+
+# --- how many a tick hands out --------------------------------------------------------------------
+
+
+def test_a_tick_hands_out_what_can_be_granted_before_the_next() -> None:
+    """A quarter of an hour at 313 ms a call, less what is out already, less than the day has left."""
+    budget = {"now_ms": NOON_MS, "tick_ms": TICK_MS}
+    assert tick_budget(Pace(), KEY, **budget, outstanding=0) == 900_000 // 313
+    assert tick_budget(Pace(), KEY, **budget, outstanding=2_800) == 900_000 // 313 - 2_800
+    assert tick_budget(Pace(), KEY, **budget, outstanding=5_000) == 0
+    assert tick_budget(Pace(NOON_MS // DAY_MS, 8_990), KEY, **budget, outstanding=0) == 10
+
+
+@given(
+    st.integers(0, 300),
+    st.integers(0, 300),
+    st.builds(Limits, st.sampled_from([0.5, 4, 60]), st.integers(1, 300)),
+    st.integers(1, 60),
+)
+def test_a_budget_is_never_more_than_the_limiter_grants(
+    used: int, outstanding: int, limits: Limits, minutes: int
+) -> None:
+    """What is out and what is handed out together find their slots before the next tick."""
+    pace, until_ms = Pace(NOON_MS // DAY_MS, used, NOON_MS), NOON_MS + minutes * 60_000
+    budget = tick_budget(pace, limits, now_ms=NOON_MS, tick_ms=minutes * 60_000, outstanding=outstanding)
+    for _ in range(min(budget + outstanding, 600) if budget else 0):
+        slot = take_slot(pace, limits, NOON_MS)
+        assert slot
+        assert slot.at_ms < until_ms
+        pace = slot.pace
+
+
+def test_a_lost_message_delays_its_contact_by_two_ticks() -> None:
+    """That long a contact counts as in a message."""
+    assert queued_until_ms(NOON_MS, TICK_MS) == NOON_MS + 2 * TICK_MS

@@ -1,0 +1,263 @@
+"""Pacing, the day's budget and pauses, in virtual time."""
+
+import random
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.adapters.embedded import Database, sqlite_limiter
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.ports import WaitError, WaitReason
+from contact_activity.rate_limit import (
+    ARRIVAL_MARGIN_MS,
+    DAY_MS,
+    HOUR_MS,
+    Limits,
+    Pace,
+    Pause,
+    PauseReason,
+    Pauses,
+    calls_before,
+    calls_left,
+    midnight_after,
+    quota_refused_until,
+    slow_down,
+    take_slot,
+)
+from tests.unit.rows import NOON_MS
+from tests.virtual_clock import VirtualClock
+
+MIDNIGHT_MS = midnight_after(NOON_MS)
+KEY = Limits(4, 10_000)
+LIMITS = st.builds(
+    Limits,
+    calls_per_second=st.sampled_from([0.5, 1, 2.5, 3, 4, 7, 10, 60]),
+    calls_per_day=st.integers(1, 200),
+)
+GAPS_MS = st.lists(st.sampled_from([0, 0, 0, 1, 50, 313, 900, 5_000, HOUR_MS, 7 * HOUR_MS]), max_size=150)
+
+
+def granted(limits: Limits, gaps_ms: list[int], *, start_ms: int) -> list[int]:
+    """The slots of callers that come one after another, each asking once when it comes."""
+    pace, now_ms, slots = Pace(), start_ms, []
+    for gap_ms in gaps_ms:
+        now_ms += gap_ms
+        slot = take_slot(pace, limits, now_ms)
+        if slot:
+            assert slot.at_ms >= now_ms
+            pace = slot.pace
+            slots.append(slot.at_ms)
+    return slots
+
+
+def most_within(times_ms: list[int], window_ms: int) -> int:
+    """The largest number of the times that fall into one window, its end excluded."""
+    ordered = sorted(times_ms)
+    return max((sum(at <= of < at + window_ms for of in ordered) for at in ordered), default=0)
+
+
+# --- slots ----------------------------------------------------------------------------------------
+
+
+@given(LIMITS, GAPS_MS, st.randoms(use_true_random=False))
+def test_no_second_ever_holds_more_than_the_calls_allowed(
+    limits: Limits, gaps_ms: list[int], chance: random.Random
+) -> None:
+    """Also when each call reaches the server up to 250 ms late, every one by another delay."""
+    slots = granted(limits, gaps_ms, start_ms=NOON_MS)
+    arrivals = [at_ms + chance.randint(0, ARRIVAL_MARGIN_MS) for at_ms in slots]
+    allowed = ceil(limits.calls_per_second)
+    assert most_within(slots, 1_000) <= allowed
+    assert most_within(arrivals, 1_000) <= allowed
+
+
+@given(LIMITS, GAPS_MS, st.integers(0, DAY_MS))
+def test_no_utc_day_ever_holds_more_than_its_budget(
+    limits: Limits, gaps_ms: list[int], start_ms: int
+) -> None:
+    """A slot counts for the day it lies in, not for the day it was asked for."""
+    slots = granted(limits, gaps_ms, start_ms=NOON_MS + start_ms)
+    days = [at_ms // DAY_MS for at_ms in slots]
+    assert all(days.count(day) <= limits.calls_per_day for day in days)
+
+
+def test_a_full_speed_minute_uses_what_the_margin_leaves() -> None:
+    """At 4 calls a second slots are 313 ms apart: 192 calls in a minute."""
+    slots = granted(KEY, [0] * 192, start_ms=NOON_MS)
+    assert {later - earlier for earlier, later in zip(slots, slots[1:], strict=False)} == {313}
+    assert slots[-1] - slots[0] < 60_000
+
+
+def test_the_last_call_of_a_day_is_followed_by_the_first_of_the_next() -> None:
+    """With the budget used up there is no slot before 00:00 UTC, and then there is one."""
+    limits = Limits(4, 2)
+    pace = Pace(NOON_MS // DAY_MS, 2, NOON_MS)
+    assert take_slot(pace, limits, MIDNIGHT_MS - 1) is None
+    slot = take_slot(pace, limits, MIDNIGHT_MS)
+    assert slot
+    assert (slot.at_ms, slot.pace.used) == (MIDNIGHT_MS, 1)
+
+
+def test_a_slot_behind_midnight_counts_for_the_next_day() -> None:
+    """A caller before midnight whose slot lies behind it takes from the new budget."""
+    pace = Pace(NOON_MS // DAY_MS, 2, MIDNIGHT_MS + 10)
+    slot = take_slot(pace, Limits(4, 2), MIDNIGHT_MS - 5)
+    assert slot
+    assert (slot.at_ms, slot.pace.day, slot.pace.used) == (MIDNIGHT_MS + 10, MIDNIGHT_MS // DAY_MS, 1)
+
+
+@given(LIMITS, st.integers(0, 5_000))
+def test_after_too_fast_nobody_calls_for_a_second(limits: Limits, ahead_ms: int) -> None:
+    """The next slot moves on by a second from where it was, and never backwards."""
+    pace = slow_down(Pace(0, 0, NOON_MS + ahead_ms), NOON_MS)
+    slot = take_slot(pace, limits, NOON_MS)
+    assert slot
+    assert slot.at_ms == NOON_MS + ahead_ms + 1_000
+    assert slow_down(Pace(0, 0, 5), NOON_MS).next_slot_ms == NOON_MS + 1_000
+
+
+@given(LIMITS, GAPS_MS, st.integers(0, 3 * HOUR_MS))
+def test_the_promised_calls_before_a_time_can_be_granted(
+    limits: Limits, gaps_ms: list[int], for_ms: int
+) -> None:
+    """As many slots as `calls_before` promises do lie before that time."""
+    pace = Pace()
+    for _ in gaps_ms:
+        slot = take_slot(pace, limits, NOON_MS)
+        pace = slot.pace if slot else pace
+    until_ms = NOON_MS + for_ms
+    promised = calls_before(pace, limits, NOON_MS, until_ms)
+    for _ in range(min(promised, 300)):
+        slot = take_slot(pace, limits, NOON_MS)
+        assert slot
+        assert slot.at_ms < until_ms
+        pace = slot.pace
+
+
+def test_the_calls_before_a_time_behind_midnight_hold_both_days() -> None:
+    """A tick across midnight may use what is left today and the budget of tomorrow."""
+    pace = Pace(NOON_MS // DAY_MS, 9_999, 0)
+    assert calls_left(pace, KEY, NOON_MS) == 1
+    assert calls_before(pace, KEY, MIDNIGHT_MS - 60_000, MIDNIGHT_MS) == 1
+    assert calls_before(pace, KEY, MIDNIGHT_MS - 60_000, MIDNIGHT_MS + 60_000) == 120_000 // 313
+
+
+def test_a_refused_day_lasts_to_midnight_if_our_own_count_says_so_too() -> None:
+    """With calls left by our own count, one probe an hour finds out whether the day is really over."""
+    used_up, unused = Pace(NOON_MS // DAY_MS, 10_000), Pace()
+    assert quota_refused_until(used_up, KEY, NOON_MS) == MIDNIGHT_MS
+    assert quota_refused_until(unused, KEY, NOON_MS) == NOON_MS + HOUR_MS
+    assert quota_refused_until(unused, KEY, MIDNIGHT_MS - 1) == MIDNIGHT_MS
+
+
+# --- the shared limiter ---------------------------------------------------------------------------
+
+
+def limiters(clock: VirtualClock, limits: Limits, count: int) -> list[SharedLimiter]:
+    """Workers of their own memory over one store."""
+    database = Database(":memory:")
+    return [sqlite_limiter(database, limits, clock) for _ in range(count)]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_workers_share_one_pace(turns: list[int]) -> None:
+    """Whoever asks in whatever order, calls are a slot apart and counted together."""
+    clock = VirtualClock(NOON_MS)
+    workers, called_ms = limiters(clock, KEY, 4), []
+    for turn in turns:
+        workers[turn].acquire(deadline_ms=NOON_MS + HOUR_MS)
+        called_ms.append(clock.now_ms())
+    gaps_ms = [later - earlier for earlier, later in zip(called_ms, called_ms[1:], strict=False)]
+    assert all(gap_ms >= KEY.slot_ms for gap_ms in gaps_ms)
+    assert workers[0].pace().used == len(turns)
+
+
+def test_a_slot_behind_the_deadline_is_not_taken() -> None:
+    """There is no time for it: the budget is kept for somebody else."""
+    clock = VirtualClock(NOON_MS)
+    one, other = limiters(clock, Limits(1, 100), 2)
+    one.acquire(deadline_ms=NOON_MS)
+    with pytest.raises(WaitError) as wait:
+        other.acquire(deadline_ms=NOON_MS + 1_000)
+    assert wait.value.reason is WaitReason.TIME
+    assert other.pace().used == 1
+
+
+def test_a_used_up_budget_is_to_be_waited_for_until_midnight() -> None:
+    """The error names the quota and when the day ends."""
+    clock = VirtualClock(NOON_MS)
+    one, other = limiters(clock, Limits(4, 1), 2)
+    one.acquire(deadline_ms=MIDNIGHT_MS)
+    with pytest.raises(WaitError) as wait:
+        other.acquire(deadline_ms=MIDNIGHT_MS)
+    assert (wait.value.reason, wait.value.until_ms) == (WaitReason.QUOTA, MIDNIGHT_MS)
+
+
+class _LateClock(VirtualClock):
+    """Every sleep but the last few takes longer than asked."""
+
+    late_sleeps = 2
+
+    def sleep(self, wait_s: float) -> None:
+        self.late_sleeps -= 1
+        super().sleep(wait_s + (0.2 if self.late_sleeps >= 0 else 0))
+
+
+def test_a_worker_too_late_for_its_slot_takes_another() -> None:
+    """It never calls more than 0.1 s behind the slot that it took."""
+    clock = _LateClock(NOON_MS)
+    (worker,) = limiters(clock, KEY, 1)
+    for _ in range(4):
+        worker.acquire(deadline_ms=NOON_MS + HOUR_MS)
+        assert clock.now_ms() <= worker.pace().next_slot_ms - KEY.slot_ms + 100
+    assert worker.pace().used == 6
+
+
+def test_slowing_down_is_felt_by_every_worker() -> None:
+    """The pace that moves on is the shared one."""
+    clock = VirtualClock(NOON_MS)
+    one, other = limiters(clock, KEY, 2)
+    one.acquire(deadline_ms=MIDNIGHT_MS)
+    one.slow_down()
+    other.acquire(deadline_ms=MIDNIGHT_MS)
+    assert clock.now_ms() == NOON_MS + KEY.slot_ms + 1_000
+
+
+def test_a_clock_that_was_set_back_does_not_stop_all_calls() -> None:
+    """A slot that was booked by a clock a day ahead does not close the API for a day."""
+    database = Database(":memory:")
+    sqlite_limiter(database, KEY, VirtualClock(NOON_MS + DAY_MS)).acquire(deadline_ms=NOON_MS + 2 * DAY_MS)
+    corrected = VirtualClock(NOON_MS)
+    sqlite_limiter(database, KEY, corrected).acquire(deadline_ms=NOON_MS + 15 * 60_000)
+    assert corrected.now_ms() < NOON_MS + 15 * 60_000
+
+
+# --- pauses ---------------------------------------------------------------------------------------
+
+PAUSES = st.builds(
+    Pause, st.sampled_from(PauseReason), st.none() | st.integers(NOON_MS - HOUR_MS, NOON_MS + HOUR_MS)
+)
+
+
+@given(st.lists(PAUSES, max_size=6), st.sampled_from(PauseReason))
+def test_no_pause_lifts_another(given_pauses: list[Pause], lifted: PauseReason) -> None:
+    """Each reason holds its last pause; lifting one leaves the others as they are."""
+    pauses = Pauses()
+    for pause in given_pauses:
+        pauses = pauses.with_pause(pause)
+    last = {pause.reason: pause for pause in given_pauses}
+    assert set(pauses.by_reason) == set(last.values())
+    left = {pause for reason, pause in last.items() if reason is not lifted}
+    assert set(pauses.without(lifted).by_reason) == left
+    active = {pause for pause in last.values() if pause.until_ms is None or pause.until_ms > NOON_MS}
+    assert set(pauses.active(NOON_MS)) == active
+
+
+def test_a_pause_ends_at_its_time_and_one_without_a_time_when_it_is_lifted() -> None:
+    """At `until_ms` calls may go out again."""
+    pauses = Pauses().with_pause(Pause(PauseReason.QUOTA, NOON_MS))
+    assert pauses.active(NOON_MS - 1)
+    assert not pauses.active(NOON_MS)
+    assert pauses.with_pause(Pause(PauseReason.CREDENTIAL, None)).active(NOON_MS + 100 * DAY_MS)

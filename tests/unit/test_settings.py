@@ -1,0 +1,269 @@
+"""The settings: read from a given environment, wrong ones told in one line."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.activity import EmailAddresses
+from contact_activity.settings import (
+    DEPLOYMENT_SETTINGS,
+    SETTINGS,
+    Credentials,
+    Settings,
+    SettingsError,
+    read_credentials,
+    read_settings,
+    read_tick_ms,
+    required,
+)
+from contact_activity.watermark import Reading
+from tests.unit.rows import ANY_TEXT
+
+KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
+URL = "CONSTANT_CONTACT_BASE_URL"
+
+DEFAULTS = {
+    KEY: "",
+    TOKEN: "",
+    URL: "https://api.constantcontact.com/v2",
+    "CONSTANT_CONTACT_API_VERSION": "v2",
+    "CALLS_PER_SECOND": "4",
+    "CALLS_PER_DAY": "10000",
+    "QUOTA_SHARE": "0.9",
+    "ACCOUNT": "default",
+    "REPORTS": "all",
+    "START_DATE": "",
+    "OVERLAP_HOURS": "168",
+    "REMEMBERED_ACTIVITIES": "200",
+    "CAMPAIGN_LOOKBACK_DAYS": "30",
+    "EMAIL_ADDRESSES": "plain",
+}
+PARSED_DEFAULTS = Settings(
+    base_url="https://api.constantcontact.com/v2",
+    calls_per_second=4,
+    calls_per_day=10_000,
+    quota_share=0.9,
+    account="default",
+    reports=("all",),
+    start_ms=None,
+    overlap_h=168,
+    remembered_min=200,
+    campaign_lookback_days=30,
+    email_addresses=EmailAddresses.PLAIN,
+)
+
+
+def refusal(environment: Mapping[str, str]) -> str:
+    with pytest.raises(SettingsError) as error:
+        read_settings(environment)
+    return str(error.value)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    """Nothing set, or everything set to its default, is the same."""
+    assert {setting.name: setting.default for setting in SETTINGS} == DEFAULTS
+    assert read_settings({}) == read_settings(DEFAULTS) == PARSED_DEFAULTS
+    assert read_settings(dict.fromkeys(DEFAULTS, "  ")) == PARSED_DEFAULTS
+
+
+def test_what_others_are_left_of_the_day_is_not_used() -> None:
+    """The limits hold QUOTA_SHARE of the day's calls, one at least."""
+    assert read_settings({}).limits.calls_per_day == 9_000
+    assert read_settings({"QUOTA_SHARE": "1"}).limits.calls_per_day == 10_000
+    assert read_settings({"CALLS_PER_DAY": "1", "QUOTA_SHARE": "0.5"}).limits.calls_per_day == 1
+
+
+def test_every_setting_is_taken_over() -> None:
+    """Each value is parsed into what the core works with."""
+    settings = read_settings(
+        {
+            URL: "http://127.0.0.1:8080/v2/",
+            "CALLS_PER_SECOND": "2.5",
+            "ACCOUNT": "acme-2.test_x",
+            "REPORTS": " opens, sends,opens",
+            "START_DATE": "2024-06-12",
+            "OVERLAP_HOURS": "24",
+            "REMEMBERED_ACTIVITIES": "500",
+            "EMAIL_ADDRESSES": "hashed",
+        }
+    )
+    assert settings.base_url == "http://127.0.0.1:8080/v2"
+    assert settings.limits.calls_per_second == 2.5
+    assert settings.reading == Reading("acme-2.test_x", ("sends", "opens"), 1_718_150_400_000, 24, 500)
+    assert settings.email_addresses is EmailAddresses.HASHED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CALLS_PER_SECOND", "0"),
+        ("CALLS_PER_SECOND", "-1"),
+        ("CALLS_PER_SECOND", "4/s"),
+        ("CALLS_PER_SECOND", "nan"),
+        ("CALLS_PER_SECOND", "1e3"),
+        ("CALLS_PER_DAY", "0"),
+        ("CALLS_PER_DAY", "10,000"),
+        ("CALLS_PER_DAY", "10000.0"),
+        ("QUOTA_SHARE", "0"),
+        ("QUOTA_SHARE", "1.01"),
+        ("QUOTA_SHARE", "90%"),
+        ("ACCOUNT", "a b"),
+        ("ACCOUNT", "a\nb"),
+        ("ACCOUNT", "a/b"),
+        ("ACCOUNT", "x" * 65),
+        ("REPORTS", "openings"),
+        ("REPORTS", "opens,"),
+        ("REPORTS", "all,opens"),
+        ("REPORTS", "summary"),
+        ("REPORTS", "OPENS"),
+        ("START_DATE", "12.06.2024"),
+        ("START_DATE", "1969-12-31"),
+        ("START_DATE", "2024-02-30"),
+        ("OVERLAP_HOURS", "0"),
+        ("OVERLAP_HOURS", "-168"),
+        ("OVERLAP_HOURS", "a week"),
+        ("REMEMBERED_ACTIVITIES", "0"),
+        ("REMEMBERED_ACTIVITIES", "5001"),
+        ("CAMPAIGN_LOOKBACK_DAYS", "0"),
+        ("EMAIL_ADDRESSES", "none"),
+        ("CONSTANT_CONTACT_API_VERSION", "v1"),
+        ("CONSTANT_CONTACT_API_VERSION", "v3"),
+        (URL, "api.constantcontact.com/v2"),
+        (URL, "ftp://api.constantcontact.com/v2"),
+        (URL, "https://"),
+        (URL, "https://host:port/v2"),
+        (URL, "https://[::1/v2"),
+        (URL, "https://host/v2?debug=1"),
+        (URL, "https://host/v2#top"),
+        (URL, "https://ho st/v2"),
+        (URL, "https://host/v2\nX-Header: 1"),
+    ],
+)
+def test_a_malformed_value_is_told_in_one_line_that_names_the_setting(name: str, value: str) -> None:
+    """No malformed value is taken for a default, and none breaks the line."""
+    told = refusal({name: value})
+    assert told.startswith(name)
+    assert len(told.splitlines()) == 1
+
+
+@given(st.sampled_from([s.name for s in SETTINGS if not s.secret]), ANY_TEXT)
+def test_any_text_is_taken_or_told_in_one_short_line(name: str, text: str) -> None:
+    """Whatever a setting holds, it parses or is a `SettingsError` of one line."""
+    try:
+        read_settings({name: text})
+    except SettingsError as error:
+        told = str(error)
+        assert told.startswith(name)
+        assert len(told.splitlines()) == 1
+        assert len(told) < 400
+
+
+def test_an_endless_value_is_not_repeated_in_full() -> None:
+    """The line stays readable."""
+    assert len(refusal({"ACCOUNT": "x" * 100_000})) < 300
+
+
+# --- plain http -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8:8000", "[::1]:8000", "LOCALHOST"])
+def test_plain_http_is_taken_on_this_machine(host: str) -> None:
+    """A loopback host needs no encryption."""
+    assert read_settings({URL: f"http://{host}/v2"}).base_url == f"http://{host}/v2"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api.constantcontact.com",
+        "localhost.example.org",
+        "127.0.0.1.example.org",
+        "10.0.0.1",
+        "0.0.0.0",
+        "[fe80::1]",
+        "localhost@example.org",
+        "localhost\\.example.org",
+    ],
+)
+def test_plain_http_to_any_other_host_is_refused(host: str) -> None:
+    """It would show the credentials to the network."""
+    assert refusal({URL: f"http://{host}/v2"}).startswith(URL)
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+
+def test_the_credentials_are_both_or_neither() -> None:
+    """Neither: the simulated account. One alone names the one that is missing."""
+    assert read_credentials({}) is None
+    assert read_credentials({KEY: " ", TOKEN: ""}) is None
+    assert read_credentials({KEY: " k ", TOKEN: "t"}) == Credentials("k", "t")
+    for missing, given_one in ((KEY, TOKEN), (TOKEN, KEY)):
+        with pytest.raises(SettingsError) as error:
+            read_credentials({given_one: "hunter2"})
+        assert str(error.value).startswith(missing)
+        assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [KEY, TOKEN])
+@pytest.mark.parametrize("value", ["hunter2\nhunter3", "hunter2 hunter3", "hünter2", "h\x00unter2", "x" * 5_000])
+def test_a_credential_that_cannot_be_sent_is_told_without_its_value(name: str, value: str) -> None:
+    """The line names the setting only."""
+    with pytest.raises(SettingsError) as error:
+        read_credentials({KEY: "k", TOKEN: "t", name: value})
+    assert str(error.value).startswith(name)
+    assert "unter" not in str(error.value)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("url", ["https://user:hunter2@host/v2", "https://host/v2?api_key=hunter2"])
+def test_a_credential_in_the_address_is_refused_without_showing_it(url: str) -> None:
+    """The address is no place for a secret, and neither is the line that says so."""
+    assert "hunter2" not in refusal({URL: url})
+
+
+def test_credentials_are_not_shown() -> None:
+    """Neither of them is in the text of the pair."""
+    assert "hunter2" not in f"{Credentials('hunter2', 'hunter2')!r}"
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+class _Watched(Mapping[str, str]):
+    """An environment that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("the settings are asked for by name")
+
+    def __len__(self) -> int:
+        raise AssertionError("the settings are asked for by name")
+
+
+def test_exactly_the_documented_settings_are_read() -> None:
+    """Nothing else of the environment has any effect."""
+    watched = _Watched()
+    read_settings(watched)
+    read_credentials(watched)
+    assert watched.asked == {setting.name for setting in SETTINGS}
+
+
+def test_the_tick_and_the_resources_come_from_the_template() -> None:
+    """A tick has a default; what the template must set is asked for by name."""
+    assert read_tick_ms({}) == 15 * 60_000
+    assert read_tick_ms({"TICK_MINUTES": "5"}) == 5 * 60_000
+    assert required({"TABLE_NAME": " table "}, "TABLE_NAME") == "table"
+    for name in (setting.name for setting in DEPLOYMENT_SETTINGS if not setting.default):
+        with pytest.raises(SettingsError, match=name):
+            required({name: " "}, name)
+    with pytest.raises(SettingsError, match="TICK_MINUTES"):
+        read_tick_ms({"TICK_MINUTES": "0"})

@@ -1,0 +1,391 @@
+"""Sync one contact: publish first, then move the watermark, whatever happens in between."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.activity import ActivityType, iso
+from contact_activity.ports import FatalError, ListedContact, Refusal, RetryError, WaitError, WaitReason
+from contact_activity.rate_limit import Pause, PauseReason, midnight_after
+from contact_activity.sync import PAGES_BETWEEN_MARKERS, Outcome
+from contact_activity.watermark import Reading, Watermark
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.unit.world import CALL_MS, TICK_MS, World, drain
+
+PAST_MS = NOON_MS - 10 * DAY_MS
+FIVE = [activity(PAST_MS + n) for n in range(5)]
+
+
+@pytest.fixture
+def world() -> World:
+    """One registered contact, `1`, with five activities on three pages."""
+    world = World()
+    world.register("1", FIVE)
+    return world
+
+
+def times(count: int) -> list[str]:
+    return [iso(of.occurred_ms) for of in FIVE[:count]]
+
+
+# --- the way it should go -------------------------------------------------------------------------
+
+
+def test_a_first_sync_publishes_the_whole_history(world: World) -> None:
+    """Every page is read and published, and the contact is due again after a tick."""
+    report = world.sync()
+    assert (report.outcome, report.published, report.pages) == (Outcome.SYNCED, 5, 3)
+    assert sorted(world.times) == times(5)
+    contact = world.contact()
+    assert (contact.synced_ms, contact.failures, contact.progress) == (NOON_MS, 0, None)
+    assert contact.due_ms == world.clock.now_ms() + TICK_MS
+
+
+def test_a_sync_in_which_nothing_is_new_publishes_nothing(world: World) -> None:
+    """What is remembered is not published again, and what is added is published alone."""
+    world.sync()
+    world.wait(HOUR_MS)
+    assert world.sync().published == 0
+    world.source.activities["1"].append(activity(PAST_MS - DAY_MS, ActivityType.BOUNCED))
+    world.wait(HOUR_MS)
+    assert world.sync().published == 1
+    assert len(world.ids) == len(set(world.ids)) == 6
+
+
+def test_only_a_first_sync_marks_what_is_older_than_the_registration(world: World) -> None:
+    """`backfill` is true for the past of a contact that is new here, and for nothing else."""
+    world.source.activities["1"].append(activity(NOON_MS))
+    world.sync()
+    world.source.activities["1"].append(activity(PAST_MS - 1))
+    world.wait(HOUR_MS)
+    world.sync()
+    told = {event["time"]: event["backfill"] for event in world.events}
+    assert told == {
+        **dict.fromkeys(times(5), True),
+        iso(NOON_MS): False,
+        iso(PAST_MS - 1): False,
+    }
+
+
+def test_the_more_contacts_the_later_each_is_due_again(world: World) -> None:
+    """The cadence follows the number of contacts that the listing found."""
+    world.listings.put(replace(world.listings.get(), contacts=90_000))
+    world.sync()
+    assert world.contact().due_ms == world.clock.now_ms() + 10 * DAY_MS
+
+
+def test_the_reports_are_read_one_after_the_other() -> None:
+    """Each chosen report is asked for by its name, from its first page to its last."""
+    world = World(Reading("default", ("sends", "opens")))
+    world.register("1", [*FIVE, activity(PAST_MS, ActivityType.SENT), activity(PAST_MS, ActivityType.CLICKED)])
+    assert world.sync().published == 6
+    assert [report for report, _, _ in world.source.asked] == ["sends", "opens", "opens", "opens"]
+
+
+def test_reports_may_share_their_tokens() -> None:
+    """A token that another report had is no repetition: nothing is restarted."""
+    world = World(Reading("default", ("sends", "opens", "clicks")))
+    types = (ActivityType.SENT, ActivityType.OPENED, ActivityType.CLICKED)
+    world.register("1", [activity(PAST_MS + n, type_) for n in range(5) for type_ in types])
+    report = world.sync()
+    assert (report.published, report.restarts, report.pages) == (15, 0, 9)
+
+
+def test_an_unreadable_row_is_told_and_blocks_nothing(world: World) -> None:
+    """Its digest is in the report of the first sync only."""
+    world.source.unreadable["1"] = ("0123456789abcdef",)
+    report = world.sync()
+    assert (report.unreadable, report.published) == (["0123456789abcdef"], 5)
+    world.wait(HOUR_MS)
+    assert world.sync().unreadable == []
+
+
+# --- without a call -------------------------------------------------------------------------------
+
+
+def test_a_message_older_than_the_last_sync_makes_no_call(world: World) -> None:
+    """A doubled message is completed at once."""
+    world.sync()
+    calls = world.source.calls
+    assert world.sync(planned_ms=NOON_MS).outcome is Outcome.STALE
+    assert world.source.calls == calls
+
+
+def test_a_message_of_an_unknown_contact_is_completed(world: World) -> None:
+    """Nothing is asked about it."""
+    assert world.sync("unknown").outcome is Outcome.UNKNOWN_CONTACT
+    assert world.source.calls == 0
+
+
+@pytest.mark.parametrize("reason", PauseReason)
+def test_a_paused_system_leaves_the_contact_due(world: World, reason: PauseReason) -> None:
+    """The message is completed without a call, and the contact is as it was."""
+    before = world.contact()
+    world.pauses.pause(Pause(reason, NOON_MS + HOUR_MS))
+    assert world.sync().outcome is Outcome.PAUSED
+    assert (world.source.calls, world.contact()) == (0, before)
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_what_the_bus_does_not_take_is_published_by_the_next_sync(world: World) -> None:
+    """The watermark does not move before the bus has every event."""
+    world.bus.is_down = True
+    with pytest.raises(RetryError):
+        world.sync()
+    assert world.contact().watermark == Watermark()
+    world.bus.is_down = False
+    assert world.sync().published == 5
+    assert sorted(world.times) == times(5)
+
+
+@given(st.integers(1, 3), st.sampled_from([RetryError("no"), FatalError("no")]))
+def test_a_failure_on_any_page_costs_at_most_a_repetition(call: int, error: Exception) -> None:
+    """The next sync publishes everything that is missing, and what it repeats has the same id."""
+    world = World()
+    world.register("1", FIVE)
+    world.source.faults[call] = error
+    with pytest.raises(type(error)):
+        world.sync()
+    repeated = list(world.ids)
+    world.sync()
+    assert sorted(set(world.times)) == times(5)
+    assert set(repeated) <= set(world.ids[len(repeated) :])
+    assert len(set(world.ids)) == 5
+
+
+def test_failures_push_the_contact_back_until_it_succeeds(world: World) -> None:
+    """The wait doubles from one tick to a day; a success starts afresh."""
+    world.source.fault = RetryError("no")
+    waits = []
+    for _ in range(9):
+        with pytest.raises(RetryError):
+            world.sync()
+        waits.append(world.contact().due_ms - world.clock.now_ms())
+    assert waits == [min(TICK_MS << n, DAY_MS) for n in range(9)]
+    world.source.fault = None
+    world.sync()
+    assert world.contact().failures == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "pause"),
+    [(WaitReason.QUOTA, PauseReason.QUOTA), (WaitReason.CREDENTIAL, PauseReason.CREDENTIAL)],
+)
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_quota_and_credential_pause_everybody_and_are_no_failure(
+    world: World, reason: WaitReason, pause: PauseReason, call: int
+) -> None:
+    """The message is completed, the contact stays due, and nothing is lost."""
+    until_ms = midnight_after(NOON_MS) if reason is WaitReason.QUOTA else None
+    world.source.faults[call] = WaitError(reason, until_ms)
+    assert world.sync().outcome is Outcome.PAUSED
+    assert world.pauses.get().by_reason == (Pause(pause, until_ms),)
+    contact = world.contact()
+    assert (contact.failures, contact.synced_ms) == (0, None)
+    assert contact.due_ms <= NOON_MS
+    assert drain(world.queue) == []
+    world.pauses.lift(pause)
+    world.sync()
+    assert sorted(set(world.times)) == times(5)
+
+
+def test_a_contact_with_more_pages_than_a_day_has_calls_is_finished_in_the_end(world: World) -> None:
+    """What a day's quota allowed is not read and published again on the next day."""
+    world.register("2", [activity(PAST_MS + n) for n in range(14)])
+    for _ in range(4):
+        world.source.faults = {world.source.calls + 4: WaitError(WaitReason.QUOTA, NOON_MS)}
+        if world.sync("2").outcome is Outcome.SYNCED:
+            break
+    assert world.contact("2").synced_ms is not None
+    assert len(world.ids) == len(set(world.ids)) == 14
+
+
+# --- gone -----------------------------------------------------------------------------------------
+
+
+def test_a_gone_contact_is_asked_again_after_7_14_and_28_days(world: World) -> None:
+    """404 is no failure; each one doubles the wait, up to four weeks, and a return starts afresh."""
+    world.source.fault = Refusal.GONE
+    waits_days = []
+    for _ in range(4):
+        assert world.sync().outcome is Outcome.GONE
+        waits_days.append((world.contact().due_ms - world.clock.now_ms()) // DAY_MS)
+        world.wait(28 * DAY_MS)
+    assert waits_days == [7, 14, 28, 28]
+    world.source.fault = None
+    assert world.sync().published == 5
+    assert (world.contact().times_gone, world.contact().failures) == (0, 0)
+
+
+def test_a_gone_contact_that_a_listing_shows_changed_is_due_at_once(world: World) -> None:
+    """It is asked again before its time."""
+    world.source.fault = Refusal.GONE
+    world.sync()
+    world.contacts.register([ListedContact("1", "changed")], world.clock.now_ms())
+    assert world.contact().due_ms == world.clock.now_ms()
+
+
+def test_a_contact_that_goes_and_comes_back_repeats_nothing(world: World) -> None:
+    """Its watermark stays while it is gone."""
+    world.sync()
+    world.wait(HOUR_MS)
+    world.source.fault = Refusal.GONE
+    world.sync()
+    world.source.fault = None
+    world.source.activities["1"].append(activity(PAST_MS + 99))
+    world.wait(7 * DAY_MS)
+    assert world.sync().published == 1
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_who_loses_the_race_completes_and_nothing_is_lost(world: World, call: int) -> None:
+    """The watermark is the winner's; what only the loser saw comes again, with the same id."""
+    inner: list[Outcome] = []
+
+    def overtake() -> None:
+        inner.append(world.sync().outcome)
+        world.source.activities["1"].append(activity(PAST_MS + 99))
+
+    world.source.meanwhile[call] = overtake
+    assert world.sync().outcome is Outcome.RACE_LOST
+    assert inner == [Outcome.SYNCED]
+    world.wait(HOUR_MS)
+    assert world.sync().published == 1
+    assert sorted(set(world.times)) == [*times(5), iso(PAST_MS + 99)]
+    assert len(set(world.ids)) == 6
+
+
+def test_a_marker_does_not_overwrite_a_finished_walk(world: World) -> None:
+    """Out of time after somebody else finished: the message is completed, the watermark stays."""
+    world.source.meanwhile[2] = lambda: world.sync()
+    assert world.sync(for_ms=5 * CALL_MS).outcome is Outcome.RACE_LOST
+    assert world.contact().progress is None
+    assert drain(world.queue) == []
+
+
+def test_a_row_that_appears_between_two_pages_is_published_by_the_next_sync(world: World) -> None:
+    """Though it lies on a page that was read already."""
+    world.source.meanwhile[3] = lambda: world.source.activities["1"].append(activity(NOON_MS))
+    world.sync()
+    world.wait(HOUR_MS)
+    world.sync()
+    assert sorted(world.times) == [*times(5), iso(NOON_MS)]
+
+
+# --- out of time ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls_at_a_time", [1, 2])
+def test_out_of_time_the_walk_goes_on_in_a_next_message(world: World, calls_at_a_time: int) -> None:
+    """It stores its progress and sends a message, and nothing is published twice."""
+    outcomes = [world.sync(for_ms=calls_at_a_time * CALL_MS).outcome]
+    while messages := drain(world.queue):
+        (message,) = messages
+        outcomes.append(world.sync(planned_ms=message.planned_ms, for_ms=calls_at_a_time * CALL_MS).outcome)
+    assert outcomes == [*[Outcome.UNFINISHED] * (len(outcomes) - 1), Outcome.SYNCED]
+    assert len(outcomes) == {1: 3, 2: 2}[calls_at_a_time]
+    assert world.source.calls == 3
+    assert sorted(world.times) == times(5)
+    assert all(event["backfill"] for event in world.events)
+
+
+def test_a_walk_that_was_interrupted_moves_no_watermark(world: World) -> None:
+    """Until it is finished, nothing of it counts; and the contact is no failure."""
+    world.sync(for_ms=CALL_MS)
+    contact = world.contact()
+    assert (contact.watermark, contact.synced_ms, contact.failures) == (Watermark(), None, 0)
+    assert contact.progress
+
+
+def test_progress_is_dropped_when_the_reports_change(world: World) -> None:
+    """The marker belongs to other reports: the walk begins anew."""
+    world.sync(for_ms=CALL_MS)
+    world.reading = Reading("default", ("opens",))
+    world.sync()
+    assert world.source.asked[1:] == [("opens", None, None), ("opens", None, "2"), ("opens", None, "4")]
+    assert world.contact().progress is None
+
+
+def test_every_ten_pages_the_progress_is_stored(world: World) -> None:
+    """After a failure the next sync begins at the last marker, not at the first page."""
+    world.source.activities["1"] = [activity(PAST_MS + n) for n in range(26)]
+    world.source.faults[13] = RetryError("no")
+    with pytest.raises(RetryError):
+        world.sync()
+    calls = world.source.calls
+    world.sync()
+    assert world.source.asked[calls] == ("all", None, str(2 * PAGES_BETWEEN_MARKERS))
+    assert len(set(world.ids)) == 26
+
+
+# --- cursors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [2, 3])
+def test_an_expired_cursor_restarts_the_walk(world: World, call: int) -> None:
+    """From page one; what was published in this walk is not published again."""
+    world.source.faults[call] = Refusal.NEXT_EXPIRED
+    report = world.sync()
+    assert (report.outcome, report.restarts) == (Outcome.SYNCED, 1)
+    assert sorted(world.times) == times(5)
+
+
+def test_a_repeated_cursor_restarts_the_walk(world: World) -> None:
+    """The pages behind it were not read, so the walk does not end there."""
+    world.source.links["2"] = "2"
+    world.source.meanwhile[3] = world.source.links.clear
+    report = world.sync()
+    assert (report.outcome, report.restarts) == (Outcome.SYNCED, 1)
+    assert sorted(world.times) == times(5)
+
+
+def test_a_cursor_that_expired_twice_is_not_stored(world: World) -> None:
+    """It does not outlive an invocation: the next one begins at page one."""
+    world.source.faults = {2: Refusal.NEXT_EXPIRED, 4: Refusal.NEXT_EXPIRED}
+    assert world.sync(for_ms=6 * CALL_MS).outcome is Outcome.UNFINISHED
+    progress = world.contact().progress
+    assert progress
+    assert (progress.restarts, progress.next) == (2, None)
+
+
+@pytest.mark.parametrize("broken", ["every cursor is refused", "a page links to itself"])
+def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, broken: str) -> None:
+    """One contact that cannot be read does not use up the calls of all others."""
+    if broken == "every cursor is refused":
+        world.source.fault_of_next = Refusal.NEXT_EXPIRED
+    else:
+        world.source.links["2"] = "2"
+    with pytest.raises((RetryError, FatalError)):
+        for _ in range(5):
+            world.sync(planned_ms=NOON_MS, for_ms=60_000)
+    assert world.contact().due_ms > world.clock.now_ms()
+
+
+def test_links_that_go_round_are_not_followed_for_ever(world: World) -> None:
+    """Two pages that link to each other end as a failure too."""
+    world.source.links = {"2": "4", "4": "2"}
+    with pytest.raises((RetryError, FatalError)):
+        for _ in range(5):
+            world.sync(planned_ms=NOON_MS, for_ms=60_000)
+
+
+# --- what the source is asked ---------------------------------------------------------------------
+
+
+def test_the_whole_history_is_asked_for_until_something_is_forgotten(world: World) -> None:
+    """Then `created_since` is the floor."""
+    world.reading = Reading("default", remembered_min=2, overlap_h=1)
+    world.source.activities["1"] = [activity(PAST_MS + hours * HOUR_MS) for hours in range(6)]
+    world.sync()
+    world.wait(HOUR_MS)
+    calls = world.source.calls
+    assert world.sync().published == 0
+    assert {since_ms for _, since_ms, _ in world.source.asked[:calls]} == {None}
+    assert {since_ms for _, since_ms, _ in world.source.asked[calls:]} == {PAST_MS + 3 * HOUR_MS + 1}

@@ -1,0 +1,443 @@
+"""What of a contact is new, and what is remembered of it: examples and random histories."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.activity import Activity, ActivityType
+from contact_activity.adapters.codec import (
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+)
+from contact_activity.watermark import (
+    ALL_REPORT,
+    REMEMBERED_MAX,
+    TYPES_BY_REPORT,
+    UNREADABLE_MAX,
+    Mark,
+    Reading,
+    Walk,
+    Watermark,
+    activity_key,
+    key_time_ms,
+    unpack,
+)
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+
+KEY_BYTES = 14
+ALL = Reading("a")
+BOUNCES = "bounces"
+
+REPORTS = st.sampled_from([(ALL_REPORT,), ("opens",), ("sends", "opens", BOUNCES), (BOUNCES, "clicks")])
+READINGS = st.builds(
+    Reading,
+    account=st.just("a"),
+    reports=REPORTS,
+    start_ms=st.none() | st.integers(NOON_MS - 60 * DAY_MS, NOON_MS),
+    overlap_h=st.sampled_from([1, 24, 168]),
+    remembered_min=st.sampled_from([1, 3, 200]),
+)
+# Coarse steps, so that rows of one millisecond are common.
+HISTORY_TIMES_MS = st.integers(-240, 8).map(lambda steps: NOON_MS + steps * 6 * HOUR_MS)
+HISTORIES = st.lists(
+    st.builds(
+        activity, HISTORY_TIMES_MS, st.sampled_from(ActivityType), link_id=st.sampled_from([None, "0", "1"])
+    ),
+    max_size=40,
+    unique=True,
+)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a walk came to."""
+
+    watermark: Watermark
+    published: list[Activity]
+
+    @property
+    def remembered_ms(self) -> list[int]:
+        return [key_time_ms(key) for key in unpack(self.watermark.remembered)]
+
+
+def pages_of(history: Sequence[Activity], seed: int | None) -> list[list[Activity]]:
+    """The rows in pages: newest first in pages of 500, or by a seed in any order, split and repetition."""
+    if seed is None:
+        ordered = sorted(history, key=lambda of: -of.occurred_ms)
+        return [ordered[at : at + 500] for at in range(0, len(ordered), 500)] or [[]]
+    chance = random.Random(seed)
+    repeated = [*history, *chance.sample(list(history), k=len(history) // 3)]
+    chance.shuffle(repeated)
+    pages: list[list[Activity]] = [[]]
+    for of in repeated:
+        if chance.random() < 0.3:
+            pages.append([])
+        pages[-1].append(of)
+    return pages
+
+
+def served(history: Sequence[Activity], walk: Walk, report: str) -> list[Activity]:
+    """What the API gives for a report: it filters inclusively, but not the bounces."""
+    since_ms = None if report == BOUNCES else walk.since_ms(report)
+    types = TYPES_BY_REPORT[report]
+    return [of for of in history if of.type in types and (since_ms is None or of.occurred_ms >= since_ms)]
+
+
+def walked(
+    history: Sequence[Activity],
+    watermark: Watermark | None = None,
+    reading: Reading = ALL,
+    *,
+    now_ms: int = NOON_MS,
+    seed: int | None = None,
+    interrupted: bool = False,
+) -> Told:
+    """A whole walk; interrupted: its progress is stored and read again after every page."""
+    walk = Walk(watermark or Watermark(), reading)
+    published: list[Activity] = []
+    for report in reading.reports:
+        for page in pages_of(served(history, walk, report), seed):
+            published += walk.take(page, (), now_ms).activities
+            if interrupted:
+                stored = progress_to_json(walk.progress(report, "token"))
+                walk = Walk.resume(walk.watermark, reading, progress_from_json(stored))
+    return Told(walk.finish(now_ms), published)
+
+
+def in_window(history: Sequence[Activity], reading: Reading) -> list[Activity]:
+    types = {type_ for report in reading.reports for type_ in TYPES_BY_REPORT[report]}
+    return [of for of in history if of.type in types and of.occurred_ms >= (reading.start_ms or 0)]
+
+
+def by_time(activities: Sequence[Activity]) -> list[Activity]:
+    return sorted(activities, key=lambda of: activity_key("a", of))
+
+
+def minutely(count: int, *, newest_ms: int = NOON_MS) -> list[Activity]:
+    """A minute apart, the newest first."""
+    return [activity(newest_ms - minutes * 60_000) for minutes in range(count)]
+
+
+# --- nothing lost, nothing twice ------------------------------------------------------------------
+
+
+@given(HISTORIES, READINGS, SEEDS)
+def test_a_first_walk_publishes_every_activity_once(
+    history: list[Activity], reading: Reading, seed: int
+) -> None:
+    """Whatever the order, the pages and the repetitions, each activity from START_DATE on comes once."""
+    told = walked(history, reading=reading, seed=seed)
+    assert by_time(told.published) == by_time(in_window(history, reading))
+
+
+@given(HISTORIES, READINGS, READINGS, SEEDS, st.integers(0, 400))
+def test_a_second_walk_over_the_same_rows_publishes_nothing(
+    history: list[Activity], reading: Reading, other: Reading, seed: int, later_h: int
+) -> None:
+    """Later, in another order, with another memory: what was published is not published again."""
+    first = walked(history, reading=reading, seed=seed)
+    again = replace(reading, overlap_h=other.overlap_h, remembered_min=other.remembered_min)
+    for turn in range(3):
+        second = walked(
+            history, first.watermark, again, now_ms=NOON_MS + later_h * HOUR_MS, seed=seed + turn
+        )
+        assert second.published == []
+        first = second
+
+
+@given(HISTORIES, st.lists(st.lists(st.integers(0, 168 * 60), max_size=5), max_size=8), READINGS, SEEDS)
+def test_a_row_inserted_late_within_the_overlap_is_published_exactly_once(
+    history: list[Activity], late: list[list[int]], reading: Reading, seed: int
+) -> None:
+    """Walk after walk, rows appear with stamps up to the overlap old; in the end each was published once."""
+    reading = replace(reading, start_ms=None)
+    now_ms, watermark, rows = NOON_MS, Watermark(), list(history)
+    published: list[Activity] = []
+    for turn, ages_min in enumerate([[], *late]):
+        now_ms += 12 * HOUR_MS
+        rows += [
+            activity(now_ms - min(age_min * 60_000, reading.overlap_h * HOUR_MS), link_id=f"{turn}-{number}")
+            for number, age_min in enumerate(ages_min)
+        ]
+        told = walked(rows, watermark, reading, now_ms=now_ms, seed=seed + turn)
+        watermark = told.watermark
+        published += told.published
+    assert by_time(published) == by_time(in_window(rows, reading))
+
+
+@given(HISTORIES, HISTORIES, READINGS, SEEDS)
+def test_a_walk_gone_on_with_after_every_page_is_the_same_walk(
+    before: list[Activity], added: list[Activity], reading: Reading, seed: int
+) -> None:
+    """Stored and resumed at any page, a walk publishes the same and ends at the same watermark."""
+    watermark = walked(before, reading=reading).watermark
+    rows = [*before, *(of for of in added if of not in before)]
+    whole = walked(rows, watermark, reading, seed=seed)
+    parts = walked(rows, watermark, reading, seed=seed, interrupted=True)
+    assert parts == whole
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
+def test_a_long_walk_resumed_at_every_page_forgets_the_same(order: str) -> None:
+    """Also beyond what a walk keeps in memory, an interruption changes neither events nor watermark."""
+    pages = [page for page in paged(ordered(minutely(30_000), order))]
+    whole, parts = Walk(Watermark(), ALL), Walk(Watermark(), ALL)
+    for page in pages:
+        fresh = whole.take(page, (), NOON_MS)
+        assert parts.take(page, (), NOON_MS) == fresh
+        parts = Walk.resume(Watermark(), ALL, parts.progress(ALL_REPORT, "token"))
+    assert parts.finish(NOON_MS) == whole.finish(NOON_MS)
+
+
+@given(HISTORIES, st.sampled_from(list(TYPES_BY_REPORT)), READINGS, SEEDS)
+def test_reports_added_later_bring_the_rest_of_the_history_once(
+    history: list[Activity], report: str, reading: Reading, seed: int
+) -> None:
+    """From one type to all: the others' whole history is published, what was known is not."""
+    one = walked(history, reading=replace(reading, reports=(report,)), seed=seed)
+    all_ = walked(history, one.watermark, replace(reading, reports=(ALL_REPORT,)), seed=seed)
+    everything = in_window(history, replace(reading, reports=(ALL_REPORT,)))
+    assert by_time([*one.published, *all_.published]) == by_time(everything)
+
+
+@given(HISTORIES, st.lists(st.tuples(REPORTS, st.integers(0, 3)), max_size=6), READINGS, SEEDS)
+def test_no_sequence_of_report_settings_loses_an_activity(
+    history: list[Activity], turns: list[tuple[tuple[str, ...], int]], reading: Reading, seed: int
+) -> None:
+    """Types that were left out for a while come back with all that happened in between."""
+    now_ms, watermark, rows = NOON_MS, Watermark(), list(history)
+    published: set[Activity] = set()
+    for number, (reports, new) in enumerate([*turns, ((ALL_REPORT,), 0)]):
+        now_ms += 30 * HOUR_MS
+        rows += [activity(now_ms - age, ActivityType.SENT, link_id=f"{number}") for age in range(new)]
+        reading = replace(reading, reports=reports, start_ms=None)
+        told = walked(rows, watermark, reading, now_ms=now_ms, seed=seed)
+        watermark = told.watermark
+        published |= set(told.published)
+    assert published == set(rows)
+
+
+def test_a_page_is_given_back_oldest_first_without_its_doubles() -> None:
+    """Rows equal in their key are one activity, the first of them; the others are counted."""
+    first, double = activity(NOON_MS), replace(activity(NOON_MS), provider_time="another wording")
+    older = activity(NOON_MS - 1)
+    walk = Walk(Watermark(), ALL)
+    assert walk.take([first, double, older], (), NOON_MS).activities == (older, first)
+    assert walk.take([double], (), NOON_MS).activities == ()
+    assert (walk.counts.rows, walk.counts.collapsed, walk.counts.known) == (4, 1, 1)
+
+
+# --- the window -----------------------------------------------------------------------------------
+
+
+@given(HISTORIES, HISTORIES, READINGS, READINGS, SEEDS)
+def test_floors_never_fall_and_no_mark_is_ahead_of_the_clock(
+    before: list[Activity], after: list[Activity], reading: Reading, other: Reading, seed: int
+) -> None:
+    """Whatever rows and settings come, a type's floor and newest time only rise, and never past now."""
+    first = walked(before, reading=reading, seed=seed).watermark
+    later_ms = NOON_MS + DAY_MS
+    second = walked([*before, *after], first, other, now_ms=later_ms, seed=seed).watermark
+    for type_ in ActivityType:
+        old, new = first.mark(type_), second.mark(type_)
+        assert (old.floor_ms or 0) <= (new.floor_ms or 0) <= later_ms
+        assert (old.through_ms or 0) <= (new.through_ms or 0) <= later_ms
+
+
+@given(HISTORIES, READINGS, SEEDS)
+def test_while_nothing_is_forgotten_the_whole_history_is_asked_for(
+    history: list[Activity], reading: Reading, seed: int
+) -> None:
+    """`created_since` is START_DATE or nothing as long as every activity is remembered."""
+    told = walked(history, reading=replace(reading, remembered_min=200), seed=seed)
+    for report in reading.reports:
+        assert Walk(told.watermark, reading).since_ms(report) == reading.start_ms
+
+
+@given(st.lists(HISTORY_TIMES_MS, unique=True, max_size=40), READINGS, SEEDS)
+def test_only_what_is_old_and_beyond_the_newest_is_forgotten(
+    times_ms: list[int], reading: Reading, seed: int
+) -> None:
+    """An activity is remembered while it is among the newest or inside the overlap."""
+    reading = replace(reading, reports=(ALL_REPORT,), start_ms=None)
+    told = walked([activity(at_ms) for at_ms in times_ms], reading=reading, seed=seed)
+    newest_first = sorted(times_ms, reverse=True)
+    through_ms = max((at_ms for at_ms in times_ms if at_ms <= NOON_MS), default=0)
+    oldest_ms = through_ms - reading.overlap_h * HOUR_MS
+    kept = [
+        at_ms
+        for rank, at_ms in enumerate(newest_first)
+        if rank < reading.remembered_min or at_ms >= oldest_ms or not through_ms
+    ]
+    assert told.remembered_ms == kept
+    forgotten = newest_first[len(kept) :]
+    assert told.watermark.mark(ActivityType.OPENED).floor_ms == (forgotten[0] + 1 if forgotten else None)
+
+
+def test_rows_below_the_floor_are_dropped_though_the_api_sends_them() -> None:
+    """The bounces ignore `created_since`: those that were forgotten are not published again."""
+    reading = Reading("a", (BOUNCES,), remembered_min=1)
+    history = [activity(NOON_MS - days * DAY_MS, ActivityType.BOUNCED) for days in (0, 10, 20)]
+    first = walked(history, reading=reading)
+    walk = Walk(first.watermark, reading)
+    assert walk.take(history, (), NOON_MS).activities == ()
+    assert walk.counts.out_of_window == 2
+
+
+def test_start_date_bounds_what_is_asked_and_published() -> None:
+    """Without a floor `created_since` is START_DATE; what is older is dropped, also from the bounces."""
+    reading = Reading("a", ("opens", BOUNCES), start_ms=NOON_MS)
+    walk = Walk(Watermark(), reading)
+    assert walk.since_ms("opens") == NOON_MS
+    page = [activity(NOON_MS - 1, ActivityType.BOUNCED), activity(NOON_MS, ActivityType.BOUNCED)]
+    assert walk.take(page, (), NOON_MS).activities == (page[1],)
+
+
+def test_the_later_of_start_date_and_floor_is_asked_with() -> None:
+    """A floor above START_DATE wins, and the other way round."""
+    watermark = Watermark((Mark(ActivityType.OPENED, NOON_MS, floor_ms=NOON_MS - DAY_MS),))
+    for start_ms, since_ms in ((NOON_MS - 9 * DAY_MS, NOON_MS - DAY_MS), (NOON_MS, NOON_MS)):
+        reading = Reading("a", ("opens",), start_ms=start_ms)
+        assert Walk(watermark, reading).since_ms("opens") == since_ms
+
+
+def test_an_earlier_start_date_brings_the_older_activities() -> None:
+    """Moving START_DATE back, or taking it away, publishes what it had held back, once."""
+    history = [activity(NOON_MS - days * DAY_MS) for days in range(5)]
+    first = walked(history, reading=Reading("a", start_ms=NOON_MS - DAY_MS))
+    second = walked(history, first.watermark)
+    assert by_time([*first.published, *second.published]) == by_time(history)
+
+
+# --- the bounds -----------------------------------------------------------------------------------
+
+
+def ordered(history: Sequence[Activity], order: str) -> list[Activity]:
+    """`history` comes newest first."""
+    if order == "shuffled":
+        return random.Random(7).sample(list(history), k=len(history))
+    return list(history) if order == "newest first" else list(reversed(history))
+
+
+def paged(history: Sequence[Activity]) -> list[Sequence[Activity]]:
+    return [history[at : at + 500] for at in range(0, len(history), 500)]
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
+def test_memory_is_flat_in_a_walk_of_any_length(order: str) -> None:
+    """In a walk of 60,000 rows no marker holds more than two full memories and a page."""
+    walk = Walk(Watermark(), ALL)
+    sizes, published = [], 0
+    for page in paged(ordered(minutely(60_000), order)):
+        published += len(walk.take(page, (), NOON_MS).activities)
+        sizes.append(len(walk.progress(ALL_REPORT, "token").candidates))
+    assert published == 60_000
+    assert max(sizes) <= KEY_BYTES * (2 * REMEMBERED_MAX + 500)
+    assert len(walk.finish(NOON_MS).remembered) <= KEY_BYTES * REMEMBERED_MAX
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
+def test_the_walk_after_a_long_one_publishes_nothing(order: str) -> None:
+    """What a long walk forgot lies below the floor, so it does not come again."""
+    history = ordered(minutely(30_000), order)
+    first = Walk(Watermark(), ALL)
+    for page in paged(history):
+        first.take(page, (), NOON_MS)
+    watermark = first.finish(NOON_MS)
+    second = Walk(watermark, ALL)
+    assert not any(second.take(page, (), NOON_MS).activities for page in paged(history))
+    assert second.finish(NOON_MS) == watermark
+
+
+def test_at_5_000_activities_inside_the_overlap_the_floor_rises_all_the_same() -> None:
+    """The bound holds, the watermark says so, and what was forgotten is not published again."""
+    history = minutely(REMEMBERED_MAX + 100)
+    first = walked(history)
+    assert len(first.remembered_ms) == REMEMBERED_MAX
+    assert first.watermark.is_full
+    assert first.watermark.mark(ActivityType.OPENED).floor_ms == history[REMEMBERED_MAX].occurred_ms + 1
+    assert walked(history, first.watermark).published == []
+
+
+def test_a_full_memory_is_told_also_when_the_bound_falls_into_one_millisecond() -> None:
+    """That the promised window is shorter is told whatever the stamps at the bound are."""
+    tied = activity(NOON_MS - (REMEMBERED_MAX - 1) * 60_000, ActivityType.SENT)
+    first = walked([*minutely(REMEMBERED_MAX), tied])
+    assert first.watermark.mark(ActivityType.OPENED).floor_ms is not None
+    assert first.watermark.is_full
+
+
+def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None:
+    """It is published once, as it is, and counted."""
+    future, past = activity(NOON_MS + DAY_MS), activity(NOON_MS - 1)
+    walk = Walk(Watermark(), ALL)
+    assert walk.take([future, past], (), NOON_MS).activities == (past, future)
+    assert walk.counts.in_future == 1
+    watermark = walk.finish(NOON_MS)
+    assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms, None)
+    assert walked([future, past], watermark).published == []
+
+
+def test_thousands_of_future_stamps_do_not_raise_the_floor_into_the_future() -> None:
+    """An activity of the present is published also after more future stamps than are remembered."""
+    future = minutely(REMEMBERED_MAX + 100, newest_ms=NOON_MS + 30 * DAY_MS)
+    first = walked(future)
+    assert (first.watermark.mark(ActivityType.OPENED).floor_ms or 0) <= NOON_MS
+    later_ms = NOON_MS + HOUR_MS
+    present = activity(later_ms, ActivityType.CLICKED)
+    assert present in walked([*future, present], first.watermark, now_ms=later_ms).published
+
+
+def test_future_stamps_do_not_take_the_window_away_from_the_present() -> None:
+    """A row of yesterday that is inserted late is published, though many rows carry a future stamp."""
+    history = [*minutely(300, newest_ms=NOON_MS + 30 * DAY_MS), *minutely(50)]
+    first = walked(history)
+    late = activity(NOON_MS - DAY_MS, ActivityType.BOUNCED)
+    assert walked([*history, late], first.watermark, now_ms=NOON_MS + HOUR_MS).published == [late]
+
+
+# --- unreadable rows ------------------------------------------------------------------------------
+
+
+def test_an_unreadable_row_is_told_once() -> None:
+    """By its digest: on the same page, on a later one, after an interruption, in the next walk."""
+    one, other = "0123456789abcdef", "fedcba9876543210"
+    walk = Walk(Watermark(), ALL)
+    assert walk.take([], [one, one], NOON_MS).unreadable == (one,)
+    walk = Walk.resume(Watermark(), ALL, walk.progress(ALL_REPORT, "token"))
+    assert walk.take([], [other, one], NOON_MS).unreadable == (other,)
+    again = Walk(walk.finish(NOON_MS), ALL)
+    assert again.take([], [one, other], NOON_MS).unreadable == ()
+
+
+def test_the_digests_of_unreadable_rows_are_bounded() -> None:
+    """Only the last ones are remembered."""
+    walk = Walk(Watermark(), ALL)
+    walk.take([], [f"{number:016x}" for number in range(UNREADABLE_MAX + 10)], NOON_MS)
+    assert len(walk.finish(NOON_MS).unreadable) == 8 * UNREADABLE_MAX
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+
+@given(HISTORIES, READINGS)
+def test_marks_are_stored_and_read_back(history: list[Activity], reading: Reading) -> None:
+    """The JSON of the marks is the marks."""
+    marks = walked(history, reading=reading).watermark.marks
+    assert marks_from_json(marks_to_json(marks)) == marks
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [replace(ALL, account="b"), replace(ALL, reports=("opens",)), replace(ALL, start_ms=NOON_MS)],
+)
+def test_a_marker_knows_the_settings_it_belongs_to(changed: Reading) -> None:
+    """A change of account, reports or START_DATE changes the fingerprint."""
+    assert changed.fingerprint != ALL.fingerprint

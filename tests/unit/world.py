@@ -1,0 +1,248 @@
+"""A small world for the use cases: the embedded adapters in memory, virtual time, a scripted source."""
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contact_activity.activity import Activity, EmailAddresses, Event
+from contact_activity.adapters.embedded import (
+    Database,
+    FileBus,
+    MemoryQueue,
+    SqliteContacts,
+    SqliteLease,
+    SqliteListings,
+    SqlitePauses,
+    sqlite_limiter,
+)
+from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.ports import (
+    Contact,
+    ContactsPage,
+    ListedContact,
+    Message,
+    Refusal,
+    RetryError,
+    TrackingPage,
+    WaitError,
+    WaitReason,
+)
+from contact_activity.rate_limit import Limits
+from contact_activity.sync import SyncPolicy, SyncPorts, SyncReport, sync
+from contact_activity.watermark import TYPES_BY_REPORT, Reading
+from tests.unit.rows import NOON_MS
+from tests.virtual_clock import VirtualClock
+
+TICK_MS = 15 * 60_000
+CALL_MS = 250
+LIMITS = Limits(4, 9_000)
+
+Fault = Exception | Refusal
+
+
+class ScriptedSource:
+    """The `Source` port over rows in memory, in pages of `page_rows`; each call takes `CALL_MS`.
+
+    A call that would end behind its deadline is out of time. `faults` holds, by number, the calls
+    that fail instead (the first is 1); `fault` is what every call fails with, `fault_of_next` every
+    call with a `next`. `links` replaces the `next` of a page, by the `next` that asked for it.
+    `meanwhile` is done once, before the call of its number.
+    """
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.page_rows = 2
+        self.listed: list[ListedContact] = []
+        self.activities: dict[str, list[Activity]] = {}
+        self.unreadable: dict[str, tuple[str, ...]] = {}
+        self.faults: dict[int, Fault] = {}
+        self.fault: Fault | None = None
+        self.fault_of_next: Fault | None = None
+        self.meanwhile: dict[int, Callable[[], object]] = {}
+        self.links: dict[str | None, str | None] = {}
+        self.asked: list[tuple[str, int | None, str | None]] = []
+        self._clock = clock
+
+    @property
+    def calls(self) -> int:
+        return len(self.asked)
+
+    def contacts(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> ContactsPage | Refusal:
+        refusal = self._call("contacts", since_ms, next_, deadline_ms)
+        if refusal:
+            return refusal
+        page, following = self._page(self.listed, next_)
+        return ContactsPage(tuple(page), 0, following)
+
+    def tracking(
+        self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> TrackingPage | Refusal:
+        refusal = self._call(report, since_ms, next_, deadline_ms)
+        if refusal:
+            return refusal
+        rows = sorted(self.activities.get(contact_id, []), key=lambda of: -of.occurred_ms)
+        wanted = [
+            of for of in rows if of.type in TYPES_BY_REPORT[report] and of.occurred_ms >= (since_ms or 0)
+        ]
+        page, following = self._page(wanted, next_)
+        return TrackingPage(tuple(page), self.unreadable.get(contact_id, ()), following)
+
+    def probe(self, *, deadline_ms: int) -> None:
+        self._call("probe", None, None, deadline_ms)
+
+    def _call(
+        self, resource: str, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> Refusal | None:
+        if self._clock.now_ms() + CALL_MS > deadline_ms:
+            raise WaitError(WaitReason.TIME)
+        self._clock.sleep(CALL_MS / 1_000)
+        self.asked.append((resource, since_ms, next_))
+        if self.calls in self.meanwhile:
+            self.meanwhile.pop(self.calls)()
+        fault = self.faults.get(self.calls, self.fault_of_next if next_ else self.fault)
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    def _page(self, rows: list[Any], next_: str | None) -> tuple[list[Any], str | None]:
+        start = int(next_ or 0)
+        end = start + self.page_rows
+        following = str(end) if end < len(rows) else None
+        return rows[start:end], self.links.get(next_, following)
+
+
+class FailingBus:
+    """The `Bus` port over another; takes nothing while `is_down`."""
+
+    def __init__(self, bus: FileBus) -> None:
+        self.is_down = False
+        self._bus = bus
+
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        if self.is_down:
+            raise RetryError("the bus took nothing")
+        self._bus.publish(events, deadline_ms=deadline_ms)
+
+
+class RejectingQueue(MemoryQueue):
+    """The `Queue` port in memory; does not accept messages of the contacts in `rejected`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rejected: set[str] = set()
+
+    def send(self, messages: Sequence[Message]) -> list[Message]:
+        super().send([message for message in messages if message.contact_id not in self.rejected])
+        return [message for message in messages if message.contact_id in self.rejected]
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that one engine holds."""
+
+    reading: Reading = field(default_factory=lambda: Reading("default"))
+    limits: Limits = LIMITS
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(NOON_MS))
+    database: Database = field(default_factory=lambda: Database(":memory:"))
+    sink: io.BytesIO = field(default_factory=io.BytesIO)
+    queue: RejectingQueue = field(default_factory=RejectingQueue)
+    source: ScriptedSource = field(init=False)
+    bus: FailingBus = field(init=False)
+
+    def __post_init__(self) -> None:
+        ids = itertools.count()
+        self.source = ScriptedSource(self.clock)
+        self.bus = FailingBus(FileBus(self.sink, self.clock, lambda: str(next(ids))))
+
+    @property
+    def contacts(self) -> SqliteContacts:
+        return SqliteContacts(self.database)
+
+    @property
+    def pauses(self) -> SqlitePauses:
+        return SqlitePauses(self.database)
+
+    @property
+    def listings(self) -> SqliteListings:
+        return SqliteListings(self.database)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The details of all events published so far."""
+        return [json.loads(line)["detail"] for line in self.sink.getvalue().splitlines()]
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["id"] for event in self.events]
+
+    @property
+    def times(self) -> list[str]:
+        return [event["time"] for event in self.events]
+
+    def register(self, contact_id: str, activities: Sequence[Activity] = ()) -> None:
+        self.contacts.register([ListedContact(contact_id, "")], self.clock.now_ms())
+        self.source.activities[contact_id] = list(activities)
+
+    def contact(self, contact_id: str = "1") -> Contact:
+        contact = self.contacts.get(contact_id)
+        assert contact
+        return contact
+
+    def sync_ports(self) -> SyncPorts:
+        return SyncPorts(
+            self.contacts,
+            self.source,
+            self.bus,
+            self.queue,
+            self.pauses,
+            self.listings,
+            sqlite_limiter(self.database, self.limits, self.clock),
+            self.clock,
+        )
+
+    def sync(
+        self, contact_id: str = "1", *, planned_ms: int | None = None, for_ms: int = 600_000
+    ) -> SyncReport:
+        """Sync a contact by a message of now, if not another time, in at most `for_ms`."""
+        now_ms = self.clock.now_ms()
+        message = Message(contact_id, now_ms if planned_ms is None else planned_ms)
+        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS)
+        return sync(message, self.sync_ports(), policy, deadline_ms=now_ms + for_ms)
+
+    def dispatch_ports(self) -> DispatchPorts:
+        return DispatchPorts(
+            self.contacts,
+            self.source,
+            self.queue,
+            self.pauses,
+            self.listings,
+            SqliteLease(self.database),
+            sqlite_limiter(self.database, self.limits, self.clock),
+            self.clock,
+        )
+
+    def tick(self, *, for_ms: int = 300_000, begin_listing: bool = True) -> DispatchReport:
+        return dispatch(
+            self.dispatch_ports(),
+            tick_ms=TICK_MS,
+            deadline_ms=self.clock.now_ms() + for_ms,
+            begin_listing=begin_listing,
+        )
+
+    def wait(self, wait_ms: int) -> None:
+        self.clock.sleep(wait_ms / 1_000)
+
+
+def drain(queue: MemoryQueue) -> list[Message]:
+    """All messages that are waiting."""
+    messages = []
+    while delivery := queue.receive(wait_s=0):
+        queue.done()
+        messages.append(delivery.message)
+    return messages
+
+
