@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := pip install --quiet --disable-pip-version-check --require-hashes -r
+PIP := pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
 # aws-xray-sdk asks for botocore, which the Lambda runtime already has.

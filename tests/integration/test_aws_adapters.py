@@ -33,7 +33,7 @@ from contact_activity.adapters.aws import (
 from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
 from contact_activity.adapters.aws_table import PAGE_ROWS, due_shard
 from contact_activity.adapters.codec import message_from_body, message_to_body
-from contact_activity.ports import FatalError, ListedContact, Message, RetryError, WaitError
+from contact_activity.ports import Contact, FatalError, ListedContact, Message, RetryError, WaitError
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
@@ -599,6 +599,12 @@ class TestTable:
         item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
         size_bytes = sum(len(name) + len(value) for name, typed in item.items() for value in typed.values())
         assert 250_000 < size_bytes < 300_000
+
+    def test_nobody_unknown_leaves_an_item(self, contacts: DynamoContacts, dynamodb: Any) -> None:
+        """Releasing or saving a contact that is not there writes nothing at all."""
+        contacts.release(["4711"])
+        contacts.save(Contact("4711", registered_ms=NOW_MS, due_ms=NOW_MS))
+        assert dynamodb.scan(TableName=TABLE)["Count"] == 0
 
     def test_only_contacts_are_in_the_index(self, contacts: DynamoContacts, dynamodb: Any) -> None:
         """The items that all share are no contacts: nobody claims them."""

@@ -33,7 +33,11 @@ def row(type_: ActivityType = ActivityType.OPENED, **fields: object) -> dict[str
 
 
 def activity(
-    at_ms: int, type_: ActivityType = ActivityType.OPENED, *, contact_id: str = "1", link_id: str | None = None
+    at_ms: int,
+    type_: ActivityType = ActivityType.OPENED,
+    *,
+    contact_id: str = "1",
+    link_id: str | None = None,
 ) -> Activity:
     """An activity of a contact, told from others by its time, type and link."""
     return Activity(

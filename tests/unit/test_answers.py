@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.rows import ANY_TEXT, JSON, rows
 
 from contact_activity.adapters.constant_contact import (
     Answer,
@@ -14,7 +15,6 @@ from contact_activity.adapters.constant_contact import (
     judge,
 )
 from contact_activity.ports import ListedContact
-from tests.unit.rows import ANY_TEXT, JSON, rows
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"
 PAGE = {"meta": {"pagination": {}}, "results": []}
@@ -53,7 +53,7 @@ def test_each_answer_has_one_meaning(answer: Answer, verdict: Verdict, verdict_w
 
 
 @given(st.integers(0, 999), JSON, st.sampled_from(["", QPS, RATE, "http.status.bad_request"]), st.booleans())
-def test_only_a_whole_200_is_gone_on_with(status: int, body: object, key: str, has_next: bool) -> None:  # noqa: FBT001
+def test_only_a_whole_200_is_gone_on_with(status: int, body: object, key: str, has_next: bool) -> None:
     """No other status is ever taken for a page, whatever its body says."""
     verdict = judge(Answer(status, body, key), has_next=has_next)
     assert (verdict is Verdict.OK) == (status == 200 and body is not None)
@@ -93,7 +93,8 @@ def linked(link: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "body", [PAGE, {"results": []}, {"meta": None, "results": []}, {"meta": {"pagination": None}, "results": []}]
+    "body",
+    [PAGE, {"results": []}, {"meta": None, "results": []}, {"meta": {"pagination": None}, "results": []}],
 )
 def test_a_page_without_a_link_is_the_last(body: object) -> None:
     """The pagination can be empty, null or left out."""

@@ -12,7 +12,18 @@ PACKAGE = ROOT / "shared" / "contact_activity"
 CORE = {"activity", "watermark", "planning", "rate_limit"}
 USE_CASES = {"ports", "sync", "dispatch"}
 # What makes a module depend on when, where or how often it runs.
-IMPURE = {"time", "random", "os", "logging", "threading", "socket", "sqlite3", "secrets", "uuid", "subprocess"}
+IMPURE = {
+    "time",
+    "random",
+    "os",
+    "logging",
+    "threading",
+    "socket",
+    "sqlite3",
+    "secrets",
+    "uuid",
+    "subprocess",
+}
 OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
 CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main"}
 # The last two hand it on to the processes that they start.

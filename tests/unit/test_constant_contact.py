@@ -10,14 +10,14 @@ import pytest
 import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from tests.unit.rows import NOON_MS, row
+from tests.virtual_clock import VirtualClock
 
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import Database, sqlite_limiter
 from contact_activity.ports import FatalError, RetryError, TrackingPage, WaitError, WaitReason
 from contact_activity.rate_limit import HOUR_MS, Limits, midnight_after
 from contact_activity.settings import Credentials
-from tests.unit.rows import NOON_MS, row
-from tests.virtual_clock import VirtualClock
 
 PAGE = (200, json.dumps({"meta": {"pagination": {}}, "results": []}))
 REFUSED = (401, '[{"error_key": "http.status.authentication.invalid_token"}]')
@@ -42,7 +42,7 @@ class ScriptedTransport(HTTPAdapter):
         self.queries.append(dict(parse_qsl(urlsplit(str(request.url)).query)))
         status, body = self.script.pop(0) if self.script else self.always
         raw = urllib3.HTTPResponse(io.BytesIO(body.encode()), status=status, preload_content=False)
-        return self.build_response(request, raw)  # type: ignore[no-untyped-call,no-any-return]
+        return self.build_response(request, raw)
 
 
 class Client:
@@ -168,7 +168,9 @@ def test_a_used_up_day_is_probed_after_an_hour_if_our_count_has_calls_left(clien
     assert wait.value.until_ms == midnight_after(NOON_MS)
 
 
-@pytest.mark.parametrize("reply", [BROKEN, (500, "[]"), (200, ""), (200, '{"results": ['), (302, ""), (200, "{}")])
+@pytest.mark.parametrize(
+    "reply", [BROKEN, (500, "[]"), (200, ""), (200, '{"results": ['), (302, ""), (200, "{}")]
+)
 def test_what_may_work_later_is_tried_again_until_the_deadline(client: Client, reply: Reply) -> None:
     """With growing waits, so with few calls; the deadline is not passed."""
     assert client.tracking(reply, reply)

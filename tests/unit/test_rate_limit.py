@@ -1,11 +1,14 @@
 """Pacing, the day's budget and pauses, in virtual time."""
 
 import random
+from itertools import pairwise
 from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.rows import NOON_MS
+from tests.virtual_clock import VirtualClock
 
 from contact_activity.adapters.embedded import Database, sqlite_limiter
 from contact_activity.adapters.pacing import SharedLimiter
@@ -26,8 +29,6 @@ from contact_activity.rate_limit import (
     slow_down,
     take_slot,
 )
-from tests.unit.rows import NOON_MS
-from tests.virtual_clock import VirtualClock
 
 MIDNIGHT_MS = midnight_after(NOON_MS)
 KEY = Limits(4, 10_000)
@@ -86,7 +87,7 @@ def test_no_utc_day_ever_holds_more_than_its_budget(
 def test_a_full_speed_minute_uses_what_the_margin_leaves() -> None:
     """At 4 calls a second slots are 313 ms apart: 192 calls in a minute."""
     slots = granted(KEY, [0] * 192, start_ms=NOON_MS)
-    assert {later - earlier for earlier, later in zip(slots, slots[1:], strict=False)} == {313}
+    assert {later - earlier for earlier, later in pairwise(slots)} == {313}
     assert slots[-1] - slots[0] < 60_000
 
 
@@ -169,7 +170,7 @@ def test_workers_share_one_pace(turns: list[int]) -> None:
     for turn in turns:
         workers[turn].acquire(deadline_ms=NOON_MS + HOUR_MS)
         called_ms.append(clock.now_ms())
-    gaps_ms = [later - earlier for earlier, later in zip(called_ms, called_ms[1:], strict=False)]
+    gaps_ms = [later - earlier for earlier, later in pairwise(called_ms)]
     assert all(gap_ms >= KEY.slot_ms for gap_ms in gaps_ms)
     assert workers[0].pace().used == len(turns)
 

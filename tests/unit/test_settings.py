@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.rows import ANY_TEXT
 
 from contact_activity.activity import EmailAddresses
 from contact_activity.settings import (
@@ -19,7 +20,6 @@ from contact_activity.settings import (
     required,
 )
 from contact_activity.watermark import Reading
-from tests.unit.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
 URL = "CONSTANT_CONTACT_BASE_URL"
@@ -181,7 +181,7 @@ def test_plain_http_is_taken_on_this_machine(host: str) -> None:
         "localhost.example.org",
         "127.0.0.1.example.org",
         "10.0.0.1",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "[fe80::1]",
         "localhost@example.org",
         "localhost\\.example.org",
@@ -208,7 +208,9 @@ def test_the_credentials_are_both_or_neither() -> None:
 
 
 @pytest.mark.parametrize("name", [KEY, TOKEN])
-@pytest.mark.parametrize("value", ["hunter2\nhunter3", "hunter2 hunter3", "hünter2", "h\x00unter2", "x" * 5_000])
+@pytest.mark.parametrize(
+    "value", ["hunter2\nhunter3", "hunter2 hunter3", "hünter2", "h\x00unter2", "x" * 5_000]
+)
 def test_a_credential_that_cannot_be_sent_is_told_without_its_value(name: str, value: str) -> None:
     """The line names the setting only."""
     with pytest.raises(SettingsError) as error:

@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.unit.world import CALL_MS, TICK_MS, World, drain
+from tests.virtual_clock import VirtualClock
 
 from contact_activity.activity import ActivityType, iso
 from contact_activity.ports import FatalError, ListedContact, Refusal, RetryError, WaitError, WaitReason
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
 from contact_activity.sync import PAGES_BETWEEN_MARKERS, Outcome
 from contact_activity.watermark import Reading, Watermark
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
-from tests.unit.world import CALL_MS, TICK_MS, World, drain
 
 PAST_MS = NOON_MS - 10 * DAY_MS
 FIVE = [activity(PAST_MS + n) for n in range(5)]
@@ -79,7 +80,9 @@ def test_the_more_contacts_the_later_each_is_due_again(world: World) -> None:
 def test_the_reports_are_read_one_after_the_other() -> None:
     """Each chosen report is asked for by its name, from its first page to its last."""
     world = World(Reading("default", ("sends", "opens")))
-    world.register("1", [*FIVE, activity(PAST_MS, ActivityType.SENT), activity(PAST_MS, ActivityType.CLICKED)])
+    world.register(
+        "1", [*FIVE, activity(PAST_MS, ActivityType.SENT), activity(PAST_MS, ActivityType.CLICKED)]
+    )
     assert world.sync().published == 6
     assert [report for report, _, _ in world.source.asked] == ["sends", "opens", "opens", "opens"]
 
@@ -111,6 +114,15 @@ def test_a_message_older_than_the_last_sync_makes_no_call(world: World) -> None:
     calls = world.source.calls
     assert world.sync(planned_ms=NOON_MS).outcome is Outcome.STALE
     assert world.source.calls == calls
+
+
+def test_a_clock_that_was_set_back_makes_no_message_stale(world: World) -> None:
+    """A sync in the future was no sync: otherwise nothing would be read until that time comes."""
+    ahead = World(clock=VirtualClock(NOON_MS + DAY_MS), database=world.database)
+    ahead.source.activities["1"] = FIVE
+    ahead.sync()
+    world.contacts.make_due(NOON_MS)
+    assert world.sync().outcome is Outcome.SYNCED
 
 
 def test_a_message_of_an_unknown_contact_is_completed(world: World) -> None:
@@ -264,7 +276,7 @@ def test_who_loses_the_race_completes_and_nothing_is_lost(world: World, call: in
 
 def test_a_marker_does_not_overwrite_a_finished_walk(world: World) -> None:
     """Out of time after somebody else finished: the message is completed, the watermark stays."""
-    world.source.meanwhile[2] = lambda: world.sync()
+    world.source.meanwhile[2] = world.sync
     assert world.sync(for_ms=5 * CALL_MS).outcome is Outcome.RACE_LOST
     assert world.contact().progress is None
     assert drain(world.queue) == []
@@ -355,6 +367,12 @@ def test_a_cursor_that_expired_twice_is_not_stored(world: World) -> None:
     assert (progress.restarts, progress.next) == (2, None)
 
 
+def sync_again_and_again(world: World) -> None:
+    """As five messages would, each with a minute."""
+    for _ in range(5):
+        world.sync(planned_ms=NOON_MS, for_ms=60_000)
+
+
 @pytest.mark.parametrize("broken", ["every cursor is refused", "a page links to itself"])
 def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, broken: str) -> None:
     """One contact that cannot be read does not use up the calls of all others."""
@@ -363,8 +381,7 @@ def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, b
     else:
         world.source.links["2"] = "2"
     with pytest.raises((RetryError, FatalError)):
-        for _ in range(5):
-            world.sync(planned_ms=NOON_MS, for_ms=60_000)
+        sync_again_and_again(world)
     assert world.contact().due_ms > world.clock.now_ms()
 
 
@@ -372,8 +389,7 @@ def test_links_that_go_round_are_not_followed_for_ever(world: World) -> None:
     """Two pages that link to each other end as a failure too."""
     world.source.links = {"2": "4", "4": "2"}
     with pytest.raises((RetryError, FatalError)):
-        for _ in range(5):
-            world.sync(planned_ms=NOON_MS, for_ms=60_000)
+        sync_again_and_again(world)
 
 
 # --- what the source is asked ---------------------------------------------------------------------

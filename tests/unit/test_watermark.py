@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 from contact_activity.activity import Activity, ActivityType
 from contact_activity.adapters.codec import (
@@ -28,7 +29,6 @@ from contact_activity.watermark import (
     key_time_ms,
     unpack,
 )
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 KEY_BYTES = 14
 ALL = Reading("a")
@@ -145,9 +145,7 @@ def test_a_second_walk_over_the_same_rows_publishes_nothing(
     first = walked(history, reading=reading, seed=seed)
     again = replace(reading, overlap_h=other.overlap_h, remembered_min=other.remembered_min)
     for turn in range(3):
-        second = walked(
-            history, first.watermark, again, now_ms=NOON_MS + later_h * HOUR_MS, seed=seed + turn
-        )
+        second = walked(history, first.watermark, again, now_ms=NOON_MS + later_h * HOUR_MS, seed=seed + turn)
         assert second.published == []
         first = second
 
@@ -187,7 +185,7 @@ def test_a_walk_gone_on_with_after_every_page_is_the_same_walk(
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_a_long_walk_resumed_at_every_page_forgets_the_same(order: str) -> None:
     """Also beyond what a walk keeps in memory, an interruption changes neither events nor watermark."""
-    pages = [page for page in paged(ordered(minutely(30_000), order))]
+    pages = paged(ordered(minutely(30_000), order))
     whole, parts = Walk(Watermark(), ALL), Walk(Watermark(), ALL)
     for page in pages:
         fresh = whole.take(page, (), NOON_MS)

@@ -38,6 +38,8 @@ SUBSCRIBER = "contact-activity-local-subscriber"
 SCHEDULE_LEAST_MIN = 2
 RECEIVE_MOST = 10
 LOOK_S = 0.2
+STALL_MS = 180_000
+STALL_SLOTS = 20
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +132,22 @@ class EventReader:
         return list(answer.get("Messages", []))
 
 
+class _StallWatch:
+    """Ends a run that nothing moves any more, rather than wait for ever."""
+
+    def __init__(self, log_path: Path, slot_ms: int) -> None:
+        self._log_path = log_path
+        self._patience_ms = max(STALL_MS, STALL_SLOTS * slot_ms)
+        self._seen: tuple[int, int] | None = None
+        self._seen_ms = 0
+
+    def look(self, standing: tuple[int, int], now_ms: int) -> None:
+        if standing != self._seen:
+            self._seen, self._seen_ms = standing, now_ms
+        elif now_ms - self._seen_ms > self._patience_ms:
+            raise RunError(f"the local AWS makes no headway, see {self._log_path}; run again to go on")
+
+
 class CloudEngine:
     """Ticks the deployed dispatcher and watches the deployed table and queues."""
 
@@ -149,8 +167,9 @@ class CloudEngine:
         self._contacts = DynamoContacts(dynamodb, table)
         self._pauses = DynamoPauses(dynamodb, table)
         self._limiter: SharedLimiter = dynamo_limiter(dynamodb, table, settings.limits, self._clock)
-        self._queue = SqsQueue(emulator.client("sqs"), outputs["ContactQueueUrl"])
-        self._dead_letters = SqsQueue(emulator.client("sqs"), outputs["ContactDeadLettersUrl"])
+        self._sqs = emulator.client("sqs")
+        self._queue = SqsQueue(self._sqs, outputs["ContactQueueUrl"])
+        self._dead_letters = SqsQueue(self._sqs, outputs["ContactDeadLettersUrl"])
         self._summary = Summary()
         self._enqueued = 0
 
@@ -158,6 +177,7 @@ class CloudEngine:
         """Tick once, or every `options.every_ms` until interrupted."""
         self._summary.events = reader.received
         started_ms = self._clock.now_ms()
+        self._forget_messages()
         if self._options.treat_all_as_due:
             self._contacts.make_due(started_ms)
         dead_before = self._dead_letters.depth()
@@ -169,6 +189,11 @@ class CloudEngine:
             report = self._tick(reader)
         self._sum_up(started_ms, self._dead_letters.depth() - dead_before)
         return self._summary
+
+    def _forget_messages(self) -> None:
+        """What was in flight when the last run stopped would stay hidden for its visibility time-out."""
+        self._sqs.purge_queue(QueueUrl=self._outputs["ContactQueueUrl"])
+        self._contacts.release([contact.id for contact in self._contacts.scan()])
 
     def _tick_and_wait(self, reader: EventReader, every_ms: int) -> None:
         started_ms = self._clock.now_ms()
@@ -186,9 +211,11 @@ class CloudEngine:
         report = self._invoke_dispatcher()
         self._enqueued += int(report["enqueued"])
         self._display.step("reading activity")
-        while self._queue.depth():
+        watch = _StallWatch(self._emulator.log_path, self._limiter.limits.slot_ms)
+        while depth := self._queue.depth():
             self._show()
             reader.drain()
+            watch.look((depth, self._calls_today()), self._clock.now_ms())
             self._clock.sleep(LOOK_S)
         reader.drain()
         self._show()

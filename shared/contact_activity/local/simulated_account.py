@@ -19,7 +19,7 @@ def simulated(path: Path, settings: Settings) -> Iterator[tuple[str, Credentials
         account,
         api_key=_CREDENTIALS.api_key,
         access_token=_CREDENTIALS.access_token,
-        calls_per_second=settings.calls_per_second,
+        calls_per_second=max(1, int(settings.calls_per_second)),
         calls_per_day=settings.calls_per_day,
     ) as server:
         yield server.base_url, _CREDENTIALS
