@@ -26,10 +26,11 @@ setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they 
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.venv-cloud/.ready: requirements-cloud.txt
+.venv-cloud/.ready: requirements-cloud.txt shared/requirements.txt .venv/.ready
 	@echo "Setting up .venv-cloud, the local AWS (under a minute, once) ..." >&2
 	@$(PYTHON) -m venv --clear .venv-cloud
 	@.venv-cloud/bin/$(PIP) requirements-cloud.txt
+	@$(BIN)/python -m contact_activity.local.stack
 	@touch $@
 
 .venv-sam/.ready: requirements-sam.txt

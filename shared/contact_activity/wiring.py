@@ -68,7 +68,11 @@ class Worker:
 
     def run(self, record: SQSRecord, remaining_ms: int) -> None:
         """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
-        message = message_from_body(record.body)
+        try:
+            message = message_from_body(record.body)
+        except ValueError:
+            self.queue.retry_in(record.receipt_handle, 0)
+            raise
         try:
             report = sync(message, self.ports, self.policy, deadline_ms=_deadline_ms(remaining_ms))
         except (RetryError, FatalError) as error:

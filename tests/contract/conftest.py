@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.contract.families import AwsFamily, Clients, EmbeddedFamily, Family
 
 from contact_activity.local.emulator import Emulator
+from tests.contract.families import AwsFamily, Clients, EmbeddedFamily, Family
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,6 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
-from tests.contract.families import Clients, create_bus, create_table
-from tests.integration.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
-from tests.integration.scripted_aws import given as answered
-from tests.virtual_clock import VirtualClock
 
 from contact_activity.activity import EVENT_SOURCE, Activity, ActivityType, EmailAddresses, Event, to_event
 from contact_activity.adapters import aws_bus, aws_queue
@@ -37,6 +33,10 @@ from contact_activity.ports import Contact, FatalError, ListedContact, Message, 
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
+from tests.contract.families import Clients, create_bus, create_table
+from tests.integration.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
+from tests.integration.scripted_aws import given as answered
+from tests.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
 LATER_MS = NOW_MS + 60_000

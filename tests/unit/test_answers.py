@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import ANY_TEXT, JSON, rows
 
 from contact_activity.adapters.constant_contact import (
     Answer,
@@ -15,6 +14,7 @@ from contact_activity.adapters.constant_contact import (
     judge,
 )
 from contact_activity.ports import ListedContact
+from tests.unit.rows import ANY_TEXT, JSON, rows
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"
 PAGE = {"meta": {"pagination": {}}, "results": []}

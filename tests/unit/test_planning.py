@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import NOON_MS
 
 from contact_activity.planning import (
     WEEK_MS,
@@ -18,6 +17,7 @@ from contact_activity.planning import (
     tick_budget,
 )
 from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pace, take_slot
+from tests.unit.rows import NOON_MS
 
 TICK_MS = 15 * 60_000
 KEY = Limits(4, 9_000)

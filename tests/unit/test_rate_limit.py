@@ -7,8 +7,6 @@ from math import ceil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import NOON_MS
-from tests.virtual_clock import VirtualClock
 
 from contact_activity.adapters.embedded import Database, sqlite_limiter
 from contact_activity.adapters.pacing import SharedLimiter
@@ -29,6 +27,8 @@ from contact_activity.rate_limit import (
     slow_down,
     take_slot,
 )
+from tests.unit.rows import NOON_MS
+from tests.virtual_clock import VirtualClock
 
 MIDNIGHT_MS = midnight_after(NOON_MS)
 KEY = Limits(4, 10_000)

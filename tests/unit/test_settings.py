@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import ANY_TEXT
 
 from contact_activity.activity import EmailAddresses
 from contact_activity.settings import (
@@ -20,6 +19,7 @@ from contact_activity.settings import (
     required,
 )
 from contact_activity.watermark import Reading
+from tests.unit.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
 URL = "CONSTANT_CONTACT_BASE_URL"

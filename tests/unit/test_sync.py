@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
-from tests.unit.world import CALL_MS, TICK_MS, World, drain
-from tests.virtual_clock import VirtualClock
 
 from contact_activity.activity import ActivityType, iso
 from contact_activity.ports import FatalError, ListedContact, Refusal, RetryError, WaitError, WaitReason
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
 from contact_activity.sync import PAGES_BETWEEN_MARKERS, Outcome
 from contact_activity.watermark import Reading, Watermark
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.unit.world import CALL_MS, TICK_MS, World, drain
+from tests.virtual_clock import VirtualClock
 
 PAST_MS = NOON_MS - 10 * DAY_MS
 FIVE = [activity(PAST_MS + n) for n in range(5)]

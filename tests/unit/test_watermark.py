@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 from contact_activity.activity import Activity, ActivityType
 from contact_activity.adapters.codec import (
@@ -29,6 +28,7 @@ from contact_activity.watermark import (
     key_time_ms,
     unpack,
 )
+from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 KEY_BYTES = 14
 ALL = Reading("a")
@@ -352,6 +352,25 @@ def test_the_walk_after_a_long_one_publishes_nothing(order: str) -> None:
     second = Walk(watermark, ALL)
     assert not any(second.take(page, (), NOON_MS).activities for page in paged(history))
     assert second.finish(NOON_MS) == watermark
+
+
+def test_a_long_walk_knows_what_was_remembered_before_it() -> None:
+    """What it meets again after making room in memory is still known."""
+    known = minutely(100, newest_ms=NOON_MS - 30 * DAY_MS)
+    watermark = walked(known).watermark
+    added = minutely(2 * REMEMBERED_MAX + 1_000)
+    assert len(walked([*added, *known], watermark).published) == len(added)
+
+
+def test_the_floor_lies_a_millisecond_above_what_is_forgotten() -> None:
+    """An activity of that very millisecond is remembered, so it does not come again."""
+    reading = replace(ALL, overlap_h=1, remembered_min=3)
+    old_ms = NOON_MS - 2 * HOUR_MS
+    history = [activity(NOON_MS), *(activity(old_ms - ago_ms) for ago_ms in range(4))]
+    first = walked(history, reading=reading)
+    assert first.remembered_ms == [NOON_MS, old_ms, old_ms - 1]
+    assert first.watermark.mark(ActivityType.OPENED).floor_ms == old_ms - 1
+    assert walked(history, first.watermark, reading).published == []
 
 
 def test_at_5_000_activities_inside_the_overlap_the_floor_rises_all_the_same() -> None:

@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.unit.rows import NOON_MS
-from tests.virtual_clock import VirtualClock
-
 from contact_activity.activity import Activity, EmailAddresses, Event
 from contact_activity.adapters.embedded import (
     Database,
@@ -36,6 +33,8 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import Limits
 from contact_activity.sync import SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import TYPES_BY_REPORT, Reading
+from tests.unit.rows import NOON_MS
+from tests.virtual_clock import VirtualClock
 
 TICK_MS = 15 * 60_000
 CALL_MS = 250

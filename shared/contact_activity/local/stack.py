@@ -27,8 +27,6 @@ BUILD_WITHIN_S = 300.0
 _POLL_S = 0.05
 _BUCKET = "artifacts"
 _ZIP_TIME = (2020, 1, 1, 0, 0, 0)
-# Not in the layer, so a change of it builds nothing.
-_LEFT_OUT = ("cli.py", "local", "__pycache__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,26 @@ def load_template(path: Path) -> dict[str, Any]:
 
 def build_layer(out_dir: Path, *, source: Path, variables: Mapping[str, str]) -> None:
     """Build the layer's content into a folder, through its Makefile with the given variables."""
+    _make("build-SharedLayer", out_dir, source, variables)
+
+
+def fetch_packages(source: Path, cache: Path) -> Path:
+    """The folder of third-party packages for this machine; only its first call needs the network."""
+    variables = host_variables()
+    lock = (source / "requirements.txt").read_bytes() + json.dumps(dict(variables)).encode()
+    folder = cache / f"packages-{hashlib.sha256(lock).hexdigest()[:32]}"
+    if not folder.exists():
+        cache.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+            _make("packages", Path(unfinished), source, variables)
+            with contextlib.suppress(FileExistsError):
+                (Path(unfinished) / "python").rename(folder)
+    return folder
+
+
+def _make(target: str, out_dir: Path, source: Path, variables: Mapping[str, str]) -> None:
     command = [
-        *("make", "--silent", "--directory", str(source), "build-SharedLayer", f"ARTIFACTS_DIR={out_dir}"),
+        *("make", "--silent", "--directory", str(source), target, f"ARTIFACTS_DIR={out_dir}"),
         *(f"{name}={value}" for name, value in variables.items()),
     ]
     environment = {
@@ -85,7 +101,7 @@ def build_layer(out_dir: Path, *, source: Path, variables: Mapping[str, str]) ->
             command, env=environment, check=True, capture_output=True, text=True, timeout=BUILD_WITHIN_S
         )
     except subprocess.CalledProcessError as error:
-        raise EmulatorError(f"the layer cannot be built: {_last_line(error.stderr)}") from None
+        raise EmulatorError(f"the layer cannot be built: {_cause(error.stderr)}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EmulatorError(f"the layer cannot be built: {error}") from None
 
@@ -145,37 +161,10 @@ def _upload(s3: Any, content: bytes) -> Mapping[str, str]:
 
 
 def _layer_zip(source: Path, cache: Path) -> bytes:
-    variables = host_variables()
-    path = cache / f"layer-{_fingerprint(source, variables)}.zip"
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        content = _build_layer_zip(source, cache, variables)
-    for old in cache.glob("layer-*.zip"):
-        old.unlink(missing_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-    return content
-
-
-def _build_layer_zip(source: Path, cache: Path, variables: Mapping[str, str]) -> bytes:
-    cache.mkdir(exist_ok=True)
+    packages = fetch_packages(source, cache)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        build_layer(Path(folder), source=source, variables=variables)
+        build_layer(Path(folder), source=source, variables={"PACKAGES_FROM": str(packages)})
         return _zip((path, str(path.relative_to(folder))) for path in sorted(Path(folder).rglob("*")))
-
-
-def _fingerprint(source: Path, variables: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(dict(variables)).encode())
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        if path.is_file() and not any(
-            part in _LEFT_OUT or part.endswith(".egg-info") for part in relative.parts
-        ):
-            content = path.read_bytes()
-            digest.update(f"{relative}\n{len(content)}\n".encode() + content)
-    return digest.hexdigest()[:32]
 
 
 def _zip(files: Iterable[tuple[Path, str]]) -> bytes:
@@ -242,5 +231,11 @@ def _message(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Message", error))
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
+def _cause(text: str) -> str:
+    """The first line that says what is wrong."""
+    lines = [line for line in text.strip().splitlines() if line.strip() and not line.startswith("make")]
+    return lines[0].strip() if lines else "no message"
+
+
+if __name__ == "__main__":
+    fetch_packages(REPOSITORY / "shared", REPOSITORY / ".build")

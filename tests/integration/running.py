@@ -1,0 +1,113 @@
+"""Runs the command line as an operator does: as a process of its own, against an API server."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contact_activity.activity import iso
+from contact_activity.local.simulated import Server, SimulatedAccount
+
+API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
+COMMAND = Path(sys.executable).with_name("contact-activity")
+CAMPAIGN = "1117643206590"
+CALLS_PER_SECOND = 100
+# The API's time stands still, so that what it shows changes only when a test changes it.
+NOW = datetime.now(UTC)
+ActivityKey = tuple[str, str, str, str, str]
+
+
+def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
+    """An account that looks like a real one."""
+    return SimulatedAccount.realistic(seed, contacts=contacts, now=NOW)
+
+
+def served(account: SimulatedAccount, **options: Any) -> Server:
+    """A server of the account that takes the canary credentials."""
+    options = {"calls_per_second": CALLS_PER_SECOND, "now": lambda: NOW} | options
+    return Server(account, api_key=API_KEY, access_token=ACCESS_TOKEN, **options)
+
+
+@dataclass
+class Operator:
+    """Somebody with a state folder, an events file and a shell."""
+
+    folder: Path
+    environment: dict[str, str]
+    engine: str = "embedded"
+    said: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: Path, server: Server, engine: str = "embedded", **settings: str) -> "Operator":
+        environment = {
+            "PATH": os.environ["PATH"],
+            "CONSTANT_CONTACT_API_KEY": API_KEY,
+            "CONSTANT_CONTACT_ACCESS_TOKEN": ACCESS_TOKEN,
+            "CONSTANT_CONTACT_BASE_URL": server.base_url,
+            "CALLS_PER_SECOND": str(CALLS_PER_SECOND),
+        }
+        return cls(folder, environment | settings, engine)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def command(self, *arguments: str) -> list[str]:
+        where = ["--state", str(self.state_dir), "--events", str(self.events_file)]
+        return [str(COMMAND), "run", "--engine", self.engine, "--once", *where, *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=100)
+        self.said += [out, err]
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def events(self) -> list[dict[str, Any]]:
+        if not self.events_file.exists():
+            return []
+        return [json.loads(line) for line in self.events_file.read_text(encoding="utf-8").splitlines()]
+
+    def published(self) -> list[ActivityKey]:
+        return [key_of(event) for event in self.events()]
+
+    def ids_by_key(self) -> Mapping[ActivityKey, set[str]]:
+        ids: dict[ActivityKey, set[str]] = {}
+        for event in self.events():
+            ids.setdefault(key_of(event), set()).add(event["detail"]["id"])
+        return ids
+
+
+def key_of(event: dict[str, Any]) -> ActivityKey:
+    data = event["detail"]["data"]
+    return (
+        data["activity"]["provider_type"],
+        data["campaign"]["id"],
+        data["contact"]["id"],
+        data["activity"]["occurred_at"],
+        data.get("link", {}).get("id", ""),
+    )
+
+
+def truth_of(account: SimulatedAccount) -> set[ActivityKey]:
+    """Every activity that the account shows."""
+    rows = (row.key for row in account.truth(NOW))
+    return {(kind, campaign, contact, iso(at_ms), link) for kind, campaign, contact, at_ms, link in rows}

@@ -1,0 +1,137 @@
+"""The whole path through the deployed template: real functions under their own IAM roles."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.adapters.aws import SqsQueue
+from contact_activity.local.cloud import TEMPLATE
+from contact_activity.local.emulator import Emulator
+from contact_activity.local.simulated import Kind, Switches, error
+from contact_activity.local.stack import Stack, deploy
+from tests.integration.running import (
+    ACCESS_TOKEN,
+    API_KEY,
+    CALLS_PER_SECOND,
+    CAMPAIGN,
+    NOW,
+    Operator,
+    account_of,
+    served,
+    truth_of,
+)
+
+
+def test_the_local_cloud_publishes_everything_once(tmp_path: Path) -> None:
+    """Through faults, a restart and late activity: every activity, with one id, and no call too many."""
+    account = account_of(40)
+    with served(account, switches=Switches.faulty(0.2)) as server:
+        operator = Operator.of(tmp_path, server, engine="cloud")
+
+        assert operator.run().returncode == 0
+        assert set(operator.published()) == truth_of(account)
+
+        before = len(operator.events())
+        late = NOW - timedelta(hours=59)
+        for contact in random.Random(1).sample(account.contacts(), 5):
+            account.add_row(Kind.CLICK, contact.id, CAMPAIGN, at=late, inserted_at=NOW)
+        assert operator.run("--all").returncode == 0
+        assert len(operator.events()) == before + 5
+        assert set(operator.published()) == truth_of(account)
+        assert all(len(ids) == 1 for ids in operator.ids_by_key().values())
+
+        server.revoke_token()
+        assert operator.run("--all").returncode == 3
+        assert server.violations == []
+        assert server.max_calls_in_any_second() <= CALLS_PER_SECOND
+
+    secret_store = {"secretsmanager.json"}
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in secret_store]
+    for secret in (API_KEY, ACCESS_TOKEN):
+        assert [path.name for path in written if secret.encode() in path.read_bytes()] == []
+        assert all(secret not in said for said in operator.said)
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Any:
+    with Emulator(tmp_path / "cloud") as running:
+        yield running
+
+
+def deployed(emulator: Emulator, base_url: str, secret: dict[str, str]) -> Stack:
+    parameters = {"ConstantContactBaseUrl": base_url, "CallsPerSecond": str(CALLS_PER_SECOND)}
+    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
+    emulator.client("secretsmanager").put_secret_value(
+        SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(secret)
+    )
+    return stack
+
+
+def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
+    answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
+    answered: dict[str, Any] = json.loads(answer["Payload"].read())
+    return answered
+
+
+def received(emulator: Emulator, queue_url: str) -> list[dict[str, str]]:
+    messages: list[dict[str, str]] = []
+    while not messages:
+        answer = emulator.client("sqs").receive_message(QueueUrl=queue_url, WaitTimeSeconds=1)
+        messages = answer.get("Messages", [])
+    return messages
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(0.2)
+
+
+def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
+    """A message that is not ours goes there after its receives; the others of its batch are unharmed."""
+    account = account_of(3)
+    with served(account) as server:
+        stack = deployed(emulator, server.base_url, {"api_key": API_KEY, "access_token": ACCESS_TOKEN})
+        sqs = emulator.client("sqs")
+        sqs.send_message(QueueUrl=stack.outputs["ContactQueueUrl"], MessageBody='{"contact_id": "../x"}')
+        tick(emulator, stack)
+        contacts = SqsQueue(sqs, stack.outputs["ContactQueueUrl"])
+        wait_until(lambda: contacts.depth() == 0)
+        letters = received(emulator, stack.outputs["ContactDeadLettersUrl"])
+        asked = {call.path.split("/")[3] for call in server.calls if "/tracking" in call.path}
+
+    assert [letter["Body"] for letter in letters] == ['{"contact_id": "../x"}']
+    assert asked == {contact.id for contact in account.contacts()}
+
+
+@pytest.mark.parametrize(
+    ("secret", "fault"),
+    [({}, "has no api_key"), ({"api_key": API_KEY, "access_token": "two words"}, "access_token")],
+)
+def test_a_bad_secret_fails_the_invocation_with_the_settings_line(
+    emulator: Emulator, secret: dict[str, str], fault: str
+) -> None:
+    """The function says the same line as the command line would, and makes no call."""
+    with served(account_of(1)) as server:
+        answered = tick(emulator, deployed(emulator, server.base_url, secret))
+        assert server.calls == []
+    assert fault in answered["errorMessage"]
+    assert API_KEY not in json.dumps(answered)
+
+
+def test_a_failed_tick_is_seen(emulator: Emulator) -> None:
+    """An asynchronous invocation that fails is not tried again, and is put where an operator looks."""
+    with served(account_of(1)) as server:
+        server.script("/v2/contacts", *[error(406, "http.status.not_acceptable", "no")] * 5)
+        stack = deployed(emulator, server.base_url, {"api_key": API_KEY, "access_token": ACCESS_TOKEN})
+        emulator.client("lambda").invoke(
+            FunctionName=stack.outputs["DispatcherName"], InvocationType="Event", Payload=b"{}"
+        )
+        failures = received(emulator, stack.outputs["DispatchFailuresUrl"])
+        assert len(server.calls) == 1
+    assert "406" in failures[0]["Body"]

@@ -1,0 +1,324 @@
+"""`contact-activity run` on the embedded engine, as a process, over real HTTP."""
+
+import json
+import random
+import signal
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
+from tests.integration.running import (
+    ACCESS_TOKEN,
+    API_KEY,
+    CALLS_PER_SECOND,
+    CAMPAIGN,
+    NOW,
+    Operator,
+    account_of,
+    key_of,
+    served,
+    truth_of,
+)
+
+
+def add_late_activity(account: SimulatedAccount, seed: int = 1) -> None:
+    """New opens and clicks for some contacts, with stamps up to 60 hours old."""
+    rng = random.Random(seed)
+    for contact in rng.sample(account.contacts(), 12):
+        for kind in (Kind.OPEN, Kind.CLICK):
+            at = NOW - timedelta(hours=60 * rng.random())
+            account.add_row(kind, contact.id, CAMPAIGN, at=at, inserted_at=NOW)
+
+
+def small_account(contacts: int = 3, rows: int = 2) -> SimulatedAccount:
+    account = SimulatedAccount()
+    for number in range(contacts):
+        contact = account.add_contact(f"c{number}@example.org", at=NOW - timedelta(days=9))
+        for hours in range(1, rows + 1):
+            account.add_row(Kind.OPEN, contact.id, CAMPAIGN, at=NOW - timedelta(hours=hours))
+    return account
+
+
+def tracking_calls(server: Server) -> list[str]:
+    return [call.path for call in server.calls if "/tracking" in call.path]
+
+
+@pytest.mark.parametrize("page_rows", [500, 7])
+def test_a_failing_api_costs_no_activity(tmp_path: Path, page_rows: int) -> None:
+    """With one call in five failing, every activity is published, late ones too, and nothing twice."""
+    account = account_of(30)
+    switches = Switches.faulty(0.2, seed=page_rows)
+    with served(account, switches=replace(switches, page_rows_max=page_rows, limit_plus_one=True)) as server:
+        operator = Operator.of(tmp_path, server)
+
+        assert operator.run().returncode == 0
+        assert set(operator.published()) == truth_of(account)
+        assert all(len(ids) == 1 for ids in operator.ids_by_key().values())
+
+        published = len(operator.events())
+        assert operator.run("--all").returncode == 0
+        assert len(operator.events()) == published
+
+        before = truth_of(account)
+        add_late_activity(account)
+        assert operator.run("--all").returncode == 0
+        assert sorted(operator.published()[published:]) == sorted(truth_of(account) - before)
+        assert server.violations == []
+        assert server.max_calls_in_any_second() <= CALLS_PER_SECOND
+
+
+def test_nothing_new_costs_one_call_a_contact(tmp_path: Path) -> None:
+    """A sweep without news asks each contact once, and the contact list once."""
+    account = account_of(20)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        before = len(server.calls)
+        assert operator.run("--all").returncode == 0
+        paths = [call.path for call in server.calls[before:]]
+
+    assert len(paths) == len(account.contacts()) + 1
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_list_of_reports_makes_exactly_those_calls(tmp_path: Path) -> None:
+    """`REPORTS=opens,bounces` asks each contact for these two and publishes these two."""
+    account = account_of(10)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server, REPORTS="bounces,opens")
+        assert operator.run().returncode == 0
+        asked = {path.rsplit("/", 1)[-1] for path in tracking_calls(server)}
+
+    assert asked == {"opens", "bounces"}
+    assert set(operator.published()) == {
+        key for key in truth_of(account) if key[0] in ("EMAIL_OPEN", "EMAIL_BOUNCE")
+    }
+
+
+def test_a_start_date_leaves_out_what_was_before(tmp_path: Path) -> None:
+    """Nothing older than `START_DATE` is asked for or published."""
+    account = account_of(10)
+    start = (NOW - timedelta(days=20)).strftime("%Y-%m-%d")
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server, START_DATE=start)
+        assert operator.run().returncode == 0
+        assert all("created_since" in call.query for call in server.calls if "/tracking" in call.path)
+
+    assert set(operator.published()) == {key for key in truth_of(account) if key[3] >= start}
+
+
+def test_a_revoked_token_ends_in_status_3_and_a_new_one_goes_on(tmp_path: Path) -> None:
+    """The refusal is asked for twice, told in one line, and nothing is lost by it."""
+    account = small_account()
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        server.revoke_token()
+        refused = operator.run()
+        assert refused.returncode == 3
+        assert "CONSTANT_CONTACT_ACCESS_TOKEN" in refused.stderr.splitlines()[-1]
+        assert len(server.calls) == 2
+        server.restore_token()
+        assert operator.run().returncode == 0
+        assert set(operator.published()) == truth_of(account)
+
+
+def test_a_single_401_is_no_refusal(tmp_path: Path) -> None:
+    """A 401 between accepted calls is asked again, since the API answers it at random under load."""
+    account = small_account()
+    contact = account.contacts()[0]
+    with served(account) as server:
+        server.script(contact.id, error(401, "http.status.authentication.invalid_token", "no"))
+        operator = Operator.of(tmp_path, server)
+        assert operator.run().returncode == 0
+        assert set(operator.published()) == truth_of(account)
+
+
+def test_the_days_own_budget_ends_in_status_4(tmp_path: Path) -> None:
+    """The share of the day's calls is never passed; a larger one goes on where it stopped."""
+    account = small_account(contacts=10)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server, CALLS_PER_DAY="10", QUOTA_SHARE="0.5")
+        assert operator.run().returncode == 4
+        assert len(server.calls) == 5
+        assert operator.run().returncode == 4
+        assert len(server.calls) == 5
+    assert len({key[2] for key in operator.published()}) == 4
+
+
+def test_a_day_used_up_by_others_ends_in_status_4(tmp_path: Path) -> None:
+    """The API's own word that the day is used up is believed at once: one useless call."""
+    account = small_account(contacts=10)
+    with served(account, calls_per_day=4) as server:
+        operator = Operator.of(tmp_path, server)
+        paused = operator.run()
+        assert paused.returncode == 4
+        assert "quota" in paused.stderr.splitlines()[-1]
+        refused = [call for call in server.calls if call.status == 403]
+        assert 1 <= len(refused) <= 8
+
+
+def test_a_contact_that_always_fails_does_not_harm_the_others(tmp_path: Path) -> None:
+    """A fatal answer for one contact: three tries, status 1, every other contact published."""
+    account = small_account(contacts=5)
+    poison = account.contacts()[2].id
+    with served(account) as server:
+        server.script(poison, *[error(400, "http.status.bad_request", "no")] * 9)
+        operator = Operator.of(tmp_path, server)
+        failed = operator.run()
+        calls = [path for path in tracking_calls(server) if f"/{poison}/" in path]
+
+    assert failed.returncode == 1
+    assert poison in failed.stderr
+    assert len(calls) == 3
+    assert set(operator.published()) == {key for key in truth_of(account) if key[2] != poison}
+
+
+def test_a_contact_that_is_gone_is_no_failure(tmp_path: Path) -> None:
+    """404 for a contact is counted, and the run is well."""
+    account = small_account()
+    with served(account) as server:
+        gone = account.contacts()[0].id
+        server.script(gone, error(404, "http.status.not_found", "no"))
+        operator = Operator.of(tmp_path, server)
+        done = operator.run()
+    assert done.returncode == 0
+    assert "1 contacts no longer exist" in done.stderr
+    assert {key[2] for key in operator.published()} == {c.id for c in account.contacts()} - {gone}
+
+
+def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
+    """After `kill -9` at any moment the next run with the same folder publishes what was missing."""
+    account = account_of(60)
+    rng = random.Random(3)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        for _ in range(6):
+            with operator.start() as process:
+                time.sleep(0.3 + rng.random() * 0.6)
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+        assert operator.run().returncode == 0
+    assert set(operator.published()) == truth_of(account)
+    assert all(len(ids) == 1 for ids in operator.ids_by_key().values())
+
+
+def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    """The events file holds whole lines only, whatever a kill left at its end."""
+    account = small_account()
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.events_file.write_text('{"detail": "whole"}\n{"detail": "cu')
+        assert operator.run().returncode == 0
+        first, *rest = operator.events()
+    assert first == {"detail": "whole"}
+    assert {key_of(event) for event in rest} == truth_of(account)
+
+
+def test_standard_output_holds_events_and_nothing_else(tmp_path: Path) -> None:
+    """`--events -` gives one JSON envelope a line; progress and summary are on standard error."""
+    account = small_account()
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        done = operator.run("--events", "-")
+    envelopes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {key_of(envelope) for envelope in envelopes} == truth_of(account)
+    assert {(envelope["account"], envelope["region"]) for envelope in envelopes} == {
+        ("000000000000", "local")
+    }
+
+
+def test_a_folder_serves_one_run_at_a_time(tmp_path: Path) -> None:
+    """A second run on the same state folder ends with status 1 and one line."""
+    account = account_of(60)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server, CALLS_PER_SECOND="10")
+        with operator.start() as first:
+            while not (operator.state_dir / "contact-activity.sqlite3").exists():
+                time.sleep(0.05)
+            second = operator.run()
+            first.send_signal(signal.SIGTERM)
+            first.communicate()
+    assert second.returncode == 1
+    assert "another run uses" in second.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONSTANT_CONTACT_API_KEY", ""),
+        ("CONSTANT_CONTACT_ACCESS_TOKEN", ""),
+        ("CONSTANT_CONTACT_BASE_URL", "http://api.example.org/v2"),
+        ("CONSTANT_CONTACT_API_VERSION", "v3"),
+        ("CALLS_PER_SECOND", "fast"),
+        ("CALLS_PER_DAY", "0"),
+        ("QUOTA_SHARE", "1.5"),
+        ("ACCOUNT", "a b"),
+        ("REPORTS", "opens,likes"),
+        ("START_DATE", "last week"),
+        ("OVERLAP_HOURS", "-1"),
+        ("REMEMBERED_ACTIVITIES", "5001"),
+        ("CAMPAIGN_LOOKBACK_DAYS", "x"),
+        ("EMAIL_ADDRESSES", "public"),
+    ],
+)
+def test_a_bad_setting_ends_in_status_2_and_one_line(tmp_path: Path, name: str, value: str) -> None:
+    """The line names the setting; no call is made."""
+    with served(small_account()) as server:
+        failed = Operator.of(tmp_path, server, **{name: value}).run()
+        assert server.calls == []
+    assert failed.returncode == 2
+    assert len(failed.stderr.splitlines()) == 1
+    assert name in failed.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--every", "0"], ["--engine", "cluster"], ["--never"]])
+def test_bad_usage_ends_in_status_2_and_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    """Usage errors are one line too."""
+    with served(small_account()) as server:
+        failed = Operator.of(tmp_path, server).run(*arguments)
+    assert failed.returncode == 2
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_neither_credential_is_shown_or_stored(tmp_path: Path) -> None:
+    """Through faults, refusals and failures, in no output, log, event or state file."""
+    account = small_account(contacts=6)
+    contact = account.contacts()[0].id
+    with served(account, switches=Switches.faulty(0.3)) as server:
+        server.script(contact, *[error(400, "http.status.bad_request", "no")] * 9)
+        operator = Operator.of(tmp_path, server)
+        operator.run("--debug")
+        server.revoke_token()
+        operator.run("--all", "--debug")
+        operator.environment["CONSTANT_CONTACT_BASE_URL"] = "http://127.0.0.1:9/v2"
+        operator.environment["CALLS_PER_SECOND"] = "wrong"
+        operator.run("--debug")
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in (API_KEY, ACCESS_TOKEN):
+        assert secret.encode() not in written
+        assert all(secret not in said for said in operator.said)
+
+
+def test_rows_that_are_no_activity_are_told_once(tmp_path: Path) -> None:
+    """An unknown type and a row without a time are logged by digest, once; the rest goes on."""
+    account = small_account(contacts=1)
+    contact = account.contacts()[0].id
+    rows = [
+        {"activity_type": "EMAIL_READ_ALOUD", "campaign_id": "1", "contact_id": contact},
+        {"activity_type": "EMAIL_OPEN", "campaign_id": "1", "contact_id": contact, "open_date": ""},
+        {"activity_type": "EMAIL_OPEN", "campaign_id": 1, "open_date": "2026-01-02T03:04:05.678Z"},
+    ]
+    page = Reply(200, {"meta": {"pagination": {}}, "results": rows})
+    with served(account) as server:
+        server.script(contact, page, page)
+        operator = Operator.of(tmp_path, server)
+        first, second = operator.run(), operator.run("--all")
+    assert len(operator.events()) == 1
+    assert first.stderr.count("digest") >= 2
+    assert "2 rows were no activity" in first.stderr
+    assert "no activity" not in second.stderr.replace("no contact did anything", "")
+    assert second.returncode == 0
