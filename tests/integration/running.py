@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.activity import iso
-from contact_activity.local.simulated import Server, SimulatedAccount
+from contact_activity.local.simulated import Server, SimulatedAccount, Switches
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
 COMMAND = Path(sys.executable).with_name("contact-activity")
@@ -27,10 +27,19 @@ def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
     return SimulatedAccount.realistic(seed, contacts=contacts, now=NOW)
 
 
-def served(account: SimulatedAccount, **options: Any) -> Server:
+def served(
+    account: SimulatedAccount, switches: Switches | None = None, calls_per_day: int = 10_000
+) -> Server:
     """A server of the account that takes the canary credentials."""
-    options = {"calls_per_second": CALLS_PER_SECOND, "now": lambda: NOW} | options
-    return Server(account, api_key=API_KEY, access_token=ACCESS_TOKEN, **options)
+    return Server(
+        account,
+        api_key=API_KEY,
+        access_token=ACCESS_TOKEN,
+        switches=switches,
+        calls_per_second=CALLS_PER_SECOND,
+        calls_per_day=calls_per_day,
+        now=lambda: NOW,
+    )
 
 
 @dataclass
