@@ -11,7 +11,6 @@ from contact_activity import planning
 from contact_activity.ports import (
     Clock,
     Contacts,
-    FatalError,
     Lease,
     Limiter,
     Listings,
@@ -26,7 +25,9 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, midnight_after
 from contact_activity.sync import pause_for
 
-CLAIM_MOST = 500
+CLAIM_MOST = 5_000
+# A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
+RESTARTS_ALLOWED = 1
 # The rest of a tick's time is for handing out.
 LISTING_SHARE = 0.6
 LEASE_MARGIN_MS = 10_000
@@ -65,37 +66,45 @@ class DispatchPorts:
 
 
 def dispatch(
-    ports: DispatchPorts, *, tick_ms: int, deadline_ms: int, begin_listing: bool = True
+    ports: DispatchPorts,
+    *,
+    tick_ms: int,
+    deadline_ms: int,
+    calls_each: int = 1,
+    begin_listing: bool = True,
 ) -> DispatchReport:
     """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
 
-    Raises `RetryError` or `FatalError` when the listing failed, after handing out what is due.
+    `calls_each`: the calls that a contact takes when nothing is new. Raises `RetryError` when the
+    listing failed, after handing out what is due; `FatalError` when the API refuses to list, since
+    it would then call every contact gone.
     """
     report = DispatchReport()
     if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=deadline_ms + LEASE_MARGIN_MS):
         report.outcome = TickOutcome.LEASE_HELD
         return report
     try:
-        _tick(ports, report, tick_ms, deadline_ms, begin_listing)
+        _probe_credential(ports, deadline_ms)
+        failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
+        if not _is_paused(ports, report):
+            _hand_out(ports, report, tick_ms, calls_each, deadline_ms)
     finally:
         ports.lease.give_back()
+    if failure:
+        raise failure
     return report
 
 
-def _tick(
-    ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadline_ms: int, begin_listing: bool
-) -> None:
-    _probe_credential(ports, deadline_ms)
-    failure: RetryError | FatalError | None = None
-    if not _is_paused(ports, report):
-        try:
-            _list_contacts(ports, report, deadline_ms, begin_listing)
-        except (RetryError, FatalError) as error:
-            failure = error
-    if not _is_paused(ports, report):
-        _hand_out(ports, report, tick_ms, deadline_ms)
-    if failure:
-        raise failure
+def _list_if_not_paused(
+    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+) -> RetryError | None:
+    if _is_paused(ports, report):
+        return None
+    try:
+        _list_contacts(ports, report, deadline_ms, begin_listing)
+    except RetryError as error:
+        return error
+    return None
 
 
 def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
@@ -128,31 +137,47 @@ def _list_contacts(
     listing = ports.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
+    seen: set[str] = set()
+    restarts = 0
     try:
         while listing.is_under_way:
-            listing = _list_page(ports, report, listing, listing_deadline_ms)
+            listing, is_restart = _list_page(ports, report, listing, seen, listing_deadline_ms)
+            restarts += is_restart
             ports.listings.put(listing)
         report.listing_is_complete = True
     except WaitError as wait:
         pause_for(wait, ports.pauses)
+        if restarts > RESTARTS_ALLOWED:
+            raise RetryError(f"the contact list's cursors did not hold: {restarts} restarts") from wait
 
 
 def _list_page(
-    ports: DispatchPorts, report: DispatchReport, listing: planning.Listing, deadline_ms: int
-) -> planning.Listing:
+    ports: DispatchPorts,
+    report: DispatchReport,
+    listing: planning.Listing,
+    seen: set[str],
+    deadline_ms: int,
+) -> tuple[planning.Listing, bool]:
+    """The listing one page on, and whether it had to begin again."""
     page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
     if isinstance(page, Refusal):
-        return planning.restart_listing(listing)
+        seen.clear()
+        return planning.restart_listing(listing), True
     new = ports.contacts.register(page.contacts, ports.clock.now_ms())
     report.pages += 1
     report.new_contacts += new
     report.unreadable_contacts += page.unreadable
-    if page.next is not None and page.next == listing.next:
-        return planning.restart_listing(listing)
-    return planning.listing_page_read(listing, page.next, new)
+    if page.next in seen:
+        seen.clear()
+        return planning.restart_listing(planning.count_contacts(listing, new)), True
+    if page.next is not None:
+        seen.add(page.next)
+    return planning.listing_page_read(listing, page.next, new), False
 
 
-def _hand_out(ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadline_ms: int) -> None:
+def _hand_out(
+    ports: DispatchPorts, report: DispatchReport, tick_ms: int, calls_each: int, deadline_ms: int
+) -> None:
     now_ms = ports.clock.now_ms()
     pace, limits = ports.limiter.pace(), ports.limiter.limits
     if calls_left(pace, limits, now_ms) == 0:
@@ -160,7 +185,12 @@ def _hand_out(ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadli
         _is_paused(ports, report)
         return
     budget = planning.tick_budget(
-        pace, limits, now_ms=now_ms, tick_ms=tick_ms, outstanding=ports.queue.depth()
+        pace,
+        limits,
+        now_ms=now_ms,
+        tick_ms=tick_ms,
+        calls_each=calls_each,
+        outstanding=ports.queue.depth(),
     )
     until_ms = planning.queued_until_ms(now_ms, tick_ms)
     while budget > 0 and ports.clock.now_ms() < deadline_ms:
@@ -172,3 +202,5 @@ def _hand_out(ports: DispatchPorts, report: DispatchReport, tick_ms: int, deadli
         report.enqueued += len(claimed) - len(rejected)
         report.rejected += len(rejected)
         budget -= len(claimed)
+        if rejected:
+            return

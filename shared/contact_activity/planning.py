@@ -51,9 +51,13 @@ def restart_listing(listing: Listing) -> Listing:
     return replace(listing, next=None)
 
 
+def count_contacts(listing: Listing, new_contacts: int) -> Listing:
+    return replace(listing, contacts=listing.contacts + new_contacts)
+
+
 def listing_page_read(listing: Listing, next_: str | None, new_contacts: int) -> Listing:
     """After a page is registered; without a `next_` the listing is complete."""
-    listing = replace(listing, next=next_, contacts=listing.contacts + new_contacts)
+    listing = replace(count_contacts(listing, new_contacts), next=next_)
     if next_ is not None or listing.started_ms is None:
         return listing
     return replace(
@@ -65,9 +69,13 @@ def listing_page_read(listing: Listing, next_: str | None, new_contacts: int) ->
     )
 
 
-def next_due_ms(now_ms: int, *, contacts: int, tick_ms: int, limits: Limits) -> int:
-    """When a contact that was just synced is asked again: as often as the day's budget allows."""
-    return now_ms + max(tick_ms, contacts * DAY_MS // max(1, limits.calls_per_day))
+def next_due_ms(now_ms: int, *, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> int:
+    """When a contact that was just synced is asked again: as often as the day's calls allow.
+
+    `calls_each`: the calls that a sync of one contact takes when nothing is new.
+    """
+    calls_a_day = min(limits.calls_per_day, DAY_MS // limits.slot_ms)
+    return now_ms + max(tick_ms, contacts * calls_each * DAY_MS // max(1, calls_a_day))
 
 
 def due_after_failure_ms(now_ms: int, *, failures: int, tick_ms: int) -> int:
@@ -80,9 +88,16 @@ def due_after_gone_ms(now_ms: int, *, times_gone: int) -> int:
     return now_ms + min(GONE_WAIT_MAX_MS, WEEK_MS << min(times_gone - 1, 20))
 
 
-def tick_budget(pace: Pace, limits: Limits, *, now_ms: int, tick_ms: int, outstanding: int) -> int:
-    """How many contacts a tick hands out: what can be granted before the next, less what is out."""
-    return max(0, calls_before(pace, limits, now_ms, now_ms + tick_ms) - outstanding)
+def tick_budget(
+    pace: Pace, limits: Limits, *, now_ms: int, tick_ms: int, calls_each: int, outstanding: int
+) -> int:
+    """How many contacts a tick hands out: what can be granted before the next, less what is out.
+
+    At least one, as long as nothing is out and the day has a call left.
+    """
+    calls = calls_before(pace, limits, now_ms, now_ms + tick_ms)
+    contacts = max(1, calls // calls_each) if calls else 0
+    return max(0, contacts - outstanding)
 
 
 def queued_until_ms(now_ms: int, tick_ms: int) -> int:

@@ -15,6 +15,8 @@ HOUR_MS = 3_600_000
 ARRIVAL_MARGIN_MS = 250
 LATE_FOR_SLOT_MS = 100
 SLOW_DOWN_MS = 1_000
+# Workers wait seconds for their slot. One that is hours away was taken by a clock that ran ahead.
+SLOT_AHEAD_MAX_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def midnight_after(now_ms: int) -> int:
 
 def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
     """The next slot, or None when the slot's day has no call left."""
-    at_ms = max(now_ms, pace.next_slot_ms)
+    at_ms = _free_from(pace, now_ms)
     day = at_ms // DAY_MS
     used = pace.used if pace.day == day else 0
     if used >= limits.calls_per_day:
@@ -65,7 +67,11 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
 
 def slow_down(pace: Pace, now_ms: int) -> Pace:
     """After the API said "too fast": nobody calls for a second."""
-    return replace(pace, next_slot_ms=max(pace.next_slot_ms, now_ms) + SLOW_DOWN_MS)
+    return replace(pace, next_slot_ms=_free_from(pace, now_ms) + SLOW_DOWN_MS)
+
+
+def _free_from(pace: Pace, now_ms: int) -> int:
+    return pace.next_slot_ms if now_ms < pace.next_slot_ms <= now_ms + SLOT_AHEAD_MAX_MS else now_ms
 
 
 def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
@@ -74,7 +80,7 @@ def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
 
 def calls_before(pace: Pace, limits: Limits, now_ms: int, until_ms: int) -> int:
     """The calls that can still be granted from now until then, by pace and by the day's budget."""
-    by_pace = (until_ms - max(now_ms, pace.next_slot_ms)) // limits.slot_ms
+    by_pace = (until_ms - _free_from(pace, now_ms)) // limits.slot_ms
     by_day = calls_left(pace, limits, now_ms)
     if until_ms > midnight_after(now_ms):
         by_day += limits.calls_per_day

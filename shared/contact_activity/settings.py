@@ -152,8 +152,15 @@ def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        shown = text if len(text) <= 80 else text[:77] + "..."
-        raise SettingsError(f"{name}={shown!r} cannot be used: {error}") from None
+        raise SettingsError(f"{name}{_shown(name, text)} cannot be used: {error}") from None
+
+
+def _shown(name: str, text: str) -> str:
+    """An address may hold a password or a key."""
+    if name == "CONSTANT_CONTACT_BASE_URL":
+        return ""
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    return f"={shown!r}"
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:
@@ -184,6 +191,8 @@ def _api_version(text: str) -> str:
 
 def _base_url(text: str) -> str:
     """Without the trailing slash. Plain http would show the credentials to the network."""
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("give an address without spaces")
     parts = urlsplit(text)
     _ = parts.port
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -28,10 +28,13 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason
-from contact_activity.watermark import Counts, Reading, Walk
+from contact_activity.watermark import Counts, Progress, Reading, Walk
 
 PAGES_BETWEEN_MARKERS = 10
-# A cursor that expired twice does not outlive an invocation: do not store it.
+# Ten million activities: no contact has them, so the API goes round.
+PAGES_MAX = 20_000
+# A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
+# that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
 
 _PAUSE_BY_WAIT = {WaitReason.QUOTA: PauseReason.QUOTA, WaitReason.CREDENTIAL: PauseReason.CREDENTIAL}
@@ -95,11 +98,13 @@ def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms:
     """
     now_ms = ports.clock.now_ms()
     if ports.pauses.get().active(now_ms):
+        ports.contacts.release([message.contact_id])
         return SyncReport(Outcome.PAUSED)
     contact = ports.contacts.get(message.contact_id)
     if contact is None:
         return SyncReport(Outcome.UNKNOWN_CONTACT)
-    if contact.synced_ms is not None and contact.synced_ms >= message.planned_ms:
+    # A sync in the future is a clock that was set back: it makes nothing stale.
+    if contact.synced_ms is not None and message.planned_ms <= contact.synced_ms <= now_ms:
         return SyncReport(Outcome.STALE)
     return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
 
@@ -130,25 +135,31 @@ class _Syncing:
         else:
             self._walk = Walk(contact.watermark, policy.reading)
         self._seen_next: set[str] = set()
+        self._is_published = True
         self._result = SyncReport(counts=self._walk.counts)
 
     def run(self) -> SyncReport:
         try:
-            self._result.outcome = self._read()
-        except WaitError as wait:
-            self._result.outcome = self._wait(wait)
+            self._result.outcome = self._read_or_wait()
         except (RetryError, FatalError):
             self._record_failure()
             raise
         finally:
-            self._result.restarts = self._walk.restarts
+            self._result.restarts = max(self._result.restarts, self._walk.restarts)
         return self._result
+
+    def _read_or_wait(self) -> Outcome:
+        try:
+            return self._read()
+        except WaitError as wait:
+            return self._wait(wait)
 
     def _read(self) -> Outcome:
         reports = self._policy.reading.reports
         for report in reports[reports.index(self._report_name) :]:
             if report != self._report_name:
                 self._report_name, self._next = report, None
+                self._seen_next.clear()
             outcome = self._read_report(report)
             if outcome:
                 return outcome
@@ -178,10 +189,12 @@ class _Syncing:
 
     def _publish(self, page: TrackingPage) -> None:
         now_ms = self._ports.clock.now_ms()
+        self._is_published = False
         fresh = self._walk.take(page.activities, page.unreadable, now_ms)
         events = [self._event(activity, now_ms) for activity in fresh.activities]
         if events:
             self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
+        self._is_published = True
         self._result.published += len(events)
         self._result.unreadable.extend(fresh.unreadable)
         self._result.pages += 1
@@ -203,6 +216,8 @@ class _Syncing:
         """
         if next_ is None:
             return True
+        if self._walk.pages >= PAGES_MAX:
+            raise FatalError(f"a history of more than {PAGES_MAX} pages")
         if next_ in self._seen_next:
             self._restart()
         else:
@@ -215,23 +230,36 @@ class _Syncing:
         self._next = None
         self._seen_next.clear()
 
+    def _begin_anew(self) -> None:
+        """The next try begins at page one with what is published so far, and counts restarts anew."""
+        self._next = None
+        self._result.restarts, self._walk.restarts = self._walk.restarts, 0
+
     def _wait(self, wait: WaitError) -> Outcome:
-        if wait.reason is not WaitReason.TIME:
-            pause_for(wait, self._ports.pauses)
-            return Outcome.PAUSED
+        is_time = wait.reason is WaitReason.TIME
+        if is_time and self._walk.restarts > RESTARTS_WITH_STORED_CURSOR:
+            self._begin_anew()
+            raise RetryError("the API's cursors did not hold until the end of the walk") from wait
+        pause_for(wait, self._ports.pauses)
         if self._result.pages and not self._save_progress():
             return Outcome.RACE_LOST
-        self._ports.queue.send([self._message])
-        return Outcome.UNFINISHED
+        if is_time and self._result.pages:
+            self._ports.queue.send([self._message])
+        else:
+            self._ports.contacts.release([self._contact.id])
+        return Outcome.UNFINISHED if is_time else Outcome.PAUSED
 
     def _save_progress(self) -> bool:
+        return self._save(progress=self._progress())
+
+    def _progress(self) -> Progress:
         stored_next = self._next if self._walk.restarts <= RESTARTS_WITH_STORED_CURSOR else None
-        return self._save(progress=self._walk.progress(self._report_name, stored_next))
+        return self._walk.progress(self._report_name, stored_next)
 
     def _end_synced(self) -> Outcome:
         now_ms = self._ports.clock.now_ms()
         watermark = self._walk.finish(now_ms)
-        self._result.memory_is_full = watermark.is_full
+        self._result.memory_is_full = self._walk.memory_is_full
         return self._end(
             Outcome.SYNCED,
             watermark=watermark,
@@ -239,6 +267,7 @@ class _Syncing:
             due_ms=planning.next_due_ms(
                 now_ms,
                 contacts=self._ports.listings.get().contacts,
+                calls_each=len(self._policy.reading.reports),
                 tick_ms=self._policy.tick_ms,
                 limits=self._ports.limiter.limits,
             ),
@@ -254,11 +283,15 @@ class _Syncing:
         return outcome if is_saved else Outcome.RACE_LOST
 
     def _record_failure(self) -> None:
+        """What is published stays so: the next try goes on behind it."""
         failures = self._contact.failures + 1
         due_ms = planning.due_after_failure_ms(
             self._ports.clock.now_ms(), failures=failures, tick_ms=self._policy.tick_ms
         )
-        self._save(failures=failures, due_ms=due_ms)
+        changes: dict[str, object] = {"failures": failures, "due_ms": due_ms}
+        if self._result.pages and self._is_published:
+            changes["progress"] = self._progress()
+        self._save(**changes)
 
     def _save(self, **changes: object) -> bool:
         changed = replace(self._contact, **changes)  # type: ignore[arg-type]

@@ -46,11 +46,6 @@ class Watermark:
     remembered: bytes = b""
     unreadable: bytes = b""
 
-    @property
-    def is_full(self) -> bool:
-        """More activity lies inside the overlap than is remembered: the promised window is shorter."""
-        return len(self.remembered) >= REMEMBERED_MAX * _KEY_BYTES
-
     def mark(self, type_: ActivityType) -> Mark:
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
@@ -86,6 +81,7 @@ class Progress:
     through: tuple[tuple[ActivityType, int], ...]
     forgotten_ms: int | None
     restarts: int
+    pages: int = 0
 
 
 @dataclass(slots=True)
@@ -152,12 +148,16 @@ class Walk:
 
     `take` each page in turn and publish what it gives back; `finish` when the last page is
     published gives the next watermark. Nothing of a walk counts before it is finished.
+    `memory_is_full`: more activity lies inside the overlap than is remembered, so that the
+    promised window is shorter.
     """
 
     watermark: Watermark
     reading: Reading
     counts: Counts = field(default_factory=Counts)
     restarts: int = 0
+    pages: int = 0
+    memory_is_full: bool = False
     _known: set[bytes] = field(init=False)
     _candidates: set[bytes] = field(default_factory=set)
     _unreadable: list[bytes] = field(init=False)
@@ -171,7 +171,7 @@ class Walk:
     @classmethod
     def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
         """Go on with a walk that stored its progress."""
-        walk = cls(watermark, reading, restarts=progress.restarts)
+        walk = cls(watermark, reading, restarts=progress.restarts, pages=progress.pages)
         walk._candidates = set(unpack(progress.candidates))
         walk._known |= walk._candidates
         walk._unreadable = unpack(progress.unreadable, _DIGEST_BYTES)
@@ -195,6 +195,7 @@ class Walk:
 
     def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
         """Sort one page into what is new and what is not."""
+        self.pages += 1
         on_page: set[bytes] = set()
         new: list[tuple[bytes, Activity]] = []
         for activity in activities:
@@ -229,6 +230,7 @@ class Walk:
             through=tuple(self._through.items()),
             forgotten_ms=self._forgotten_ms,
             restarts=self.restarts,
+            pages=self.pages,
         )
 
     def finish(self, now_ms: int) -> Watermark:
@@ -277,12 +279,14 @@ class Walk:
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
 
     def _forget(self, keys: Collection[bytes], through_ms: int | None) -> tuple[list[bytes], int | None]:
-        return forget(
+        kept, forgotten_ms = forget(
             keys,
             through_ms=through_ms,
             overlap_h=self.reading.overlap_h,
             remembered_min=self.reading.remembered_min,
         )
+        self.memory_is_full |= len(kept) == REMEMBERED_MAX and forgotten_ms is not None
+        return kept, forgotten_ms
 
     def _new_digests(self, digests: Sequence[str]) -> tuple[str, ...]:
         new = []

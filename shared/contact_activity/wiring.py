@@ -33,7 +33,7 @@ from contact_activity.settings import Credentials, read_settings, read_tick_ms, 
 from contact_activity.sync import SyncPolicy, SyncPorts, sync
 
 # A call may take its whole time-out when its deadline is near, and what it read is still to be published.
-RESERVE_MS = 40_000
+RESERVE_MS = 45_000
 RETRY_AFTER_S = 30
 
 _CLOCK = SystemClock()
@@ -45,11 +45,17 @@ class Dispatcher:
 
     ports: DispatchPorts
     tick_ms: int
+    calls_each: int
     credentials: Callable[[], Credentials]
 
     def run(self, remaining_ms: int) -> DispatchReport:
         self.credentials()
-        return dispatch(self.ports, tick_ms=self.tick_ms, deadline_ms=_deadline_ms(remaining_ms))
+        return dispatch(
+            self.ports,
+            tick_ms=self.tick_ms,
+            deadline_ms=_deadline_ms(remaining_ms),
+            calls_each=self.calls_each,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ def dispatcher() -> Dispatcher:
         limiter=shared.limiter,
         clock=_CLOCK,
     )
-    return Dispatcher(ports, read_tick_ms(os.environ), shared.credentials)
+    calls_each = len(read_settings(os.environ).reports)
+    return Dispatcher(ports, read_tick_ms(os.environ), calls_each, shared.credentials)
 
 
 @cache

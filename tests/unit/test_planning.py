@@ -76,14 +76,32 @@ def test_a_restart_keeps_the_start_and_what_is_asked_for() -> None:
 )
 def test_a_contact_is_due_again_as_often_as_the_budget_allows(contacts: int, wait_ms: int) -> None:
     """The wait is contacts times a day over the day's calls, and never less than a tick."""
-    assert next_due_ms(NOON_MS, contacts=contacts, tick_ms=TICK_MS, limits=KEY) == NOON_MS + wait_ms
+    assert (
+        next_due_ms(NOON_MS, contacts=contacts, calls_each=1, tick_ms=TICK_MS, limits=KEY)
+        == NOON_MS + wait_ms
+    )
 
 
 @given(st.integers(1, 1_000_000), st.integers(1, 1_000_000))
 def test_a_sweep_fits_the_day(contacts: int, calls_per_day: int) -> None:
     """All contacts at this cadence use no more than the day's calls, but for the rounding of a ms."""
-    wait_ms = next_due_ms(0, contacts=contacts, tick_ms=60_000, limits=Limits(4, calls_per_day))
+    wait_ms = next_due_ms(0, contacts=contacts, calls_each=1, tick_ms=60_000, limits=Limits(4, calls_per_day))
     assert contacts * DAY_MS <= (wait_ms + 1) * calls_per_day
+
+
+def test_a_list_of_reports_is_asked_less_often() -> None:
+    """Each report of a contact is a call of its own, in the cadence and in what a tick hands out."""
+    due_ms = next_due_ms(0, contacts=1_000, calls_each=3, tick_ms=TICK_MS, limits=KEY)
+    assert due_ms == 3 * 1_000 * DAY_MS // KEY.calls_per_day
+    budget = tick_budget(Pace(), KEY, now_ms=NOON_MS, tick_ms=TICK_MS, calls_each=3, outstanding=0)
+    assert budget == 900_000 // 313 // 3
+
+
+def test_the_cadence_is_never_faster_than_the_pace() -> None:
+    """A day's budget that the calls a second cannot reach promises nothing."""
+    limits = Limits(4, 10_000_000)
+    due_ms = next_due_ms(0, contacts=100_000, calls_each=1, tick_ms=TICK_MS, limits=limits)
+    assert due_ms >= 100_000 * limits.slot_ms
 
 
 def test_a_failed_contact_waits_a_tick_then_twice_as_long_up_to_a_day() -> None:
@@ -103,7 +121,7 @@ def test_a_gone_contact_is_asked_again_after_7_14_and_28_days() -> None:
 
 def test_a_tick_hands_out_what_can_be_granted_before_the_next() -> None:
     """A quarter of an hour at 313 ms a call, less what is out already, less than the day has left."""
-    budget = {"now_ms": NOON_MS, "tick_ms": TICK_MS}
+    budget = {"now_ms": NOON_MS, "tick_ms": TICK_MS, "calls_each": 1}
     assert tick_budget(Pace(), KEY, **budget, outstanding=0) == 900_000 // 313
     assert tick_budget(Pace(), KEY, **budget, outstanding=2_800) == 900_000 // 313 - 2_800
     assert tick_budget(Pace(), KEY, **budget, outstanding=5_000) == 0
@@ -121,7 +139,9 @@ def test_a_budget_is_never_more_than_the_limiter_grants(
 ) -> None:
     """What is out and what is handed out together find their slots before the next tick."""
     pace, until_ms = Pace(NOON_MS // DAY_MS, used, NOON_MS), NOON_MS + minutes * 60_000
-    budget = tick_budget(pace, limits, now_ms=NOON_MS, tick_ms=minutes * 60_000, outstanding=outstanding)
+    budget = tick_budget(
+        pace, limits, now_ms=NOON_MS, tick_ms=minutes * 60_000, calls_each=1, outstanding=outstanding
+    )
     for _ in range(min(budget + outstanding, 600) if budget else 0):
         slot = take_slot(pace, limits, NOON_MS)
         assert slot

@@ -61,6 +61,7 @@ class Told:
 
     watermark: Watermark
     published: list[Activity]
+    is_memory_full: bool
 
     @property
     def remembered_ms(self) -> list[int]:
@@ -108,7 +109,8 @@ def walked(
             if interrupted:
                 stored = progress_to_json(walk.progress(report, "token"))
                 walk = Walk.resume(walk.watermark, reading, progress_from_json(stored))
-    return Told(walk.finish(now_ms), published)
+    watermark = walk.finish(now_ms)
+    return Told(watermark, published, walk.memory_is_full)
 
 
 def in_window(history: Sequence[Activity], reading: Reading) -> list[Activity]:
@@ -378,7 +380,7 @@ def test_at_5_000_activities_inside_the_overlap_the_floor_rises_all_the_same() -
     history = minutely(REMEMBERED_MAX + 100)
     first = walked(history)
     assert len(first.remembered_ms) == REMEMBERED_MAX
-    assert first.watermark.is_full
+    assert first.is_memory_full
     assert first.watermark.mark(ActivityType.OPENED).floor_ms == history[REMEMBERED_MAX].occurred_ms + 1
     assert walked(history, first.watermark).published == []
 
@@ -388,7 +390,7 @@ def test_a_full_memory_is_told_also_when_the_bound_falls_into_one_millisecond() 
     tied = activity(NOON_MS - (REMEMBERED_MAX - 1) * 60_000, ActivityType.SENT)
     first = walked([*minutely(REMEMBERED_MAX), tied])
     assert first.watermark.mark(ActivityType.OPENED).floor_ms is not None
-    assert first.watermark.is_full
+    assert first.is_memory_full
 
 
 def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None:

@@ -34,6 +34,7 @@ def progress_to_json(progress: Progress) -> str:
             "through": {type_.report: time_ms for type_, time_ms in progress.through},
             "forgotten_ms": progress.forgotten_ms,
             "restarts": progress.restarts,
+            "pages": progress.pages,
         }
     )
 
@@ -49,6 +50,7 @@ def progress_from_json(text: str) -> Progress:
         through=tuple((_TYPES[report], time_ms) for report, time_ms in stored["through"].items()),
         forgotten_ms=stored["forgotten_ms"],
         restarts=stored["restarts"],
+        pages=stored["pages"],
     )
 
 

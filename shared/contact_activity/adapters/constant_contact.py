@@ -39,7 +39,7 @@ from contact_activity.watermark import ALL_REPORT
 PAGE_ROWS = 500
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 16.0
@@ -166,6 +166,7 @@ class ConstantContact:
             raise self._day_used_up()
         if verdict is not Verdict.OK:
             raise RetryError("the probe was not answered")
+        self._refused_ms = None
 
     def _page(
         self, path: str, params: Mapping[str, str], next_: str | None, deadline_ms: int
@@ -214,7 +215,9 @@ class ConstantContact:
     def _back_off(self, failures: int, status: int, deadline_ms: int) -> None:
         most_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 10))
         wait_s = most_s * (0.5 + self._jitter() / 2)
-        self._sleep_before(deadline_ms, wait_s, f"the API failed {failures} times, at last with {status}")
+        if self._is_too_late(wait_s, deadline_ms):
+            raise RetryError(f"the API failed {failures} times, at last with {status}")
+        self._clock.sleep(wait_s)
 
     def _confirm_refusal(self, deadline_ms: int) -> None:
         """Believe a refusal when it comes twice, a second apart, with no accepted call between.
@@ -227,12 +230,12 @@ class ConstantContact:
                 self._refused_ms = now_ms
             elif now_ms - self._refused_ms >= CONFIRM_REFUSAL_S * 1_000:
                 raise WaitError(WaitReason.CREDENTIAL)
-        self._sleep_before(deadline_ms, CONFIRM_REFUSAL_S, "the API refused a call")
+        if self._is_too_late(CONFIRM_REFUSAL_S, deadline_ms):
+            raise WaitError(WaitReason.TIME)
+        self._clock.sleep(CONFIRM_REFUSAL_S)
 
-    def _sleep_before(self, deadline_ms: int, wait_s: float, cause: str) -> None:
-        if self._clock.now_ms() + wait_s * 1_000 >= deadline_ms:
-            raise RetryError(cause)
-        self._clock.sleep(wait_s)
+    def _is_too_late(self, wait_s: float, deadline_ms: int) -> bool:
+        return self._clock.now_ms() + wait_s * 1_000 >= deadline_ms
 
     def _day_used_up(self) -> WaitError:
         now_ms = self._clock.now_ms()

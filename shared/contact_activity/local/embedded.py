@@ -114,6 +114,8 @@ class EmbeddedEngine:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
         report = self._tick(begin_listing=True)
         while not self._is_paused() and (not report.listing_is_complete or self._count_due()):
+            # Nothing may be due that can be handed out yet.
+            self._clock.sleep(0 if report.enqueued else LOOK_S)
             report = self._tick(begin_listing=False)
         return self._sum_up()
 
@@ -131,20 +133,27 @@ class EmbeddedEngine:
 
     def _tick(self, *, begin_listing: bool) -> DispatchReport:
         self._display.step("listing contacts")
-        report = dispatch(
-            self._dispatch_ports,
-            tick_ms=self._options.tick_ms,
-            deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
-            begin_listing=begin_listing,
-        )
+        report = DispatchReport()
+        failure: RetryError | None = None
+        try:
+            report = dispatch(
+                self._dispatch_ports,
+                tick_ms=self._options.tick_ms,
+                deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
+                calls_each=len(self._policy.reading.reports),
+                begin_listing=begin_listing,
+            )
+        except RetryError as error:
+            failure = error
         self._summary.unreadable_contacts += report.unreadable_contacts
         self._display.step("reading activity")
         while self._queue.depth() and not self._crash:
             self._show()
             self._clock.sleep(LOOK_S)
         self._show()
-        if self._crash:
-            raise self._crash
+        cause = self._crash or failure
+        if cause:
+            raise cause
         return report
 
     def _work(self) -> None:
