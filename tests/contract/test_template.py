@@ -343,19 +343,13 @@ def test_no_log_group_is_shared() -> None:
 
 GRANTED = {
     "Dispatcher": {
-        "Registry": {
-            "dynamodb:GetItem",
-            "dynamodb:BatchGetItem",
-            "dynamodb:PutItem",
-            "dynamodb:UpdateItem",
-            "dynamodb:DeleteItem",
-        },
+        "Registry": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
         "DueContacts": {"dynamodb:Query"},
         "HandOut": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
         "Credentials": {"secretsmanager:GetSecretValue"},
     },
     "Worker": {
-        "Watermarks": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "Watermarks": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "GoOn": {"sqs:SendMessage", "sqs:ChangeMessageVisibility"},
         "Publish": {"events:PutEvents"},
         "Credentials": {"secretsmanager:GetSecretValue"},

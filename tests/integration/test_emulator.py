@@ -33,7 +33,7 @@ from botocore.exceptions import ClientError
 def handler(event, context):
     table = boto3.client("dynamodb")
     for record in event.get("Records", ()):
-        table.put_item(TableName=os.environ["TABLE_NAME"], Item={"pk": {"S": record["body"]}})
+        table.update_item(TableName=os.environ["TABLE_NAME"], Key={"pk": {"S": record["body"]}})
     if "Records" in event:
         return {"batchItemFailures": []}
     if event.get("fail"):
