@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check bench format lock deploy clean
+.PHONY: help setup run cloud test check format lock deploy clean
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.activity import iso
-from contact_activity.local.simulated import Server, SimulatedAccount, Switches
+from contact_activity.local.simulated import Server, SimulatedAccount, Switches, realistic_account
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
 COMMAND = Path(sys.executable).with_name("contact-activity")
@@ -24,7 +24,7 @@ ActivityKey = tuple[str, str, str, str, str]
 
 def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
     """An account that looks like a real one."""
-    return SimulatedAccount.realistic(seed, contacts=contacts, now=NOW)
+    return realistic_account(seed, contacts=contacts, now=NOW)
 
 
 def served(

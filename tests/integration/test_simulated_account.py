@@ -35,6 +35,7 @@ from contact_activity.local.simulated import (
     Tie,
     error,
     open_account,
+    realistic_account,
 )
 
 NOW = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
@@ -913,7 +914,7 @@ class TestRealisticAccount:
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_it_is_plausible(self, seed: int) -> None:
         """About a dozen campaigns to 250 contacts with the usual shares of opens, clicks and the rest."""
-        account = SimulatedAccount.realistic(seed, now=NOW)
+        account = realistic_account(seed, now=NOW)
         rows = account.truth(NOW)
         count = Counter(row.kind for row in rows)
         openers = {(row.contact_id, row.campaign_id) for row in rows if row.kind is Kind.OPEN}
@@ -928,20 +929,20 @@ class TestRealisticAccount:
 
     def test_its_rows_can_be_told_apart(self) -> None:
         """No two rows have the same key, and one link that is clicked has the id 0."""
-        rows = SimulatedAccount.realistic(1, now=NOW).rows()
+        rows = realistic_account(1, now=NOW).rows()
         assert len({row.key for row in rows}) == len(rows)
         assert any(row.kind is Kind.CLICK and row.key[-1] == "0" for row in rows)
 
     def test_late_bounces(self) -> None:
         """Some bounces show hours or days after their stamp, and none later than three days."""
-        rows = SimulatedAccount.realistic(1, now=NOW).rows()
+        rows = realistic_account(1, now=NOW).rows()
         late_h = [(row.inserted_ms - row.occurred_ms) / 3.6e6 for row in rows if row.kind is Kind.BOUNCE]
         assert max(late_h) > 24
         assert max(late_h) < 72
 
     def test_who_unsubscribed_gets_no_more(self) -> None:
         """An unsubscribed contact is OPTOUT and gets no campaign that was sent later."""
-        account = SimulatedAccount.realistic(1, now=NOW)
+        account = realistic_account(1, now=NOW)
         rows = account.truth(NOW)
         left_ms = {row.contact_id: row.occurred_ms for row in rows if row.kind is Kind.UNSUBSCRIBE}
         assert {contact.id for contact in account.contacts() if contact.status == "OPTOUT"} == set(left_ms)
@@ -950,14 +951,14 @@ class TestRealisticAccount:
 
     def test_equal_seeds_are_equal_accounts(self) -> None:
         """The same seed and time give the same rows, another seed gives others."""
-        once, again, other = (SimulatedAccount.realistic(seed, now=NOW, contacts=40) for seed in (1, 1, 2))
+        once, again, other = (realistic_account(seed, now=NOW, contacts=40) for seed in (1, 1, 2))
         assert once.rows() == again.rows()
         assert once.contacts() == again.contacts()
         assert once.rows() != other.rows()
 
     def test_the_truth_can_be_read_over_http(self, serve: Serve) -> None:
         """Walking every contact of the listing yields exactly the account's truth."""
-        account = SimulatedAccount.realistic(4, now=NOW, contacts=60)
+        account = realistic_account(4, now=NOW, contacts=60)
         caller = serve(account, Switches(page_rows_max=7))
         rows = [
             row

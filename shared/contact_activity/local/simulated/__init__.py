@@ -1,6 +1,7 @@
 """A Constant Contact account that exists only on this machine, behind a v2 API over real HTTP."""
 
 from contact_activity.local.simulated.account import Campaign, Contact, Kind, Link, Row, SimulatedAccount
+from contact_activity.local.simulated.realistic import realistic_account
 from contact_activity.local.simulated.replies import Reply, error
 from contact_activity.local.simulated.server import Call, Server
 from contact_activity.local.simulated.storage import AccountFileError, open_account
@@ -25,4 +26,5 @@ __all__ = [
     "Tie",
     "error",
     "open_account",
+    "realistic_account",
 ]

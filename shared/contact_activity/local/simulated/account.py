@@ -104,19 +104,6 @@ class SimulatedAccount:
         self._by_campaign: dict[str, list[Row]] = {}
         self._last_contact_id = 1000
 
-    @classmethod
-    def realistic(cls, seed: int, *, now: datetime, contacts: int = 250) -> "SimulatedAccount":
-        """A newsletter account with about a dozen campaigns of the last months before `now`.
-
-        The same seed, `now` and number of contacts make the same account. Some activity becomes
-        visible only after `now`.
-        """
-        from contact_activity.local.simulated.realistic import fill
-
-        account = cls()
-        fill(account, seed, contacts, to_ms(now))
-        return account
-
     def add_contact(
         self,
         email_address: str,

@@ -4,9 +4,10 @@ import random
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from contact_activity.local.simulated.account import Campaign, Contact, Kind, Link, Row, SimulatedAccount
-from contact_activity.local.simulated.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from contact_activity.local.simulated.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, to_ms
 
 WELCOME_ID = "1117000000900"
 CAMPAIGNS = 12
@@ -67,8 +68,18 @@ class Sending:
     sent_ms: int
 
 
-def fill(account: SimulatedAccount, seed: int, contacts: int, now_ms: int) -> None:
-    """Give an empty account its contacts and its history up to `now_ms`, and what is under way then."""
+def realistic_account(seed: int, *, now: datetime, contacts: int = 250) -> SimulatedAccount:
+    """A newsletter account with about a dozen campaigns of the last months before `now`.
+
+    The same seed, `now` and number of contacts make the same account. Some activity becomes
+    visible only after `now`.
+    """
+    account = SimulatedAccount()
+    _fill(account, seed, contacts, to_ms(now))
+    return account
+
+
+def _fill(account: SimulatedAccount, seed: int, contacts: int, now_ms: int) -> None:
     rng = random.Random(f"{seed}:account")
     first_ms = now_ms - CAMPAIGNS * _CAMPAIGN_EVERY_MS - rng.randrange(DAY_MS)
     account.put_campaign(

@@ -10,7 +10,7 @@ from typing import Any
 
 from contact_activity.local.simulated.account import Campaign, Contact, Kind, Link, Row, SimulatedAccount
 from contact_activity.local.simulated.living import Life, live_on
-from contact_activity.local.simulated.realistic import fill
+from contact_activity.local.simulated.realistic import realistic_account
 from contact_activity.local.simulated.times import to_ms
 
 _FORMAT = 1
@@ -31,8 +31,7 @@ def open_account(path: Path, now: datetime, contacts: int = 250, *, seed: int = 
     if path.exists():
         account, life = _load(path)
     else:
-        account, life = SimulatedAccount(), Life(seed, now_ms, now_ms)
-        fill(account, seed, contacts, now_ms)
+        account, life = realistic_account(seed, now=now, contacts=contacts), Life(seed, now_ms, now_ms)
     life = live_on(account, life, now_ms)
     _save(path, account, life)
     return account
