@@ -22,7 +22,7 @@ from contact_activity.ports import (
     Source,
     WaitError,
 )
-from contact_activity.rate_limit import Pause, PauseReason, calls_left, midnight_after
+from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
 
 CLAIM_MOST = 5_000
@@ -84,6 +84,7 @@ def dispatch(
         report.outcome = TickOutcome.LEASE_HELD
         return report
     try:
+        _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         if not _is_paused(ports, report):
@@ -112,6 +113,14 @@ def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
     return bool(active)
+
+
+def _lift_raised_budget(ports: DispatchPorts) -> None:
+    """The operator may have raised the day's calls since they were used up."""
+    now_ms = ports.clock.now_ms()
+    own = [pause for pause in ports.pauses.get().active(now_ms) if is_own_budget(pause, now_ms)]
+    if own and calls_left(ports.limiter.pace(), ports.limiter.limits, now_ms):
+        ports.pauses.lift(PauseReason.QUOTA)
 
 
 def _probe_credential(ports: DispatchPorts, deadline_ms: int) -> None:

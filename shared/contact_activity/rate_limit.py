@@ -93,9 +93,12 @@ def quota_refused_until(pace: Pace, limits: Limits, now_ms: int) -> int:
     With calls left by our own count somebody else uses the key, or the provider's day ends
     elsewhere: one probe an hour finds out.
     """
-    if calls_left(pace, limits, now_ms) == 0:
-        return midnight_after(now_ms)
-    return min(now_ms + HOUR_MS, midnight_after(now_ms))
+    return now_ms + HOUR_MS if calls_left(pace, limits, now_ms) else midnight_after(now_ms)
+
+
+def is_own_budget(pause: "Pause", now_ms: int) -> bool:
+    """The pause came from our own count of the day's calls, not from the API's word."""
+    return pause.reason is PauseReason.QUOTA and pause.until_ms == midnight_after(now_ms)
 
 
 class PauseReason(StrEnum):

@@ -146,7 +146,10 @@ def test_the_days_own_budget_ends_in_status_4(tmp_path: Path) -> None:
         assert len(server.calls) == 5
         assert operator.run().returncode == 4
         assert len(server.calls) == 5
-    assert len({key[2] for key in operator.published()}) == 4
+        assert len({key[2] for key in operator.published()}) == 4
+        operator.environment["CALLS_PER_DAY"] = "1000"
+        assert operator.run().returncode == 0
+        assert set(operator.published()) == truth_of(account)
 
 
 def test_a_day_used_up_by_others_ends_in_status_4(tmp_path: Path) -> None:

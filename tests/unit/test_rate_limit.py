@@ -22,6 +22,7 @@ from contact_activity.rate_limit import (
     Pauses,
     calls_before,
     calls_left,
+    is_own_budget,
     midnight_after,
     quota_refused_until,
     slow_down,
@@ -150,7 +151,14 @@ def test_a_refused_day_lasts_to_midnight_if_our_own_count_says_so_too() -> None:
     used_up, unused = Pace(NOON_MS // DAY_MS, 10_000), Pace()
     assert quota_refused_until(used_up, KEY, NOON_MS) == MIDNIGHT_MS
     assert quota_refused_until(unused, KEY, NOON_MS) == NOON_MS + HOUR_MS
-    assert quota_refused_until(unused, KEY, MIDNIGHT_MS - 1) == MIDNIGHT_MS
+    assert quota_refused_until(unused, KEY, MIDNIGHT_MS - 1) == MIDNIGHT_MS - 1 + HOUR_MS
+
+
+def test_the_pause_of_our_own_budget_is_told_from_the_apis() -> None:
+    """Only the one that ends with the day is lifted when the operator raises the day's calls."""
+    assert is_own_budget(Pause(PauseReason.QUOTA, MIDNIGHT_MS), NOON_MS)
+    assert not is_own_budget(Pause(PauseReason.QUOTA, NOON_MS + HOUR_MS), NOON_MS)
+    assert not is_own_budget(Pause(PauseReason.OPERATOR, MIDNIGHT_MS), NOON_MS)
 
 
 # --- the shared limiter ---------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sy
 WORKERS = 8
 TICK_TIME_MS = 300_000
 CONTACT_TIME_MS = 120_000
+STOP_WITHIN_MS = 5_000
 LOOK_S = 0.2
 
 _log = logging.getLogger(__name__)
@@ -106,9 +107,10 @@ class EmbeddedEngine:
     def stop(self) -> None:
         """Let every worker end the call it is in; what is not done stays due."""
         self._stopping.set()
+        until_ms = self._clock.now_ms() + STOP_WITHIN_MS
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(timeout=5)
+                thread.join(timeout=max(0, until_ms - self._clock.now_ms()) / 1_000)
 
     def run_once(self) -> Summary:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
