@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check format lock deploy clean
+.PHONY: help setup run cloud test check simulate format lock deploy clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,6 +47,10 @@ cloud: setup ## the same job through the real template, on a local AWS
 
 test: setup ## the whole test suite
 	@$(BIN)/pytest
+
+SEEDS ?= 10000
+simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 format: .venv/.ready ## format the code and mend what the linter can
 	@$(BIN)/ruff format .

@@ -126,14 +126,13 @@ class _Syncing:
         self._ports = ports
         self._policy = policy
         self._deadline_ms = deadline_ms
-        self._started_ms = started_ms
         self._report_name, self._next = policy.reading.reports[0], None
         progress = contact.progress
         if progress and progress.fingerprint == policy.reading.fingerprint:
             self._walk = Walk.resume(contact.watermark, policy.reading, progress)
             self._report_name, self._next = progress.report, progress.next
         else:
-            self._walk = Walk(contact.watermark, policy.reading)
+            self._walk = Walk(contact.watermark, policy.reading, started_ms)
         self._seen_next: set[str] = set()
         self._is_published = True
         self._result = SyncReport(counts=self._walk.counts)
@@ -257,15 +256,14 @@ class _Syncing:
         return self._walk.progress(self._report_name, stored_next)
 
     def _end_synced(self) -> Outcome:
-        now_ms = self._ports.clock.now_ms()
-        watermark = self._walk.finish(now_ms)
+        watermark = self._walk.finish()
         self._result.memory_is_full = self._walk.memory_is_full
         return self._end(
             Outcome.SYNCED,
             watermark=watermark,
             times_gone=0,
             due_ms=planning.next_due_ms(
-                now_ms,
+                self._ports.clock.now_ms(),
                 contacts=self._ports.listings.get().contacts,
                 calls_each=len(self._policy.reading.reports),
                 tick_ms=self._policy.tick_ms,
@@ -279,7 +277,7 @@ class _Syncing:
         return self._end(Outcome.GONE, times_gone=times_gone, due_ms=due_ms)
 
     def _end(self, outcome: Outcome, **changes: object) -> Outcome:
-        is_saved = self._save(progress=None, failures=0, synced_ms=self._started_ms, **changes)
+        is_saved = self._save(progress=None, failures=0, synced_ms=self._walk.started_ms, **changes)
         return outcome if is_saved else Outcome.RACE_LOST
 
     def _record_failure(self) -> None:

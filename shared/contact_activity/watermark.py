@@ -73,6 +73,7 @@ class Progress:
     `candidates` is packed like `Watermark.remembered`; `next` is None at a report's first page.
     """
 
+    started_ms: int
     fingerprint: str
     report: str
     next: str | None
@@ -148,12 +149,14 @@ class Walk:
 
     `take` each page in turn and publish what it gives back; `finish` when the last page is
     published gives the next watermark. Nothing of a walk counts before it is finished.
-    `memory_is_full`: more activity lies inside the overlap than is remembered, so that the
+    `started_ms`: what came in later may be on pages that were read before, so no activity is forgotten
+    by a newer one than that, however long the walk is interrupted. `memory_is_full`: more activity lies inside the overlap than is remembered, so that the
     promised window is shorter.
     """
 
     watermark: Watermark
     reading: Reading
+    started_ms: int
     counts: Counts = field(default_factory=Counts)
     restarts: int = 0
     pages: int = 0
@@ -171,7 +174,7 @@ class Walk:
     @classmethod
     def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
         """Go on with a walk that stored its progress."""
-        walk = cls(watermark, reading, restarts=progress.restarts, pages=progress.pages)
+        walk = cls(watermark, reading, progress.started_ms, restarts=progress.restarts, pages=progress.pages)
         walk._candidates = set(unpack(progress.candidates))
         walk._known |= walk._candidates
         walk._unreadable = unpack(progress.unreadable, _DIGEST_BYTES)
@@ -222,6 +225,7 @@ class Walk:
     def progress(self, report: str, next_: str | None) -> Progress:
         """The marker to store when time runs out before `next_` of `report` was read."""
         return Progress(
+            started_ms=self.started_ms,
             fingerprint=self.reading.fingerprint,
             report=report,
             next=next_,
@@ -233,18 +237,18 @@ class Walk:
             pages=self.pages,
         )
 
-    def finish(self, now_ms: int) -> Watermark:
+    def finish(self) -> Watermark:
         """The watermark after the last page of the last report is published."""
         through = {
             type_: _latest(self.watermark.mark(type_).through_ms, self._through.get(type_))
             for type_ in ActivityType
         }
-        newest_ms = _latest(*through.values())
+        newest_ms = self._newest_at_start(*through.values())
         keys = self._candidates.union(unpack(self.watermark.remembered))
         kept, forgotten_ms = self._forget(keys, newest_ms)
         forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
         # A floor in the future, forced by thousands of future stamps, would lose what comes next.
-        raised_ms = None if forgotten_ms is None else min(forgotten_ms + 1, newest_ms or now_ms)
+        raised_ms = None if forgotten_ms is None else min(forgotten_ms + 1, newest_ms or self.started_ms)
         walked = {type_ for report in self.reading.reports for type_ in TYPES_BY_REPORT[report]}
         marks = []
         for type_ in ActivityType:
@@ -273,10 +277,15 @@ class Walk:
         """Keep memory flat in a walk of any length; what is forgotten now would be at the end."""
         if len(self._candidates) <= 2 * REMEMBERED_MAX:
             return
-        kept, forgotten_ms = self._forget(self._candidates, _latest(*self._through.values()))
+        newest_ms = self._newest_at_start(*self._through.values())
+        kept, forgotten_ms = self._forget(self._candidates, newest_ms)
         self._candidates = set(kept)
         self._known = self._candidates.union(unpack(self.watermark.remembered))
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
+
+    def _newest_at_start(self, *times_ms: int | None) -> int | None:
+        newest_ms = _latest(*times_ms)
+        return None if newest_ms is None else min(newest_ms, self.started_ms)
 
     def _forget(self, keys: Collection[bytes], through_ms: int | None) -> tuple[list[bytes], int | None]:
         kept, forgotten_ms = forget(

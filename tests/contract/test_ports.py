@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 MARKS = (Mark(ActivityType.OPENED, NOW_MS - 5, NOW_MS - 900), Mark(ActivityType.SENT, None, 7))
 PROGRESS = Progress(
+    started_ms=NOW_MS,
     fingerprint="default all None",
     report="all",
     next="bmV4dD0x",
@@ -269,6 +270,7 @@ progresses = st.builds(
     unreadable=st.binary(),
     through=st.lists(st.tuples(types, times), unique_by=lambda pair: pair[0]).map(tuple),
     forgotten_ms=st.none() | times,
+    started_ms=st.integers(min_value=0, max_value=1 << 47),
     restarts=st.integers(min_value=0, max_value=1_000),
 )
 

@@ -563,7 +563,7 @@ class TestTable:
         contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
         read = contacts.get("4711")
         assert read is not None
-        progress = Progress("f", "all", "n", bytes(14), bytes(8), (), None, 0)
+        progress = Progress(NOW_MS, "f", "all", "n", bytes(14), bytes(8), (), None, 0)
         contacts.claim(now_ms=NOW_MS, until_ms=LATER_MS, most=1)
         contacts.save(replace(read, synced_ms=NOW_MS, progress=progress))
         item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
@@ -593,7 +593,7 @@ class TestTable:
         assert read is not None
         memory = Watermark((), bytes(14) * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
         progress = Progress(
-            "f" * 100, "all", "n" * 2_000, memory.remembered * 2, memory.unreadable, (), NOW_MS, 9
+            NOW_MS, "f" * 100, "all", "n" * 2_000, memory.remembered * 2, memory.unreadable, (), NOW_MS, 9
         )
         assert contacts.save(replace(read, watermark=memory, progress=progress))
         item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]

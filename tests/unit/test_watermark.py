@@ -101,7 +101,7 @@ def walked(
     interrupted: bool = False,
 ) -> Told:
     """A whole walk; interrupted: its progress is stored and read again after every page."""
-    walk = Walk(watermark or Watermark(), reading)
+    walk = Walk(watermark or Watermark(), reading, now_ms)
     published: list[Activity] = []
     for report in reading.reports:
         for page in pages_of(served(history, walk, report), seed):
@@ -109,7 +109,7 @@ def walked(
             if interrupted:
                 stored = progress_to_json(walk.progress(report, "token"))
                 walk = Walk.resume(walk.watermark, reading, progress_from_json(stored))
-    watermark = walk.finish(now_ms)
+    watermark = walk.finish()
     return Told(watermark, published, walk.memory_is_full)
 
 
@@ -188,12 +188,12 @@ def test_a_walk_gone_on_with_after_every_page_is_the_same_walk(
 def test_a_long_walk_resumed_at_every_page_forgets_the_same(order: str) -> None:
     """Also beyond what a walk keeps in memory, an interruption changes neither events nor watermark."""
     pages = paged(ordered(minutely(30_000), order))
-    whole, parts = Walk(Watermark(), ALL), Walk(Watermark(), ALL)
+    whole, parts = Walk(Watermark(), ALL, NOON_MS), Walk(Watermark(), ALL, NOON_MS)
     for page in pages:
         fresh = whole.take(page, (), NOON_MS)
         assert parts.take(page, (), NOON_MS) == fresh
         parts = Walk.resume(Watermark(), ALL, parts.progress(ALL_REPORT, "token"))
-    assert parts.finish(NOON_MS) == whole.finish(NOON_MS)
+    assert parts.finish() == whole.finish()
 
 
 @given(HISTORIES, st.sampled_from(list(TYPES_BY_REPORT)), READINGS, SEEDS)
@@ -228,7 +228,7 @@ def test_a_page_is_given_back_oldest_first_without_its_doubles() -> None:
     """Rows equal in their key are one activity, the first of them; the others are counted."""
     first, double = activity(NOON_MS), replace(activity(NOON_MS), provider_time="another wording")
     older = activity(NOON_MS - 1)
-    walk = Walk(Watermark(), ALL)
+    walk = Walk(Watermark(), ALL, NOON_MS)
     assert walk.take([first, double, older], (), NOON_MS).activities == (older, first)
     assert walk.take([double], (), NOON_MS).activities == ()
     assert (walk.counts.rows, walk.counts.collapsed, walk.counts.known) == (4, 1, 1)
@@ -258,7 +258,7 @@ def test_while_nothing_is_forgotten_the_whole_history_is_asked_for(
     """`created_since` is START_DATE or nothing as long as every activity is remembered."""
     told = walked(history, reading=replace(reading, remembered_min=200), seed=seed)
     for report in reading.reports:
-        assert Walk(told.watermark, reading).since_ms(report) == reading.start_ms
+        assert Walk(told.watermark, reading, NOON_MS).since_ms(report) == reading.start_ms
 
 
 @given(st.lists(HISTORY_TIMES_MS, unique=True, max_size=40), READINGS, SEEDS)
@@ -286,7 +286,7 @@ def test_rows_below_the_floor_are_dropped_though_the_api_sends_them() -> None:
     reading = Reading("a", (BOUNCES,), remembered_min=1)
     history = [activity(NOON_MS - days * DAY_MS, ActivityType.BOUNCED) for days in (0, 10, 20)]
     first = walked(history, reading=reading)
-    walk = Walk(first.watermark, reading)
+    walk = Walk(first.watermark, reading, NOON_MS)
     assert walk.take(history, (), NOON_MS).activities == ()
     assert walk.counts.out_of_window == 2
 
@@ -294,7 +294,7 @@ def test_rows_below_the_floor_are_dropped_though_the_api_sends_them() -> None:
 def test_start_date_bounds_what_is_asked_and_published() -> None:
     """Without a floor `created_since` is START_DATE; what is older is dropped, also from the bounces."""
     reading = Reading("a", ("opens", BOUNCES), start_ms=NOON_MS)
-    walk = Walk(Watermark(), reading)
+    walk = Walk(Watermark(), reading, NOON_MS)
     assert walk.since_ms("opens") == NOON_MS
     page = [activity(NOON_MS - 1, ActivityType.BOUNCED), activity(NOON_MS, ActivityType.BOUNCED)]
     assert walk.take(page, (), NOON_MS).activities == (page[1],)
@@ -305,7 +305,7 @@ def test_the_later_of_start_date_and_floor_is_asked_with() -> None:
     watermark = Watermark((Mark(ActivityType.OPENED, NOON_MS, floor_ms=NOON_MS - DAY_MS),))
     for start_ms, since_ms in ((NOON_MS - 9 * DAY_MS, NOON_MS - DAY_MS), (NOON_MS, NOON_MS)):
         reading = Reading("a", ("opens",), start_ms=start_ms)
-        assert Walk(watermark, reading).since_ms("opens") == since_ms
+        assert Walk(watermark, reading, NOON_MS).since_ms("opens") == since_ms
 
 
 def test_an_earlier_start_date_brings_the_older_activities() -> None:
@@ -333,27 +333,27 @@ def paged(history: Sequence[Activity]) -> list[Sequence[Activity]]:
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_memory_is_flat_in_a_walk_of_any_length(order: str) -> None:
     """In a walk of 60,000 rows no marker holds more than two full memories and a page."""
-    walk = Walk(Watermark(), ALL)
+    walk = Walk(Watermark(), ALL, NOON_MS)
     sizes, published = [], 0
     for page in paged(ordered(minutely(60_000), order)):
         published += len(walk.take(page, (), NOON_MS).activities)
         sizes.append(len(walk.progress(ALL_REPORT, "token").candidates))
     assert published == 60_000
     assert max(sizes) <= KEY_BYTES * (2 * REMEMBERED_MAX + 500)
-    assert len(walk.finish(NOON_MS).remembered) <= KEY_BYTES * REMEMBERED_MAX
+    assert len(walk.finish().remembered) <= KEY_BYTES * REMEMBERED_MAX
 
 
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_the_walk_after_a_long_one_publishes_nothing(order: str) -> None:
     """What a long walk forgot lies below the floor, so it does not come again."""
     history = ordered(minutely(30_000), order)
-    first = Walk(Watermark(), ALL)
+    first = Walk(Watermark(), ALL, NOON_MS)
     for page in paged(history):
         first.take(page, (), NOON_MS)
-    watermark = first.finish(NOON_MS)
-    second = Walk(watermark, ALL)
+    watermark = first.finish()
+    second = Walk(watermark, ALL, NOON_MS)
     assert not any(second.take(page, (), NOON_MS).activities for page in paged(history))
-    assert second.finish(NOON_MS) == watermark
+    assert second.finish() == watermark
 
 
 def test_a_long_walk_knows_what_was_remembered_before_it() -> None:
@@ -396,10 +396,10 @@ def test_a_full_memory_is_told_also_when_the_bound_falls_into_one_millisecond() 
 def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None:
     """It is published once, as it is, and counted."""
     future, past = activity(NOON_MS + DAY_MS), activity(NOON_MS - 1)
-    walk = Walk(Watermark(), ALL)
+    walk = Walk(Watermark(), ALL, NOON_MS)
     assert walk.take([future, past], (), NOON_MS).activities == (past, future)
     assert walk.counts.in_future == 1
-    watermark = walk.finish(NOON_MS)
+    watermark = walk.finish()
     assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms, None)
     assert walked([future, past], watermark).published == []
 
@@ -428,19 +428,19 @@ def test_future_stamps_do_not_take_the_window_away_from_the_present() -> None:
 def test_an_unreadable_row_is_told_once() -> None:
     """By its digest: on the same page, on a later one, after an interruption, in the next walk."""
     one, other = "0123456789abcdef", "fedcba9876543210"
-    walk = Walk(Watermark(), ALL)
+    walk = Walk(Watermark(), ALL, NOON_MS)
     assert walk.take([], [one, one], NOON_MS).unreadable == (one,)
     walk = Walk.resume(Watermark(), ALL, walk.progress(ALL_REPORT, "token"))
     assert walk.take([], [other, one], NOON_MS).unreadable == (other,)
-    again = Walk(walk.finish(NOON_MS), ALL)
+    again = Walk(walk.finish(), ALL, NOON_MS)
     assert again.take([], [one, other], NOON_MS).unreadable == ()
 
 
 def test_the_digests_of_unreadable_rows_are_bounded() -> None:
     """Only the last ones are remembered."""
-    walk = Walk(Watermark(), ALL)
+    walk = Walk(Watermark(), ALL, NOON_MS)
     walk.take([], [f"{number:016x}" for number in range(UNREADABLE_MAX + 10)], NOON_MS)
-    assert len(walk.finish(NOON_MS).unreadable) == 8 * UNREADABLE_MAX
+    assert len(walk.finish().unreadable) == 8 * UNREADABLE_MAX
 
 
 # --- what is stored -------------------------------------------------------------------------------
@@ -460,3 +460,21 @@ def test_marks_are_stored_and_read_back(history: list[Activity], reading: Readin
 def test_a_marker_knows_the_settings_it_belongs_to(changed: Reading) -> None:
     """A change of account, reports or START_DATE changes the fingerprint."""
     assert changed.fingerprint != ALL.fingerprint
+
+
+def test_a_walk_interrupted_for_days_forgets_no_more_than_when_it_began() -> None:
+    """What came in late during the interruption, on pages read before it, is still in the next window."""
+    reading = replace(ALL, overlap_h=96, remembered_min=1)
+    walk = Walk(Watermark(), reading, NOON_MS)
+    days_old = [activity(NOON_MS - days * DAY_MS) for days in range(9)]
+    walk.take(days_old, (), NOON_MS)
+    later_ms = NOON_MS + 3 * DAY_MS
+    walk = Walk.resume(Watermark(), reading, walk.progress(ALL_REPORT, "token"))
+    walk.take([activity(later_ms)], (), later_ms)
+    watermark = walk.finish()
+    assert walk.since_ms(ALL_REPORT) is None
+    floor_ms = watermark.mark(ActivityType.OPENED).floor_ms
+    assert floor_ms is not None
+    assert floor_ms <= NOON_MS - 96 * HOUR_MS
+    late = activity(NOON_MS - DAY_MS + 1)
+    assert late in walked([late], watermark, reading, now_ms=later_ms).published

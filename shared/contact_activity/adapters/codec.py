@@ -26,6 +26,7 @@ def marks_from_json(text: str) -> tuple[Mark, ...]:
 def progress_to_json(progress: Progress) -> str:
     return _dump(
         {
+            "started_ms": progress.started_ms,
             "fingerprint": progress.fingerprint,
             "report": progress.report,
             "next": progress.next,
@@ -42,6 +43,7 @@ def progress_to_json(progress: Progress) -> str:
 def progress_from_json(text: str) -> Progress:
     stored = json.loads(text)
     return Progress(
+        started_ms=stored["started_ms"],
         fingerprint=stored["fingerprint"],
         report=stored["report"],
         next=stored["next"],

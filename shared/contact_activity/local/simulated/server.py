@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -84,7 +84,7 @@ class Server:
         self._running: HttpServer | None = None
 
     def __enter__(self) -> Self:
-        self._running = HttpServer(self._handle, self._wanted_port)
+        self._running = HttpServer(self.answer, self._wanted_port)
         self._running.start()
         return self
 
@@ -130,6 +130,11 @@ class Server:
         """From now on the access token is good again."""
         self._is_token_good = True
 
+    def calm(self) -> None:
+        """From now on no fault is drawn."""
+        with self._lock:
+            self._chance = Chance(replace(self._switches, faults={}))
+
     def script(self, target: str, *steps: Step) -> None:
         """What the next calls of a target meet once they pass the gateway, one step a call.
 
@@ -140,7 +145,8 @@ class Server:
         with self._lock:
             self._scripts.setdefault(target, deque()).extend(steps)
 
-    def _handle(self, incoming: Incoming) -> Delivery:
+    def answer(self, incoming: Incoming) -> Delivery:
+        """What a request is answered, for a caller that brings no socket."""
         at_s, at, over = self._arrive()
         query = Query(incoming.path, incoming.query, to_ms(at))
         refusal = self._refusal(incoming, over)
