@@ -41,7 +41,8 @@ def print_table(console: Console, outcomes: list[Outcome], broken: list[str]) ->
     ticks = max((outcome.peace_ticks for outcome in outcomes), default=0)
     console.print(
         f"{len(outcomes) + len(broken):,} histories · {activities:,} activities · "
-        f"{len(broken)} with a broken promise · {repeated:,} published again, with equal ids · backlog drained within {ticks} ticks"
+        f"{len(broken)} with a broken promise · {repeated:,} published again, with equal ids · "
+        f"backlog drained within {ticks} ticks"
     )
 
 
