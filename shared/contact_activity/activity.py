@@ -221,8 +221,12 @@ def to_event(
     email_addresses: EmailAddresses,
     observed_ms: int,
     backfill: bool,
+    correlation_id: str | None = None,
 ) -> Event:
-    """The event of an activity. Only `observedtime` and `backfill` may differ between two calls."""
+    """The event of an activity.
+
+    Only its context may differ between two calls: `observedtime`, `backfill` and `correlationid`.
+    """
     event_id = derive_id(account, activity)
     detail = {
         "specversion": "1.0",
@@ -235,6 +239,7 @@ def to_event(
         "dataschema": activity.type.schema_uri,
         "observedtime": iso(observed_ms),
         "backfill": backfill,
+        **_present(correlationid=correlation_id),
         "data": _data(activity, account, email_addresses),
     }
     return Event(

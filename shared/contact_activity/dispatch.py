@@ -41,7 +41,11 @@ class TickOutcome(StrEnum):
 
 @dataclass(slots=True)
 class DispatchReport:
-    """What one tick came to. `paused_by` names the first active pause."""
+    """What one tick came to. `paused_by` names the first active pause, `paused` all of them.
+
+    `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
+    the calls are None when another tick was under way.
+    """
 
     outcome: TickOutcome = TickOutcome.DISPATCHED
     paused_by: str | None = None
@@ -51,6 +55,10 @@ class DispatchReport:
     listing_is_complete: bool = False
     enqueued: int = 0
     rejected: int = 0
+    paused: tuple[str, ...] = ()
+    lag_ms: int | None = None
+    calls_used: int | None = None
+    calls_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,12 @@ def dispatch(
     deadline_ms: int,
     calls_each: int = 1,
     begin_listing: bool = True,
+    correlation_id: str | None = None,
 ) -> DispatchReport:
     """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
 
-    `calls_each`: the calls that a contact takes when nothing is new. Raises `RetryError` when the
+    `calls_each`: the calls that a contact takes when nothing is new. `correlation_id` goes into
+    every message. Raises `RetryError` when the
     listing failed, after handing out what is due; `FatalError` when the API refuses to list, since
     it would then call every contact gone.
     """
@@ -88,7 +98,8 @@ def dispatch(
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         if not _is_paused(ports, report):
-            _hand_out(ports, report, tick_ms, calls_each, deadline_ms)
+            _hand_out(ports, report, tick_ms, calls_each, deadline_ms, correlation_id)
+        _measure(ports, report)
     finally:
         ports.lease.give_back()
     if failure:
@@ -112,7 +123,16 @@ def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
     active = ports.pauses.get().active(ports.clock.now_ms())
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
+        report.paused = tuple(pause.reason.value for pause in active)
     return bool(active)
+
+
+def _measure(ports: DispatchPorts, report: DispatchReport) -> None:
+    now_ms = ports.clock.now_ms()
+    oldest_ms = ports.contacts.oldest_due_ms(now_ms)
+    report.lag_ms = 0 if oldest_ms is None else now_ms - oldest_ms
+    report.calls_used = ports.limiter.pace().used_on(now_ms)
+    report.calls_per_day = ports.limiter.limits.calls_per_day
 
 
 def _lift_raised_budget(ports: DispatchPorts) -> None:
@@ -185,7 +205,12 @@ def _list_page(
 
 
 def _hand_out(
-    ports: DispatchPorts, report: DispatchReport, tick_ms: int, calls_each: int, deadline_ms: int
+    ports: DispatchPorts,
+    report: DispatchReport,
+    tick_ms: int,
+    calls_each: int,
+    deadline_ms: int,
+    correlation_id: str | None,
 ) -> None:
     now_ms = ports.clock.now_ms()
     pace, limits = ports.limiter.pace(), ports.limiter.limits
@@ -206,7 +231,7 @@ def _hand_out(
         claimed = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=min(budget, CLAIM_MOST))
         if not claimed:
             return
-        rejected = ports.queue.send([Message(contact_id, now_ms) for contact_id in claimed])
+        rejected = ports.queue.send([Message(contact_id, now_ms, correlation_id) for contact_id in claimed])
         ports.contacts.release([message.contact_id for message in rejected])
         report.enqueued += len(claimed) - len(rejected)
         report.rejected += len(rejected)

@@ -3,7 +3,7 @@
 Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -83,10 +83,25 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A hint that a contact is due, as planned at a moment. Holds no personal data."""
+    """A hint that a contact is due, as planned at a moment. Holds no personal data.
+
+    `correlation_id`: the tick that planned it, for logs and events.
+    """
 
     contact_id: str
     planned_ms: int
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactOutline:
+    """What an operator's count of contacts needs of each, without its memory."""
+
+    due_ms: int
+    queued_until_ms: int
+    synced_ms: int | None
+    failures: int
+    times_gone: int
 
 
 class Clock(Protocol):
@@ -155,12 +170,28 @@ class Contacts(Protocol):
     def make_due(self, now_ms: int) -> None:
         """Every known contact is due now, and in no message."""
 
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        """Since when the contact that waits longest is due, in a message or not; None if none is due."""
+
+    def outlines(self) -> Iterator[ContactOutline]:
+        """Every contact, in no order, for the operator: it reads all that is stored."""
+
 
 class Listings(Protocol):
     """Where the listing of contacts stands; one dispatcher at a time writes it."""
 
     def get(self) -> Listing: ...
     def put(self, listing: Listing) -> None: ...
+
+
+class Tally(Protocol):
+    """How many events were published on each UTC day (days since 1970), by detail type.
+
+    For people to look at: a crash right after a publication leaves it out.
+    """
+
+    def add(self, day: int, counts: Mapping[str, int]) -> None: ...
+    def on(self, day: int) -> Mapping[str, int]: ...
 
 
 class PauseBoard(Protocol):

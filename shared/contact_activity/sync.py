@@ -4,6 +4,7 @@ The watermark moves once, when every event of the walk was accepted by the bus. 
 before that costs at most a second publication with equal ids.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -23,11 +24,12 @@ from contact_activity.ports import (
     Refusal,
     RetryError,
     Source,
+    Tally,
     TrackingPage,
     WaitError,
     WaitReason,
 )
-from contact_activity.rate_limit import Pause, PauseReason
+from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.watermark import Counts, Progress, Reading, Walk
 
 PAGES_BETWEEN_MARKERS = 10
@@ -54,15 +56,22 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class SyncReport:
-    """What one message came to. `unreadable` holds row digests, safe to log."""
+    """What one message came to. `unreadable` holds row digests, safe to log.
+
+    `by_type` counts what was published by detail type.
+    """
 
     outcome: Outcome = Outcome.SYNCED
-    published: int = 0
+    by_type: Counter[str] = field(default_factory=Counter)
     pages: int = 0
     restarts: int = 0
     memory_is_full: bool = False
     counts: Counts = field(default_factory=Counts)
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def published(self) -> int:
+        return self.by_type.total()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class SyncPorts:
     listings: Listings
     limiter: Limiter
     clock: Clock
+    tally: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +155,12 @@ class _Syncing:
             raise
         finally:
             self._result.restarts = max(self._result.restarts, self._walk.restarts)
+            self._count_published()
         return self._result
+
+    def _count_published(self) -> None:
+        if self._result.by_type:
+            self._ports.tally.add(self._ports.clock.now_ms() // DAY_MS, self._result.by_type)
 
     def _read_or_wait(self) -> Outcome:
         try:
@@ -194,7 +209,7 @@ class _Syncing:
         if events:
             self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
         self._is_published = True
-        self._result.published += len(events)
+        self._result.by_type.update(event.detail_type for event in events)
         self._result.unreadable.extend(fresh.unreadable)
         self._result.pages += 1
 
@@ -205,6 +220,7 @@ class _Syncing:
             email_addresses=self._policy.email_addresses,
             observed_ms=now_ms,
             backfill=self._walk.is_first and activity.occurred_ms < self._contact.registered_ms,
+            correlation_id=self._message.correlation_id,
         )
 
     def _turn_page(self, next_: str | None) -> bool:

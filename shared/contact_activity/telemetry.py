@@ -1,40 +1,105 @@
 """What the functions say of their work: structured logs, metrics, traces. Ids and counts, no addresses."""
 
 from dataclasses import asdict
+from enum import Enum
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.dispatch import DispatchReport, TickOutcome
+from contact_activity.rate_limit import PauseReason
 from contact_activity.sync import SyncReport
 
+NAMESPACE = "ContactActivity"
+QUOTA_NEARLY_USED_PERCENT = 90
+
 logger = Logger()
-metrics = Metrics()
-tracer = Tracer()
+metrics = Metrics(namespace=NAMESPACE)
+# Not all that it could patch: the span of a call by requests would hold what its errors say, and
+# they hold the address with the API key.
+tracer = Tracer(patch_modules=("botocore",))
+
+
+class Metric(Enum):
+    """Every metric, by its name and unit; the template's alarms and dashboard are checked against it."""
+
+    # Of each tick, zero included.
+    LAG = ("LagSeconds", MetricUnit.Seconds)
+    QUOTA_USED = ("QuotaUsedPercent", MetricUnit.Percent)
+    QUOTA_LAG = ("QuotaLagSeconds", MetricUnit.Seconds)
+    PAUSED = ("Paused", MetricUnit.Count)
+    PAUSED_BY_QUOTA = ("PausedByQuota", MetricUnit.Count)
+    PAUSED_BY_CREDENTIAL = ("PausedByCredential", MetricUnit.Count)
+    PAUSED_BY_OPERATOR = ("PausedByOperator", MetricUnit.Count)
+    # Of each tick and each contact, where there is something to count.
+    CONTACTS_ENQUEUED = ("ContactsEnqueued", MetricUnit.Count)
+    CONTACTS_REGISTERED = ("ContactsRegistered", MetricUnit.Count)
+    MESSAGES_REJECTED = ("MessagesRejected", MetricUnit.Count)
+    UNREADABLE_CONTACTS = ("UnreadableContacts", MetricUnit.Count)
+    EVENTS_PUBLISHED = ("EventsPublished", MetricUnit.Count)
+    PAGES_READ = ("PagesRead", MetricUnit.Count)
+    WALKS_RESTARTED = ("WalksRestarted", MetricUnit.Count)
+    ROWS_COLLAPSED = ("RowsCollapsed", MetricUnit.Count)
+    ROWS_IN_FUTURE = ("RowsInFuture", MetricUnit.Count)
+    UNREADABLE_ROWS = ("UnreadableRows", MetricUnit.Count)
+    MEMORIES_FULL = ("MemoriesFull", MetricUnit.Count)
+    # How a contact's message ended.
+    CONTACTS_SYNCED = ("ContactsSynced", MetricUnit.Count)
+    CONTACTS_UNFINISHED = ("ContactsUnfinished", MetricUnit.Count)
+    CONTACTS_GONE = ("ContactsGone", MetricUnit.Count)
+    CONTACTS_PAUSED = ("ContactsPaused", MetricUnit.Count)
+    CONTACTS_STALE = ("ContactsStale", MetricUnit.Count)
+    CONTACTS_UNKNOWN_CONTACT = ("ContactsUnknownContact", MetricUnit.Count)
+    CONTACTS_RACE_LOST = ("ContactsRaceLost", MetricUnit.Count)
+    CONTACTS_FAILED = ("ContactsFailed", MetricUnit.Count)
+
+    def __init__(self, metric_name: str, unit: MetricUnit) -> None:
+        self.metric_name = metric_name
+        self.unit = unit
+
+
+def correlate(correlation_id: str | None) -> None:
+    """Put the tick's id into every line that is logged from here on; None takes it out."""
+    logger.set_correlation_id(correlation_id)
 
 
 def tell_tick(report: DispatchReport) -> dict[str, object]:
-    """Log and count one tick; returns what the invocation answers."""
-    _count("ContactsEnqueued", report.enqueued)
-    _count("ContactsRegistered", report.new_contacts)
-    _count("MessagesRejected", report.rejected)
-    _count("UnreadableContacts", report.unreadable_contacts)
-    _count("TicksPaused", int(report.outcome is TickOutcome.PAUSED))
+    """Log and measure one tick; returns what the invocation answers."""
+    _count(Metric.CONTACTS_ENQUEUED, report.enqueued)
+    _count(Metric.CONTACTS_REGISTERED, report.new_contacts)
+    _count(Metric.MESSAGES_REJECTED, report.rejected)
+    _count(Metric.UNREADABLE_CONTACTS, report.unreadable_contacts)
+    if report.outcome is not TickOutcome.LEASE_HELD:
+        _gauge(Metric.PAUSED, int(report.outcome is TickOutcome.PAUSED))
+        for reason in PauseReason:
+            _gauge(Metric[f"PAUSED_BY_{reason.name}"], int(reason in report.paused))
+        _tell_lag_and_quota(report)
     told = asdict(report)
     logger.info("tick", extra=told)
     return told
 
 
+def _tell_lag_and_quota(report: DispatchReport) -> None:
+    if report.lag_ms is None or report.calls_used is None or report.calls_per_day is None:
+        return
+    lag_s = report.lag_ms / 1_000
+    used_percent = 100 * report.calls_used / report.calls_per_day
+    _gauge(Metric.LAG, lag_s)
+    _gauge(Metric.QUOTA_USED, used_percent)
+    # The cadence uses up the day's calls on purpose: that is news only while contacts wait for it.
+    _gauge(Metric.QUOTA_LAG, lag_s if used_percent >= QUOTA_NEARLY_USED_PERCENT else 0)
+
+
 def tell_sync(report: SyncReport, contact_id: str) -> None:
     """Log and count one contact's sync."""
-    _count("EventsPublished", report.published)
-    _count("PagesRead", report.pages)
-    _count("WalksRestarted", report.restarts)
-    _count("RowsCollapsed", report.counts.collapsed)
-    _count("RowsInFuture", report.counts.in_future)
-    _count("UnreadableRows", len(report.unreadable))
-    _count("MemoriesFull", int(report.memory_is_full))
-    _count(f"Contacts{report.outcome.title().replace('_', '')}", 1)
+    _count(Metric.EVENTS_PUBLISHED, report.published)
+    _count(Metric.PAGES_READ, report.pages)
+    _count(Metric.WALKS_RESTARTED, report.restarts)
+    _count(Metric.ROWS_COLLAPSED, report.counts.collapsed)
+    _count(Metric.ROWS_IN_FUTURE, report.counts.in_future)
+    _count(Metric.UNREADABLE_ROWS, len(report.unreadable))
+    _count(Metric.MEMORIES_FULL, int(report.memory_is_full))
+    _count(Metric[f"CONTACTS_{report.outcome.name}"], 1)
     logger.info(
         "contact",
         extra={
@@ -49,10 +114,14 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
 
 def tell_failure(contact_id: str, error: Exception) -> None:
     """Log and count a contact whose message goes back; the errors of the ports hold no personal data."""
-    _count("ContactsFailed", 1)
+    _count(Metric.CONTACTS_FAILED, 1)
     logger.warning("contact failed", extra={"contact_id": contact_id, "cause": str(error)})
 
 
-def _count(name: str, value: int) -> None:
+def _count(metric: Metric, value: int) -> None:
     if value:
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+        _gauge(metric, value)
+
+
+def _gauge(metric: Metric, value: float) -> None:
+    metrics.add_metric(name=metric.metric_name, unit=metric.unit, value=value)

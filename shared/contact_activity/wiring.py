@@ -17,6 +17,7 @@ from contact_activity.adapters.aws import (
     DynamoLease,
     DynamoListings,
     DynamoPauses,
+    DynamoTally,
     EventBridgeBus,
     SqsQueue,
     aws_client,
@@ -48,13 +49,15 @@ class Dispatcher:
     calls_each: int
     credentials: Callable[[], Credentials]
 
-    def run(self, remaining_ms: int) -> DispatchReport:
+    def run(self, remaining_ms: int, correlation_id: str) -> DispatchReport:
+        telemetry.correlate(correlation_id)
         self.credentials()
         return dispatch(
             self.ports,
             tick_ms=self.tick_ms,
             deadline_ms=_deadline_ms(remaining_ms),
             calls_each=self.calls_each,
+            correlation_id=correlation_id,
         )
 
 
@@ -74,11 +77,13 @@ class Worker:
 
     def run(self, record: SQSRecord, remaining_ms: int) -> None:
         """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
+        telemetry.correlate(None)
         try:
             message = message_from_body(record.body)
         except ValueError:
             self.queue.retry_in(record.receipt_handle, 0)
             raise
+        telemetry.correlate(message.correlation_id)
         try:
             report = sync(message, self.ports, self.policy, deadline_ms=_deadline_ms(remaining_ms))
         except (RetryError, FatalError) as error:
@@ -119,6 +124,7 @@ def worker() -> Worker:
         listings=shared.listings,
         limiter=shared.limiter,
         clock=_CLOCK,
+        tally=DynamoTally(shared.dynamodb, shared.table),
     )
     policy = SyncPolicy(settings.reading, settings.email_addresses, read_tick_ms(os.environ))
     return Worker(ports, policy, shared.queue, shared.credentials)

@@ -14,6 +14,7 @@ from contact_activity.adapters.aws import (
     DynamoLease,
     DynamoListings,
     DynamoPauses,
+    DynamoTally,
     EventBridgeBus,
     SqsQueue,
     dynamo_limiter,
@@ -27,6 +28,7 @@ from contact_activity.adapters.embedded import (
     SqliteLease,
     SqliteListings,
     SqlitePauses,
+    SqliteTally,
     sqlite_limiter,
 )
 from contact_activity.local.emulator import REPOSITORY
@@ -41,6 +43,7 @@ from contact_activity.ports import (
     Message,
     PauseBoard,
     Queue,
+    Tally,
 )
 from contact_activity.rate_limit import Limits
 
@@ -56,6 +59,7 @@ class Family(Protocol):
     listings: Listings
     pauses: PauseBoard
     queue: Queue
+    tally: Tally
 
     def lease(self) -> Lease: ...
     def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
@@ -78,6 +82,7 @@ class EmbeddedFamily:
         self.listings: Listings = SqliteListings(self._database)
         self.pauses: PauseBoard = SqlitePauses(self._database)
         self.queue: Queue = self._queue
+        self.tally: Tally = SqliteTally(self._database)
 
     def lease(self) -> Lease:
         return SqliteLease(self._database)
@@ -113,6 +118,7 @@ class AwsFamily:
         self.listings: Listings = DynamoListings(clients.dynamodb, name)
         self.pauses: PauseBoard = DynamoPauses(clients.dynamodb, name)
         self.queue: Queue = SqsQueue(clients.sqs, self._queue_url)
+        self.tally: Tally = DynamoTally(clients.dynamodb, name)
 
     def lease(self) -> Lease:
         return DynamoLease(self._clients.dynamodb, self._table)

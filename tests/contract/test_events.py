@@ -107,9 +107,21 @@ def row_of(detail: Json) -> Json:
     } | {field: extra[name] for field, name in EXTRAS.items() if name in extra}
 
 
-def published(activity: Activity, mode: EmailAddresses, observed_ms: int = 1, *, backfill: bool) -> Json:
+def published(
+    activity: Activity,
+    mode: EmailAddresses,
+    observed_ms: int = 1,
+    *,
+    backfill: bool,
+    correlation_id: str | None = None,
+) -> Json:
     event = to_event(
-        activity, account="default", email_addresses=mode, observed_ms=observed_ms, backfill=backfill
+        activity,
+        account="default",
+        email_addresses=mode,
+        observed_ms=observed_ms,
+        backfill=backfill,
+        correlation_id=correlation_id,
     )
     detail: Json = json.loads(event.detail.encode())
     assert detail["id"] == event.id
@@ -202,6 +214,8 @@ def test_a_schema_refuses_an_event_that_lacks_a_promised_field(type_: ActivityTy
         ("id", "6F1C"),
         ("subject", 4711),
         ("backfill", "false"),
+        ("correlationid", ""),
+        ("correlationid", "two words"),
         ("data.contact.id", 4711),
         ("data.contact.email_address_sha256", "0" * 64),
         ("data.campaign", {}),
@@ -231,6 +245,7 @@ def test_a_sample_is_a_cloud_event(type_: ActivityType) -> None:
     assert event.get_time() == datetime.fromisoformat(detail["time"])
     assert event.get_extension("backfill") is detail["backfill"]
     assert event.get_extension("observedtime") == detail["observedtime"]
+    assert event.get_extension("correlationid") == detail["correlationid"]
     assert event.get_data() == detail["data"]
 
 
@@ -243,7 +258,8 @@ def test_a_sample_is_what_the_code_publishes(type_: ActivityType) -> None:
     observed_ms = parse_time(detail["observedtime"])
     assert isinstance(activity, Activity)
     assert observed_ms is not None
-    assert published(activity, EmailAddresses.PLAIN, observed_ms, backfill=detail["backfill"]) == detail
+    context = {"backfill": detail["backfill"], "correlation_id": detail["correlationid"]}
+    assert published(activity, EmailAddresses.PLAIN, observed_ms, **context) == detail
     assert (sample["source"], sample["detail-type"]) == (EVENT_SOURCE, type_.detail_type)
 
 
@@ -350,13 +366,25 @@ def test_any_row_that_parses_gives_a_valid_event(
 
 @each_type
 def test_two_publications_differ_in_their_context_only(type_: ActivityType) -> None:
-    """Read again at another time, an activity gives the same event but for `observedtime` and `backfill`."""
+    """Read again at another time, an activity gives the same event but for its context."""
     detail = SAMPLES[type_]["detail"]
     activity = parse_row(row_of(detail), detail["subject"])
     assert isinstance(activity, Activity)
-    one = published(activity, EmailAddresses.PLAIN, 1_000, backfill=True)
-    other = published(activity, EmailAddresses.PLAIN, 2_000, backfill=False)
-    assert {name for name in one if one[name] != other[name]} == {"observedtime", "backfill"}
+    one = published(activity, EmailAddresses.PLAIN, 1_000, backfill=True, correlation_id="tick-1")
+    other = published(activity, EmailAddresses.PLAIN, 2_000, backfill=False, correlation_id="tick-2")
+    differing = {name for name in one if one[name] != other[name]}
+    assert differing == {"observedtime", "backfill", "correlationid"}
+
+
+@each_type
+def test_an_event_without_a_tick_has_no_correlation_id(type_: ActivityType) -> None:
+    """A message that names no tick gives a valid event, which lacks the attribute."""
+    detail = SAMPLES[type_]["detail"]
+    activity = parse_row(row_of(detail), detail["subject"])
+    assert isinstance(activity, Activity)
+    lacking = published(activity, EmailAddresses.PLAIN, backfill=False)
+    assert "correlationid" not in lacking
+    STRICT[type_].validate(lacking)
 
 
 # README

@@ -25,6 +25,7 @@ from contact_activity.activity import (
 from contact_activity.planning import Listing
 from contact_activity.ports import (
     Contact,
+    ContactOutline,
     Contacts,
     Limiter,
     ListedContact,
@@ -241,6 +242,38 @@ class TestContacts:
         assert due_ms == {"early": NOW_MS - 9, "later": NOW_MS + 1, "in-message": NOW_MS}
         assert claim(family.contacts, now_ms=NOW_MS + 1) == ["early", "in-message", "later"]
 
+    def test_the_oldest_due_contact_tells_the_lag(self, family: Family) -> None:
+        """It is the earliest due time that is past, in a message or not; none when nobody is due."""
+        assert family.contacts.oldest_due_ms(NOW_MS) is None
+        for number in range(30):
+            register(family.contacts, f"contact-{number}", now_ms=NOW_MS - 100 + 7 * number % 31)
+        assert family.contacts.oldest_due_ms(NOW_MS - 101) is None
+        assert family.contacts.oldest_due_ms(NOW_MS - 100) == NOW_MS - 100
+        claim(family.contacts)
+        assert family.contacts.oldest_due_ms(NOW_MS) == NOW_MS - 100
+        save(family.contacts, "contact-0", due_ms=NOW_MS + DAY_MS)
+        assert family.contacts.oldest_due_ms(NOW_MS) == NOW_MS - 99
+
+    def test_the_outlines_hold_what_an_operator_counts(self, family: Family) -> None:
+        """Every contact is there once, with its times and counts as they are stored."""
+        register(family.contacts, "new", "claimed", "synced")
+        save(family.contacts, "synced", due_ms=NOW_MS + DAY_MS, synced_ms=NOW_MS + 1)
+        save(family.contacts, "new", failures=2, times_gone=3)
+        assert sorted(claim(family.contacts)) == ["claimed", "new"]
+        family.contacts.release(["new"])
+        assert set(family.contacts.outlines()) == {
+            ContactOutline(NOW_MS, 0, None, 2, 3),
+            ContactOutline(NOW_MS, UNTIL_MS, None, 0, 0),
+            ContactOutline(NOW_MS + DAY_MS, 0, NOW_MS + 1, 0, 0),
+        }
+
+    def test_outlines_of_nobody_are_none(self, family: Family) -> None:
+        """What else is stored beside the contacts is not taken for one."""
+        family.listings.put(Listing(contacts=1))
+        family.pauses.pause(Pause(PauseReason.OPERATOR, None))
+        family.tally.add(1, {"Email Sent": 1})
+        assert list(family.contacts.outlines()) == []
+
     def test_the_largest_contact_can_be_stored(self, family: Family) -> None:
         """The memory at its bound, beside an unfinished walk at its bound, fits into the store."""
         register(family.contacts, "4711")
@@ -443,10 +476,39 @@ class TestListings:
         assert family.listings.get() == listing
 
 
+class TestTally:
+    DAY = NOW_MS // DAY_MS
+
+    def test_nothing_is_counted_at_first(self, family: Family) -> None:
+        """A day without events has no counts."""
+        assert family.tally.on(self.DAY) == {}
+
+    def test_counts_add_up_by_day_and_type(self, family: Family) -> None:
+        """What is added to a day and a type is its sum; other days and types keep theirs."""
+        family.tally.add(self.DAY, {"Email Sent": 2, "Email Link Clicked": 1})
+        family.tally.add(self.DAY, {"Email Link Clicked": 40})
+        family.tally.add(self.DAY - 1, {"Email Sent": 7})
+        assert family.tally.on(self.DAY) == {"Email Sent": 2, "Email Link Clicked": 41}
+        assert family.tally.on(self.DAY - 1) == {"Email Sent": 7}
+
+    def test_counts_of_many_at_once_are_all_there(self, family: Family) -> None:
+        """However many workers count at the same moment, no event is left out."""
+
+        def count(_: int) -> None:
+            for _ in range(4):
+                family.tally.add(self.DAY, {"Email Opened": 3})
+
+        at_once(count)
+        assert family.tally.on(self.DAY) == {"Email Opened": 3 * 4 * THREADS}
+
+
 class TestQueue:
     def test_every_message_arrives(self, family: Family) -> None:
         """Any number of messages is accepted at once, and each arrives as it was sent."""
-        messages = [Message(f"contact-{number}", NOW_MS + number) for number in range(23)]
+        messages = [
+            Message(f"contact-{number}", NOW_MS + number, f"tick-{number}" if number % 2 else None)
+            for number in range(23)
+        ]
         assert family.queue.send(messages) == []
         assert sorted(family.received(23), key=lambda message: message.planned_ms) == messages
 

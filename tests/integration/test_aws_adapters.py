@@ -398,10 +398,14 @@ class TestMessageBody:
     ids = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=64)
 
     @REPEATABLE
-    @given(contact_id=ids, planned_ms=st.integers(min_value=1, max_value=253_402_300_799_999))
-    def test_a_message_comes_back(self, contact_id: str, planned_ms: int) -> None:
+    @given(
+        contact_id=ids,
+        planned_ms=st.integers(min_value=1, max_value=253_402_300_799_999),
+        correlation_id=st.none() | ids,
+    )
+    def test_a_message_comes_back(self, contact_id: str, planned_ms: int, correlation_id: str | None) -> None:
         """A body is read as the message that it was written from, to the millisecond."""
-        message = Message(contact_id, planned_ms)
+        message = Message(contact_id, planned_ms, correlation_id)
         assert message_from_body(message_to_body(message)) == message
 
     def test_what_a_later_release_adds_is_let_be(self) -> None:
@@ -430,8 +434,12 @@ class TestMessageBody:
             '{"contact_id": "ada", "planned_at": "yesterday"}',
             '{"contact_id": "ada", "planned_at": "1970-01-01T00:00:00.000Z"}',
             '{"contact_id": "ada", "planned_at": null}',
+            '{"contact_id": "1", "planned_at": "2026-11-23T12:00:00Z", "correlation_id": "ada "}',
+            '{"contact_id": "1", "planned_at": "2026-11-23T12:00:00Z", "correlation_id": ["ada"]}',
+            '{"contact_id": "1", "planned_at": "2026-11-23T12:00:00Z", "correlation_id": "%s"}'
+            % ("ada" * 22),
         ],
-        ids=range(18),
+        ids=range(21),
     )
     def test_anything_else_is_refused_without_repeating_it(self, body: str) -> None:
         """A body that is no message is an error that shows nothing of it, also not by its cause."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contact_activity.adapters.embedded import SqliteLease
+from contact_activity.adapters.embedded import SqliteLease, sqlite_limiter
 from contact_activity.dispatch import TickOutcome
 from contact_activity.planning import QUEUED_TICKS, Listing
 from contact_activity.ports import (
@@ -264,3 +264,45 @@ def test_messages_that_a_pause_completed_are_handed_out_again(world: World) -> N
         assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
     world.wait(QUEUED_TICKS * TICK_MS)
     assert world.tick().enqueued == 5
+
+
+# --- what an operator sees of it ------------------------------------------------------------------
+
+
+def test_every_message_names_its_tick(world: World) -> None:
+    """The tick's correlation id goes into each message that it sends."""
+    world.tick(correlation_id="tick-1")
+    assert {message.correlation_id for message in drain(world.queue)} == {"tick-1"}
+
+
+def test_a_tick_measures_how_long_the_oldest_contact_waits(world: World) -> None:
+    """The lag is the age of the earliest due time at the tick's end, zero when nobody is due."""
+    assert World().tick().lag_ms == 0
+    world.register("0")
+    world.wait(HOUR_MS)
+    assert world.tick().lag_ms == HOUR_MS + 3 * CALL_MS
+
+
+def test_a_tick_measures_the_days_calls(world: World) -> None:
+    """It tells the calls that the limiter granted today and how many it may grant."""
+    sqlite_limiter(world.database, world.limits, world.clock).acquire(deadline_ms=NOON_MS + HOUR_MS)
+    report = world.tick()
+    assert (report.calls_used, report.calls_per_day) == (1, world.limits.calls_per_day)
+
+
+def test_a_paused_tick_measures_too_and_names_every_pause(world: World) -> None:
+    """Lag grows while nothing is handed out, and each active pause is told."""
+    world.register("0")
+    world.pauses.pause(Pause(PauseReason.CREDENTIAL, None))
+    world.pauses.pause(Pause(PauseReason.OPERATOR, None))
+    world.wait(HOUR_MS)
+    report = world.tick()
+    assert (report.outcome, report.lag_ms) == (TickOutcome.PAUSED, HOUR_MS)
+    assert sorted(report.paused) == ["credential", "operator"]
+
+
+def test_a_tick_that_another_one_keeps_out_measures_nothing(world: World) -> None:
+    """What it would measure is the other tick's to tell."""
+    SqliteLease(world.database).take(now_ms=NOON_MS, until_ms=NOON_MS + HOUR_MS)
+    report = world.tick()
+    assert (report.lag_ms, report.calls_used, report.calls_per_day) == (None, None, None)

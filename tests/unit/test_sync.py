@@ -406,3 +406,43 @@ def test_the_whole_history_is_asked_for_until_something_is_forgotten(world: Worl
     assert world.sync().published == 0
     assert {since_ms for _, since_ms, _ in world.source.asked[:calls]} == {None}
     assert {since_ms for _, since_ms, _ in world.source.asked[calls:]} == {PAST_MS + 3 * HOUR_MS + 1}
+
+
+# --- what an operator sees of it ------------------------------------------------------------------
+
+
+def test_the_tick_that_planned_a_contact_is_named_in_its_events(world: World) -> None:
+    """The message's correlation id is context of every event; without one there is no attribute."""
+    world.sync(correlation_id="tick-1")
+    assert [event["correlationid"] for event in world.events] == ["tick-1"] * 5
+    world.register("2", [activity(PAST_MS)])
+    world.sync("2")
+    assert "correlationid" not in world.events[-1]
+
+
+def test_a_walk_that_goes_on_keeps_its_correlation_id(world: World) -> None:
+    """The next message of an unfinished walk names the tick that the first one named."""
+    assert world.sync(correlation_id="tick-1", for_ms=2 * CALL_MS).outcome is Outcome.UNFINISHED
+    assert [message.correlation_id for message in drain(world.queue)] == ["tick-1"]
+
+
+def test_what_is_published_is_counted_by_day_and_type(world: World) -> None:
+    """A sync adds its events to the count of the day in which it ends, a failing one too."""
+    world.sync()
+    world.source.activities["1"].append(activity(PAST_MS - DAY_MS, ActivityType.BOUNCED))
+    world.wait(DAY_MS // 1_000 * 1_000)
+    world.source.faults = {world.source.calls + 2: RetryError("cut")}
+    with pytest.raises(RetryError):
+        world.sync()
+    world.sync()
+    today = NOON_MS // DAY_MS
+    opened, bounced = FIVE[0].type.detail_type, ActivityType.BOUNCED.detail_type
+    assert world.tally.on(today) == {opened: 5}
+    assert world.tally.on(today + 1) == {bounced: 1}
+
+
+def test_a_sync_that_publishes_nothing_counts_nothing(world: World) -> None:
+    """A sweep without news writes no count."""
+    world.source.activities["1"] = []
+    world.sync()
+    assert world.tally.on(NOON_MS // DAY_MS) == {}

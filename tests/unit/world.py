@@ -16,6 +16,7 @@ from contact_activity.adapters.embedded import (
     SqliteLease,
     SqliteListings,
     SqlitePauses,
+    SqliteTally,
     sqlite_limiter,
 )
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
@@ -171,6 +172,10 @@ class World:
         return SqliteListings(self.database)
 
     @property
+    def tally(self) -> SqliteTally:
+        return SqliteTally(self.database)
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """The details of all events published so far."""
         return [json.loads(line)["detail"] for line in self.sink.getvalue().splitlines()]
@@ -202,14 +207,20 @@ class World:
             self.listings,
             sqlite_limiter(self.database, self.limits, self.clock),
             self.clock,
+            self.tally,
         )
 
     def sync(
-        self, contact_id: str = "1", *, planned_ms: int | None = None, for_ms: int = 600_000
+        self,
+        contact_id: str = "1",
+        *,
+        planned_ms: int | None = None,
+        for_ms: int = 600_000,
+        correlation_id: str | None = None,
     ) -> SyncReport:
         """Sync a contact by a message of now, if not another time, in at most `for_ms`."""
         now_ms = self.clock.now_ms()
-        message = Message(contact_id, now_ms if planned_ms is None else planned_ms)
+        message = Message(contact_id, now_ms if planned_ms is None else planned_ms, correlation_id)
         policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS)
         return sync(message, self.sync_ports(), policy, deadline_ms=now_ms + for_ms)
 
@@ -225,12 +236,15 @@ class World:
             self.clock,
         )
 
-    def tick(self, *, for_ms: int = 300_000, begin_listing: bool = True) -> DispatchReport:
+    def tick(
+        self, *, for_ms: int = 300_000, begin_listing: bool = True, correlation_id: str | None = None
+    ) -> DispatchReport:
         return dispatch(
             self.dispatch_ports(),
             tick_ms=TICK_MS,
             deadline_ms=self.clock.now_ms() + for_ms,
             begin_listing=begin_listing,
+            correlation_id=correlation_id,
         )
 
     def wait(self, wait_ms: int) -> None:

@@ -12,6 +12,7 @@ from contact_activity.adapters.aws_table import (
     DynamoLease,
     DynamoListings,
     DynamoPauses,
+    DynamoTally,
     dynamo_limiter,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "DynamoLease",
     "DynamoListings",
     "DynamoPauses",
+    "DynamoTally",
     "EventBridgeBus",
     "SqsQueue",
     "aws_client",

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from botocore.client import BaseClient
 
+from contact_activity.activity import iso
 from contact_activity.adapters.codec import (
     marks_from_json,
     marks_to_json,
@@ -24,8 +25,8 @@ from contact_activity.adapters.codec import (
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing
-from contact_activity.ports import Clock, Contact, ListedContact
-from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.ports import Clock, Contact, ContactOutline, ListedContact
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
 DUE_INDEX = "due"
@@ -36,6 +37,7 @@ PAGE_ROWS = 200
 LOOKED_AT_MOST = 20_000
 
 _CONTACT = "contact#"
+_OUTLINE = ("due_at", "queued_until", "synced_at", "failures", "times_gone")
 _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
 _REGISTER = (
     "SET modified_date = :modified, registered_at = if_not_exists(registered_at, :now),"
@@ -56,6 +58,9 @@ class Item:
 
     def __init__(self, attributes: Mapping[str, Mapping[str, object]]) -> None:
         self._attributes = attributes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._attributes)
 
     def __contains__(self, name: str) -> bool:
         return name in self._attributes
@@ -110,6 +115,17 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
 
+    def add(self, pk: str, amounts: Mapping[str, int]) -> None:
+        """Raise numbers of one item, by any attribute names."""
+        numbered = list(enumerate(amounts.items()))
+        self._client.update_item(
+            TableName=self._name,
+            Key={"pk": {"S": pk}},
+            UpdateExpression="ADD " + ", ".join(f"#n{number} :n{number}" for number, _ in numbered),
+            ExpressionAttributeNames={f"#n{number}": name for number, (name, _) in numbered},
+            ExpressionAttributeValues={f":n{number}": _typed(amount) for number, (_, amount) in numbered},
+        )
+
     def swap(self, pk: str, change: str, condition: str, **values: Value) -> Item | None:
         """Change one item (None), or when the condition does not hold what is stored, without a read."""
         try:
@@ -129,7 +145,7 @@ class Table:
         response = self._client.update_item(TableName=self._name, Key={"pk": {"S": pk}}, **request)
         return dict(response.get("Attributes", {}))
 
-    def due(self, shard: int, until_ms: int | None) -> Iterator[tuple[int, str]]:
+    def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:
         """The due time and the id of a shard's contacts, earliest first; soon after, not at once, true."""
         condition, values = "due_shard = :shard", {"shard": shard}
         if until_ms is not None:
@@ -139,19 +155,21 @@ class Table:
             IndexName=DUE_INDEX,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=_placeholders(values),
-            PaginationConfig={"PageSize": PAGE_ROWS},
+            PaginationConfig={"PageSize": page_rows},
         )
         for page in pages:
             for row in page["Items"]:
                 item = Item(row)
                 yield item.whole("due_at"), item.text("pk").removeprefix(_CONTACT)
 
-    def scan(self, prefix: str) -> Iterator[Item]:
-        """The items whose `pk` begins so, in no order."""
+    def scan(self, prefix: str, *attributes: str) -> Iterator[Item]:
+        """The items whose `pk` begins so, in no order; only some attributes if any are named."""
+        only = {"ProjectionExpression": ", ".join(attributes)} if attributes else {}
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._name,
             FilterExpression="begins_with(pk, :prefix)",
             ExpressionAttributeValues=_placeholders({"prefix": prefix}),
+            **only,
         )
         for page in pages:
             yield from map(Item, page["Items"])
@@ -266,6 +284,20 @@ class DynamoContacts:
         for item in self._table.scan(_CONTACT):
             yield _contact(item.text("pk").removeprefix(_CONTACT), item)
 
+    def outlines(self) -> Iterator[ContactOutline]:
+        for item in self._table.scan(_CONTACT, *_OUTLINE):
+            yield ContactOutline(
+                due_ms=item.whole("due_at"),
+                queued_until_ms=item.whole("queued_until"),
+                synced_ms=item.whole_or_none("synced_at"),
+                failures=item.whole("failures"),
+                times_gone=item.whole("times_gone"),
+            )
+
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        rows = (next(self._table.due(shard, now_ms, page_rows=1), None) for shard in range(SHARDS))
+        return min((due_ms for due_ms, _ in filter(None, rows)), default=None)
+
     def _make_due(self, contact_id: str, now_ms: int) -> bool:
         pk = _CONTACT + contact_id
         is_later = self._table.update(
@@ -312,6 +344,24 @@ class DynamoListings:
 
     def put(self, listing: Listing) -> None:
         self._table.put("listing", "listing", json.dumps(asdict(listing)))
+
+
+class DynamoTally:
+    """The `Tally` port: an item a day, an attribute a detail type."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def add(self, day: int, counts: Mapping[str, int]) -> None:
+        self._table.add(_tally_of(day), counts)
+
+    def on(self, day: int) -> Mapping[str, int]:
+        item = self._table.get(_tally_of(day))
+        return {name: item.whole(name) for name in item if name != "pk"}
+
+
+def _tally_of(day: int) -> str:
+    return "published#" + iso(day * DAY_MS)[:10]
 
 
 class DynamoPauses:

@@ -57,8 +57,11 @@ def progress_from_json(text: str) -> Progress:
 
 
 def message_to_body(message: Message) -> str:
-    """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z"}`"""
-    return json.dumps({"contact_id": message.contact_id, "planned_at": iso(message.planned_ms)})
+    """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`"""
+    body = {"contact_id": message.contact_id, "planned_at": iso(message.planned_ms)}
+    if message.correlation_id is not None:
+        body["correlation_id"] = message.correlation_id
+    return json.dumps(body)
 
 
 def message_from_body(body: str) -> Message:
@@ -75,7 +78,10 @@ def message_from_body(body: str) -> Message:
     planned_ms = parse_time(planned_at) if isinstance(planned_at, str) else None
     if planned_ms is None:
         raise ValueError("a message body without a usable planned_at")
-    return Message(contact_id, planned_ms)
+    correlation_id = sent.get("correlation_id")
+    if correlation_id is not None and not (isinstance(correlation_id, str) and _ID.fullmatch(correlation_id)):
+        raise ValueError("a message body whose correlation_id cannot be used")
+    return Message(contact_id, planned_ms, correlation_id)
 
 
 def _dump(value: Mapping[str, object]) -> str:

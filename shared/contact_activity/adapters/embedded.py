@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from contact_activity.adapters.codec import (
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing
-from contact_activity.ports import Clock, Contact, ListedContact, Message
+from contact_activity.ports import Clock, Contact, ContactOutline, ListedContact, Message
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -45,6 +45,12 @@ CREATE TABLE IF NOT EXISTS contact (
     progress TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
+CREATE TABLE IF NOT EXISTS published (
+    day INTEGER NOT NULL,
+    detail_type TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    PRIMARY KEY (day, detail_type)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -170,6 +176,25 @@ class SqliteContacts:
     def make_due(self, now_ms: int) -> None:
         self._database.execute("UPDATE contact SET due_ms = min(due_ms, ?), queued_until_ms = 0", (now_ms,))
 
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        rows = self._database.rows(
+            "SELECT due_ms FROM contact WHERE due_ms <= ? ORDER BY due_ms LIMIT 1", (now_ms,)
+        )
+        return _whole(rows[0][0]) if rows else None
+
+    def outlines(self) -> Iterator[ContactOutline]:
+        rows = self._database.rows(
+            "SELECT due_ms, queued_until_ms, synced_ms, failures, times_gone FROM contact"
+        )
+        for due_ms, queued_until_ms, synced_ms, failures, times_gone in rows:
+            yield ContactOutline(
+                due_ms=_whole(due_ms),
+                queued_until_ms=_whole(queued_until_ms),
+                synced_ms=None if synced_ms is None else _whole(synced_ms),
+                failures=_whole(failures),
+                times_gone=_whole(times_gone),
+            )
+
     def release_all(self) -> None:
         """At the start of a process: the queue was in the memory of the last one."""
         self._database.execute("UPDATE contact SET queued_until_ms = 0 WHERE queued_until_ms > 0")
@@ -230,6 +255,24 @@ class SqliteListings:
 
     def put(self, listing: Listing) -> None:
         self._database.put("listing", json.dumps(asdict(listing)))
+
+
+class SqliteTally:
+    """The `Tally` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, day: int, counts: Mapping[str, int]) -> None:
+        self._database.execute_many(
+            "INSERT INTO published VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET events = events + excluded.events",
+            [(day, detail_type, events) for detail_type, events in counts.items()],
+        )
+
+    def on(self, day: int) -> Mapping[str, int]:
+        rows = self._database.rows("SELECT detail_type, events FROM published WHERE day = ?", (day,))
+        return {str(detail_type): _whole(events) for detail_type, events in rows}
 
 
 class SqlitePauses:

@@ -16,6 +16,7 @@ from contact_activity.adapters.embedded import (
     SqliteLease,
     SqliteListings,
     SqlitePauses,
+    SqliteTally,
     sqlite_limiter,
 )
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
@@ -84,7 +85,9 @@ class EmbeddedEngine:
         self._dispatch_ports = DispatchPorts(
             self._contacts, source, queue, pauses, listings, self._lease, limiter, clock
         )
-        self._sync_ports = SyncPorts(self._contacts, source, bus, queue, pauses, listings, limiter, clock)
+        self._sync_ports = SyncPorts(
+            self._contacts, source, bus, queue, pauses, listings, limiter, clock, SqliteTally(database)
+        )
         self._policy = SyncPolicy(settings.reading, settings.email_addresses, options.tick_ms)
         self._bus, self._queue, self._clock = bus, queue, clock
         self._options, self._display = options, display
@@ -144,6 +147,7 @@ class EmbeddedEngine:
                 deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
                 calls_each=len(self._policy.reading.reports),
                 begin_listing=begin_listing,
+                correlation_id=_new_id(),
             )
         except RetryError as error:
             failure = error
