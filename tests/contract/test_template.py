@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.local.emulator import REPOSITORY
 from contact_activity.local.stack import load_template
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
+from contact_activity.telemetry import NAMESPACE, Metric
 
 DAY_S = 86_400
 FUNCTIONS = ("Dispatcher", "Worker")
-POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
 # What nothing but the worker needs.
 WORKER_ONLY = {"EVENT_BUS_NAME"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -21,15 +23,14 @@ PUBLIC_SETTINGS = [setting for setting in SETTINGS if not setting.secret]
 
 
 def on_aws(value: Any) -> Any:
-    """The value with every choice made as on AWS, where Local is false."""
+    """The value with every choice made as on AWS, where Local is false and there is a topic."""
     if isinstance(value, list):
         return [chosen for chosen in map(on_aws, value) if chosen != NO_VALUE]
     if not isinstance(value, dict):
         return value
     if "Fn::If" in value:
-        condition, _, otherwise = value["Fn::If"]
-        assert condition == "IsLocal"
-        return on_aws(otherwise)
+        condition, chosen, otherwise = value["Fn::If"]
+        return on_aws({"IsLocal": otherwise, "HasAlarmTopic": chosen}[condition])
     return {name: on_aws(item) for name, item in value.items()}
 
 
@@ -410,6 +411,7 @@ def test_outputs_tell_a_subscriber_and_an_operator_where_things_are() -> None:
         "ContactQueueUrl",
         "ContactDeadLettersUrl",
         "DispatchFailuresUrl",
+        "DashboardName",
     }
     assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
 
@@ -428,4 +430,135 @@ def test_every_parameter_is_described_grouped_and_used() -> None:
 def test_emulator_is_not_the_default() -> None:
     """Only a deployment that says so leaves out what the emulator lacks."""
     assert PARAMETERS["Local"]["Default"] == "false"
-    assert WHOLE["Conditions"] == {"IsLocal": {"Fn::Equals": [{"Ref": "Local"}, "true"]}}
+    assert WHOLE["Conditions"]["IsLocal"] == {"Fn::Equals": [{"Ref": "Local"}, "true"]}
+
+
+# ------------------------------------------------------------------------------ alarms, dashboard
+
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+METRICS = {metric.metric_name: metric for metric in Metric}
+GAUGES_OF_A_TICK = {"LagSeconds", "QuotaLagSeconds", "PausedByCredential"}
+# Whose metrics AWS makes, by the dimension that tells one from another.
+OF_AWS = {
+    "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
+    "AWS/Lambda": ("FunctionName", "AWS::Serverless::Function", {"Errors", "Invocations", "Duration"}),
+}
+
+
+def dimensions(alarm: str) -> dict[str, Any]:
+    return {dimension["Name"]: dimension["Value"] for dimension in properties(alarm)["Dimensions"]}
+
+
+def dashboard_metrics() -> list[tuple[str, str, str, str, str]]:
+    """Namespace, name, dimension, its value and the statistic of each metric that is shown."""
+    body = json.loads(properties("Dashboard")["DashboardBody"]["Fn::Sub"])
+    shown = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
+    return [(*metric[:4], metric[4]["stat"]) for metric in shown]
+
+
+def logical_name(reference: str) -> str:
+    (name,) = re.fullmatch(r"\$\{(\w+)(?:\.QueueName)?\}", reference).groups()  # type: ignore[union-attr]
+    return str(name)
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_alarm_watches_a_metric_that_is_sent(alarm: str) -> None:
+    """Its name, namespace and dimension are those of the code that sends it, or of a resource of ours."""
+    watched = properties(alarm)
+    name = watched["MetricName"]
+    if watched["Namespace"] == NAMESPACE:
+        assert name in METRICS
+        assert dimensions(alarm) == {
+            "service": TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        }
+        return
+    dimension, type_, names = OF_AWS[watched["Namespace"]]
+    (resource,) = {*of_type(type_)} & {*references(watched), *attributes_of(watched)}
+    assert name in names
+    assert dimensions(alarm) == {
+        dimension: {"Ref": resource}
+        if type_ == "AWS::Serverless::Function"
+        else {"Fn::GetAtt": [resource, "QueueName"]}
+    }
+
+
+def attributes_of(value: Any) -> Iterator[str]:
+    """The logical names whose attributes a part of the template takes."""
+    if isinstance(value, dict):
+        if "Fn::GetAtt" in value:
+            yield value["Fn::GetAtt"][0]
+        for item in value.values():
+            yield from attributes_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from attributes_of(item)
+
+
+def test_dashboard_shows_metrics_that_are_sent() -> None:
+    """Each metric of each widget has the code's name, or is one of AWS, of a resource of the stack."""
+    for namespace, name, dimension, value, _ in dashboard_metrics():
+        if namespace == NAMESPACE:
+            assert name in METRICS
+            assert (dimension, value) == ("service", "${AWS::StackName}")
+            continue
+        expected, type_, names = OF_AWS[namespace]
+        assert (dimension, name in names) == (expected, True)
+        assert logical_name(value) in of_type(type_)
+
+
+def test_each_metric_is_read_by_the_statistic_that_its_unit_asks_for() -> None:
+    """Counts are summed; a time, a percentage and what is 0 or 1 in each tick are not."""
+    watched = [(properties(alarm)["MetricName"], properties(alarm)["Statistic"]) for alarm in ALARMS]
+    shown = [(name, statistic) for _, name, _, _, statistic in dashboard_metrics()]
+    for name, statistic in watched + shown:
+        if name in METRICS:
+            is_sum = METRICS[name].unit is MetricUnit.Count and not name.startswith("Paused")
+            assert (name, statistic) == (name, "Sum" if is_sum else "Maximum")
+
+
+def test_service_of_the_metrics_is_the_stack() -> None:
+    """Two stacks in one region do not add up to one figure."""
+    assert environment("Worker")["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+
+
+def test_what_an_operator_must_know_has_an_alarm() -> None:
+    """Late, out of quota, refused, unreadable, dead, failing or still: each is told; no other alarm is."""
+    assert {properties(alarm)["MetricName"] for alarm in ALARMS} == {
+        *("LagSeconds", "QuotaLagSeconds", "PausedByCredential", "UnreadableRows"),
+        *("ApproximateNumberOfMessagesVisible", "Errors", "Invocations"),
+    }
+    assert dimensions("DeadLettersAlarm") == {
+        "QueueName": {"Fn::GetAtt": ["ContactDeadLetters", "QueueName"]}
+    }
+    for alarm in ("DispatcherFailuresAlarm", "NoTickAlarm"):
+        assert dimensions(alarm) == {"FunctionName": {"Ref": "Dispatcher"}}
+
+
+def test_silence_means_what_it_means_for_each_metric() -> None:
+    """A tick's gauges may be hours apart, a count is sent only when there is one, a tick must come."""
+    for alarm in ALARMS:
+        watched = properties(alarm)
+        expected = "ignore" if watched["MetricName"] in GAUGES_OF_A_TICK else "notBreaching"
+        assert watched["TreatMissingData"] == ("breaching" if alarm == "NoTickAlarm" else expected)
+
+
+def test_missing_ticks_are_told_later_than_the_longest_schedule() -> None:
+    """A daily schedule does not set off the alarm for a schedule that stopped."""
+    watched = properties("NoTickAlarm")
+    assert watched["DatapointsToAlarm"] == watched["EvaluationPeriods"]
+    assert watched["Period"] * watched["EvaluationPeriods"] > 60 * PARAMETERS["ScheduleMinutes"]["MaxValue"]
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_alarm_goes_to_the_topic_if_there_is_one(alarm: str) -> None:
+    """Both its beginning and its end are sent to the operator's topic; by default there is none."""
+    watched = WHOLE["Resources"][alarm]["Properties"]
+    told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
+    assert (watched["AlarmActions"], watched["OKActions"]) == (told, told)
+    assert PARAMETERS["AlarmTopicArn"]["Default"] == ""
+    assert template_accepts("AlarmTopicArn", "")
+    assert template_accepts("AlarmTopicArn", "arn:aws:sns:eu-west-1:123456789012:alarms")
+    assert not template_accepts("AlarmTopicArn", "ops@example.org")
+    assert WHOLE["Conditions"]["HasAlarmTopic"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]
+    }
