@@ -1,0 +1,210 @@
+"""What the functions say: metrics in CloudWatch's format, logs with the tick's id and no addresses."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity import telemetry
+from contact_activity.dispatch import DispatchReport, TickOutcome
+from contact_activity.ports import RetryError
+from contact_activity.rate_limit import PauseReason
+from contact_activity.sync import Outcome, SyncReport
+from contact_activity.telemetry import NAMESPACE, Metric
+from contact_activity.watermark import Counts
+from tests.emf import Emitted, emitted
+from tests.unit.rows import HOUR_MS
+
+QUIET_TICK = DispatchReport(lag_ms=0, calls_used=0, calls_per_day=9_000)
+STACK = "contact-activity"
+SHARED = Path(__file__).parents[2] / "shared"
+PATCHED = """
+import botocore.client, http.client, requests
+from contact_activity import telemetry
+from aws_xray_sdk.core import patcher
+assert not telemetry.tracer.disabled
+assert hasattr(botocore.client.BaseClient._make_api_call, "__wrapped__")
+assert not hasattr(requests.Session.request, "__wrapped__")
+assert not hasattr(requests.Session.prepare_request, "__wrapped__")
+assert not hasattr(http.client.HTTPConnection.request, "__wrapped__")
+print(*sorted(patcher._PATCHED_MODULES))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_left() -> Iterator[None]:
+    """The metrics of a process are one set: each test begins with an empty one, of a stack's name."""
+    before, telemetry.metrics.service = telemetry.metrics.service, STACK
+    telemetry.metrics.clear_metrics()
+    yield
+    telemetry.metrics.clear_metrics()
+    telemetry.metrics.service = before
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What is logged meanwhile."""
+    handler = telemetry.logger.registered_handler
+    assert isinstance(handler, logging.StreamHandler)
+    said = io.StringIO()
+    before = handler.setStream(said)
+    telemetry.logger.setLevel("INFO")
+    yield said
+    handler.setStream(before)
+    telemetry.correlate(None)
+
+
+def flushed(capsys: pytest.CaptureFixture[str]) -> list[Emitted]:
+    """What CloudWatch would make of standard output when the invocation ends."""
+    telemetry.metrics.flush_metrics()
+    return emitted(capsys.readouterr().out.splitlines())
+
+
+def by_name(metrics: list[Emitted]) -> dict[str, float]:
+    sums: dict[str, float] = dict.fromkeys((metric.name for metric in metrics), 0.0)
+    for metric in metrics:
+        sums[metric.name] += sum(metric.values)
+    return sums
+
+
+def lines(said: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in said.getvalue().splitlines()]
+
+
+def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> DispatchReport:
+    return DispatchReport(
+        outcome=outcome,
+        paused_by="quota",
+        paused=tuple(reason.value for reason in PauseReason),
+        enqueued=1,
+        new_contacts=2,
+        rejected=3,
+        unreadable_contacts=4,
+        lag_ms=HOUR_MS + 500,
+        calls_used=8_999,
+        calls_per_day=9_000,
+    )
+
+
+def full_sync(outcome: Outcome) -> SyncReport:
+    return SyncReport(
+        outcome=outcome,
+        by_type=Counter({"Email Opened": 5}),
+        pages=6,
+        restarts=7,
+        memory_is_full=True,
+        counts=Counts(collapsed=8, in_future=9),
+        unreadable=["0123456789abcdef"],
+    )
+
+
+def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tick, syncs of every outcome and a failure send each metric of the list, and no other."""
+    telemetry.tell_tick(full_tick())
+    for outcome in Outcome:
+        telemetry.tell_sync(full_sync(outcome), "4711")
+    telemetry.tell_failure("4711", RetryError("the API did not answer"))
+    sent = flushed(capsys)
+    assert {(metric.name, metric.unit) for metric in sent} == {
+        (metric.metric_name, metric.unit.value) for metric in Metric
+    }
+    assert {metric.namespace for metric in sent} == {NAMESPACE}
+    assert {metric.dimensions for metric in sent} == {(("service", STACK),)}
+
+
+def test_every_tick_sends_its_gauges_zero_included(capsys: pytest.CaptureFixture[str]) -> None:
+    """An alarm on a gauge ends by a tick that says 0; counts of nothing are not sent."""
+    telemetry.tell_tick(QUIET_TICK)
+    assert by_name(flushed(capsys)) == {
+        "LagSeconds": 0,
+        "QuotaUsedPercent": 0,
+        "QuotaLagSeconds": 0,
+        "Paused": 0,
+        "PausedByQuota": 0,
+        "PausedByCredential": 0,
+        "PausedByOperator": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("calls_used", "used_percent", "quota_lag_s"),
+    [(0, 0, 0), (8_099, 8_099 / 90, 0), (8_100, 90, 3_600), (9_000, 100, 3_600)],
+)
+def test_the_quota_is_short_only_while_contacts_wait(
+    capsys: pytest.CaptureFixture[str], calls_used: int, used_percent: float, quota_lag_s: float
+) -> None:
+    """From nine tenths of the day's calls on, the lag counts as one of the quota; using it up does not."""
+    telemetry.tell_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
+    sent = by_name(flushed(capsys))
+    assert (sent["LagSeconds"], sent["QuotaLagSeconds"]) == (3_600, quota_lag_s)
+    assert sent["QuotaUsedPercent"] == pytest.approx(used_percent)
+
+
+def test_a_tick_that_another_one_kept_out_sends_no_gauge(capsys: pytest.CaptureFixture[str]) -> None:
+    """It measured nothing, and 0 would end an alarm."""
+    telemetry.tell_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
+    assert by_name(flushed(capsys)) == {"ContactsEnqueued": 1}
+
+
+def test_each_pause_is_told_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pause by the credential is told as that and as a pause, and as no other."""
+    report = DispatchReport(
+        outcome=TickOutcome.PAUSED, paused=("credential",), lag_ms=0, calls_used=0, calls_per_day=1
+    )
+    telemetry.tell_tick(report)
+    paused = {name: value for name, value in by_name(flushed(capsys)).items() if "Paused" in name}
+    assert paused == {"Paused": 1, "PausedByCredential": 1, "PausedByQuota": 0, "PausedByOperator": 0}
+
+
+def test_metrics_of_a_batch_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """However many contacts one invocation syncs, all of them are in what it sends."""
+    for _ in range(130):
+        telemetry.tell_sync(SyncReport(pages=1), "4711")
+    assert by_name(flushed(capsys)) == {"PagesRead": 130, "ContactsSynced": 130}
+
+
+def test_the_invocation_answers_with_plain_json() -> None:
+    """What the dispatcher returns can be sent as it is."""
+    answered = telemetry.tell_tick(full_tick())
+    assert json.loads(json.dumps(answered))["lag_ms"] == HOUR_MS + 500
+
+
+def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
+    """From the message on each line holds its correlation id; a message without one takes it out."""
+    for correlation_id in ("tick-1", "tick-2", None):
+        telemetry.correlate(correlation_id)
+        telemetry.tell_sync(SyncReport(), "4711")
+        telemetry.tell_failure("4712", RetryError("the API did not answer"))
+    assert [line.get("correlation_id") for line in lines(logged)] == [
+        *("tick-1", "tick-1", "tick-2", "tick-2"),
+        *(None, None),
+    ]
+
+
+def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
+    """A line has the outcome and the counts, and rows that could not be read by their digest."""
+    telemetry.tell_sync(full_sync(Outcome.SYNCED), "4711")
+    (line,) = lines(logged)
+    assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
+    assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
+
+
+def test_traces_record_calls_to_aws_and_no_others() -> None:
+    """In Lambda only botocore is patched: errors of requests hold the address with the API key."""
+    lambda_environment = {"AWS_LAMBDA_FUNCTION_NAME": "worker", "LAMBDA_TASK_ROOT": "/var/task"}
+    ended = subprocess.run(
+        [sys.executable, "-c", PATCHED],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SHARED), **lambda_environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout.split()) == (0, ["botocore"]), ended.stderr
