@@ -1,7 +1,8 @@
-"""The operator's command line: `contact-activity run`."""
+"""The operator's command line: `contact-activity run` and `contact-activity status`."""
 
 import argparse
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -49,6 +50,22 @@ examples:
   contact-activity run --events - | jq .detail.data.activity.type
 """
 
+_STATUS_EPILOG = """\
+--json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system:
+  name          the stack's, or "account" and "simulated" in a state folder
+  contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced
+  lag_s         median, p95, oldest: seconds that due contacts have been due; null if none is
+  since_sync_s  median, p95, oldest: seconds since contacts were last read; null if none was
+  quota         used and limit: calls of the UTC day, by this system's own count
+  pauses        reason (quota, credential, operator) and until (null: until it is lifted)
+  messages      waiting, dead_letters, failed_ticks; null for a state folder
+  published     events by day (UTC, today and yesterday) and detail type
+
+A folder may be in use by a run. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
+stack is; to read it takes cloudformation:DescribeStacks, dynamodb:Scan, dynamodb:GetItem and
+sqs:GetQueueAttributes.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -60,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     console = Console(stderr=True)
     try:
-        return _run(arguments, os.environ, console)
+        return int(arguments.command(arguments, os.environ, console))
     except SettingsError as error:
         return _fail(EXIT_USAGE, str(error))
     except KeyboardInterrupt:
-        if arguments.every:
+        if getattr(arguments, "every", None):
             return EXIT_DONE
         return _fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
     except (RunError, RetryError, FatalError) as error:
@@ -88,10 +105,27 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         with RunDisplay(console) as display:
             summary = _engine(arguments.engine)(account, options, display)
     print_summary(console, summary, options, time.monotonic() - started_s)
-    return _status(summary)
+    return _exit_status(summary)
 
 
-def _status(summary: Summary) -> int:
+def _status(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:  # noqa: ARG001
+    from contact_activity.local.status import folder_status, print_status, to_json
+
+    if arguments.stack:
+        from contact_activity.local.stack_status import stack_status
+
+        statuses = [stack_status(arguments.stack)]
+    else:
+        statuses = folder_status(Path(arguments.state), read_settings(environment).limits)
+    if arguments.json:
+        print(json.dumps(to_json(statuses, time.time_ns() // 1_000_000)))  # noqa: T201
+        return EXIT_DONE
+    for status in statuses:
+        print_status(Console(highlight=False, soft_wrap=True), status)
+    return EXIT_DONE
+
+
+def _exit_status(summary: Summary) -> int:
     if summary.pause:
         return _fail(_EXIT_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED), pause_text(summary.pause))
     if summary.failed:
@@ -160,6 +194,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Constant Contact e-mail activity as events on an EventBridge bus.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_status(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[_Parser]") -> None:
     run = commands.add_parser(
         "run",
         help="read what contacts did since the last run and publish it as events",
@@ -186,4 +226,20 @@ def _parser() -> argparse.ArgumentParser:
         help="append events here (default STATE/events.jsonl); - is standard output",
     )
     run.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
-    return parser
+    run.set_defaults(command=_run)
+
+
+def _add_status(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    status = commands.add_parser(
+        "status",
+        help="show what is known, due, behind, paused and used up, and change nothing",
+        description="Show what is known, due, behind, paused and used up, and change nothing.",
+        epilog=_STATUS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = status.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack, by the usual AWS settings")
+    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    status.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    status.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    status.set_defaults(command=_status)

@@ -25,7 +25,7 @@ IMPURE = {
     "subprocess",
 }
 OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
-CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main"}
+CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main", "local.stack_status"}
 # The last two hand it on to the processes that they start.
 READS_ENVIRONMENT = {"wiring", "cli", "local.emulator", "local.stack"}
 HANDLER_LINES_MAX = 30

@@ -56,11 +56,19 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 
 
 class Database:
-    """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread."""
+    """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread.
 
-    def __init__(self, path: Path | str) -> None:
+    `is_read_only`: nothing is created or changed, also beside a process that writes.
+    """
+
+    def __init__(self, path: Path | str, *, is_read_only: bool = False) -> None:
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        where = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
+        self._connection = sqlite3.connect(
+            where, check_same_thread=False, isolation_level=None, uri=is_read_only
+        )
+        if is_read_only:
+            return
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)

@@ -21,7 +21,9 @@ from contact_activity.adapters.embedded import (
 )
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.local.run import (
+    ACCOUNT_DATABASE,
     RECEIVES_MAX,
+    SIMULATED_DATABASE,
     Account,
     Display,
     RunOptions,
@@ -50,7 +52,7 @@ def run_embedded(account: Account, options: RunOptions, display: Display) -> Sum
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
         sink = stack.enter_context(opened_events(options.events))
-        name = "simulated.sqlite3" if account.is_simulated else "contact-activity.sqlite3"
+        name = SIMULATED_DATABASE if account.is_simulated else ACCOUNT_DATABASE
         database = stack.enter_context(closing(Database(options.state_dir / name)))
         clock = SystemClock()
         engine = EmbeddedEngine(database, FileBus(sink, clock, _new_id), account, options, display, clock)

@@ -15,6 +15,9 @@ from contact_activity.rate_limit import Pause
 from contact_activity.settings import Credentials, Settings
 
 TICK_MS = 15 * 60_000
+# In the state folder; simulated and real activity never mix.
+ACCOUNT_DATABASE = "contact-activity.sqlite3"
+SIMULATED_DATABASE = "simulated.sqlite3"
 RECEIVES_MAX = 3
 
 

@@ -1,0 +1,65 @@
+"""The status of a deployed stack, by the AWS settings of whoever asks."""
+
+from collections.abc import Mapping
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from contact_activity.adapters.aws import (
+    DynamoContacts,
+    DynamoPauses,
+    DynamoTally,
+    SqsQueue,
+    aws_client,
+    dynamo_limiter,
+)
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.local.run import RunError
+from contact_activity.local.status import Messages, Observed, Status, last_two_days, status_of
+from contact_activity.rate_limit import Limits
+from contact_activity.settings import read_settings
+
+_LIMITS = {"CallsPerSecond": "CALLS_PER_SECOND", "CallsPerDay": "CALLS_PER_DAY", "QuotaShare": "QUOTA_SHARE"}
+
+
+def stack_status(stack_name: str) -> Status:
+    """Read the whole table once, by the few attributes that are counted. Raises `RunError` for no stack."""
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    outputs, limits = _described(aws_client("cloudformation"), stack_name)
+    dynamodb, table = aws_client("dynamodb"), outputs["TableName"]
+    observed = Observed(
+        name=stack_name,
+        contacts=DynamoContacts(dynamodb, table).outlines(),
+        pace=dynamo_limiter(dynamodb, table, limits, clock).pace(),
+        limits=limits,
+        pauses=DynamoPauses(dynamodb, table).get(),
+        published=last_two_days(DynamoTally(dynamodb, table), now_ms),
+        messages=_messages(aws_client("sqs"), outputs),
+    )
+    return status_of(observed, now_ms)
+
+
+def _messages(sqs: BaseClient, outputs: Mapping[str, str]) -> Messages:
+    return Messages(
+        waiting=SqsQueue(sqs, outputs["ContactQueueUrl"]).depth(),
+        dead_letters=SqsQueue(sqs, outputs["ContactDeadLettersUrl"]).depth(),
+        failed_ticks=SqsQueue(sqs, outputs["DispatchFailuresUrl"]).depth(),
+    )
+
+
+def _described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str, str], Limits]:
+    """The outputs of a stack, and the limits that its parameters give."""
+    try:
+        (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        region = cloudformation.meta.region_name
+        raise RunError(f"there is no stack {stack_name} in {region} of this AWS account") from None
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+    if "TableName" not in outputs:
+        raise RunError(f"the stack {stack_name} is not one of Contact Activity, or not deployed yet")
+    given = {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", ())}
+    settings = {setting: given[name] for name, setting in _LIMITS.items() if name in given}
+    return outputs, read_settings(settings).limits

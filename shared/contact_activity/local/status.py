@@ -1,0 +1,249 @@
+"""`contact-activity status`: how many contacts wait, for how long, what is used up, what is paused.
+
+Nothing is changed and no call is made to Constant Contact.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median_low
+
+from rich.console import Console
+from rich.table import Table
+
+from contact_activity.activity import iso
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.embedded import (
+    Database,
+    SqliteContacts,
+    SqlitePauses,
+    SqliteTally,
+    sqlite_limiter,
+)
+from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, RunError
+from contact_activity.ports import ContactOutline, Tally
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses
+
+P95 = 0.95
+NONE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """About how many there are in each queue of a stack."""
+
+    waiting: int
+    dead_letters: int
+    failed_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is stored of one system; `messages` is None where the queue is in the memory of a run."""
+
+    name: str
+    contacts: Iterable[ContactOutline]
+    pace: Pace
+    limits: Limits
+    pauses: Pauses
+    published: Sequence["DayCount"]
+    messages: Messages | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """Events published on a UTC day, by detail type."""
+
+    day: str
+    events: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ContactCounts:
+    """`due`: in a message or not; `waiting`: in a message; `failing`: the last try failed."""
+
+    known: int
+    due: int
+    waiting: int
+    failing: int
+    gone: int
+    never_synced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Of a number of ages, in whole seconds."""
+
+    median: int
+    p95: int
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The calls of the UTC day, by this system's own count."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an operator reads of one system; its fields are the keys of `--json`."""
+
+    name: str
+    contacts: ContactCounts
+    lag_s: Spread | None
+    since_sync_s: Spread | None
+    quota: Quota
+    pauses: tuple[Pause, ...]
+    messages: Messages | None
+    published: Sequence[DayCount]
+
+
+def status_of(observed: Observed, now_ms: int) -> Status:
+    """Sum up what is stored of a system."""
+    contacts = list(observed.contacts)
+    return Status(
+        name=observed.name,
+        contacts=ContactCounts(
+            known=len(contacts),
+            due=sum(of.due_ms <= now_ms for of in contacts),
+            waiting=sum(of.queued_until_ms > now_ms for of in contacts),
+            failing=sum(of.failures > 0 for of in contacts),
+            gone=sum(of.times_gone > 0 for of in contacts),
+            never_synced=sum(of.synced_ms is None for of in contacts),
+        ),
+        lag_s=_spread(now_ms - of.due_ms for of in contacts if of.due_ms <= now_ms),
+        since_sync_s=_spread(now_ms - of.synced_ms for of in contacts if of.synced_ms is not None),
+        quota=Quota(observed.pace.used_on(now_ms), observed.limits.calls_per_day),
+        pauses=observed.pauses.active(now_ms),
+        messages=observed.messages,
+        published=observed.published,
+    )
+
+
+def _spread(ages_ms: Iterable[int]) -> Spread | None:
+    ages_s = sorted(age_ms // 1_000 for age_ms in ages_ms)
+    if not ages_s:
+        return None
+    return Spread(median_low(ages_s), ages_s[math.ceil(P95 * len(ages_s)) - 1], ages_s[-1])
+
+
+def last_two_days(tally: Tally, now_ms: int) -> tuple[DayCount, DayCount]:
+    """What was published today and yesterday."""
+    today = now_ms // DAY_MS
+    return _day_count(tally, today), _day_count(tally, today - 1)
+
+
+def _day_count(tally: Tally, day: int) -> DayCount:
+    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(tally.on(day).items())))
+
+
+def folder_status(state_dir: Path, limits: Limits) -> list[Status]:
+    """Each system whose state is in the folder, also while a run holds it. Raises `RunError` for none."""
+    found = {
+        name: state_dir / file
+        for name, file in (("account", ACCOUNT_DATABASE), ("simulated", SIMULATED_DATABASE))
+        if (state_dir / file).is_file()
+    }
+    if not found:
+        raise RunError(f"--state {state_dir} holds no state: run `contact-activity run` first")
+    return [_database_status(name, path, limits) for name, path in found.items()]
+
+
+def _database_status(name: str, path: Path, limits: Limits) -> Status:
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    with closing(Database(path, is_read_only=True)) as database:
+        observed = Observed(
+            name=name,
+            contacts=SqliteContacts(database).outlines(),
+            pace=sqlite_limiter(database, limits, clock).pace(),
+            limits=limits,
+            pauses=SqlitePauses(database).get(),
+            published=last_two_days(SqliteTally(database), now_ms),
+        )
+        return status_of(observed, now_ms)
+
+
+def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
+    """The document that `--json` prints; later releases only add keys."""
+    systems = [
+        asdict(status)
+        | {"pauses": [{"reason": pause.reason.value, "until": _until(pause)} for pause in status.pauses]}
+        | {"published": {count.day: dict(count.events) for count in status.published}}
+        for status in statuses
+    ]
+    return {"observed_at": iso(now_ms), "systems": systems}
+
+
+def _until(pause: Pause) -> str | None:
+    return None if pause.until_ms is None else iso(pause.until_ms)
+
+
+def print_status(console: Console, status: Status) -> None:
+    """Two tables: how things stand, and what was published."""
+    facts = Table(title=status.name, title_justify="left", box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="dim")
+    facts.add_column()
+    for fact, text in _facts(status):
+        facts.add_row(fact, text)
+    console.print(facts)
+    console.print(_published_table(status.published))
+
+
+def _facts(status: Status) -> list[tuple[str, str]]:
+    counts = status.contacts
+    facts = [
+        ("contacts", f"{counts.known:,} known · {counts.due:,} due · {counts.waiting:,} in a message"),
+        ("", f"{counts.never_synced:,} never read · {counts.failing:,} failing · {counts.gone:,} gone"),
+        ("due for", _spread_text(status.lag_s)),
+        ("since last read", _spread_text(status.since_sync_s)),
+        ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
+        ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
+    ]
+    if status.messages:
+        facts.append(("messages", _messages_text(status.messages)))
+    return facts
+
+
+def _messages_text(messages: Messages) -> str:
+    named = (
+        ("waiting", messages.waiting),
+        ("dead letters", messages.dead_letters),
+        ("failed ticks", messages.failed_ticks),
+    )
+    return " · ".join(f"{count:,} {name}" for name, count in named)
+
+
+def _pause_text(pause: Pause) -> str:
+    return pause.reason.value + (f" until {_until(pause)}" if pause.until_ms is not None else "")
+
+
+def _spread_text(spread: Spread | None) -> str:
+    if spread is None:
+        return NONE
+    named = (("median", spread.median), ("p95", spread.p95), ("oldest", spread.oldest))
+    return " · ".join(f"{name} {_age(age_s)}" for name, age_s in named)
+
+
+def _age(age_s: int) -> str:
+    for unit, unit_s, part, part_s in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
+        if age_s >= unit_s:
+            return f"{age_s // unit_s} {unit} {age_s % unit_s // part_s} {part}"
+    return f"{age_s // 60} min" if age_s >= 60 else f"{age_s} s"
+
+
+def _published_table(days: Sequence[DayCount]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("published (UTC)")
+    for count in days:
+        table.add_column(count.day, justify="right")
+    detail_types = sorted({detail_type for count in days for detail_type in count.events})
+    for detail_type in detail_types:
+        table.add_row(detail_type, *(f"{count.events.get(detail_type, 0):,}" for count in days))
+    table.add_row("all", *(f"{sum(count.events.values()):,}" for count in days), style="bold")
+    return table
