@@ -60,7 +60,7 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
             emulator, TEMPLATE, stack_name=STACK_NAME, parameters=_parameters(account.settings, options)
         )
         _put_secret(emulator, deployed.outputs["SecretArn"], account)
-        subscriber = _subscribe(emulator, deployed.outputs["EventBusName"])
+        subscriber = subscribe(emulator, deployed.outputs["EventBusName"])
         engine = CloudEngine(emulator, deployed.outputs, account.settings, options, display)
         return engine.run(EventReader(emulator.client("sqs"), subscriber, sink))
 
@@ -90,7 +90,7 @@ def _put_secret(emulator: Emulator, secret_id: str, account: Account) -> None:
     emulator.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))
 
 
-def _subscribe(emulator: Emulator, bus_name: str) -> str:
+def subscribe(emulator: Emulator, bus_name: str) -> str:
     """A rule for everything of ours, into a queue of this run; returns the queue's URL."""
     sqs, events = emulator.client("sqs"), emulator.client("events")
     url = sqs.create_queue(QueueName=SUBSCRIBER)["QueueUrl"]

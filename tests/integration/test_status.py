@@ -1,0 +1,316 @@
+"""`contact-activity status`, as a process: over state folders, and over a stack on the local AWS."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.adapters.aws import SqsQueue
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.embedded import (
+    Database,
+    SqliteContacts,
+    SqlitePauses,
+    SqliteTally,
+    sqlite_limiter,
+)
+from contact_activity.local.cloud import TEMPLATE, EventReader, subscribe
+from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
+from contact_activity.local.stack import Stack, deploy, load_template
+from contact_activity.ports import ListedContact
+from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pause, PauseReason
+from contact_activity.telemetry import NAMESPACE
+from tests.emf import emitted
+from tests.integration.running import (
+    ACCESS_TOKEN,
+    API_KEY,
+    CALLS_PER_SECOND,
+    COMMAND,
+    Operator,
+    account_of,
+    served,
+    truth_of,
+)
+
+LIMIT = 9_000
+AGES_H = [1, 2, 3, 40]
+
+
+def status(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "status", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def systems(*arguments: str, **environment: str) -> list[dict[str, Any]]:
+    ended = status(*arguments, "--json", **environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    document = json.loads(ended.stdout)
+    assert set(document) == {"observed_at", "systems"}
+    found: list[dict[str, Any]] = document["systems"]
+    return found
+
+
+def has_aged(spread: dict[str, int], **hours: int) -> bool:
+    """Whether ages are what they were when they were stored, in whole hours."""
+    return {name: age_s // 3_600 for name, age_s in spread.items()} == hours
+
+
+def store_backlog(state_dir: Path) -> None:
+    """Four contacts that have been due for `AGES_H`, one in a message, and one that is gone."""
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    with closing(Database(state_dir / ACCOUNT_DATABASE)) as database:
+        contacts = SqliteContacts(database)
+        for hours in AGES_H:
+            contacts.register([ListedContact(f"due-{hours}", "")], now_ms - hours * HOUR_MS)
+        contacts.register([ListedContact("gone", "")], now_ms)
+        gone = contacts.get("gone")
+        assert gone
+        contacts.save(
+            replace(gone, times_gone=1, failures=1, due_ms=now_ms + 7 * DAY_MS, synced_ms=now_ms - HOUR_MS)
+        )
+        contacts.claim(now_ms=now_ms, until_ms=now_ms + HOUR_MS, most=1)
+        SqlitePauses(database).pause(Pause(PauseReason.CREDENTIAL, None))
+        SqlitePauses(database).pause(Pause(PauseReason.QUOTA, now_ms - 1))
+        sqlite_limiter(database, Limits(100, LIMIT), clock).acquire(deadline_ms=now_ms + HOUR_MS)
+        SqliteTally(database).add(now_ms // DAY_MS - 1, {"Email Opened": 1_234})
+        SqliteTally(database).add(now_ms // DAY_MS - 2, {"Email Opened": 9})
+
+
+def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
+    """What is due, waiting, gone, failing, behind, used up and paused is counted from what is stored."""
+    store_backlog(tmp_path)
+    (system,) = systems("--state", str(tmp_path))
+    assert has_aged(system.pop("lag_s"), median=2, p95=40, oldest=40)
+    assert has_aged(system.pop("since_sync_s"), median=1, p95=1, oldest=1)
+    assert list(system.pop("published").values()) == [{}, {"Email Opened": 1_234}]
+    assert system == {
+        "name": "account",
+        "contacts": {"known": 5, "due": 4, "waiting": 1, "failing": 1, "gone": 1, "never_synced": 4},
+        "quota": {"used": 1, "limit": LIMIT},
+        "pauses": [{"reason": "credential", "until": None}],
+        "messages": None,
+    }
+
+
+def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:
+    """Without `--json` the same is on standard output, with ages in days, hours and minutes."""
+    store_backlog(tmp_path)
+    ended = status("--state", str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for fact in (
+        "5 known · 4 due · 1 in a message",
+        "4 never read · 1 failing · 1 gone",
+        "median 2 h 0 min · p95 1 d 16 h · oldest 1 d 16 h",
+        "1 of 9,000",
+        "credential",
+        "1,234",
+    ):
+        assert fact in ended.stdout
+
+
+def test_the_limit_is_that_of_the_settings(tmp_path: Path) -> None:
+    """The day's limit of a folder is the share of the calls that the environment gives."""
+    store_backlog(tmp_path)
+    (system,) = systems("--state", str(tmp_path), CALLS_PER_DAY="500", QUOTA_SHARE="0.5")
+    assert system["quota"]["limit"] == 250
+
+
+def test_a_folder_that_a_run_holds_can_be_read(tmp_path: Path) -> None:
+    """It waits for no lock, changes nothing, and sees what the run has stored so far."""
+    store_backlog(tmp_path)
+    with locked(tmp_path), closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        before = database.rows("SELECT * FROM contact")
+        database.execute("BEGIN IMMEDIATE")
+        assert systems("--state", str(tmp_path))[0]["contacts"]["known"] == 5
+        database.execute("ROLLBACK")
+        assert database.rows("SELECT * FROM contact") == before
+
+
+def test_a_folder_with_both_systems_shows_both(tmp_path: Path) -> None:
+    """Real and simulated activity are told apart; an empty system has no ages."""
+    store_backlog(tmp_path)
+    with closing(Database(tmp_path / SIMULATED_DATABASE)):
+        account, simulated = systems("--state", str(tmp_path))
+    assert (account["name"], simulated["name"]) == ("account", "simulated")
+    assert (simulated["lag_s"], simulated["since_sync_s"]) == (None, None)
+    assert set(simulated["contacts"].values()) == {0}
+
+
+def test_after_a_run_nothing_waits_and_every_event_is_counted(tmp_path: Path) -> None:
+    """A finished run leaves no lag, and its counts by type are those of the events file."""
+    account = account_of(12)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        assert operator.run().returncode == 0
+    (system,) = systems("--state", str(operator.state_dir))
+    assert (system["contacts"]["known"], system["contacts"]["never_synced"]) == (12, 0)
+    counts = [count for day in system["published"].values() for count in day.values()]
+    assert sum(counts) == len(operator.events()) == len(truth_of(account))
+    correlation_ids = {event["detail"]["correlationid"] for event in operator.events()}
+    assert len(correlation_ids) == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_folder_without_state_is_one_line(tmp_path: Path, name: str) -> None:
+    """A folder that is missing or holds nothing is exit status 1, with what to do; none is made."""
+    ended = status("--state", str(tmp_path / name))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"contact-activity: --state \S+ holds no state: run .*\n", ended.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_and_a_stack_at_once_are_bad_usage() -> None:
+    """It is one or the other: exit status 2."""
+    ended = status("--state", "x", "--stack", "y")
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@dataclass
+class Cloud:
+    """A stack on the local AWS after one tick, and what a subscriber received."""
+
+    emulator: Emulator
+    stack: Stack
+    events: list[dict[str, Any]]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.emulator.endpoint_url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def logged(self, function: str) -> list[str]:
+        events = self.emulator.client("logs").filter_log_events(
+            logGroupName=f"/aws/lambda/contact-activity-{function}"
+        )
+        return [event["message"].strip() for event in events["events"]]
+
+    def documents(self, function: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.logged(function) if line.startswith("{")]
+
+
+ACCOUNT = account_of(6)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Emulator(tmp_path_factory.mktemp("cloud")) as emulator, served(ACCOUNT) as server:
+        parameters = {"ConstantContactBaseUrl": server.base_url, "CallsPerSecond": str(CALLS_PER_SECOND)}
+        stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
+        secret = json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN})
+        emulator.client("secretsmanager").put_secret_value(
+            SecretId=stack.outputs["SecretArn"], SecretString=secret
+        )
+        sink, sqs = io.BytesIO(), emulator.client("sqs")
+        reader = EventReader(sqs, subscribe(emulator, stack.outputs["EventBusName"]), sink)
+        emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
+        queue = SqsQueue(sqs, stack.outputs["ContactQueueUrl"])
+        while queue.depth() or reader.received.total() < len(truth_of(ACCOUNT)):
+            reader.drain()
+            time.sleep(0.1)
+        yield Cloud(emulator, stack, [json.loads(line) for line in sink.getvalue().splitlines()])
+
+
+def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
+    """What `--stack` finds by the usual AWS settings is what the functions have done."""
+    (system,) = systems("--stack", "contact-activity", **cloud.environment)
+    assert system["name"] == "contact-activity"
+    nothing = dict.fromkeys(("due", "waiting", "failing", "gone", "never_synced"), 0)
+    assert system["contacts"] == {"known": 6} | nothing
+    assert (system["lag_s"], system["pauses"]) == (None, [])
+    assert set(system["since_sync_s"]) == {"median", "p95", "oldest"}
+    assert system["quota"] == {"used": 7, "limit": LIMIT}
+    assert system["messages"] == {"waiting": 0, "dead_letters": 0, "failed_ticks": 0}
+    counts: Counter[str] = Counter()
+    for day in system["published"].values():
+        counts.update(day)
+    assert counts == Counter(event["detail-type"] for event in cloud.events)
+
+
+def test_a_stack_tells_of_dead_letters(cloud: Cloud) -> None:
+    """A message in the dead-letter queue is counted, also in the tables."""
+    sqs, url = cloud.emulator.client("sqs"), cloud.stack.outputs["ContactDeadLettersUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="{}")
+    ended = status("--stack", "contact-activity", **cloud.environment)
+    sqs.purge_queue(QueueUrl=url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "0 waiting · 1 dead letters · 0 failed ticks" in ended.stdout
+
+
+def test_a_stack_that_is_not_there_is_one_line(cloud: Cloud) -> None:
+    """An unknown name is exit status 1, and the line says where it was looked for."""
+    ended = status("--stack", "nothing", **cloud.environment)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"contact-activity: there is no stack nothing in {REGION} of this AWS account\n"
+
+
+def test_a_stack_without_aws_settings_is_one_line() -> None:
+    """What boto3 misses is told in its words, in one line."""
+    ended = status("--stack", "contact-activity")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"contact-activity: .*region.*\n", ended.stderr)
+
+
+def test_one_id_leads_from_the_tick_to_each_event(cloud: Cloud) -> None:
+    """The dispatcher's request id is in every line of both functions and in every event."""
+    (tick,) = [line for line in cloud.documents("dispatcher") if line.get("message") == "tick"]
+    lines = [line for line in cloud.documents("worker") if line.get("message") == "contact"]
+    assert len(lines) == 6
+    assert {line["correlation_id"] for line in [tick, *lines]} == {tick["function_request_id"]}
+    assert {event["detail"]["correlationid"] for event in cloud.events} == {tick["function_request_id"]}
+
+
+def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
+    """Real invocations write CloudWatch's format, under the dimension that the alarms ask for."""
+    sent = emitted(cloud.logged("dispatcher")) + emitted(cloud.logged("worker"))
+    assert {(metric.namespace, metric.dimensions) for metric in sent} == {
+        (NAMESPACE, (("service", "contact-activity"),))
+    }
+    sums: Counter[str] = Counter()
+    for metric in sent:
+        sums[metric.name] += int(sum(metric.values))
+    assert (sums["ContactsEnqueued"], sums["ContactsSynced"]) == (6, 6)
+    assert sums["EventsPublished"] == len(cloud.events)
+    assert {"LagSeconds", "QuotaUsedPercent", "QuotaLagSeconds", "PausedByCredential"} <= set(sums)
+
+
+def test_the_functions_log_no_address_and_no_secret(cloud: Cloud) -> None:
+    """Whatever both functions write, no contact's address and no credential is in it."""
+    written = "\n".join(cloud.logged("dispatcher") + cloud.logged("worker"))
+    addresses = {event["detail"]["data"]["contact"]["email_address"] for event in cloud.events}
+    assert len(addresses) == 6
+    assert [text for text in {*addresses, API_KEY, ACCESS_TOKEN} if text in written] == []
+    assert "@" not in written
+
+
+def test_the_stack_has_its_alarms_and_its_dashboard(cloud: Cloud) -> None:
+    """CloudFormation makes every alarm, without an action as long as there is no topic."""
+    cloudwatch = cloud.emulator.client("cloudwatch")
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+    resources = load_template(TEMPLATE)["Resources"].values()
+    assert len(alarms) == sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources)
+    assert [alarm["AlarmActions"] + alarm["OKActions"] for alarm in alarms] == [[]] * len(alarms)
+    body = cloudwatch.get_dashboard(DashboardName=cloud.stack.outputs["DashboardName"])["DashboardBody"]
+    assert "${" not in body
+    assert json.loads(body)["widgets"]
