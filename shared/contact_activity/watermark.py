@@ -150,8 +150,8 @@ class Walk:
     `take` each page in turn and publish what it gives back; `finish` when the last page is
     published gives the next watermark. Nothing of a walk counts before it is finished.
     `started_ms`: what came in later may be on pages that were read before, so no activity is forgotten
-    by a newer one than that, however long the walk is interrupted. `memory_is_full`: more activity lies inside the overlap than is remembered, so that the
-    promised window is shorter.
+    by a newer one than that, however long the walk is interrupted. `memory_is_full`: more activity
+    lies inside the overlap than is remembered, so that the promised window is shorter.
     """
 
     watermark: Watermark

@@ -26,6 +26,7 @@ from contact_activity.adapters.embedded import (
     SqliteLease,
     SqliteListings,
     SqlitePauses,
+    SqliteTally,
     sqlite_limiter,
 )
 from contact_activity.dispatch import DispatchPorts, dispatch
@@ -261,7 +262,10 @@ class Process:
         contacts: Any = self.contacts
         pauses: Any = self.pauses
         listings: Any = self.listings
-        return SyncPorts(contacts, source, bus, queue, pauses, listings, self.limiter, self.world.clock)
+        tally: Any = Fragile(SqliteTally(self.world.database), self)
+        return SyncPorts(
+            contacts, source, bus, queue, pauses, listings, self.limiter, self.world.clock, tally
+        )
 
     def dispatch_ports(self) -> DispatchPorts:
         source: Any = Fragile(self.source, self, is_aws=False)
