@@ -379,6 +379,7 @@ def test_nothing_of_the_subscriber_is_deployed_unless_asked_for() -> None:
         "SubscriberName",
         "SubscriberFailuresUrl",
         "TimelineTableName",
+        "DeliveriesTableName",
     }
     others = {name: part for name, part in WHOLE["Resources"].items() if name not in conditional}
     assert conditional.isdisjoint(references(others))
@@ -528,6 +529,7 @@ def test_outputs_tell_a_subscriber_and_an_operator_where_things_are() -> None:
         "DispatchFailuresUrl",
         "SubscriberName",
         "TimelineTableName",
+        "DeliveriesTableName",
         "SubscriberFailuresUrl",
     }
     assert all(output["Description"] for output in TEMPLATE["Outputs"].values())

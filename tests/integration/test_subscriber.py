@@ -13,7 +13,7 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyKeyError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity.activity import EVENT_SOURCE, iso, parse_time
+from contact_activity.activity import iso, parse_time
 from contact_activity.local.emulator import REPOSITORY, Emulator
 from contact_activity.local.stack import Stack, deploy, load_template
 from contact_activity.subscriber import Subscriber, subscriber_on
@@ -304,13 +304,16 @@ def test_the_rules_of_the_readme_deliver_what_they_say(
 
 
 def test_a_replay_brings_the_same_details_and_changes_no_timeline(
-    emulator: Emulator, stack: Stack, subscriber: Subscriber
+    emulator: Emulator, stack: Stack, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     """What an archive sends again has the same `detail`, a `replay-name`, and is known by its id."""
     events, sqs = emulator.client("events"), emulator.client("sqs")
     began = datetime.now(UTC) - timedelta(minutes=1)
     bus = stack.outputs["EventBusArn"]
-    pattern = json.dumps({"source": [EVENT_SOURCE]})
+    # As the README's stack has it, which the local AWS lacks a resource type for.
+    (tmp_path / "archive.yaml").write_text(SNIPPETS["An archive"], encoding="utf-8")
+    asked = load_template(tmp_path / "archive.yaml")["Resources"]["Archive"]["Properties"]
+    pattern = json.dumps(asked["EventPattern"])
     archive = events.create_archive(ArchiveName="activity", EventSourceArn=bus, EventPattern=pattern)
     url = sqs.create_queue(QueueName="replayed")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
