@@ -122,6 +122,11 @@ def test_each_activity_is_kept_once_in_order_of_time(emulator: Emulator, stack: 
     assert [item["id"] for item in kept] == [event["detail"]["id"] for event in reversed(events)]
     assert [item["time"] for item in kept] == sorted(event["detail"]["time"] for event in events)
     assert "example.org" not in json.dumps(kept)
+    dynamodb = emulator.client("dynamodb")
+    records = dynamodb.scan(TableName=stack.outputs["DeliveriesTableName"])["Items"]
+    everything = dynamodb.scan(TableName=stack.outputs["TimelineTableName"])
+    # The role may complete a record, and remove that of an event that failed.
+    assert [record["status"]["S"] for record in records] == ["COMPLETED"] * everything["Count"]
 
 
 def test_each_sample_is_kept_with_what_it_says(emulator: Emulator, stack: Stack) -> None:
