@@ -32,6 +32,7 @@ from contact_activity.activity import (
     to_event,
 )
 from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.timeline import UnusableEventError, entry_of
 
 EVENTS = Path(__file__).parents[2] / "events"
 README = (EVENTS / "README.md").read_text(encoding="utf-8")
@@ -470,8 +471,9 @@ def event_patterns() -> dict[str, Json]:
     for name, text in SNIPPETS.items():
         snippet = yaml.load(text, TemplateLoader)  # noqa: S506 - a SafeLoader
         resources = snippet.get("Resources", {"": {"Type": "AWS::Events::Rule", "Properties": snippet}})
-        (rule,) = [part for part in resources.values() if part["Type"] == "AWS::Events::Rule"]
-        patterns[name] = rule["Properties"]["EventPattern"]
+        for part in resources.values():
+            if part["Type"] == "AWS::Events::Rule":
+                patterns[name] = part["Properties"]["EventPattern"]
     return patterns
 
 
@@ -539,10 +541,11 @@ def test_each_pattern_of_the_readme_delivers_what_it_says(deliveries: dict[str, 
     assert names == {rule: sorted(expected) for rule, expected in DELIVERED.items()}
 
 
-def test_the_stack_of_the_readme_is_a_valid_template(tmp_path: Path) -> None:
-    """cfn-lint has nothing to say about the template that subscribes to everything."""
+@pytest.mark.parametrize("name", ["Everything", "An archive"])
+def test_a_stack_of_the_readme_is_a_valid_template(name: str, tmp_path: Path) -> None:
+    """cfn-lint has nothing to say about the stacks that subscribe to everything and that archive it."""
     template = tmp_path / "subscriber.yaml"
-    template.write_text(SNIPPETS["Everything"])
+    template.write_text(SNIPPETS[name])
     lint = subprocess.run(
         [Path(sys.executable).with_name("cfn-lint"), "--regions", REGION, "--", template],
         capture_output=True,
@@ -592,3 +595,37 @@ def test_the_malformed_trigger_holds_one_readable_message_and_one_that_is_not() 
     assert message_from_body(good.body).contact_id == "4711"
     with pytest.raises(ValueError, match="no JSON"):
         message_from_body(cut.body)
+
+
+@pytest.mark.parametrize("name", ["subscriber.json", "subscriber-again.json"])
+def test_a_subscriber_trigger_is_a_click_as_the_rule_delivers_it(name: str) -> None:
+    """The whole envelope, with a `detail` that satisfies the schema."""
+    event = trigger(name)
+    assert list(event) == list(SAMPLES[ActivityType.CLICKED])
+    STRICT[ActivityType.CLICKED].validate(event["detail"])
+    assert event["detail-type"] == ActivityType.CLICKED.detail_type
+
+
+def test_the_second_subscriber_trigger_is_the_same_activity_published_again() -> None:
+    """Another envelope and another `observedtime` around the same id and the same data."""
+    one, other = trigger("subscriber.json"), trigger("subscriber-again.json")
+    assert (one["id"], one["time"]) != (other["id"], other["time"])
+    differing = {name for name in one["detail"] if one["detail"][name] != other["detail"][name]}
+    assert differing == {"observedtime"}
+
+
+def test_the_malformed_subscriber_trigger_is_refused_for_its_time() -> None:
+    """It is a click with an id of its own, whose only fault is a time that is none."""
+    event = trigger("subscriber-malformed.json")
+    faults = [list(error.absolute_path) for error in OPEN[ActivityType.CLICKED].iter_errors(event["detail"])]
+    assert faults
+    assert all(path == ["time"] for path in faults)
+    assert event["detail"]["id"] != trigger("subscriber.json")["detail"]["id"]
+    with pytest.raises(UnusableEventError):
+        entry_of(event)
+
+
+def test_the_readme_tells_of_every_trigger() -> None:
+    """Each file in `triggers/` is in its table."""
+    for path in (EVENTS / "triggers").iterdir():
+        assert f"`{path.name}`" in README

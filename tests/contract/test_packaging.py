@@ -17,7 +17,7 @@ from contact_activity.local.emulator import PYTHON, REPOSITORY, EmulatorError
 from contact_activity.local.stack import build_layer, host_variables
 
 SHARED = REPOSITORY / "shared"
-FUNCTIONS = ("dispatcher", "worker")
+FUNCTIONS = ("dispatcher", "worker", "subscriber")
 LEFT_OUT = {"cli.py", "local"}
 # What every Python runtime of Lambda has.
 OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py")
@@ -151,7 +151,7 @@ def needed_names(requirements: Iterable[str], *, python: str) -> set[str]:
 
 
 def test_functions_run_with_the_layer_and_the_runtime_alone(host_layer: Path, runtime: Path) -> None:
-    """Every shipped module and both handlers import with nothing else on the path, and without settings."""
+    """Every shipped module and each handler imports with nothing else on the path, and without settings."""
     handlers = [str(REPOSITORY / "functions" / function / "app.py") for function in FUNCTIONS]
     environment = {"POWERTOOLS_SERVICE_NAME": "contact-activity", "POWERTOOLS_TRACE_DISABLED": "true"}
     command = [str(PYTHON), "-I", "-S", "-B", "-c", IMPORT_ALL, str(host_layer), str(runtime), *handlers]
@@ -171,6 +171,7 @@ def test_function_is_one_file(function: str, tmp_path: Path) -> None:
     """A function's folder holds its handler only, and that is what is shipped."""
     folder = REPOSITORY / "functions" / function
     assert {path.name for path in folder.iterdir()} - {"__pycache__"} == {"app.py"}
+    assert {path.name for path in folder.parent.iterdir()} == set(FUNCTIONS)
     target = f"build-{function.capitalize()}"
     subprocess.run(
         ["make", "--silent", "--makefile", SHARED / "Makefile", target, f"ARTIFACTS_DIR={tmp_path}"],

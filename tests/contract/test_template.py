@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.metrics import MetricUnit
 
+from contact_activity.activity import EVENT_SOURCE, ActivityType
 from contact_activity.local.emulator import REPOSITORY
 from contact_activity.local.stack import load_template
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
+from contact_activity.subscriber import REMEMBERED_S
 from contact_activity.telemetry import NAMESPACE, Metric
 
+HOUR_S = 3_600
 DAY_S = 86_400
-FUNCTIONS = ("Dispatcher", "Worker")
+SYNCING = ("Dispatcher", "Worker")
+FUNCTIONS = (*SYNCING, "Subscriber")
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
 # What nothing but the worker needs.
 WORKER_ONLY = {"EVENT_BUS_NAME"}
+# All that the example of a subscriber is told.
+SUBSCRIBER_ENVIRONMENT = {"TIMELINE_TABLE_NAME", "DELIVERIES_TABLE_NAME"} | POWERTOOLS
 NO_VALUE = {"Ref": "AWS::NoValue"}
 PUBLIC_SETTINGS = [setting for setting in SETTINGS if not setting.secret]
 
@@ -50,7 +56,8 @@ def of_type(type_: str) -> list[str]:
 
 def environment(function: str) -> dict[str, Any]:
     own = dict[str, Any](properties(function).get("Environment", {}).get("Variables", {}))
-    own.update(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    if "Environment" not in TEMPLATE["Resources"][function].get("IgnoreGlobals", []):
+        own.update(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     return own
 
 
@@ -73,6 +80,8 @@ def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("Ref"), str):
             yield value["Ref"]
+        if "Fn::GetAtt" in value:
+            yield value["Fn::GetAtt"][0]
         for item in value.values():
             yield from references(item)
     elif isinstance(value, list):
@@ -128,7 +137,7 @@ def layer_makefile() -> str:
     return (REPOSITORY / "shared" / "Makefile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", SYNCING)
 def test_function_gets_exactly_the_settings_that_the_code_reads(function: str) -> None:
     """The environment holds every setting that is no secret and what the deployment adds, no more."""
     expected = {setting.name for setting in [*PUBLIC_SETTINGS, *DEPLOYMENT_SETTINGS]} | POWERTOOLS
@@ -142,7 +151,7 @@ def test_setting_is_a_parameter_with_the_same_default(setting: Setting) -> None:
     """A setting comes from the parameter of its name, and both have the same default."""
     parameter = parameter_of(setting)
     assert str(PARAMETERS[parameter]["Default"]) == setting.default
-    for function in FUNCTIONS:
+    for function in SYNCING:
         assert environment(function)[setting.name] == {"Ref": parameter}
 
 
@@ -327,6 +336,13 @@ def test_table_has_one_key_and_the_due_index() -> None:
     ]
 
 
+@pytest.mark.parametrize("table", of_type("AWS::DynamoDB::Table"))
+def test_every_table_is_encrypted_and_paid_by_use(table: str) -> None:
+    """Every table is encrypted at rest, and one that nobody uses costs nothing but its storage."""
+    assert properties(table)["SSESpecification"] == {"SSEEnabled": True}
+    assert properties(table)["BillingMode"] == "PAY_PER_REQUEST"
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_logs_of_each_function_end_some_day(function: str) -> None:
     """Each function logs to a group of the stack, whose retention the operator sets."""
@@ -338,6 +354,101 @@ def test_no_log_group_is_shared() -> None:
     """Each function has its own log group, and no group is without a function."""
     used = [properties(function)["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS]
     assert sorted(used) == sorted(of_type("AWS::Logs::LogGroup"))
+
+
+# --------------------------------------------------------------------------- the subscriber (example)
+
+
+def test_nothing_of_the_subscriber_is_deployed_unless_asked_for() -> None:
+    """Whatever the function, its rule, tables, queue or logs need has the one condition, and no other has."""
+    asked = {"Fn::Equals": [{"Ref": "DeploySubscriber"}, "true"]}
+    assert PARAMETERS["DeploySubscriber"]["Default"] == "false"
+    assert WHOLE["Conditions"]["HasSubscriber"] == asked
+    conditional = {
+        name
+        for part in ("Resources", "Outputs")
+        for name, resource in WHOLE[part].items()
+        if resource.get("Condition") == "HasSubscriber"
+    }
+    assert conditional == {
+        "Subscriber",
+        "SubscriberLogs",
+        "SubscriberFailures",
+        "SubscriberFailuresPolicy",
+        "Deliveries",
+        "Timeline",
+        "SubscriberName",
+        "SubscriberFailuresUrl",
+        "TimelineTableName",
+        "DeliveriesTableName",
+    }
+    others = {name: part for name, part in WHOLE["Resources"].items() if name not in conditional}
+    assert conditional.isdisjoint(references(others))
+
+
+def test_subscriber_is_told_of_its_tables_only() -> None:
+    """The example has none of the settings, and gets no name of what it may not use."""
+    assert set(environment("Subscriber")) == SUBSCRIBER_ENVIRONMENT
+    assert environment("Subscriber")["TIMELINE_TABLE_NAME"] == {"Ref": "Timeline"}
+    assert environment("Subscriber")["DELIVERIES_TABLE_NAME"] == {"Ref": "Deliveries"}
+
+
+def test_subscriber_asks_for_every_activity() -> None:
+    """Its rule is on the stack's bus and names the events that tell of an activity, no others."""
+    rule = subscription()
+    assert rule["EventBusName"] == {"Ref": "EventBus"}
+    assert rule["Pattern"] == {
+        "source": [EVENT_SOURCE],
+        "detail-type": [type_.detail_type for type_ in ActivityType],
+    }
+
+
+def test_event_that_the_subscriber_does_not_get_or_handle_is_kept() -> None:
+    """EventBridge and Lambda each try for hours, then put the event where it is kept for two weeks."""
+    kept = arn("SubscriberFailures")
+    rule, invocation = subscription(), properties("Subscriber")["EventInvokeConfig"]
+    assert rule["DeadLetterConfig"] == {"Arn": kept}
+    assert rule["RetryPolicy"]["MaximumEventAgeInSeconds"] >= HOUR_S
+    assert invocation["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": kept}
+    assert invocation["MaximumRetryAttempts"] >= 1
+    assert invocation["MaximumEventAgeInSeconds"] >= HOUR_S
+    assert properties("SubscriberFailures")["MessageRetentionPeriod"] == 14 * DAY_S
+
+
+def test_only_the_subscribers_rule_may_send_to_its_failures() -> None:
+    """EventBridge is let into the queue for the one rule that names it."""
+    (statement,) = properties("SubscriberFailuresPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert actions(statement) == ["sqs:SendMessage"]
+    assert statement["Resource"] == arn("SubscriberFailures")
+    # The name that SAM gives to the rule of the function's event.
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": arn("SubscriberActivities")}}
+    assert list(properties("Subscriber")["Events"]) == ["Activities"]
+
+
+def test_deliveries_are_forgotten_when_no_dead_letter_can_bring_them_again() -> None:
+    """What was handled is remembered as long as a failed event is kept, then DynamoDB removes it."""
+    table = properties("Deliveries")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+    assert properties("SubscriberFailures")["MessageRetentionPeriod"] <= REMEMBERED_S
+
+
+def test_timeline_is_one_partition_a_contact_in_order_of_time() -> None:
+    """The key is the contact, then time and id; the table can be restored."""
+    table = properties("Timeline")
+    assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [
+        ("contact_id", "HASH"),
+        ("time_id", "RANGE"),
+    ]
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def subscription() -> dict[str, Any]:
+    (event,) = properties("Subscriber")["Events"].values()
+    assert event["Type"] == "EventBridgeRule"
+    found: dict[str, Any] = event["Properties"]
+    return found
 
 
 # -------------------------------------------------------------------------------------- permissions
@@ -355,6 +466,10 @@ GRANTED = {
         "Publish": {"events:PutEvents"},
         "Credentials": {"secretsmanager:GetSecretValue"},
     },
+    "Subscriber": {
+        "Once": {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
+        "Timelines": {"dynamodb:PutItem"},
+    },
 }
 RESOURCES = {
     "Registry": arn("Table"),
@@ -364,6 +479,8 @@ RESOURCES = {
     "Watermarks": arn("Table"),
     "GoOn": arn("ContactQueue"),
     "Publish": arn("EventBus"),
+    "Once": arn("Deliveries"),
+    "Timelines": arn("Timeline"),
 }
 
 
@@ -412,6 +529,10 @@ def test_outputs_tell_a_subscriber_and_an_operator_where_things_are() -> None:
         "ContactDeadLettersUrl",
         "DispatchFailuresUrl",
         "DashboardName",
+        "SubscriberName",
+        "TimelineTableName",
+        "DeliveriesTableName",
+        "SubscriberFailuresUrl",
     }
     assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
 
