@@ -52,7 +52,7 @@ SEEDS ?= 10000
 simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-bench: setup ## the benchmarks, against a bare loop over the same API: about 3 minutes
+bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 format: .venv/.ready ## format the code and mend what the linter can

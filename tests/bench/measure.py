@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def python(*arguments: str) -> list[str]:
 
 
 class Api:
-    """The simulated account, served by another process."""
+    """An API, served by another process."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -74,14 +74,21 @@ class Api:
 
 
 @contextmanager
-def served(contacts: int, activities: int) -> Iterator[Api]:
-    """An account with so many contacts and so many activities of each; it ends with this process."""
-    command = python("-m", "tests.bench.serve", str(contacts), str(activities))
+def serving(module: str, *arguments: int) -> Iterator[Api]:
+    """A server of this folder, as a process that ends with this one."""
+    command = python("-m", module, *map(str, arguments))
     with subprocess.Popen(
         command, cwd=ROOT, env=_base(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
-        yield Api(process)
-        process.communicate()
+        try:
+            yield Api(process)
+        finally:
+            process.communicate()
+
+
+def served(contacts: int, activities: int) -> AbstractContextManager[Api]:
+    """The simulated account, with so many contacts and so many activities of each."""
+    return serving("tests.bench.serve", contacts, activities)
 
 
 def _base() -> dict[str, str]:
