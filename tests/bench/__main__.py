@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import any_size, cold_start, contacts
+from tests.bench import any_size, cold_start, contacts, dynamodb
 
 SMALL, LARGE = 20_000, 1_000_000
 
@@ -14,6 +14,7 @@ def main() -> None:
     options = parser.parse_args()
     contacts.bench(options.rounds)
     cold_start.bench(2 * options.rounds)
+    dynamodb.bench()
     size = LARGE if options.large else SMALL
     any_size.bench(size, size)
 

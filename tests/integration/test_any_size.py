@@ -13,6 +13,7 @@ from contact_activity.ports import ContactsPage, ListedContact, Message, Refusal
 from contact_activity.rate_limit import Pace
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.watermark import REMEMBERED_MAX
+from tests.bench.dynamodb import usages_of_syncs
 from tests.unit.rows import HOUR_MS, NOON_MS, activity
 from tests.unit.world import LIMITS, TICK_MS, FailingBus, ScriptedSource, World, drain
 
@@ -174,3 +175,14 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
     assert report.enqueued == len(sent) == min(known, budget)
     assert len([text for text in statements if text.startswith("UPDATE contact")]) == report.enqueued
     assert len(statements) < report.enqueued + 30
+
+
+@pytest.mark.parametrize("known", [0, 150])
+def test_a_sync_without_news_costs_three_reads_and_two_writes(known: int) -> None:
+    """In DynamoDB: the pauses, the contact, the listing; the call's slot and the watermark.
+
+    News cost one write more, for the day's tally.
+    """
+    _, quiet, news = usages_of_syncs(known, 10)
+    assert quiet.operations == {"GetItem": 3, "UpdateItem": 2}
+    assert news.operations == {"GetItem": 3, "UpdateItem": 3}
