@@ -166,10 +166,14 @@ class Walk:
     _unreadable: list[bytes] = field(init=False)
     _through: dict[ActivityType, int] = field(default_factory=dict)
     _forgotten_ms: int | None = None
+    _lower_bounds_ms: dict[ActivityType, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._known = set(unpack(self.watermark.remembered))
         self._unreadable = unpack(self.watermark.unreadable, _DIGEST_BYTES)
+        start_ms = self.reading.start_ms or 0
+        floors = {mark.type: mark.floor_ms or 0 for mark in self.watermark.marks}
+        self._lower_bounds_ms = {type_: max(floors.get(type_, 0), start_ms) for type_ in ActivityType}
 
     @classmethod
     def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
@@ -203,7 +207,7 @@ class Walk:
         new: list[tuple[bytes, Activity]] = []
         for activity in activities:
             self.counts.rows += 1
-            if self._is_out_of_window(activity):
+            if activity.occurred_ms < self._lower_bounds_ms[activity.type]:
                 self.counts.out_of_window += 1
                 continue
             key = activity_key(self.reading.account, activity)
@@ -262,10 +266,6 @@ class Walk:
             remembered=pack(key for key in kept if raised_ms is None or key_time_ms(key) >= raised_ms),
             unreadable=b"".join(self._unreadable),
         )
-
-    def _is_out_of_window(self, activity: Activity) -> bool:
-        floor_ms = self.watermark.mark(activity.type).floor_ms
-        return activity.occurred_ms < max(floor_ms or 0, self.reading.start_ms or 0)
 
     def _note_time(self, activity: Activity, now_ms: int) -> None:
         if activity.occurred_ms > now_ms:

@@ -21,6 +21,7 @@ from contact_activity.adapters.embedded import (
 )
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.ports import (
+    Bus,
     Contact,
     ContactsPage,
     ListedContact,
@@ -119,7 +120,7 @@ class ScriptedSource:
 class FailingBus:
     """The `Bus` port over another; takes nothing while `is_down`."""
 
-    def __init__(self, bus: FileBus) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.is_down = False
         self._bus = bus
 

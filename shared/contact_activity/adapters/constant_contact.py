@@ -245,10 +245,15 @@ class ConstantContact:
     def _ask(self, path: str, params: Mapping[str, str]) -> Answer:
         credentials = self._credentials()
         try:
-            with self._session.get(
+            # Prepared here: merging with the session's own settings would take longer than the rest.
+            request = requests.Request(
+                "GET",
                 self._base_url + path,
                 params={**params, "api_key": credentials.api_key},
-                headers={"Authorization": f"Bearer {credentials.access_token}"},
+                headers={**self._session.headers, "Authorization": f"Bearer {credentials.access_token}"},
+            ).prepare()
+            with self._session.send(
+                request,
                 timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
                 allow_redirects=False,
                 stream=True,

@@ -345,10 +345,14 @@ def sqlite_limiter(database: Database, limits: Limits, clock: Clock) -> SharedLi
         return Pace(**json.loads(stored)) if stored else Pace()
 
     def swap(seen: Pace, wanted: Pace) -> Pace | None:
-        before = json.dumps(asdict(seen)) if seen != Pace() else None
-        return None if database.swap("pace", before, json.dumps(asdict(wanted))) else load()
+        before = _pace_to_json(seen) if seen != Pace() else None
+        return None if database.swap("pace", before, _pace_to_json(wanted)) else load()
 
     return SharedLimiter(limits, load, swap, clock)
+
+
+def _pace_to_json(pace: Pace) -> str:
+    return json.dumps({"day": pace.day, "used": pace.used, "next_slot_ms": pace.next_slot_ms})
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,7 +417,8 @@ class FileBus:
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  a file is never busy
         """Raises `OSError` when the sink takes no more, and from then on: a line may be cut."""
-        lines = b"".join(self._envelope(event) for event in events)
+        time = iso(self._clock.now_ms())[:-5] + "Z"
+        lines = b"".join(self._envelope(event, time) for event in events)
         with self._lock:
             if self._is_broken:
                 raise OSError("the events file took no more")
@@ -422,14 +427,14 @@ class FileBus:
             self._is_broken = False
             self.published.update(event.detail_type for event in events)
 
-    def _envelope(self, event: Event) -> bytes:
+    def _envelope(self, event: Event, time: str) -> bytes:
         envelope = {
             "version": "0",
             "id": self._new_id(),
             "detail-type": event.detail_type,
             "source": EVENT_SOURCE,
             "account": "000000000000",
-            "time": iso(self._clock.now_ms())[:-5] + "Z",
+            "time": time,
             "region": "local",
             "resources": [],
         }

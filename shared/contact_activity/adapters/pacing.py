@@ -1,5 +1,6 @@
 """The `Limiter` port over any store of one `Pace` with a compare-and-set."""
 
+import threading
 from collections.abc import Callable
 
 from contact_activity.ports import Clock, WaitError, WaitReason
@@ -19,7 +20,8 @@ Swap = Callable[[Pace, Pace], Pace | None]
 class SharedLimiter:
     """Hands out the slots of one API key to whoever shares the store.
 
-    Remembers the last pace it saw, so that an uncontended call costs one conditional write.
+    Remembers the last pace it saw, so that an uncontended call costs one conditional write; the
+    threads of a process take turns, so that only other processes contend.
     """
 
     def __init__(self, limits: Limits, load: Callable[[], Pace], swap: Swap, clock: Clock) -> None:
@@ -28,6 +30,7 @@ class SharedLimiter:
         self._swap = swap
         self._clock = clock
         self._seen: Pace | None = None
+        self._turn = threading.Lock()
 
     def acquire(self, *, deadline_ms: int) -> None:
         """Wait for the next slot; a worker that comes too late for its slot takes another."""
@@ -63,11 +66,12 @@ class SharedLimiter:
         return at_ms
 
     def _change(self, change: Callable[[Pace], Pace]) -> None:
-        seen = self._seen or self._load()
-        while True:
-            wanted = change(seen)
-            stored = self._swap(seen, wanted)
-            if stored is None:
-                self._seen = wanted
-                return
-            seen = stored
+        with self._turn:
+            seen = self._seen or self._load()
+            while True:
+                wanted = change(seen)
+                stored = self._swap(seen, wanted)
+                if stored is None:
+                    self._seen = wanted
+                    return
+                seen = stored
