@@ -590,6 +590,7 @@ class TestTable:
             "times_gone": "N",
             "remembered": "B",
             "unreadable": "B",
+            "summaries": "S",
         }
 
     def test_the_largest_contact_leaves_room_in_its_item(
