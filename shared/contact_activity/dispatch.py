@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contact_activity import planning
+from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
 from contact_activity.ports import (
+    Campaigns,
     Clock,
     Contacts,
+    FatalError,
     Lease,
     Limiter,
     Listings,
@@ -21,6 +24,7 @@ from contact_activity.ports import (
     RetryError,
     Source,
     WaitError,
+    WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
@@ -44,7 +48,8 @@ class DispatchReport:
     """What one tick came to. `paused_by` names the first active pause, `paused` all of them.
 
     `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
-    the calls are None when another tick was under way.
+    the calls are None when another tick was under way. `campaigns_failed`: why the campaigns could
+    not be listed.
     """
 
     outcome: TickOutcome = TickOutcome.DISPATCHED
@@ -55,6 +60,8 @@ class DispatchReport:
     listing_is_complete: bool = False
     enqueued: int = 0
     rejected: int = 0
+    campaigns_enqueued: int = 0
+    campaigns_failed: str | None = None
     paused: tuple[str, ...] = ()
     lag_ms: int | None = None
     calls_used: int | None = None
@@ -71,6 +78,7 @@ class DispatchPorts:
     lease: Lease
     limiter: Limiter
     clock: Clock
+    campaigns: Campaigns
 
 
 def dispatch(
@@ -81,11 +89,13 @@ def dispatch(
     calls_each: int = 1,
     begin_listing: bool = True,
     correlation_id: str | None = None,
+    campaign_lookback_days: int | None = None,
 ) -> DispatchReport:
     """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
 
     `calls_each`: the calls that a contact takes when nothing is new. `correlation_id` goes into
-    every message. Raises `RetryError` when the
+    every message. `campaign_lookback_days`: how long after its send a campaign's summary is asked
+    for; None is never. Raises `RetryError` when the
     listing failed, after handing out what is due; `FatalError` when the API refuses to list, since
     it would then call every contact gone.
     """
@@ -99,6 +109,8 @@ def dispatch(
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         if not _is_paused(ports, report):
             _hand_out(ports, report, tick_ms, calls_each, deadline_ms, correlation_id)
+        if campaign_lookback_days is not None and not _is_paused(ports, report):
+            _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
         _measure(ports, report)
     finally:
         ports.lease.give_back()
@@ -238,3 +250,31 @@ def _hand_out(
         budget -= len(claimed)
         if rejected:
             return
+
+
+def _hand_out_campaigns(
+    ports: DispatchPorts,
+    report: DispatchReport,
+    lookback_days: int,
+    deadline_ms: int,
+    correlation_id: str | None,
+) -> None:
+    """Contacts come first: campaigns that cannot be listed are told and hold up nothing."""
+    to_list = ListPorts(ports.campaigns, ports.source, ports.queue, ports.clock)
+    try:
+        report.campaigns_enqueued = hand_out_campaigns(
+            to_list, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
+        )
+    except (RetryError, FatalError) as error:
+        _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
+    except WaitError as wait:
+        if wait.reason is WaitReason.CREDENTIAL:
+            _give_up_campaigns(ports, report, "the API refuses the campaign list", is_refused=True)
+        else:
+            pause_for(wait, ports.pauses)
+
+
+def _give_up_campaigns(ports: DispatchPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
+    """Trying at every tick would spend calls on what is nobody's activity."""
+    report.campaigns_failed = cause
+    give_up_listing(ports.campaigns, ports.clock.now_ms(), is_refused=is_refused)

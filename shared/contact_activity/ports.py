@@ -6,11 +6,12 @@ Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller mus
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from contact_activity.activity import Activity, Event
 from contact_activity.planning import Listing
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.summary import Summarized, SummaryKind, SummaryReport
 from contact_activity.watermark import Progress, Watermark
 
 
@@ -41,7 +42,7 @@ class Refusal(Enum):
     """Answers of the API that are no failure and no page."""
 
     NEXT_EXPIRED = "the next token is no longer valid"
-    GONE = "the contact does not exist"
+    GONE = "the contact, or the campaign, does not exist"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,33 @@ class Contact:
     times_gone: int = 0
     watermark: Watermark = field(default_factory=Watermark)
     progress: Progress | None = None
+    summaries: tuple[Summarized, ...] = ()
+
+    def summarized(self, kind: SummaryKind) -> Summarized:
+        return next((known for known in self.summaries if known.kind is kind), Summarized(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCampaign:
+    """`modified_ms` None: the list had no usable date."""
+
+    id: str
+    modified_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignsPage:
+    campaigns: tuple[ListedCampaign, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """All that is stored of a campaign; version 0 is one that nothing is stored of."""
+
+    id: str
+    version: int = 0
+    summarized: Summarized = field(default_factory=lambda: Summarized(SummaryKind.CAMPAIGN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +132,19 @@ class ContactOutline:
     times_gone: int
 
 
+@dataclass(frozen=True, slots=True)
+class CampaignMessage:
+    """A hint that a campaign's summary is due."""
+
+    campaign_id: str
+    planned_ms: int
+    correlation_id: str | None = None
+
+
+AnyMessage = Message | CampaignMessage
+M = TypeVar("M", bound=AnyMessage)
+
+
 class Clock(Protocol):
     def now_ms(self) -> int: ...
     def sleep(self, wait_s: float) -> None: ...
@@ -122,6 +163,16 @@ class Source(Protocol):
     def tracking(
         self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> TrackingPage | Refusal: ...
+
+    def contact_summary(
+        self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
+    ) -> SummaryReport | Refusal:
+        """A contact's summary report, of all campaigns or by campaign."""
+
+    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
+        """A page of the campaigns that were sent, without those last modified before `since_ms`."""
+
+    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal: ...
 
     def probe(self, *, deadline_ms: int) -> None:
         """One cheap call, to learn whether the API accepts calls again."""
@@ -177,6 +228,19 @@ class Contacts(Protocol):
         """Every contact, in no order, for the operator: it reads all that is stored."""
 
 
+class Campaigns(Protocol):
+    """What was published of each campaign, and when they were listed."""
+
+    def listed_ms(self) -> int | None:
+        """When the campaigns were last listed; None makes them due."""
+
+    def put_listed(self, listed_ms: int | None) -> None: ...
+    def get(self, campaign_id: str) -> Campaign: ...
+
+    def save(self, campaign: Campaign) -> bool:
+        """Store it if nobody stored another since it was read (by `version`, which goes up by one)."""
+
+
 class Listings(Protocol):
     """Where the listing of contacts stands; one dispatcher at a time writes it."""
 
@@ -208,7 +272,7 @@ class Lease(Protocol):
 
 
 class Queue(Protocol):
-    def send(self, messages: Sequence[Message]) -> list[Message]:
+    def send(self, messages: Sequence[M]) -> list[M]:
         """Send them all; returns those that were not accepted however often they were tried."""
 
     def depth(self) -> int:

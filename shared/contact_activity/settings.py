@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 from contact_activity.activity import ActivityType, EmailAddresses, parse_time
 from contact_activity.rate_limit import Limits
+from contact_activity.summary import SummaryKind
 from contact_activity.watermark import ALL_REPORT, REMEMBERED_MAX, Reading
 
 Environment = Mapping[str, str]
 T = TypeVar("T")
 
 ACTIVITY_REPORTS = tuple(type_.report for type_ in ActivityType)
-SUMMARY_REPORTS = ("summary", "summary_by_campaign", "campaign_summary")
+SUMMARY_REPORTS = tuple(kind.report for kind in SummaryKind)
 
 
 class SettingsError(ValueError):
@@ -45,7 +46,11 @@ SETTINGS = (
     Setting("CALLS_PER_DAY", "10000", "the key's calls in a UTC day"),
     Setting("QUOTA_SHARE", "0.9", "the part of the day's calls that this system may use"),
     Setting("ACCOUNT", "default", "names the account in ids and events; changing it changes every id"),
-    Setting("REPORTS", "all", "all, or any of " + ",".join(ACTIVITY_REPORTS)),
+    Setting(
+        "REPORTS",
+        "all",
+        "all, or any of " + ",".join(ACTIVITY_REPORTS) + "; and any of " + ",".join(SUMMARY_REPORTS),
+    ),
     Setting("START_DATE", "", "activities before it are neither asked for nor published"),
     Setting("OVERLAP_HOURS", "168", "the least window that is read again"),
     Setting("REMEMBERED_ACTIVITIES", "200", "activities remembered of each contact, at least"),
@@ -94,7 +99,19 @@ class Settings:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.account, self.reports, self.start_ms, self.overlap_h, self.remembered_min)
+        read = tuple(name for name in self.reports if name not in SUMMARY_REPORTS)
+        return Reading(self.account, read, self.start_ms, self.overlap_h, self.remembered_min)
+
+    @property
+    def contact_summaries(self) -> tuple[SummaryKind, ...]:
+        """The summary reports that are asked for contact by contact."""
+        kinds = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
+        return tuple(kind for kind in kinds if kind.report in self.reports)
+
+    @property
+    def lookback_days(self) -> int | None:
+        """How long after its send a campaign's summary is asked for; None is never."""
+        return self.campaign_lookback_days if SummaryKind.CAMPAIGN.report in self.reports else None
 
 
 def read_settings(environment: Environment) -> Settings:
@@ -218,18 +235,20 @@ def _account(text: str) -> str:
 
 
 def _reports(text: str) -> tuple[str, ...]:
-    """In the order of `ACTIVITY_REPORTS`, each once."""
+    """Activity in the order of `ACTIVITY_REPORTS`, then summaries in theirs, each once."""
     given = [name.strip() for name in text.split(",")]
     for name in given:
-        if name in SUMMARY_REPORTS:
-            raise ValueError(f"{name} is not there yet, leave it out")
-        if name not in (ALL_REPORT, *ACTIVITY_REPORTS):
-            raise ValueError(f"give {ALL_REPORT}, or any of {','.join(ACTIVITY_REPORTS)}")
-    if ALL_REPORT in given:
-        if len(set(given)) > 1:
-            raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
-        return (ALL_REPORT,)
-    return tuple(name for name in ACTIVITY_REPORTS if name in given)
+        if name not in (ALL_REPORT, *ACTIVITY_REPORTS, *SUMMARY_REPORTS):
+            raise ValueError(
+                f"give {ALL_REPORT}, or any of {','.join(ACTIVITY_REPORTS)}; and any of "
+                + ",".join(SUMMARY_REPORTS)
+            )
+    activity = tuple(name for name in (ALL_REPORT, *ACTIVITY_REPORTS) if name in given)
+    if not activity:
+        raise ValueError(f"give {ALL_REPORT} or an activity type too: news decides when to ask for a summary")
+    if ALL_REPORT in activity and len(activity) > 1:
+        raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
+    return activity + tuple(name for name in SUMMARY_REPORTS if name in given)
 
 
 def _start(text: str) -> int | None:

@@ -30,6 +30,8 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
+from contact_activity.summaries import publish_news
+from contact_activity.summary import Summarized, SummaryKind, is_due
 from contact_activity.watermark import Counts, Progress, Reading, Walk
 
 PAGES_BETWEEN_MARKERS = 10
@@ -38,6 +40,9 @@ PAGES_MAX = 20_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
+
+# A report that cannot be had for so long is asked for another time: many tries would cost many calls.
+SUMMARY_TIME_MS = 30_000
 
 _PAUSE_BY_WAIT = {WaitReason.QUOTA: PauseReason.QUOTA, WaitReason.CREDENTIAL: PauseReason.CREDENTIAL}
 
@@ -58,7 +63,9 @@ class Outcome(StrEnum):
 class SyncReport:
     """What one message came to. `unreadable` holds row digests, safe to log.
 
-    `by_type` counts what was published by detail type.
+    `by_type` counts what was published by detail type; `summaries_owed`: not to be had now, asked
+    for at the next sync; `summaries_refused`: the API refuses them; `campaigns_left_out`: of a
+    summary by campaign, beyond its bound.
     """
 
     outcome: Outcome = Outcome.SYNCED
@@ -66,6 +73,9 @@ class SyncReport:
     pages: int = 0
     restarts: int = 0
     memory_is_full: bool = False
+    summaries_owed: int = 0
+    summaries_refused: int = 0
+    campaigns_left_out: int = 0
     counts: Counts = field(default_factory=Counts)
     unreadable: list[str] = field(default_factory=list)
 
@@ -92,6 +102,7 @@ class SyncPolicy:
     reading: Reading
     email_addresses: EmailAddresses
     tick_ms: int
+    summaries: tuple[SummaryKind, ...] = ()
 
 
 def pause_for(wait: WaitError, pauses: PauseBoard) -> None:
@@ -138,7 +149,8 @@ class _Syncing:
         self._deadline_ms = deadline_ms
         self._report_name, self._next = policy.reading.reports[0], None
         progress = contact.progress
-        if progress and progress.fingerprint == policy.reading.fingerprint:
+        self._is_resumed = bool(progress and progress.fingerprint == policy.reading.fingerprint)
+        if progress and self._is_resumed:
             self._walk = Walk.resume(contact.watermark, policy.reading, progress)
             self._report_name, self._next = progress.report, progress.next
         else:
@@ -277,6 +289,7 @@ class _Syncing:
         return self._end(
             Outcome.SYNCED,
             watermark=watermark,
+            summaries=self._summarize(),
             times_gone=0,
             due_ms=planning.next_due_ms(
                 self._ports.clock.now_ms(),
@@ -286,6 +299,52 @@ class _Syncing:
                 limits=self._ports.limiter.limits,
             ),
         )
+
+    def _summarize(self) -> tuple[Summarized, ...]:
+        """What is known of each summary report once what moved is published.
+
+        An earlier part of a resumed walk may have found something new.
+        """
+        found_new = self._is_resumed or self._result.published > 0
+        wanted = [self._contact.summarized(kind) for kind in self._policy.summaries]
+        others = [known for known in self._contact.summaries if known.kind not in self._policy.summaries]
+        now_ms = self._ports.clock.now_ms()
+        asked = [
+            self._ask_summary(known) if is_due(known, now_ms=now_ms, found_new=found_new) else known
+            for known in wanted
+        ]
+        return (*others, *asked)
+
+    def _ask_summary(self, known: Summarized) -> Summarized:
+        """A summary that cannot be had now holds up nothing: the activity is published already."""
+        try:
+            return self._read_summary(known)
+        except WaitError as wait:
+            pause_for(wait, self._ports.pauses)
+        except RetryError:
+            pass
+        except FatalError:
+            self._result.summaries_refused += 1
+            return replace(known, asked_ms=self._ports.clock.now_ms())
+        self._result.summaries_owed += 1
+        return replace(known, asked_ms=None)
+
+    def _read_summary(self, known: Summarized) -> Summarized:
+        give_up_ms = min(self._deadline_ms, self._ports.clock.now_ms() + SUMMARY_TIME_MS)
+        report = self._ports.source.contact_summary(self._contact.id, known.kind, deadline_ms=give_up_ms)
+        done = publish_news(
+            known,
+            report,
+            account=self._policy.reading.account,
+            bus=self._ports.bus,
+            now_ms=self._ports.clock.now_ms(),
+            deadline_ms=self._deadline_ms,
+            correlation_id=self._message.correlation_id,
+        )
+        self._result.by_type.update(done.by_type)
+        self._result.unreadable.extend(done.unreadable)
+        self._result.campaigns_left_out += done.left_out
+        return done.summarized
 
     def _end_gone(self) -> Outcome:
         times_gone = self._contact.times_gone + 1

@@ -6,7 +6,9 @@ from enum import Enum
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
+from contact_activity.campaigns import CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
+from contact_activity.ports import AnyMessage, CampaignMessage
 from contact_activity.rate_limit import PauseReason
 from contact_activity.sync import SyncReport
 
@@ -43,6 +45,11 @@ class Metric(Enum):
     ROWS_IN_FUTURE = ("RowsInFuture", MetricUnit.Count)
     UNREADABLE_ROWS = ("UnreadableRows", MetricUnit.Count)
     MEMORIES_FULL = ("MemoriesFull", MetricUnit.Count)
+    SUMMARIES_OWED = ("SummariesOwed", MetricUnit.Count)
+    SUMMARIES_REFUSED = ("SummariesRefused", MetricUnit.Count)
+    CAMPAIGNS_LEFT_OUT = ("CampaignsLeftOut", MetricUnit.Count)
+    CAMPAIGNS_ENQUEUED = ("CampaignsEnqueued", MetricUnit.Count)
+    CAMPAIGN_LISTINGS_FAILED = ("CampaignListingsFailed", MetricUnit.Count)
     # How a contact's message ended.
     CONTACTS_SYNCED = ("ContactsSynced", MetricUnit.Count)
     CONTACTS_UNFINISHED = ("ContactsUnfinished", MetricUnit.Count)
@@ -52,6 +59,15 @@ class Metric(Enum):
     CONTACTS_UNKNOWN_CONTACT = ("ContactsUnknownContact", MetricUnit.Count)
     CONTACTS_RACE_LOST = ("ContactsRaceLost", MetricUnit.Count)
     CONTACTS_FAILED = ("ContactsFailed", MetricUnit.Count)
+    # How a campaign's message ended.
+    CAMPAIGNS_SUMMARIZED = ("CampaignsSummarized", MetricUnit.Count)
+    CAMPAIGNS_UNFINISHED = ("CampaignsUnfinished", MetricUnit.Count)
+    CAMPAIGNS_GONE = ("CampaignsGone", MetricUnit.Count)
+    CAMPAIGNS_PAUSED = ("CampaignsPaused", MetricUnit.Count)
+    CAMPAIGNS_REFUSED = ("CampaignsRefused", MetricUnit.Count)
+    CAMPAIGNS_STALE = ("CampaignsStale", MetricUnit.Count)
+    CAMPAIGNS_RACE_LOST = ("CampaignsRaceLost", MetricUnit.Count)
+    CAMPAIGNS_FAILED = ("CampaignsFailed", MetricUnit.Count)
 
     def __init__(self, metric_name: str, unit: MetricUnit) -> None:
         self.metric_name = metric_name
@@ -69,6 +85,8 @@ def tell_tick(report: DispatchReport) -> dict[str, object]:
     _count(Metric.CONTACTS_REGISTERED, report.new_contacts)
     _count(Metric.MESSAGES_REJECTED, report.rejected)
     _count(Metric.UNREADABLE_CONTACTS, report.unreadable_contacts)
+    _count(Metric.CAMPAIGNS_ENQUEUED, report.campaigns_enqueued)
+    _count(Metric.CAMPAIGN_LISTINGS_FAILED, int(report.campaigns_failed is not None))
     if report.outcome is not TickOutcome.LEASE_HELD:
         _gauge(Metric.PAUSED, int(report.outcome is TickOutcome.PAUSED))
         for reason in PauseReason:
@@ -99,6 +117,9 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
     _count(Metric.ROWS_IN_FUTURE, report.counts.in_future)
     _count(Metric.UNREADABLE_ROWS, len(report.unreadable))
     _count(Metric.MEMORIES_FULL, int(report.memory_is_full))
+    _count(Metric.SUMMARIES_OWED, report.summaries_owed)
+    _count(Metric.SUMMARIES_REFUSED, report.summaries_refused)
+    _count(Metric.CAMPAIGNS_LEFT_OUT, report.campaigns_left_out)
     _count(Metric[f"CONTACTS_{report.outcome.name}"], 1)
     logger.info(
         "contact",
@@ -112,10 +133,30 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
     )
 
 
-def tell_failure(contact_id: str, error: Exception) -> None:
-    """Log and count a contact whose message goes back; the errors of the ports hold no personal data."""
-    _count(Metric.CONTACTS_FAILED, 1)
-    logger.warning("contact failed", extra={"contact_id": contact_id, "cause": str(error)})
+def tell_campaign(report: CampaignReport, campaign_id: str) -> None:
+    """Log and count one campaign's summary."""
+    _count(Metric.EVENTS_PUBLISHED, report.published)
+    _count(Metric.UNREADABLE_ROWS, len(report.unreadable))
+    _count(Metric[f"CAMPAIGNS_{report.outcome.name}"], 1)
+    logger.info(
+        "campaign",
+        extra={
+            "campaign_id": campaign_id,
+            "outcome": report.outcome,
+            "published": report.published,
+            "unreadable": report.unreadable,
+        },
+    )
+
+
+def tell_failure(message: AnyMessage, error: Exception) -> None:
+    """Log and count a message that goes back; the errors of the ports hold no personal data."""
+    if isinstance(message, CampaignMessage):
+        _count(Metric.CAMPAIGNS_FAILED, 1)
+        logger.warning("campaign failed", extra={"campaign_id": message.campaign_id, "cause": str(error)})
+    else:
+        _count(Metric.CONTACTS_FAILED, 1)
+        logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": str(error)})
 
 
 def _count(metric: Metric, value: int) -> None:

@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from contact_activity import telemetry
 from contact_activity.adapters.aws import (
+    DynamoCampaigns,
     DynamoContacts,
     DynamoLease,
     DynamoListings,
@@ -28,8 +29,9 @@ from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.codec import message_from_body
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.campaigns import CampaignPorts, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import FatalError, RetryError
+from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
 from contact_activity.settings import Credentials, read_settings, read_tick_ms, required
 from contact_activity.sync import SyncPolicy, SyncPorts, sync
 
@@ -47,6 +49,7 @@ class Dispatcher:
     ports: DispatchPorts
     tick_ms: int
     calls_each: int
+    campaign_lookback_days: int | None
     credentials: Callable[[], Credentials]
 
     def run(self, remaining_ms: int, correlation_id: str) -> DispatchReport:
@@ -57,6 +60,7 @@ class Dispatcher:
             tick_ms=self.tick_ms,
             deadline_ms=_deadline_ms(remaining_ms),
             calls_each=self.calls_each,
+            campaign_lookback_days=self.campaign_lookback_days,
             correlation_id=correlation_id,
         )
 
@@ -66,6 +70,7 @@ class Worker:
     """The worker function."""
 
     ports: SyncPorts
+    campaign_ports: CampaignPorts
     policy: SyncPolicy
     queue: SqsQueue
     credentials: Callable[[], Credentials]
@@ -85,12 +90,20 @@ class Worker:
             raise
         telemetry.correlate(message.correlation_id)
         try:
-            report = sync(message, self.ports, self.policy, deadline_ms=_deadline_ms(remaining_ms))
+            self._handle(message, _deadline_ms(remaining_ms))
         except (RetryError, FatalError) as error:
-            telemetry.tell_failure(message.contact_id, error)
+            telemetry.tell_failure(message, error)
             self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
             raise
-        telemetry.tell_sync(report, message.contact_id)
+
+    def _handle(self, message: AnyMessage, deadline_ms: int) -> None:
+        if isinstance(message, CampaignMessage):
+            account = self.policy.reading.account
+            summarized = summarize(message, self.campaign_ports, account=account, deadline_ms=deadline_ms)
+            telemetry.tell_campaign(summarized, message.campaign_id)
+        else:
+            synced = sync(message, self.ports, self.policy, deadline_ms=deadline_ms)
+            telemetry.tell_sync(synced, message.contact_id)
 
 
 @cache
@@ -106,9 +119,11 @@ def dispatcher() -> Dispatcher:
         lease=DynamoLease(shared.dynamodb, shared.table),
         limiter=shared.limiter,
         clock=_CLOCK,
+        campaigns=shared.campaigns,
     )
-    calls_each = len(read_settings(os.environ).reports)
-    return Dispatcher(ports, read_tick_ms(os.environ), calls_each, shared.credentials)
+    settings, tick_ms = read_settings(os.environ), read_tick_ms(os.environ)
+    calls_each = len(settings.reading.reports)
+    return Dispatcher(ports, tick_ms, calls_each, settings.lookback_days, shared.credentials)
 
 
 @cache
@@ -126,8 +141,19 @@ def worker() -> Worker:
         clock=_CLOCK,
         tally=DynamoTally(shared.dynamodb, shared.table),
     )
-    policy = SyncPolicy(settings.reading, settings.email_addresses, read_tick_ms(os.environ))
-    return Worker(ports, policy, shared.queue, shared.credentials)
+    campaign_ports = CampaignPorts(
+        campaigns=shared.campaigns,
+        source=shared.source,
+        bus=ports.bus,
+        queue=shared.queue,
+        pauses=shared.pauses,
+        clock=_CLOCK,
+        tally=ports.tally,
+    )
+    policy = SyncPolicy(
+        settings.reading, settings.email_addresses, read_tick_ms(os.environ), settings.contact_summaries
+    )
+    return Worker(ports, campaign_ports, policy, shared.queue, shared.credentials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +164,7 @@ class _Shared:
     table: str
     credentials: Callable[[], Credentials]
     contacts: DynamoContacts
+    campaigns: DynamoCampaigns
     listings: DynamoListings
     pauses: DynamoPauses
     queue: SqsQueue
@@ -155,6 +182,7 @@ def _shared() -> _Shared:
         table=table,
         credentials=credentials,
         contacts=DynamoContacts(dynamodb, table),
+        campaigns=DynamoCampaigns(dynamodb, table),
         listings=DynamoListings(dynamodb, table),
         pauses=DynamoPauses(dynamodb, table),
         queue=SqsQueue(aws_client("sqs"), required(os.environ, "QUEUE_URL")),

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from contact_activity.activity import EVENT_SOURCE
 from contact_activity.adapters.aws import (
+    DynamoCampaigns,
     DynamoContacts,
     DynamoLease,
     DynamoListings,
@@ -24,6 +25,7 @@ from contact_activity.adapters.embedded import (
     Database,
     FileBus,
     MemoryQueue,
+    SqliteCampaigns,
     SqliteContacts,
     SqliteLease,
     SqliteListings,
@@ -34,13 +36,14 @@ from contact_activity.adapters.embedded import (
 from contact_activity.local.emulator import REPOSITORY
 from contact_activity.local.stack import load_template
 from contact_activity.ports import (
+    AnyMessage,
     Bus,
+    Campaigns,
     Clock,
     Contacts,
     Lease,
     Limiter,
     Listings,
-    Message,
     PauseBoard,
     Queue,
     Tally,
@@ -56,6 +59,7 @@ class Family(Protocol):
     """One store with every port on it; `lease`, `limiter` and `bus` give another instance each time."""
 
     contacts: Contacts
+    campaigns: Campaigns
     listings: Listings
     pauses: PauseBoard
     queue: Queue
@@ -64,7 +68,7 @@ class Family(Protocol):
     def lease(self) -> Lease: ...
     def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
     def bus(self, clock: Clock) -> Bus: ...
-    def received(self, count: int) -> list[Message]:
+    def received(self, count: int) -> list[AnyMessage]:
         """Take messages from the queue, which are then in flight."""
 
     def published(self, count: int) -> list[Json]:
@@ -79,6 +83,7 @@ class EmbeddedFamily:
         self._sink = io.BytesIO()
         self._queue = MemoryQueue()
         self.contacts: Contacts = SqliteContacts(self._database)
+        self.campaigns: Campaigns = SqliteCampaigns(self._database)
         self.listings: Listings = SqliteListings(self._database)
         self.pauses: PauseBoard = SqlitePauses(self._database)
         self.queue: Queue = self._queue
@@ -93,7 +98,7 @@ class EmbeddedFamily:
     def bus(self, clock: Clock) -> Bus:
         return FileBus(self._sink, clock, lambda: f"envelope-{next(_numbers)}")
 
-    def received(self, count: int) -> list[Message]:
+    def received(self, count: int) -> list[AnyMessage]:
         deliveries = [self._queue.receive(wait_s=0) for _ in range(count)]
         return [delivery.message for delivery in deliveries if delivery]
 
@@ -115,6 +120,7 @@ class AwsFamily:
         self._queue_url = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
         self._events_url = create_bus(clients, name)
         self.contacts: Contacts = DynamoContacts(clients.dynamodb, name)
+        self.campaigns: Campaigns = DynamoCampaigns(clients.dynamodb, name)
         self.listings: Listings = DynamoListings(clients.dynamodb, name)
         self.pauses: PauseBoard = DynamoPauses(clients.dynamodb, name)
         self.queue: Queue = SqsQueue(clients.sqs, self._queue_url)
@@ -129,7 +135,7 @@ class AwsFamily:
     def bus(self, clock: Clock) -> Bus:
         return EventBridgeBus(self._clients.events, self._bus_name, clock)
 
-    def received(self, count: int) -> list[Message]:
+    def received(self, count: int) -> list[AnyMessage]:
         return [message_from_body(body) for body in self._bodies(self._queue_url, count)]
 
     def published(self, count: int) -> list[Json]:

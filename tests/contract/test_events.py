@@ -1,6 +1,7 @@
 """The published contract of the events: schemas against samples against code against the README."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 import re
@@ -32,6 +33,18 @@ from contact_activity.activity import (
     to_event,
 )
 from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.ports import Message
+from contact_activity.summary import (
+    COUNT_NAMES,
+    Change,
+    Published,
+    Snapshot,
+    Summarized,
+    SummaryCounts,
+    SummaryKind,
+    compare,
+    summary_event,
+)
 from contact_activity.timeline import UnusableEventError, entry_of
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -51,8 +64,9 @@ LONE_SURROGATE = "\ud800"
 Json = dict[str, Any]
 
 
-def read(folder: str, type_: ActivityType) -> Json:
-    document: Json = json.loads((EVENTS / folder / f"email.{type_.past_tense}.v1.json").read_text())
+def read(folder: str, type_: ActivityType | SummaryKind) -> Json:
+    name = type_.event_type.removeprefix("contact-activity.")
+    document: Json = json.loads((EVENTS / folder / f"{name}.json").read_text())
     return document
 
 
@@ -74,6 +88,12 @@ SCHEMAS = {type_: read("schemas", type_) for type_ in ActivityType}
 SAMPLES = {type_: read("samples", type_) for type_ in ActivityType}
 OPEN = {type_: validator(schema) for type_, schema in SCHEMAS.items()}
 STRICT = {type_: validator(closed(schema)) for type_, schema in SCHEMAS.items()}
+SUMMARY_SCHEMAS = {kind: read("schemas", kind) for kind in SummaryKind}
+SUMMARY_SAMPLES = {kind: read("samples", kind) for kind in SummaryKind}
+SUMMARIES = {kind: sample["detail"] for kind, sample in SUMMARY_SAMPLES.items()}
+SUMMARY_OPEN = {kind: validator(schema) for kind, schema in SUMMARY_SCHEMAS.items()}
+SUMMARY_STRICT = {kind: validator(closed(schema)) for kind, schema in SUMMARY_SCHEMAS.items()}
+each_kind = pytest.mark.parametrize("kind", SummaryKind, ids=lambda kind: kind.subject)
 each_type = pytest.mark.parametrize("type_", ActivityType, ids=lambda type_: type_.past_tense)
 
 
@@ -132,9 +152,10 @@ def published(
 # Schemas
 
 
-def test_every_activity_type_has_a_schema_and_a_sample_and_nothing_else_has() -> None:
+def test_every_event_has_a_schema_and_a_sample_and_nothing_else_has() -> None:
     """`schemas/` and `samples/` hold one file for each type that the code knows, and no other."""
     expected = {f"email.{type_.past_tense}.v1.json" for type_ in ActivityType}
+    expected |= {f"{kind.subject}.summarized.v1.json" for kind in SummaryKind}
     for folder in ("schemas", "samples"):
         assert {path.name for path in (EVENTS / folder).iterdir()} == expected
 
@@ -301,8 +322,9 @@ def test_a_sample_has_the_envelope_of_eventbridge(type_: ActivityType) -> None:
 
 def test_no_two_samples_share_an_id() -> None:
     """Envelope ids and derived ids differ from sample to sample."""
-    assert len({sample["id"] for sample in SAMPLES.values()}) == len(SAMPLES)
-    assert len({sample["detail"]["id"] for sample in SAMPLES.values()}) == len(SAMPLES)
+    samples = [*SAMPLES.values(), *SUMMARY_SAMPLES.values()]
+    assert len({sample["id"] for sample in samples}) == len(samples)
+    assert len({sample["detail"]["id"] for sample in samples}) == len(samples)
 
 
 # Code
@@ -388,6 +410,127 @@ def test_an_event_without_a_tick_has_no_correlation_id(type_: ActivityType) -> N
     STRICT[type_].validate(lacking)
 
 
+# Summaries
+
+
+def snapshot_of(detail: Json) -> Snapshot:
+    """The report's row that gives this event."""
+    data = detail["data"]
+    contact_id, campaign_id = (data.get(name, {}).get("id") for name in ("contact", "campaign"))
+    (kind,) = (kind for kind in SummaryKind if kind.event_type == detail["type"])
+    return Snapshot(kind, contact_id, campaign_id, SummaryCounts(**data["summary"]))
+
+
+def sequence_of(detail: Json) -> int:
+    """The sequence number with which the id is the digest that it has to be."""
+    data = detail["data"]
+    for sequence in range(100):
+        key = (
+            data["account"],
+            detail["type"].removeprefix("contact-activity.").removesuffix(".v1"),
+            data.get("contact", {}).get("id", ""),
+            data.get("campaign", {}).get("id", ""),
+            str(sequence),
+            *(f"{name}={data['summary'][name]}" for name in COUNT_NAMES if name in data["summary"]),
+        )
+        if hashlib.sha256("\n".join(key).encode()).hexdigest()[:32] == detail["id"]:
+            return sequence
+    raise AssertionError("the id digests something else")
+
+
+@each_kind
+def test_a_summary_schema_is_valid_and_named_by_its_urn(kind: SummaryKind) -> None:
+    """Each is a valid 2020-12 schema whose `$id` is the event's `dataschema`."""
+    schema = SUMMARY_SCHEMAS[kind]
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    assert schema["$id"] == kind.schema_uri == schema["properties"]["dataschema"]["const"]
+    assert schema["properties"]["type"]["const"] == kind.event_type
+    assert schema["title"] == kind.detail_type
+    assert schema["required"] == SCHEMAS[ActivityType.SENT]["required"]
+
+
+@each_kind
+def test_a_summary_sample_is_valid_and_a_cloud_event(kind: SummaryKind) -> None:
+    """Each sample satisfies its schema, even closed to unnamed fields, and the CloudEvents SDK reads it."""
+    detail = SUMMARIES[kind]
+    SUMMARY_STRICT[kind].validate(detail)
+    event = JSONFormat().read(None, json.dumps(detail))
+    assert event.get_type() == kind.event_type
+    assert event.get_time() == datetime.fromisoformat(detail["observedtime"])
+    assert event.get_extension("backfill") is False
+    assert event.get_data() == detail["data"]
+    assert list(SUMMARY_SAMPLES[kind]) == list(SAMPLES[ActivityType.SENT])
+
+
+@each_kind
+def test_a_summary_schema_refuses_an_event_that_lacks_a_field(kind: SummaryKind) -> None:
+    """Every field of a sample is promised but the single counts, and every object is open to more."""
+    required = [*SUMMARY_SCHEMAS[kind]["required"], *(f"data.{name}" for name in SUMMARIES[kind]["data"])]
+    for path in required:
+        detail = copy.deepcopy(SUMMARIES[kind])
+        place = detail["data"] if path.startswith("data.") else detail
+        del place[path.removeprefix("data.")]
+        assert not SUMMARY_OPEN[kind].is_valid(detail), path
+    for position in range(len(list(objects(SUMMARIES[kind])))):
+        detail = copy.deepcopy(SUMMARIES[kind])
+        list(objects(detail))[position]["added_within_v1"] = "x"
+        assert SUMMARY_OPEN[kind].is_valid(detail)
+        assert not SUMMARY_STRICT[kind].is_valid(detail)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("summary", {}),
+        ("summary", {"opens": -1}),
+        ("summary", {"opens": "1"}),
+        ("summary", {"opens": 1.5}),
+        ("changed", []),
+        ("changed", ["openings"]),
+        ("changed", ["opens", "opens"]),
+    ],
+)
+def test_a_summary_schema_refuses_what_is_no_count(kind: SummaryKind, name: str, value: object) -> None:
+    """Counts are whole and not negative, and something has changed."""
+    detail = copy.deepcopy(SUMMARIES[kind])
+    detail["data"][name] = value
+    assert not SUMMARY_OPEN[kind].is_valid(detail)
+
+
+@each_kind
+def test_a_summary_sample_is_what_the_code_publishes(kind: SummaryKind) -> None:
+    """The report behind a sample, put through the code, gives the sample's `detail` and `detail-type`."""
+    detail = SUMMARIES[kind]
+    snapshot, at_ms = snapshot_of(detail), parse_time(detail["time"])
+    assert at_ms is not None
+    change = Change(snapshot, sequence_of(detail), tuple(detail["data"]["changed"]))
+    event = summary_event(
+        change, account="default", observed_ms=at_ms, correlation_id=detail["correlationid"]
+    )
+    assert json.loads(event.detail) == detail
+    assert event.detail_type == SUMMARY_SAMPLES[kind]["detail-type"]
+
+
+counts = st.builds(SummaryCounts, *(st.none() | st.integers(0, 2**53) for _ in COUNT_NAMES))
+
+
+@each_kind
+@given(before=st.none() | counts, now=counts, sequence=st.integers(0, 10**6))
+def test_any_summary_that_moved_gives_a_valid_event(
+    kind: SummaryKind, before: SummaryCounts | None, now: SummaryCounts, sequence: int
+) -> None:
+    """Whatever the counts, what is published is valid under the strict schema."""
+    assume(now.present)
+    snapshot = dataclasses.replace(snapshot_of(SUMMARIES[kind]), counts=now)
+    last = () if before is None else (Published(snapshot.key, sequence, before),)
+    for change in compare(Summarized(kind, 0, last), [snapshot], 1).changes:
+        SUMMARY_STRICT[kind].validate(
+            json.loads(summary_event(change, account="default", observed_ms=1).detail)
+        )
+
+
 # README
 
 
@@ -396,7 +539,8 @@ def test_the_readme_describes_every_field_and_no_other() -> None:
     described = set(
         re.findall(r"^\| `([a-z0-9_.]+)` \| (?:yes|if sent|see below|with)", README, re.MULTILINE)
     )
-    assert described - {"data"} == {path for schema in SCHEMAS.values() for path in paths(schema)}
+    schemas = [*SCHEMAS.values(), *SUMMARY_SCHEMAS.values()]
+    assert described - {"data"} == {path for schema in schemas for path in paths(schema)}
 
 
 def test_the_readme_lists_every_event() -> None:
@@ -408,6 +552,14 @@ def test_the_readme_lists_every_event() -> None:
         file = f"email.{type_.past_tense}.v1.json"
         assert cells[4] == "".join(f"`{name}`" for name in own)
         assert cells[5:7] == [f"[schema](schemas/{file})", f"[sample](samples/{file})"]
+    for kind in SummaryKind:
+        (row,) = re.findall(rf"^\| `{kind.detail_type}` \|.*", README, re.MULTILINE)
+        file = f"{kind.subject}.summarized.v1.json"
+        assert [cell.strip() for cell in row.split("|")][3:6] == [
+            ", ".join(f"`{name}`" for name in ("contact", "campaign") if name in SUMMARIES[kind]["data"]),
+            f"[schema](schemas/{file})",
+            f"[sample](samples/{file})",
+        ]
 
 
 def test_the_readme_shows_a_sample_as_it_is() -> None:
@@ -454,6 +606,13 @@ DELIVERED = {
         "click of another campaign",
         "soft bounce",
         "backfilled click",
+        *(kind.subject for kind in SummaryKind),
+    },
+    "Activity without summaries": {
+        *(type_.past_tense for type_ in ActivityType),
+        "click of another campaign",
+        "soft bounce",
+        "backfilled click",
     },
     "Clicks of one campaign": {"clicked", "backfilled click"},
     "Hard bounces": {"bounced"},
@@ -461,6 +620,7 @@ DELIVERED = {
         *(type_.past_tense for type_ in ActivityType if type_ is not ActivityType.BOUNCED),
         "click of another campaign",
         "soft bounce",
+        *(kind.subject for kind in SummaryKind),
     },
 }
 
@@ -485,12 +645,17 @@ def bus_entries() -> dict[str, Json]:
     soft["detail"]["data"]["bounce"] |= {"code": "F", "category": "soft"}
     soft["detail"]["backfill"] = False
     old["detail"]["backfill"] = True
-    events = {type_.past_tense: sample for type_, sample in SAMPLES.items()} | {
-        "click of another campaign": elsewhere,
-        "soft bounce": soft,
-        "backfilled click": old,
-        "of another source": clicked | {"source": "shop"},
-    }
+    summaries = {kind.subject: sample for kind, sample in SUMMARY_SAMPLES.items()}
+    events = (
+        {type_.past_tense: sample for type_, sample in SAMPLES.items()}
+        | summaries
+        | {
+            "click of another campaign": elsewhere,
+            "soft bounce": soft,
+            "backfilled click": old,
+            "of another source": clicked | {"source": "shop"},
+        }
+    )
     return {
         name: {
             "EventBusName": "activity",
@@ -520,8 +685,8 @@ def deliveries(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Json]
             events.put_rule(Name=rule, EventBusName="activity", EventPattern=json.dumps(pattern))
             events.put_targets(Rule=rule, EventBusName="activity", Targets=[{"Id": "queue", "Arn": arn}])
             urls[name] = queue
-        answer = events.put_events(Entries=list(bus_entries().values()))
-        assert answer["FailedEntryCount"] == 0
+        for entry in bus_entries().values():
+            assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
         yield {name: received(sqs, url) for name, url in urls.items()}
 
 
@@ -585,14 +750,16 @@ def test_the_queue_trigger_holds_messages_as_the_dispatcher_writes_them() -> Non
     """Both bodies are exactly what is sent for the contacts 4711 and 4712."""
     bodies = [record.body for record in SQSEvent(trigger("contact-queue.json")).records]
     messages = [message_from_body(body) for body in bodies]
-    assert [message.contact_id for message in messages] == ["4711", "4712"]
+    assert [isinstance(message, Message) and message.contact_id for message in messages] == ["4711", "4712"]
     assert [message_to_body(message) for message in messages] == bodies
 
 
 def test_the_malformed_trigger_holds_one_readable_message_and_one_that_is_not() -> None:
     """The second body is cut off, so that only the first can be synced."""
     good, cut = SQSEvent(trigger("contact-queue-malformed.json")).records
-    assert message_from_body(good.body).contact_id == "4711"
+    message = message_from_body(good.body)
+    assert isinstance(message, Message)
+    assert message.contact_id == "4711"
     with pytest.raises(ValueError, match="no JSON"):
         message_from_body(cut.body)
 

@@ -24,6 +24,9 @@ from contact_activity.activity import (
 )
 from contact_activity.planning import Listing
 from contact_activity.ports import (
+    AnyMessage,
+    Campaign,
+    CampaignMessage,
     Contact,
     ContactOutline,
     Contacts,
@@ -34,6 +37,14 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
+from contact_activity.summary import (
+    CAMPAIGNS_MAX,
+    COUNT_NAMES,
+    Published,
+    Summarized,
+    SummaryCounts,
+    SummaryKind,
+)
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Watermark
 from tests.contract.families import Family
 from tests.virtual_clock import VirtualClock
@@ -62,6 +73,17 @@ SYNCED = {
     "synced_ms": NOW_MS + 1,
     "failures": 2,
     "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16))),
+    "summaries": (
+        Summarized(SummaryKind.CONTACT, NOW_MS, (Published("", 3, SummaryCounts(9, 4, 0, 0, 1, 2)),)),
+        Summarized(
+            SummaryKind.CONTACT_CAMPAIGN,
+            None,
+            (
+                Published("111", 0, SummaryCounts(opens=1, clicks=0)),
+                Published("1117643206590", 12, SummaryCounts(bounces=1)),
+            ),
+        ),
+    ),
 }
 
 
@@ -280,7 +302,12 @@ class TestContacts:
         key = bytes.fromhex("018f00c0ffee") + bytes(8)
         watermark = Watermark(MARKS, key * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
         progress = replace(PROGRESS, candidates=key * 2 * REMEMBERED_MAX, unreadable=watermark.unreadable)
-        saved = save(family.contacts, "4711", watermark=watermark, progress=progress)
+        counts = SummaryCounts(*[999_999] * len(COUNT_NAMES))
+        published = tuple(
+            Published(str(1_117_643_000_000 + number), 9_999, counts) for number in range(CAMPAIGNS_MAX)
+        )
+        summaries = (Summarized(SummaryKind.CONTACT_CAMPAIGN, NOW_MS, published),)
+        saved = save(family.contacts, "4711", watermark=watermark, progress=progress, summaries=summaries)
         assert stored(family.contacts, "4711") == saved
 
 
@@ -308,17 +335,78 @@ progresses = st.builds(
 )
 
 
+counts = st.builds(SummaryCounts, *(st.none() | st.integers(0, 2**53) for _ in COUNT_NAMES))
+published = st.builds(Published, st.text(), st.integers(0, 10**9), counts)
+summaries = st.lists(
+    st.builds(
+        Summarized,
+        st.sampled_from(SummaryKind),
+        st.none() | times,
+        st.lists(published, max_size=3, unique_by=lambda last: last.key).map(tuple),
+    ),
+    unique_by=lambda known: known.kind,
+).map(tuple)
+
+
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
-@given(watermark=watermarks, progress=st.none() | progresses, synced_ms=st.none() | times)
-def test_any_watermark_and_progress_come_back(
-    family: Family, watermark: Watermark, progress: Progress | None, synced_ms: int | None
+@given(
+    watermark=watermarks, progress=st.none() | progresses, synced_ms=st.none() | times, summaries=summaries
+)
+def test_any_watermark_progress_and_summaries_come_back(
+    family: Family,
+    watermark: Watermark,
+    progress: Progress | None,
+    synced_ms: int | None,
+    summaries: tuple[Summarized, ...],
 ) -> None:
     """Whatever a walk comes to is read back as it was stored."""
     register(family.contacts, "4711")
-    saved = save(family.contacts, "4711", watermark=watermark, progress=progress, synced_ms=synced_ms)
+    saved = save(
+        family.contacts,
+        "4711",
+        watermark=watermark,
+        progress=progress,
+        synced_ms=synced_ms,
+        summaries=summaries,
+    )
     assert stored(family.contacts, "4711") == saved
+
+
+SUMMARIZED = Summarized(SummaryKind.CAMPAIGN, NOW_MS, (Published("111", 7, SummaryCounts(9, 8, 7, 6, 5, 4)),))
+
+
+class TestCampaigns:
+    def test_nothing_is_known_of_a_new_campaign(self, family: Family) -> None:
+        """It was never listed, never asked for, and nothing of it is published."""
+        assert family.campaigns.listed_ms() is None
+        assert family.campaigns.get("111") == Campaign("111")
+
+    def test_when_they_were_listed_comes_back(self, family: Family) -> None:
+        """None makes them due again."""
+        for listed_ms in (NOW_MS, NOW_MS + 1, None):
+            family.campaigns.put_listed(listed_ms)
+            assert family.campaigns.listed_ms() == listed_ms
+
+    def test_what_was_published_comes_back(self, family: Family) -> None:
+        """Each campaign has its own, with a version that counts; none is a contact."""
+        assert family.campaigns.save(Campaign("111", summarized=SUMMARIZED))
+        assert family.campaigns.get("111") == Campaign("111", 1, SUMMARIZED)
+        later = replace(SUMMARIZED, asked_ms=NOW_MS + 1)
+        assert family.campaigns.save(Campaign("111", 1, later))
+        assert family.campaigns.get("111") == Campaign("111", 2, later)
+        assert family.campaigns.get("112") == Campaign("112")
+        assert family.contacts.get("111") is None
+        assert claim(family.contacts) == []
+
+    def test_who_saves_second_has_lost(self, family: Family) -> None:
+        """Of two workers with one version, also the first of all, the second stores nothing."""
+        for version in (0, 1):
+            first = Campaign("111", version, SUMMARIZED)
+            assert family.campaigns.save(first)
+            assert not family.campaigns.save(replace(first, summarized=Summarized(SummaryKind.CAMPAIGN)))
+            assert family.campaigns.get("111") == Campaign("111", version + 1, SUMMARIZED)
 
 
 class TestLimiter:
@@ -511,6 +599,12 @@ class TestQueue:
         ]
         assert family.queue.send(messages) == []
         assert sorted(family.received(23), key=lambda message: message.planned_ms) == messages
+
+    def test_campaigns_are_told_from_contacts(self, family: Family) -> None:
+        """Both kinds of message share the queue, and each arrives as what it is."""
+        messages: list[AnyMessage] = [CampaignMessage("111", NOW_MS), Message("111", NOW_MS + 1)]
+        assert family.queue.send(messages) == []
+        assert sorted(family.received(2), key=lambda message: message.planned_ms) == messages
 
     def test_the_depth_counts_what_waits_and_what_is_in_flight(self, family: Family) -> None:
         """A message counts until it is done with, not only until it is delivered."""

@@ -22,6 +22,7 @@ from contact_activity.activity import EmailAddresses, Event
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import (
     Database,
+    SqliteCampaigns,
     SqliteContacts,
     SqliteLease,
     SqliteListings,
@@ -274,7 +275,10 @@ class Process:
         contacts: Any = self.contacts
         pauses: Any = self.pauses
         listings: Any = self.listings
-        return DispatchPorts(contacts, source, queue, pauses, listings, lease, self.limiter, self.world.clock)
+        campaigns: Any = Fragile(SqliteCampaigns(self.world.database), self)
+        return DispatchPorts(
+            contacts, source, queue, pauses, listings, lease, self.limiter, self.world.clock, campaigns
+        )
 
 
 class WatchedContacts(SqliteContacts):

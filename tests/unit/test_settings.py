@@ -18,6 +18,7 @@ from contact_activity.settings import (
     read_tick_ms,
     required,
 )
+from contact_activity.summary import SummaryKind
 from contact_activity.watermark import Reading
 from tests.unit.rows import ANY_TEXT
 
@@ -95,6 +96,21 @@ def test_every_setting_is_taken_over() -> None:
     assert settings.email_addresses is EmailAddresses.HASHED
 
 
+def test_summaries_are_beside_the_activity_that_is_read() -> None:
+    """Contact summaries and the campaigns' one are told apart, and change no walk."""
+    settings = read_settings(
+        {"REPORTS": "campaign_summary, summary_by_campaign,opens,summary", "CAMPAIGN_LOOKBACK_DAYS": "7"}
+    )
+    assert settings.reports == ("opens", "summary", "summary_by_campaign", "campaign_summary")
+    assert settings.reading.reports == ("opens",)
+    assert settings.contact_summaries == (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
+    assert settings.lookback_days == 7
+    without = read_settings({"REPORTS": "all,summary_by_campaign"})
+    assert without.contact_summaries == (SummaryKind.CONTACT_CAMPAIGN,)
+    assert without.lookback_days is None
+    assert read_settings({}).contact_summaries == ()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -117,6 +133,9 @@ def test_every_setting_is_taken_over() -> None:
         ("REPORTS", "opens,"),
         ("REPORTS", "all,opens"),
         ("REPORTS", "summary"),
+        ("REPORTS", "summary_by_campaign,campaign_summary"),
+        ("REPORTS", "all,summary,opens"),
+        ("REPORTS", "all,Summary"),
         ("REPORTS", "OPENS"),
         ("START_DATE", "12.06.2024"),
         ("START_DATE", "1969-12-31"),

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from contact_activity import telemetry
+from contact_activity.campaigns import CampaignOutcome, CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import RetryError
+from contact_activity.ports import CampaignMessage, Message, RetryError
 from contact_activity.rate_limit import PauseReason
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.telemetry import NAMESPACE, Metric
@@ -88,6 +89,8 @@ def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> DispatchReport:
         new_contacts=2,
         rejected=3,
         unreadable_contacts=4,
+        campaigns_enqueued=5,
+        campaigns_failed="the API did not answer",
         lag_ms=HOUR_MS + 500,
         calls_used=8_999,
         calls_per_day=9_000,
@@ -101,6 +104,9 @@ def full_sync(outcome: Outcome) -> SyncReport:
         pages=6,
         restarts=7,
         memory_is_full=True,
+        summaries_owed=1,
+        summaries_refused=2,
+        campaigns_left_out=3,
         counts=Counts(collapsed=8, in_future=9),
         unreadable=["0123456789abcdef"],
     )
@@ -111,7 +117,10 @@ def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) 
     telemetry.tell_tick(full_tick())
     for outcome in Outcome:
         telemetry.tell_sync(full_sync(outcome), "4711")
-    telemetry.tell_failure("4711", RetryError("the API did not answer"))
+    for campaign_outcome in CampaignOutcome:
+        telemetry.tell_campaign(CampaignReport(campaign_outcome), "111")
+    for message in (Message("4711", 1), CampaignMessage("111", 1)):
+        telemetry.tell_failure(message, RetryError("the API did not answer"))
     sent = flushed(capsys)
     assert {(metric.name, metric.unit) for metric in sent} == {
         (metric.metric_name, metric.unit.value) for metric in Metric
@@ -182,7 +191,7 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
     for correlation_id in ("tick-1", "tick-2", None):
         telemetry.correlate(correlation_id)
         telemetry.tell_sync(SyncReport(), "4711")
-        telemetry.tell_failure("4712", RetryError("the API did not answer"))
+        telemetry.tell_failure(Message("4712", 1), RetryError("the API did not answer"))
     assert [line.get("correlation_id") for line in lines(logged)] == [
         *("tick-1", "tick-1", "tick-2", "tick-2"),
         *(None, None),

@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from contact_activity.adapters.embedded import (
     Database,
     FileBus,
     MemoryQueue,
+    SqliteCampaigns,
     SqliteContacts,
     SqliteLease,
     SqliteListings,
@@ -19,12 +20,18 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
+from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.ports import (
+    AnyMessage,
     Bus,
+    CampaignMessage,
+    CampaignsPage,
     Contact,
     ContactsPage,
+    ListedCampaign,
     ListedContact,
+    M,
     Message,
     Refusal,
     RetryError,
@@ -33,6 +40,12 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import Limits
+from contact_activity.summary import (
+    Snapshot,
+    SummaryCounts,
+    SummaryKind,
+    SummaryReport,
+)
 from contact_activity.sync import SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import TYPES_BY_REPORT, Reading
 from tests.unit.rows import NOON_MS
@@ -51,7 +64,8 @@ class ScriptedSource:
     A call that would end behind its deadline is out of time. `faults` holds, by number, the calls
     that fail instead (the first is 1); `fault` is what every call fails with, `fault_of_next` every
     call with a `next`. `links` replaces the `next` of a page, by the `next` that asked for it.
-    `meanwhile` is done once, before the call of its number.
+    `meanwhile` is done once, before the call of its number. `counts` are the summaries, by contact
+    and campaign; `sent` the campaigns.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -59,6 +73,9 @@ class ScriptedSource:
         self.listed: list[ListedContact] = []
         self.activities: dict[str, list[Activity]] = {}
         self.unreadable: dict[str, tuple[str, ...]] = {}
+        self.counts: dict[tuple[str | None, str | None], SummaryCounts] = {}
+        self.unreadable_summaries: tuple[str, ...] = ()
+        self.sent: list[ListedCampaign] = []
         self.faults: dict[int, Fault] = {}
         self.fault: Fault | None = None
         self.fault_of_next: Fault | None = None
@@ -92,6 +109,38 @@ class ScriptedSource:
         ]
         page, following = self._page(wanted, next_)
         return TrackingPage(tuple(page), self.unreadable.get(contact_id, ()), following)
+
+    def contact_summary(
+        self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
+    ) -> SummaryReport | Refusal:
+        wants_campaign = kind is SummaryKind.CONTACT_CAMPAIGN
+        found = {
+            campaign: counts
+            for (contact, campaign), counts in self.counts.items()
+            if contact == contact_id and bool(campaign) == wants_campaign
+        }
+        refusal = self._call(kind.report, None, None, deadline_ms)
+        return refusal or self._report(kind, contact_id, found)
+
+    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
+        refusal = self._call("campaigns", since_ms, next_, deadline_ms)
+        if refusal:
+            return refusal
+        page, following = self._page(self.sent, next_)
+        return CampaignsPage(tuple(page), following)
+
+    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
+        refusal = self._call("campaign_summary", None, None, deadline_ms)
+        found: dict[str | None, SummaryCounts] = {
+            campaign_id: self.counts.get((None, campaign_id), SummaryCounts(sends=0))
+        }
+        return refusal or self._report(SummaryKind.CAMPAIGN, None, found)
+
+    def _report(
+        self, kind: SummaryKind, contact_id: str | None, found: Mapping[str | None, SummaryCounts]
+    ) -> SummaryReport:
+        snapshots = (Snapshot(kind, contact_id, campaign, counts) for campaign, counts in found.items())
+        return SummaryReport(tuple(snapshots), self.unreadable_summaries)
 
     def probe(self, *, deadline_ms: int) -> None:
         self._call("probe", None, None, deadline_ms)
@@ -131,15 +180,19 @@ class FailingBus:
 
 
 class RejectingQueue(MemoryQueue):
-    """The `Queue` port in memory; does not accept messages of the contacts in `rejected`."""
+    """The `Queue` port in memory; does not accept messages of the contacts and campaigns in `rejected`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rejected: set[str] = set()
 
-    def send(self, messages: Sequence[Message]) -> list[Message]:
-        super().send([message for message in messages if message.contact_id not in self.rejected])
-        return [message for message in messages if message.contact_id in self.rejected]
+    def send(self, messages: Sequence[M]) -> list[M]:
+        super().send([message for message in messages if id_of(message) not in self.rejected])
+        return [message for message in messages if id_of(message) in self.rejected]
+
+
+def id_of(message: AnyMessage) -> str:
+    return message.campaign_id if isinstance(message, CampaignMessage) else message.contact_id
 
 
 @dataclass(slots=True)
@@ -148,6 +201,8 @@ class World:
 
     reading: Reading = field(default_factory=lambda: Reading("default"))
     limits: Limits = LIMITS
+    summaries: tuple[SummaryKind, ...] = ()
+    lookback_days: int | None = None
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(NOON_MS))
     database: Database = field(default_factory=lambda: Database(":memory:"))
     sink: io.BytesIO = field(default_factory=io.BytesIO)
@@ -163,6 +218,10 @@ class World:
     @property
     def contacts(self) -> SqliteContacts:
         return SqliteContacts(self.database)
+
+    @property
+    def campaigns(self) -> SqliteCampaigns:
+        return SqliteCampaigns(self.database)
 
     @property
     def pauses(self) -> SqlitePauses:
@@ -222,7 +281,7 @@ class World:
         """Sync a contact by a message of now, if not another time, in at most `for_ms`."""
         now_ms = self.clock.now_ms()
         message = Message(contact_id, now_ms if planned_ms is None else planned_ms, correlation_id)
-        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS)
+        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
         return sync(message, self.sync_ports(), policy, deadline_ms=now_ms + for_ms)
 
     def dispatch_ports(self) -> DispatchPorts:
@@ -235,7 +294,19 @@ class World:
             SqliteLease(self.database),
             sqlite_limiter(self.database, self.limits, self.clock),
             self.clock,
+            self.campaigns,
         )
+
+    def summarize(
+        self, campaign_id: str, *, planned_ms: int | None = None, for_ms: int = 600_000
+    ) -> CampaignReport:
+        """Ask for a campaign's summary by a message of now, if not another time, in at most `for_ms`."""
+        now_ms = self.clock.now_ms()
+        message = CampaignMessage(campaign_id, now_ms if planned_ms is None else planned_ms)
+        ports = CampaignPorts(
+            self.campaigns, self.source, self.bus, self.queue, self.pauses, self.clock, self.tally
+        )
+        return summarize(message, ports, account="default", deadline_ms=now_ms + for_ms)
 
     def tick(
         self, *, for_ms: int = 300_000, begin_listing: bool = True, correlation_id: str | None = None
@@ -245,6 +316,7 @@ class World:
             tick_ms=TICK_MS,
             deadline_ms=self.clock.now_ms() + for_ms,
             begin_listing=begin_listing,
+            campaign_lookback_days=self.lookback_days,
             correlation_id=correlation_id,
         )
 
@@ -253,6 +325,11 @@ class World:
 
 
 def drain(queue: MemoryQueue) -> list[Message]:
+    """The messages of contacts that are waiting; all are taken."""
+    return [message for message in drain_all(queue) if isinstance(message, Message)]
+
+
+def drain_all(queue: MemoryQueue) -> list[AnyMessage]:
     """All messages that are waiting."""
     messages = []
     while delivery := queue.receive(wait_s=0):

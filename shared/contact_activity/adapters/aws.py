@@ -8,6 +8,7 @@ from contact_activity.adapters.aws_bus import EventBridgeBus
 from contact_activity.adapters.aws_queue import SqsQueue
 from contact_activity.adapters.aws_secret import secret_credentials
 from contact_activity.adapters.aws_table import (
+    DynamoCampaigns,
     DynamoContacts,
     DynamoLease,
     DynamoListings,
@@ -21,6 +22,7 @@ READ_TIMEOUT_S = 5.0
 RETRIES = 3
 
 __all__ = [
+    "DynamoCampaigns",
     "DynamoContacts",
     "DynamoLease",
     "DynamoListings",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from botocore.client import BaseClient
 
 from contact_activity.adapters.codec import message_to_body
-from contact_activity.ports import Message
+from contact_activity.ports import M
 
 BATCH_ENTRIES = 10
 SEND_TRIES = 4
@@ -35,8 +35,8 @@ class SqsQueue:
         self._sleep = sleep
         self._jitter = jitter
 
-    def send(self, messages: Sequence[Message]) -> list[Message]:
-        rejected: list[Message] = []
+    def send(self, messages: Sequence[M]) -> list[M]:
+        rejected: list[M] = []
         left = list(messages)
         for tries in range(SEND_TRIES):
             if not left:
@@ -52,7 +52,7 @@ class SqsQueue:
             left = [message for message, is_our_fault in failed if not is_our_fault]
         return rejected + left
 
-    def _send_batch(self, batch: Sequence[Message]) -> list[tuple[Message, bool]]:
+    def _send_batch(self, batch: Sequence[M]) -> list[tuple[M, bool]]:
         """Returns what was not accepted, and whether it never will be."""
         entries = [
             {"Id": str(number), "MessageBody": message_to_body(message)}

@@ -22,10 +22,12 @@ from contact_activity.adapters.codec import (
     marks_to_json,
     progress_from_json,
     progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing
-from contact_activity.ports import Clock, Contact, ContactOutline, ListedContact
+from contact_activity.ports import Campaign, Clock, Contact, ContactOutline, ListedContact
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -37,6 +39,7 @@ PAGE_ROWS = 200
 LOOKED_AT_MOST = 20_000
 
 _CONTACT = "contact#"
+_CAMPAIGN = "campaign#"
 _OUTLINE = ("due_at", "queued_until", "synced_at", "failures", "times_gone")
 _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
 _REGISTER = (
@@ -255,6 +258,7 @@ class DynamoContacts:
             "marks": marks_to_json(contact.watermark.marks),
             "remembered": contact.watermark.remembered,
             "unreadable": contact.watermark.unreadable,
+            "summaries": summaries_to_json(contact.summaries),
         }
         dropped = []
         if contact.synced_ms is None:
@@ -329,7 +333,41 @@ def _contact(contact_id: str, item: Item) -> Contact:
             marks_from_json(item.text("marks", "{}")), item.blob("remembered"), item.blob("unreadable")
         ),
         progress=progress_from_json(item.text("progress")) if "progress" in item else None,
+        summaries=summaries_from_json(item.text("summaries", "{}")),
     )
+
+
+class DynamoCampaigns:
+    """The `Campaigns` port: an item a campaign, and one for when they were listed."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def listed_ms(self) -> int | None:
+        return self._table.get("campaigns").whole_or_none("listed_at")
+
+    def put_listed(self, listed_ms: int | None) -> None:
+        self._table.put("campaigns", "listed_at", listed_ms)
+
+    def get(self, campaign_id: str) -> Campaign:
+        item = self._table.get(_CAMPAIGN + campaign_id)
+        if "summary" not in item:
+            return Campaign(campaign_id)
+        (summarized,) = summaries_from_json(item.text("summary"))
+        return Campaign(campaign_id, item.whole("version"), summarized)
+
+    def save(self, campaign: Campaign) -> bool:
+        values: dict[str, Value] = {
+            "next": campaign.version + 1,
+            "summary": summaries_to_json((campaign.summarized,)),
+        }
+        is_as_seen = "attribute_not_exists(pk)"
+        if campaign.version:
+            is_as_seen = "version = :seen"
+            values["seen"] = campaign.version
+        return self._table.update(
+            _CAMPAIGN + campaign.id, "SET version = :next, summary = :summary", is_as_seen, **values
+        )
 
 
 class DynamoListings:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 
 from contact_activity.activity import ActivityType, iso, parse_time
-from contact_activity.ports import Message
+from contact_activity.ports import AnyMessage, CampaignMessage, Message
+from contact_activity.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.watermark import Mark, Progress
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
+_KINDS = {kind.report: kind for kind in SummaryKind}
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
@@ -56,15 +58,52 @@ def progress_from_json(text: str) -> Progress:
     )
 
 
-def message_to_body(message: Message) -> str:
-    """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`"""
-    body = {"contact_id": message.contact_id, "planned_at": iso(message.planned_ms)}
+def summaries_to_json(summaries: tuple[Summarized, ...]) -> str:
+    """`{"summary": {"asked_ms": ..., "published": {"": [sequence, sends, opens, ...]}}, ...}`"""
+    return _dump(
+        {
+            known.kind.report: {
+                "asked_ms": known.asked_ms,
+                "published": {
+                    last.key: [last.sequence, *(getattr(last.counts, name) for name in COUNT_NAMES)]
+                    for last in known.published
+                },
+            }
+            for known in summaries
+        }
+    )
+
+
+def summaries_from_json(text: str) -> tuple[Summarized, ...]:
+    return tuple(
+        Summarized(
+            _KINDS[report],
+            stored["asked_ms"],
+            tuple(
+                Published(key, sequence, SummaryCounts(*counts))
+                for key, (sequence, *counts) in stored["published"].items()
+            ),
+        )
+        for report, stored in json.loads(text).items()
+    )
+
+
+def message_to_body(message: AnyMessage) -> str:
+    """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`
+
+    Or with a `campaign_id`.
+    """
+    if isinstance(message, CampaignMessage):
+        body = {"campaign_id": message.campaign_id}
+    else:
+        body = {"contact_id": message.contact_id}
+    body["planned_at"] = iso(message.planned_ms)
     if message.correlation_id is not None:
         body["correlation_id"] = message.correlation_id
     return json.dumps(body)
 
 
-def message_from_body(body: str) -> Message:
+def message_from_body(body: str) -> AnyMessage:
     """Raises `ValueError`, which does not repeat the body, unless it is a message; more keys are let be."""
     try:
         sent = json.loads(body)
@@ -72,16 +111,18 @@ def message_from_body(body: str) -> Message:
         raise ValueError("a message body that is no JSON") from None
     if not isinstance(sent, dict):
         raise ValueError("a message body that is no JSON object")  # noqa: TRY004  one error for a caller
-    contact_id, planned_at = sent.get("contact_id"), sent.get("planned_at")
-    if not isinstance(contact_id, str) or not _ID.fullmatch(contact_id):
-        raise ValueError("a message body without a usable contact_id")
+    name = "campaign_id" if "campaign_id" in sent else "contact_id"
+    id_, planned_at = sent.get(name), sent.get("planned_at")
+    if not isinstance(id_, str) or not _ID.fullmatch(id_):
+        raise ValueError(f"a message body without a usable {name}")
     planned_ms = parse_time(planned_at) if isinstance(planned_at, str) else None
     if planned_ms is None:
         raise ValueError("a message body without a usable planned_at")
     correlation_id = sent.get("correlation_id")
     if correlation_id is not None and not (isinstance(correlation_id, str) and _ID.fullmatch(correlation_id)):
         raise ValueError("a message body whose correlation_id cannot be used")
-    return Message(contact_id, planned_ms, correlation_id)
+    make = CampaignMessage if name == "campaign_id" else Message
+    return make(id_, planned_ms, correlation_id)
 
 
 def _dump(value: Mapping[str, object]) -> str:

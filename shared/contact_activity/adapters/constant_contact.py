@@ -19,12 +19,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from contact_activity.activity import Unreadable, iso, parse_row
+from contact_activity.activity import Unreadable, iso, parse_row, parse_time
 from contact_activity.ports import (
+    CampaignsPage,
     Clock,
     ContactsPage,
     FatalError,
     Limiter,
+    ListedCampaign,
     ListedContact,
     Refusal,
     RetryError,
@@ -34,9 +36,18 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import quota_refused_until
 from contact_activity.settings import Credentials
+from contact_activity.summary import (
+    SummaryKind,
+    SummaryReport,
+    parse_campaign_summary,
+    parse_contact_summary,
+    parse_summary_by_campaign,
+    usable_id,
+)
 from contact_activity.watermark import ALL_REPORT
 
 PAGE_ROWS = 500
+CAMPAIGNS_PAGE_ROWS = 50
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 20.0
@@ -140,9 +151,7 @@ class ConstantContact:
     def tracking(
         self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> TrackingPage | Refusal:
-        if not _ID.fullmatch(contact_id):
-            raise FatalError("a contact id that cannot be part of a path")
-        path = f"/contacts/{contact_id}/tracking" + ("" if report == ALL_REPORT else f"/{report}")
+        path = f"/contacts/{_path_part(contact_id)}/tracking" + ("" if report == ALL_REPORT else f"/{report}")
         params = {"limit": str(PAGE_ROWS)}
         # The contact's bounces are the one report without this filter; they are filtered here.
         if since_ms is not None and report != "bounces":
@@ -156,6 +165,28 @@ class ConstantContact:
             unreadable=tuple(row.digest for row in parsed if isinstance(row, Unreadable)),
             next=page.next,
         )
+
+    def contact_summary(
+        self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
+    ) -> SummaryReport | Refusal:
+        path, parse = _CONTACT_SUMMARIES[kind]
+        path = f"/contacts/{_path_part(contact_id)}/tracking/reports/{path}"
+        return self._call(path, {}, lambda body: parse(body, contact_id), deadline_ms)
+
+    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
+        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}/tracking/reports/summary"
+        params = {"updateSummary": "true"}
+        return self._call(path, params, lambda body: parse_campaign_summary(body, campaign_id), deadline_ms)
+
+    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
+        params = {"status": "SENT", "limit": str(CAMPAIGNS_PAGE_ROWS), "modified_since": iso(since_ms)}
+        page = self._page("/emailmarketing/campaigns", params, next_, deadline_ms)
+        if page is Refusal.GONE:
+            raise FatalError("the API does not know /emailmarketing/campaigns")
+        if isinstance(page, Refusal):
+            return page
+        listed = [_listed_campaign(row) for row in page.rows]
+        return CampaignsPage(tuple(campaign for campaign in listed if campaign), page.next)
 
     def probe(self, *, deadline_ms: int) -> None:
         self._limiter.acquire(deadline_ms=deadline_ms)
@@ -327,6 +358,26 @@ def _next_token(link: object) -> str | None:
     except ValueError:
         return None
     return values[0] if values else None
+
+
+_CONTACT_SUMMARIES = {
+    SummaryKind.CONTACT: ("summary", parse_contact_summary),
+    SummaryKind.CONTACT_CAMPAIGN: ("summaryByCampaign", parse_summary_by_campaign),
+}
+
+
+def _path_part(id_: str) -> str:
+    if not _ID.fullmatch(id_):
+        raise FatalError("an id that cannot be part of a path")
+    return id_
+
+
+def _listed_campaign(row: object) -> ListedCampaign | None:
+    id_ = usable_id(row.get("id")) if isinstance(row, dict) else None
+    if id_ is None or not isinstance(row, dict):
+        return None
+    modified = row.get("modified_date")
+    return ListedCampaign(id_, parse_time(modified) if isinstance(modified, str) else None)
 
 
 def _listed_contact(row: object) -> ListedContact | None:

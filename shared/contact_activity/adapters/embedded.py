@@ -21,10 +21,12 @@ from contact_activity.adapters.codec import (
     marks_to_json,
     progress_from_json,
     progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing
-from contact_activity.ports import Clock, Contact, ContactOutline, ListedContact, Message
+from contact_activity.ports import AnyMessage, Campaign, Clock, Contact, ContactOutline, ListedContact, M
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -42,9 +44,13 @@ CREATE TABLE IF NOT EXISTS contact (
     marks TEXT NOT NULL DEFAULT '{}',
     remembered BLOB NOT NULL DEFAULT x'',
     unreadable BLOB NOT NULL DEFAULT x'',
-    progress TEXT
+    progress TEXT,
+    summaries TEXT NOT NULL DEFAULT '{}'
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
+CREATE TABLE IF NOT EXISTS campaign (
+    id TEXT PRIMARY KEY, version INTEGER NOT NULL, summary TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published (
     day INTEGER NOT NULL,
     detail_type TEXT NOT NULL,
@@ -53,6 +59,8 @@ CREATE TABLE IF NOT EXISTS published (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+# What a file of an earlier version lacks.
+_ADDED_TO_CONTACT = {"summaries": "TEXT NOT NULL DEFAULT '{}'"}
 
 
 class Database:
@@ -72,6 +80,9 @@ class Database:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
+        present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
+        for column in _ADDED_TO_CONTACT.keys() - present:
+            self.execute(f"ALTER TABLE contact ADD COLUMN {column} {_ADDED_TO_CONTACT[column]}")
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Returns how many rows changed."""
@@ -154,7 +165,7 @@ class SqliteContacts:
     def get(self, contact_id: str) -> Contact | None:
         rows = self._database.rows(
             "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
-            " marks, remembered, unreadable, progress FROM contact WHERE id = ?",
+            " marks, remembered, unreadable, progress, summaries FROM contact WHERE id = ?",
             (contact_id,),
         )
         return _contact(contact_id, *rows[0]) if rows else None
@@ -162,7 +173,7 @@ class SqliteContacts:
     def save(self, contact: Contact) -> bool:
         changed = self._database.execute(
             "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
-            " remembered = ?, unreadable = ?, progress = ?, version = version + 1,"
+            " remembered = ?, unreadable = ?, progress = ?, summaries = ?, version = version + 1,"
             " queued_until_ms = CASE WHEN ? THEN queued_until_ms ELSE 0 END"
             " WHERE id = ? AND version = ?",
             (
@@ -174,6 +185,7 @@ class SqliteContacts:
                 contact.watermark.remembered,
                 contact.watermark.unreadable,
                 progress_to_json(contact.progress) if contact.progress else None,
+                summaries_to_json(contact.summaries),
                 contact.progress is not None,
                 contact.id,
                 contact.version,
@@ -227,17 +239,19 @@ def _contact(
     remembered: object,
     unreadable: object,
     progress: object,
+    summaries: object,
 ) -> Contact:
     return Contact(
         id=contact_id,
         registered_ms=_whole(registered_ms),
         due_ms=_whole(due_ms),
         version=_whole(version),
-        synced_ms=None if synced_ms is None else _whole(synced_ms),
+        synced_ms=_whole_or_none(synced_ms),
         failures=_whole(failures),
         times_gone=_whole(times_gone),
         watermark=Watermark(marks_from_json(str(marks)), _blob(remembered), _blob(unreadable)),
         progress=None if progress is None else progress_from_json(str(progress)),
+        summaries=summaries_from_json(str(summaries)),
     )
 
 
@@ -246,9 +260,45 @@ def _whole(value: object) -> int:
     return value
 
 
+def _whole_or_none(value: object) -> int | None:
+    return None if value is None else _whole(value)
+
+
 def _blob(value: object) -> bytes:
     assert isinstance(value, bytes)  # noqa: S101  as above
     return value
+
+
+class SqliteCampaigns:
+    """The `Campaigns` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def listed_ms(self) -> int | None:
+        stored = self._database.get("campaigns_listed")
+        return None if stored is None else _whole_or_none(json.loads(stored))
+
+    def put_listed(self, listed_ms: int | None) -> None:
+        self._database.put("campaigns_listed", json.dumps(listed_ms))
+
+    def get(self, campaign_id: str) -> Campaign:
+        rows = self._database.rows("SELECT version, summary FROM campaign WHERE id = ?", (campaign_id,))
+        if not rows:
+            return Campaign(campaign_id)
+        (summarized,) = summaries_from_json(str(rows[0][1]))
+        return Campaign(campaign_id, _whole(rows[0][0]), summarized)
+
+    def save(self, campaign: Campaign) -> bool:
+        summary = summaries_to_json((campaign.summarized,))
+        if campaign.version == 0:
+            sql, parameters = "INSERT OR IGNORE INTO campaign VALUES (?, 1, ?)", (campaign.id, summary)
+            return bool(self._database.execute(sql, parameters))
+        changed = self._database.execute(
+            "UPDATE campaign SET version = version + 1, summary = ? WHERE id = ? AND version = ?",
+            (summary, campaign.id, campaign.version),
+        )
+        return bool(changed)
 
 
 class SqliteListings:
@@ -359,7 +409,7 @@ def _pace_to_json(pace: Pace) -> str:
 class Delivery:
     """A message handed to a worker, for the `receives`-th time."""
 
-    message: Message
+    message: AnyMessage
     receives: int = 1
 
 
@@ -371,7 +421,7 @@ class MemoryQueue:
         self._waiting: deque[Delivery] = deque()
         self._in_flight = 0
 
-    def send(self, messages: Sequence[Message]) -> list[Message]:
+    def send(self, messages: Sequence[M]) -> list[M]:
         with self._changed:
             self._waiting.extend(Delivery(message) for message in messages)
             self._changed.notify_all()

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from contact_activity.activity import EVENT_SOURCE, iso
-from contact_activity.adapters.aws import DynamoContacts, DynamoPauses, SqsQueue, dynamo_limiter
+from contact_activity.adapters.aws import (
+    DynamoCampaigns,
+    DynamoContacts,
+    DynamoPauses,
+    SqsQueue,
+    dynamo_limiter,
+)
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import write_all
 from contact_activity.adapters.pacing import SharedLimiter
@@ -165,6 +171,7 @@ class CloudEngine:
         dynamodb, table = emulator.client("dynamodb"), outputs["TableName"]
         self._dynamodb, self._table = dynamodb, table
         self._contacts = DynamoContacts(dynamodb, table)
+        self._campaigns = DynamoCampaigns(dynamodb, table)
         self._pauses = DynamoPauses(dynamodb, table)
         self._limiter: SharedLimiter = dynamo_limiter(dynamodb, table, settings.limits, self._clock)
         self._sqs = emulator.client("sqs")
@@ -180,6 +187,7 @@ class CloudEngine:
         self._forget_messages()
         if self._options.treat_all_as_due:
             self._contacts.make_due(started_ms)
+            self._campaigns.put_listed(None)
         dead_before = self._dead_letters.depth()
         if self._options.every_ms:
             while True:
@@ -263,5 +271,6 @@ class CloudEngine:
         self._summary.gone = sum(contact.times_gone > 0 for contact in touched)
         self._summary.synced = len(touched) - self._summary.gone
         failing = [contact.id for contact in contacts if contact.failures]
-        self._summary.failed = dict.fromkeys(failing[:dead], "its message is in the dead-letter queue")
+        failed = [f"contact {contact_id}" for contact_id in failing[:dead]]
+        self._summary.failed = dict.fromkeys(failed, "its message is in the dead-letter queue")
         self._summary.calls_today = self._calls_today()

@@ -17,6 +17,7 @@ from rich.text import Text
 from contact_activity.activity import ActivityType
 from contact_activity.local.run import Account, RunOptions, Standing, Summary
 from contact_activity.rate_limit import Pause
+from contact_activity.summary import SummaryKind
 
 PLAIN_LINE_EVERY_S = 5.0
 BAR_CELLS = 24
@@ -118,7 +119,8 @@ def _events_table(summary: Summary) -> Table:
     table.add_column(justify="right")
     table.add_column()
     most = max(summary.events.values())
-    for type_ in ActivityType:
+    summarized = [kind for kind in SummaryKind if summary.events[kind.detail_type]]
+    for type_ in (*ActivityType, *summarized):
         count = summary.events[type_.detail_type]
         bar = "█" * max(1, round(BAR_CELLS * count / most)) if count else ""
         table.add_row(type_.detail_type, f"{count:,}", Text(bar, style="cyan"))
@@ -139,8 +141,10 @@ def _remarks(summary: Summary) -> list[str]:
         remarks.append(
             f"{summary.full_memories:,} contacts have more activity inside OVERLAP_HOURS than is remembered."
         )
-    for contact_id, cause in list(summary.failed.items())[:FAILED_SHOWN]:
-        remarks.append(f"contact {contact_id} failed: {cause}; it is tried again later.")
+    if summary.owed_summaries:
+        remarks.append(f"{summary.owed_summaries:,} summaries could not be had; they are asked for later.")
+    for name, cause in list(summary.failed.items())[:FAILED_SHOWN]:
+        remarks.append(f"{name} failed: {cause}; it is tried again later.")
     if len(summary.failed) > FAILED_SHOWN:
         remarks.append(f"... and {len(summary.failed) - FAILED_SHOWN:,} more contacts failed.")
     return remarks

@@ -12,6 +12,7 @@ from contact_activity.adapters.embedded import (
     Delivery,
     FileBus,
     MemoryQueue,
+    SqliteCampaigns,
     SqliteContacts,
     SqliteLease,
     SqliteListings,
@@ -19,6 +20,7 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
+from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.local.run import (
     ACCOUNT_DATABASE,
@@ -32,7 +34,7 @@ from contact_activity.local.run import (
     locked,
     opened_events,
 )
-from contact_activity.ports import FatalError, RetryError
+from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 
 WORKERS = 8
@@ -84,13 +86,20 @@ class EmbeddedEngine:
         )
         queue, pauses, listings = MemoryQueue(), SqlitePauses(database), SqliteListings(database)
         self._contacts, self._lease = SqliteContacts(database), SqliteLease(database)
+        self._campaigns = SqliteCampaigns(database)
         self._dispatch_ports = DispatchPorts(
-            self._contacts, source, queue, pauses, listings, self._lease, limiter, clock
+            self._contacts, source, queue, pauses, listings, self._lease, limiter, clock, self._campaigns
         )
         self._sync_ports = SyncPorts(
             self._contacts, source, bus, queue, pauses, listings, limiter, clock, SqliteTally(database)
         )
-        self._policy = SyncPolicy(settings.reading, settings.email_addresses, options.tick_ms)
+        self._campaign_ports = CampaignPorts(
+            self._campaigns, source, bus, queue, pauses, clock, SqliteTally(database)
+        )
+        self._policy = SyncPolicy(
+            settings.reading, settings.email_addresses, options.tick_ms, settings.contact_summaries
+        )
+        self._lookback_days = settings.lookback_days
         self._bus, self._queue, self._clock = bus, queue, clock
         self._options, self._display = options, display
         self._summary = Summary(events=bus.published)
@@ -106,6 +115,7 @@ class EmbeddedEngine:
         self._contacts.release_all()
         if self._options.treat_all_as_due:
             self._contacts.make_due(self._clock.now_ms())
+            self._campaigns.put_listed(None)
         for thread in self._threads:
             thread.start()
 
@@ -149,11 +159,14 @@ class EmbeddedEngine:
                 deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
                 calls_each=len(self._policy.reading.reports),
                 begin_listing=begin_listing,
+                campaign_lookback_days=self._lookback_days,
                 correlation_id=_new_id(),
             )
         except RetryError as error:
             failure = error
         self._summary.unreadable_contacts += report.unreadable_contacts
+        if report.campaigns_failed:
+            _log.warning("the campaigns could not be listed: %s", report.campaigns_failed)
         self._display.step("reading activity")
         while self._queue.depth() and not self._crash:
             self._show()
@@ -177,29 +190,40 @@ class EmbeddedEngine:
     def _handle(self, delivery: Delivery) -> None:
         deadline_ms = self._clock.now_ms() + CONTACT_TIME_MS
         try:
-            report = sync(delivery.message, self._sync_ports, self._policy, deadline_ms=deadline_ms)
+            report = self._do(delivery.message, deadline_ms)
         except (RetryError, FatalError) as error:
             if delivery.receives < RECEIVES_MAX:
                 self._queue.again(delivery)
                 return
             with self._summary_lock:
-                self._summary.failed[delivery.message.contact_id] = str(error)
+                self._summary.failed[_subject(delivery.message)] = str(error)
         else:
             self._note(delivery, report)
         self._queue.done()
 
-    def _note(self, delivery: Delivery, report: SyncReport) -> None:
+    def _do(self, message: AnyMessage, deadline_ms: int) -> SyncReport | CampaignReport:
+        if isinstance(message, CampaignMessage):
+            account = self._policy.reading.account
+            return summarize(message, self._campaign_ports, account=account, deadline_ms=deadline_ms)
+        return sync(message, self._sync_ports, self._policy, deadline_ms=deadline_ms)
+
+    def _note(self, delivery: Delivery, report: SyncReport | CampaignReport) -> None:
         for digest in report.unreadable:
-            _log.warning("a row that is no activity was skipped, digest %s", digest)
+            _log.warning("a row that cannot be read was skipped, digest %s", digest)
         with self._summary_lock:
-            summary = self._summary
-            summary.synced += report.outcome is Outcome.SYNCED
-            summary.gone += report.outcome is Outcome.GONE
-            summary.unreadable_rows += len(report.unreadable)
-            summary.collapsed += report.counts.collapsed
-            summary.full_memories += report.memory_is_full
-            summary.restarts += report.restarts
-            summary.failed.pop(delivery.message.contact_id, None)
+            self._summary.unreadable_rows += len(report.unreadable)
+            self._summary.failed.pop(_subject(delivery.message), None)
+            if isinstance(report, SyncReport):
+                self._note_contact(report)
+
+    def _note_contact(self, report: SyncReport) -> None:
+        summary = self._summary
+        summary.synced += report.outcome is Outcome.SYNCED
+        summary.gone += report.outcome is Outcome.GONE
+        summary.collapsed += report.counts.collapsed
+        summary.full_memories += report.memory_is_full
+        summary.restarts += report.restarts
+        summary.owed_summaries += report.summaries_owed + report.summaries_refused
 
     def _count_due(self) -> int:
         return self._contacts.count_due(self._clock.now_ms())
@@ -232,3 +256,9 @@ class EmbeddedEngine:
         self._summary.contacts = self._contacts.count()
         self._summary.calls_today = self._calls_today()
         return self._summary
+
+
+def _subject(message: AnyMessage) -> str:
+    if isinstance(message, CampaignMessage):
+        return f"campaign {message.campaign_id}"
+    return f"contact {message.contact_id}"

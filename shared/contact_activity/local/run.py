@@ -50,7 +50,7 @@ class Account:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to. `failed` holds contact ids with the cause of the last try."""
+    """What a run came to. `failed` names contacts and campaigns with the cause of the last try."""
 
     contacts: int = 0
     synced: int = 0
@@ -60,6 +60,7 @@ class Summary:
     collapsed: int = 0
     full_memories: int = 0
     restarts: int = 0
+    owed_summaries: int = 0
     calls_today: int = 0
     events: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
