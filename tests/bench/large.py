@@ -18,6 +18,7 @@ from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import (
     Database,
     MemoryQueue,
+    SqliteCampaigns,
     SqliteContacts,
     SqliteLease,
     SqliteListings,
@@ -58,6 +59,7 @@ class Large:
         self.contacts, self.queue, self.bus = SqliteContacts(database), MemoryQueue(), CountingBus()
         self.pauses, self.listings = SqlitePauses(database), SqliteListings(database)
         self.lease, self.tally = SqliteLease(database), SqliteTally(database)
+        self.campaigns = SqliteCampaigns(database)
 
     def contact(self) -> dict[str, object]:
         self.contacts.register([ListedContact("1", "")], self.clock.now_ms())
@@ -112,7 +114,7 @@ class Large:
         ports = (self.contacts, self.source, self.queue, self.pauses, self.listings, self.lease)
         deadline_ms = self.clock.now_ms() + TICK_FOR_MS
         return dispatch(
-            DispatchPorts(*ports, self.limiter, self.clock),
+            DispatchPorts(*ports, self.limiter, self.clock, self.campaigns),
             tick_ms=TICK_MS,
             deadline_ms=deadline_ms,
             begin_listing=begin_listing,
