@@ -16,7 +16,7 @@ API_KEY, ACCESS_TOKEN = "bench-key", "bench-token"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took from its start to its end."""
+    """What one process took from its start to its end; the peak is at least that of this process."""
 
     wall_s: float
     cpu_s: float
