@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.__main__ import run_seed, run_seeds
 from tests.simulation.history import Outcome
 
-SEEDS = 150
+SEEDS = 100
 # Histories that once broke a promise: a walk that was interrupted for a day, and a tie on a page edge.
 ALWAYS = (2, 10, 11)
 ROOT = Path(__file__).parents[2]

@@ -41,7 +41,7 @@ WORKERS = 8
 TICK_TIME_MS = 300_000
 CONTACT_TIME_MS = 120_000
 STOP_WITHIN_MS = 5_000
-LOOK_S = 0.2
+LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
 
