@@ -5,6 +5,7 @@ Pure: no clock, no environment, no logging. Times are integers, milliseconds sin
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from enum import Enum, StrEnum
 EVENT_SOURCE = "contact-activity"
 TEXT_LIMIT_BYTES = 4096
 TIME_LIMIT_CHARACTERS = 64
+
+# What may be a part of a path, a key or a log line.
+USABLE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

@@ -101,6 +101,11 @@ def is_own_budget(pause: "Pause", now_ms: int) -> bool:
     return pause.reason is PauseReason.QUOTA and pause.until_ms == midnight_after(now_ms)
 
 
+def back_off_s(failures: int, *, first_s: float, most_s: float, jitter: float) -> float:
+    """How long to wait after so many failures: doubling, and half of it left to chance (0 to 1)."""
+    return float(min(most_s, first_s * 2.0 ** min(failures - 1, 10)) * (0.5 + jitter / 2))
+
+
 class PauseReason(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"

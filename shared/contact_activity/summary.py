@@ -6,12 +6,11 @@ recipients, some links, some times, and they lag), so they are published as they
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 
-from contact_activity.activity import Event, Unreadable, iso, row_digest
+from contact_activity.activity import USABLE_ID, Event, Unreadable, iso, row_digest
 
 # A contact that does nothing new is asked all the same once in this time: counts can move without
 # a row, and a summary can lag behind the rows that made it worth asking for.
@@ -19,8 +18,6 @@ SUMMARY_AGE_MS = 28 * 86_400_000
 # Of one contact; the newest are kept. More than two a day for a year.
 CAMPAIGNS_MAX = 1_000
 COUNT_MAX = 2**53
-
-_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class SummaryKind(Enum):
@@ -133,7 +130,7 @@ def usable_id(value: object) -> str | None:
     """An id as text, also one that the API sends as a number; None if it cannot be part of a path."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return str(value) if _ID.fullmatch(str(value)) else None
+    return str(value) if USABLE_ID.fullmatch(str(value)) else None
 
 
 def parse_contact_summary(body: object, contact_id: str) -> SummaryReport:

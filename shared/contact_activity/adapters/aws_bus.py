@@ -7,6 +7,7 @@ from botocore.client import BaseClient
 
 from contact_activity.activity import EVENT_SOURCE, Event
 from contact_activity.ports import Clock, FatalError, RetryError
+from contact_activity.rate_limit import back_off_s
 
 BATCH_ENTRIES = 10
 BATCH_BYTES = 256_000
@@ -98,8 +99,7 @@ class EventBridgeBus:
         }
 
     def _back_off(self, tries: int, left: int, deadline_ms: int) -> None:
-        most_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(tries - 1, 10))
-        wait_s = most_s * (0.5 + self._jitter() / 2)
+        wait_s = back_off_s(tries, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
         if self._clock.now_ms() + wait_s * 1_000 >= deadline_ms:
             raise RetryError(f"the bus did not accept {left} events in {tries} tries")
         self._clock.sleep(wait_s)

@@ -2,15 +2,12 @@
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 
-from contact_activity.activity import ActivityType, iso, parse_time
+from contact_activity.activity import USABLE_ID, ActivityType, iso, parse_time
 from contact_activity.ports import AnyMessage, CampaignMessage, Message
 from contact_activity.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.watermark import Mark, Progress
-
-_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
@@ -113,13 +110,15 @@ def message_from_body(body: str) -> AnyMessage:
         raise ValueError("a message body that is no JSON object")  # noqa: TRY004  one error for a caller
     name = "campaign_id" if "campaign_id" in sent else "contact_id"
     id_, planned_at = sent.get(name), sent.get("planned_at")
-    if not isinstance(id_, str) or not _ID.fullmatch(id_):
+    if not isinstance(id_, str) or not USABLE_ID.fullmatch(id_):
         raise ValueError(f"a message body without a usable {name}")
     planned_ms = parse_time(planned_at) if isinstance(planned_at, str) else None
     if planned_ms is None:
         raise ValueError("a message body without a usable planned_at")
     correlation_id = sent.get("correlation_id")
-    if correlation_id is not None and not (isinstance(correlation_id, str) and _ID.fullmatch(correlation_id)):
+    if correlation_id is not None and not (
+        isinstance(correlation_id, str) and USABLE_ID.fullmatch(correlation_id)
+    ):
         raise ValueError("a message body whose correlation_id cannot be used")
     make = CampaignMessage if name == "campaign_id" else Message
     return make(id_, planned_ms, correlation_id)

@@ -19,7 +19,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from contact_activity.activity import Unreadable, iso, parse_row, parse_time
+from contact_activity.activity import USABLE_ID, Unreadable, iso, parse_row, parse_time
 from contact_activity.ports import (
     CampaignsPage,
     Clock,
@@ -34,7 +34,7 @@ from contact_activity.ports import (
     WaitError,
     WaitReason,
 )
-from contact_activity.rate_limit import quota_refused_until
+from contact_activity.rate_limit import back_off_s, quota_refused_until
 from contact_activity.settings import Credentials
 from contact_activity.summary import (
     SummaryKind,
@@ -56,7 +56,6 @@ BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
 
-_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _QPS_KEY = "mashery.not.authorized.over.qps"
 _RATE_KEY = "mashery.not.authorized.over.ratelimit"
 # Mashery's own header says the same when the body cannot be read.
@@ -244,8 +243,7 @@ class ConstantContact:
             raise
 
     def _back_off(self, failures: int, status: int, deadline_ms: int) -> None:
-        most_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 10))
-        wait_s = most_s * (0.5 + self._jitter() / 2)
+        wait_s = back_off_s(failures, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
         if self._is_too_late(wait_s, deadline_ms):
             raise RetryError(f"the API failed {failures} times, at last with {status}")
         self._clock.sleep(wait_s)
@@ -367,7 +365,7 @@ _CONTACT_SUMMARIES = {
 
 
 def _path_part(id_: str) -> str:
-    if not _ID.fullmatch(id_):
+    if not USABLE_ID.fullmatch(id_):
         raise FatalError("an id that cannot be part of a path")
     return id_
 
@@ -385,6 +383,6 @@ def _listed_contact(row: object) -> ListedContact | None:
         return None
     id_, modified = row.get("id"), row.get("modified_date")
     id_text = str(id_) if isinstance(id_, str | int) and not isinstance(id_, bool) else ""
-    if not _ID.fullmatch(id_text):
+    if not USABLE_ID.fullmatch(id_text):
         return None
     return ListedContact(id_text, modified if isinstance(modified, str) else "")
