@@ -721,6 +721,7 @@ class TestFaults:
         [
             (Fault.UNAUTHORIZED, 401, "http.status.authentication.invalid_token"),
             (Fault.OVER_QPS, 403, "mashery.not.authorized.over.qps"),
+            (Fault.TOO_MANY, 429, "http.status.too_many_requests"),
             (Fault.SERVER_ERROR, 500, "http.status.internal_server_error"),
         ],
     )

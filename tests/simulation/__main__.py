@@ -11,18 +11,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.simulation.history import BrokenPromiseError, History, Outcome
+from tests.simulation.history import History, Outcome
+from tests.simulation.world import BrokenPromiseError
 
 
-def run_seed(seed: int) -> Outcome | str:
-    """What the history came to, or what it broke."""
+def run_seed(seed: int) -> Outcome:
+    """What the history came to, and what it broke."""
+    history = History(seed)
     try:
-        return History(seed).run()
+        return history.run()
     except BrokenPromiseError as broken:
-        return str(broken)
+        return history.outcome(broken=str(broken))
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told with its seed
+        return history.outcome(broken=f"seed {seed}: {type(error).__name__}: {error}")
 
 
-def run_seeds(seeds: Iterable[int]) -> Iterator[Outcome | str]:
+def run_seeds(seeds: Iterable[int]) -> Iterator[Outcome]:
     pool = ProcessPoolExecutor(os.cpu_count())
     try:
         yield from pool.map(run_seed, seeds, chunksize=4)
@@ -30,19 +34,24 @@ def run_seeds(seeds: Iterable[int]) -> Iterator[Outcome | str]:
         pool.shutdown(cancel_futures=True)
 
 
-def print_table(console: Console, outcomes: list[Outcome], broken: list[str]) -> None:
-    total: Counter[str] = sum((outcome.accidents for outcome in outcomes), Counter())
-    table = Table("injected", "times", box=None, pad_edge=False)
-    for name, times in sorted(total.items(), key=lambda item: -item[1]):
-        table.add_row(name.replace("_", " "), f"{times:,}")
+def print_table(console: Console, outcomes: list[Outcome]) -> None:
+    times: Counter[str] = sum((outcome.accidents for outcome in outcomes), Counter())
+    histories = Counter(name for outcome in outcomes for name in outcome.accidents)
+    broken = Counter(name for outcome in outcomes if outcome.broken for name in outcome.accidents)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("injected")
+    for heading in ("times", "in histories", "of these broken"):
+        table.add_column(heading, justify="right")
+    for name, count in times.most_common():
+        table.add_row(name.replace("_", " "), f"{count:,}", f"{histories[name]:,}", f"{broken[name]:,}")
     console.print(table)
     activities = sum(outcome.activities for outcome in outcomes)
     repeated = sum(outcome.repeated for outcome in outcomes)
     ticks = max((outcome.peace_ticks for outcome in outcomes), default=0)
     console.print(
-        f"{len(outcomes) + len(broken):,} histories · {activities:,} activities · "
-        f"{len(broken)} with a broken promise · {repeated:,} published again, with equal ids · "
-        f"backlog drained within {ticks} ticks"
+        f"{len(outcomes):,} histories · {activities:,} activities · "
+        f"{sum(outcome.broken is not None for outcome in outcomes)} with a broken promise · "
+        f"{repeated:,} published again, with equal ids · backlog drained within {ticks} ticks"
     )
 
 
@@ -63,10 +72,10 @@ def main() -> int:
     results = []
     for result in track(run_seeds(seeds), "simulating", len(seeds), console=Console(stderr=True)):
         results.append(result)
-        if arguments.until_broken and isinstance(result, str):
+        if arguments.until_broken and result.broken:
             break
-    broken = [result for result in results if isinstance(result, str)]
-    print_table(console, [result for result in results if isinstance(result, Outcome)], broken)
+    broken = [result.broken for result in results if result.broken]
+    print_table(console, results)
     for what in broken[:10]:
         console.print(what)
     return bool(broken)

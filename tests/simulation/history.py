@@ -7,28 +7,51 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
-from contact_activity.adapters.embedded import SqliteContacts
-from contact_activity.local.simulated import Cursor, Fault, Kind, Server, SimulatedAccount, Switches, Tie
+from contact_activity.adapters.embedded import SqliteContacts, SqlitePauses
+from contact_activity.local.simulated import (
+    Cursor,
+    Fault,
+    Kind,
+    Order,
+    Server,
+    SimulatedAccount,
+    Switches,
+    Tie,
+    error,
+)
 from contact_activity.local.simulated.account import Row
+from contact_activity.local.simulated.quota import most_in_a_second
+from contact_activity.local.simulated.server import Call
 from contact_activity.local.simulated.wire import shown_ms
 from contact_activity.ports import Contact
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits
+from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pause, PauseReason
+from contact_activity.summary import SummaryKind
 from contact_activity.watermark import Mark, Reading
-from tests.simulation.world import CREDENTIALS, TICK_MS, Chances, Clock, World
+from tests.simulation.world import (
+    CREDENTIALS,
+    OTHERS_PATH,
+    TICK_MS,
+    Chances,
+    Clock,
+    World,
+)
 
 ACCOUNT = "sim"
 START_MS = int(datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp() * 1_000)
-OVERLAP_H = 96
+ADDRESS_DOMAIN = "@canary.example.org"
+# A row is at most three days late, and its stamp five hours early.
+OVERLAP_H = 78
 LATE_MOST_H = 72
-CALLS_PER_DAY = 400
+CALLS_PER_SECOND = 4
+CALLS_PER_DAY = (60, 400)
+OTHERS_CALLS_PER_DAY = 200
+CAMPAIGN_IDS = ("7", "8")
+CONTACT_SUMMARIES = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
 CHAOS_STEPS = 40
 # After the last fault: a paused day, a day of doubled waits, and one sweep.
 PEACE_TICKS_MAX = 3 * 96
-
-
-class BrokenPromiseError(AssertionError):
-    """What the history shows that must never be; the message names the seed."""
 
 
 @dataclass
@@ -40,10 +63,12 @@ class Promises:
     switches: Switches
     events_read: int = 0
     published: dict[str, str] = field(default_factory=dict)
+    activities: set[str] = field(default_factory=set)
+    true_ids: set[str] = field(default_factory=set)
     marks: dict[str, tuple[Mark, ...]] = field(default_factory=dict)
 
-    def fail(self, what: str) -> None:
-        raise BrokenPromiseError(f"seed {self.world.seed}: {what}")
+    def fail(self, what: str) -> NoReturn:
+        self.world.fail(what)
 
     def id_of(self, row: Row) -> str:
         kind, campaign_id, contact_id, _, link_id = row.key
@@ -57,6 +82,11 @@ class Promises:
             data = json.dumps(json.loads(event.detail)["data"], sort_keys=True)
             if self.published.setdefault(event.id, data) != data:
                 self.fail(f"two events of the id {event.id} differ in their data")
+            if event.detail_type in SUMMARY_TYPES:
+                continue
+            self.activities.add(event.id)
+            if event.id not in self.true_ids:
+                self.fail(f"the event {event.id} is of no activity of the account")
         self.events_read = len(self.world.published)
 
     def saved(self, contact: Contact) -> None:
@@ -72,7 +102,8 @@ class Promises:
             if (mark.through_ms or 0) > self.world.clock.now_ms():
                 self.fail(f"a mark of contact {contact.id} lies in the future")
         self.marks[contact.id] = contact.watermark.marks
-        if contact.synced_ms is not None and contact.progress is None and not contact.failures:
+        is_synced = not (contact.progress or contact.failures or contact.times_gone)
+        if contact.synced_ms is not None and is_synced:
             self.nothing_is_missing(contact.id, contact.synced_ms)
 
     def nothing_is_missing(self, contact_id: str, at_ms: int) -> None:
@@ -87,11 +118,25 @@ class Promises:
             self.nothing_is_missing(contact.id, self.world.clock.now_ms())
         if server.violations:
             self.fail(f"the API was asked what it refuses: {server.violations[0]}")
-        if server.max_calls_in_any_second() > 4:
-            self.fail(f"{server.max_calls_in_any_second()} calls in a second")
-        days = Counter(call.at.date() for call in server.calls)
-        if max(days.values()) > CALLS_PER_DAY:
+        self.calls_are_within_limits([call for call in server.calls if call.path != OTHERS_PATH])
+        self.nothing_is_told()
+
+    def calls_are_within_limits(self, calls: list[Call]) -> None:
+        most = most_in_a_second(call.at_s for call in calls)
+        if most > CALLS_PER_SECOND:
+            self.fail(f"{most} calls in a second")
+        days = Counter(call.at.date() for call in calls)
+        if max(days.values()) > self.world.limits.calls_per_day:
             self.fail(f"{max(days.values())} calls in a day")
+
+    def nothing_is_told(self) -> None:
+        """No token, no key and no address is in a log line, a metric, a trace or a message."""
+        messages = [d.message for d in self.world.queue] + self.world.dead_letters
+        said = self.world.journal.text + repr(messages)
+        for secret in (CREDENTIALS.api_key, CREDENTIALS.access_token, ADDRESS_DOMAIN):
+            if secret in said:
+                at = said.index(secret)
+                self.fail(f"a secret or an address was told: {said[max(0, at - 80) : at + 40]!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +150,20 @@ class Outcome:
     dead_letters: int
     peace_ticks: int
     accidents: Counter[str]
+    broken: str | None = None
+
+
+DISTURBANCES = {
+    "credential_revoked",
+    "credential_restored",
+    "contact_joined",
+    "contact_deleted",
+    "contact_out_of_sight",
+    "day_used_by_others",
+    "paused_by_operator",
+    "resumed_by_operator",
+}
+SUMMARY_TYPES = {kind.detail_type for kind in SummaryKind}
 
 
 class History:
@@ -115,17 +174,28 @@ class History:
         self.clock = Clock(START_MS)
         self.account = SimulatedAccount()
         self.switches = self._switches(seed)
+        limits = Limits(CALLS_PER_SECOND, self.rng.choice(CALLS_PER_DAY))
         self.server = Server(
             self.account,
             api_key=CREDENTIALS.api_key,
             access_token=CREDENTIALS.access_token,
             switches=self.switches,
-            calls_per_day=CALLS_PER_DAY + 200,
+            calls_per_second=CALLS_PER_SECOND,
+            calls_per_day=limits.calls_per_day + OTHERS_CALLS_PER_DAY,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
         )
         reading = Reading(ACCOUNT, self._reports(), None, OVERLAP_H, self.rng.choice([1, 5, 40]))
-        self.world = World(seed, self.clock, self.server, reading, Limits(4, CALLS_PER_DAY), trace=trace)
+        self.world = World(
+            seed,
+            self.clock,
+            self.server,
+            reading,
+            limits,
+            summaries=self.rng.choice([(), (), (SummaryKind.CONTACT,), CONTACT_SUMMARIES]),
+            campaign_lookback_days=self.rng.choice([None, None, 30]),
+            trace=trace,
+        )
         self.promises = Promises(self.world, self.account, self.switches)
         self.world.saves.append(self.promises.saved)
         self._populate()
@@ -135,6 +205,7 @@ class History:
         return Switches(
             cursor=self.rng.choice([Cursor.TIME, Cursor.OFFSET]),
             tie=self.rng.choice([Tie.STRETCHED, Tie.REPEATED]),
+            order=self.rng.choice([Order.NEWEST_FIRST, Order.NEWEST_FIRST, Order.OLDEST_FIRST]),
             page_rows_max=self.rng.choice([6, 9, 500]),
             limit_plus_one=self.rng.random() < 0.3,
             numeric_ids=self.rng.random() < 0.3,
@@ -152,18 +223,24 @@ class History:
         return [Kind.SEND, Kind.OPEN, Kind.BOUNCE]
 
     def _populate(self) -> None:
+        for campaign_id in CAMPAIGN_IDS:
+            self.account.add_campaign("news", sent_at=self.clock.now(), campaign_id=campaign_id)
         for number in range(self.rng.randrange(2, 7)):
-            contact = self.account.add_contact(f"c{number}@example.org", at=self.clock.now())
+            contact = self.account.add_contact(f"c{number}{ADDRESS_DOMAIN}", at=self.clock.now())
             for _ in range(self.rng.choice([0, 3, 12, 25])):
                 self._add_row(contact.id, ago_h=self.rng.random() * 24 * 60)
 
     def _add_row(self, contact_id: str, *, ago_h: float, inserted_in_h: float = 0.0) -> None:
         at = self.clock.now() - timedelta(hours=ago_h)
         inserted_at = self.clock.now() + timedelta(hours=inserted_in_h)
-        campaign_id = str(self.rng.choice([7, 8]))
-        self.account.add_row(
-            self.rng.choice(self._kinds()), contact_id, campaign_id, at=at, inserted_at=inserted_at
+        row = self.account.add_row(
+            self.rng.choice(self._kinds()),
+            contact_id,
+            self.rng.choice(CAMPAIGN_IDS),
+            at=at,
+            inserted_at=inserted_at,
         )
+        self.promises.true_ids.add(self.promises.id_of(row))
 
     def run(self) -> Outcome:
         """Raises `BrokenPromiseError`."""
@@ -173,16 +250,20 @@ class History:
         peace_ticks = self._peace()
         self._nothing_changed()
         self.promises.at_the_end(self.server)
+        return self.outcome(peace_ticks)
+
+    def outcome(self, peace_ticks: int = 0, broken: str | None = None) -> Outcome:
         world = self.world
         faults = Counter(str(call.fault.name).lower() for call in self.server.calls if call.fault)
         return Outcome(
             events=len(world.published),
-            activities=len(self.promises.published),
+            activities=len(self.promises.activities),
             repeated=len(world.published) - len(self.promises.published),
             calls=len(self.server.calls),
             dead_letters=len(world.dead_letters),
             peace_ticks=peace_ticks,
             accidents=world.accidents + faults,
+            broken=broken,
         )
 
     def _chances(self) -> Chances:
@@ -191,18 +272,28 @@ class History:
             crash=often / 4,
             throttled=often / 4,
             second_worker=often,
+            second_dispatcher=often / 4,
+            key_used_by_others=often,
+            credential_revoked_meanwhile=often / 4,
+            connection_timed_out=often / 4,
+            answer_timed_out=often / 4,
             bus_takes_a_part=often,
             queue_takes_a_part=often,
             message_lost=often,
             message_doubled=often,
+            message_handled_twice_at_once=often / 4,
         )
 
     def _step(self) -> None:
-        act = self.rng.choice([self._activity] * 3 + [self._late, self._tie, self._pass, self._disturb])
+        acts = [self._activity, self._late, self._pass]
+        act = self.rng.choice([*acts, *acts, self._tie, self._disturb])
+        day = self.clock.now_ms() // DAY_MS
         act()
         self.world.tick()
         for _ in range(self.rng.randrange(8)):
             self.world.deliver()
+        self.world.accidents["message_delayed"] += len(self.world.queue)
+        self.world.accidents["midnight"] += self.clock.now_ms() // DAY_MS - day
 
     def _activity(self) -> None:
         for contact in self.account.contacts():
@@ -211,10 +302,19 @@ class History:
 
     def _late(self) -> None:
         """Inserted now, or while something reads, with a stamp of up to three days ago; or of tomorrow."""
-        contact = self.rng.choice(self.account.contacts())
+        contact_id = self.rng.choice(self._contacts_in_a_walk() or [c.id for c in self.account.contacts()])
         for _ in range(3):
             ago_h = self.rng.choice([self.rng.random() * LATE_MOST_H, -self.rng.random() * 24])
-            self._add_row(contact.id, ago_h=ago_h, inserted_in_h=self.rng.choice([0, 0.0001, 0.001]))
+            inserted_in_h = self.rng.choice([0, 0.0001, 0.001])
+            self._add_row(contact_id, ago_h=ago_h, inserted_in_h=inserted_in_h)
+            self.world.count("row_inserted_late" if ago_h > 0 else "row_of_the_future")
+            if inserted_in_h:
+                self.world.count("row_inserted_meanwhile")
+
+    def _contacts_in_a_walk(self) -> list[str]:
+        known = {contact.id for contact in self.account.contacts()}
+        rows = self.world.database.rows("SELECT id FROM contact WHERE progress IS NOT NULL ORDER BY id")
+        return [id_ for (id_,) in rows if isinstance(id_, str) and id_ in known]
 
     def _tie(self) -> None:
         """Rows of one millisecond."""
@@ -222,38 +322,67 @@ class History:
         ago_h = self.rng.random()
         for _ in range(4):
             self._add_row(contact.id, ago_h=ago_h)
+        self.world.count("tie")
 
     def _pass(self) -> None:
         """Time passes, to the next tick or over midnight."""
         self.clock.time_ms += self.rng.choice([TICK_MS, TICK_MS, 6 * HOUR_MS, DAY_MS])
 
     def _disturb(self) -> None:
-        """The token is revoked, or good again; a new contact joins."""
-        disturbance = self.rng.choice(["revoke", "restore", "join"])
-        self.world.trace(disturbance)
-        if disturbance == "revoke":
-            self.server.revoke_token()
-        elif disturbance == "restore":
-            self.server.restore_token()
-        else:
-            self.account.add_contact(f"n{self.rng.random()}@example.org", at=self.clock.now())
+        """The token, the key, the account or the operator does something."""
+        disturbance = self.rng.choice(sorted(DISTURBANCES))
+        self.world.count(disturbance)
+        getattr(self, f"_{disturbance}")()
+
+    def _credential_revoked(self) -> None:
+        self.server.revoke_token()
+
+    def _credential_restored(self) -> None:
+        self.server.restore_token()
+
+    def _contact_joined(self) -> None:
+        self.account.add_contact(f"n{self.rng.random()}{ADDRESS_DOMAIN}", at=self.clock.now())
+
+    def _contact_deleted(self) -> None:
+        """For good: the API knows it no more."""
+        contacts = self.account.contacts()
+        if len(contacts) > 1:
+            self.account.forget_contact(self.rng.choice(contacts).id)
+
+    def _contact_out_of_sight(self) -> None:
+        """404 for once; the contact is edited when peace comes, so that the listing shows it."""
+        contact = self.rng.choice(self.account.contacts())
+        self.server.script(contact.id, error(404, "http.status.not_found", "Not found."))
+
+    def _day_used_by_others(self) -> None:
+        self.world.others_call(self.rng.choice([20, OTHERS_CALLS_PER_DAY, 2 * OTHERS_CALLS_PER_DAY]))
+
+    def _paused_by_operator(self) -> None:
+        SqlitePauses(self.world.database).pause(Pause(PauseReason.OPERATOR, None))
+
+    def _resumed_by_operator(self) -> None:
+        SqlitePauses(self.world.database).lift(PauseReason.OPERATOR)
 
     def _peace(self) -> int:
         """No fault any more: how many ticks until every contact is synced since; the backlog drains."""
         self.world.chances = Chances()
         self.server.restore_token()
         self.server.calm()
+        self._resumed_by_operator()
+        for contact in self.account.contacts():
+            self.account.touch_contact(contact.id, at=self.clock.now())
         began_ms = self.clock.now_ms() + HOUR_MS
-        for tick in range(PEACE_TICKS_MAX):
+        ticks = 0
+        while not self._all_synced_since(began_ms):
+            ticks += 1
+            if ticks > PEACE_TICKS_MAX:
+                self.promises.fail(f"the backlog did not drain in {PEACE_TICKS_MAX} ticks")
             self._tick_in_peace()
-            if self._all_synced_since(began_ms):
-                return tick
-        self.promises.fail(f"the backlog did not drain in {PEACE_TICKS_MAX} ticks")
-        return PEACE_TICKS_MAX
+        return ticks
 
     def _nothing_changed(self) -> None:
         """One more sweep, of all, publishes nothing."""
-        published = len(self.world.published)
+        published = self._activities_published()
         self.clock.time_ms += TICK_MS
         SqliteContacts(self.world.database).make_due(self.clock.now_ms())
         began_ms = self.clock.now_ms()
@@ -261,8 +390,12 @@ class History:
             self._tick_in_peace()
             if self._all_synced_since(began_ms):
                 break
-        if len(self.world.published) > published:
+        if self._activities_published() > published:
             self.promises.fail("a sweep in which nothing changed published again")
+
+    def _activities_published(self) -> int:
+        """Summaries are computed later than the activity, and may be news still."""
+        return sum(event.detail_type not in SUMMARY_TYPES for event in self.world.published)
 
     def _tick_in_peace(self) -> None:
         self.clock.time_ms += TICK_MS
@@ -273,4 +406,4 @@ class History:
     def _all_synced_since(self, began_ms: int) -> bool:
         rows = self.world.database.rows("SELECT id, synced_ms FROM contact")
         synced = {str(id_) for id_, at_ms in rows if isinstance(at_ms, int) and at_ms >= began_ms}
-        return synced == {contact.id for contact in self.account.contacts()}
+        return synced >= {contact.id for contact in self.account.contacts()}

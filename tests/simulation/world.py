@@ -6,18 +6,21 @@ whenever that calls a port, which is how two handle one contact at once.
 
 import io
 import random
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 from requests import ConnectionError as NoConnection
-from requests import PreparedRequest, Response
+from requests import ConnectTimeout, PreparedRequest, ReadTimeout, Response
 from requests.adapters import HTTPAdapter
 
+from contact_activity import telemetry
 from contact_activity.activity import EmailAddresses, Event
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import (
@@ -30,20 +33,35 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
-from contact_activity.dispatch import DispatchPorts, dispatch
+from contact_activity.campaigns import CampaignOutcome, CampaignPorts, CampaignReport, summarize
+from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.local.simulated import Server
 from contact_activity.local.simulated.faults import Delivery
 from contact_activity.local.simulated.transport import Incoming
-from contact_activity.ports import Contact, FatalError, Message, RetryError
+from contact_activity.ports import (
+    AnyMessage,
+    CampaignMessage,
+    Contact,
+    FatalError,
+    M,
+    Message,
+    RetryError,
+    WaitError,
+)
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
-from contact_activity.sync import SyncPolicy, SyncPorts, sync
+from contact_activity.summary import SummaryKind
+from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import Reading
 
 TICK_MS = 15 * 60_000
 INVOCATION_MS = 75_000
+TICK_TIME_MS = 240_000
 RECEIVES_MAX = 3
-CREDENTIALS = Credentials("sim-key", "sim-token")
+CREDENTIALS = Credentials("sim-key-canary", "sim-token-canary")
+OTHERS_PATH = "/v2/others"
+REFUSALS = {401, 403, 429}
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 10
 
 
 class Crash(BaseException):
@@ -52,6 +70,10 @@ class Crash(BaseException):
 
 class ThrottledError(Exception):
     """AWS took a call as a whole no more."""
+
+
+class BrokenPromiseError(AssertionError):
+    """What a history shows that must never be; the message names the seed."""
 
 
 class Clock:
@@ -80,32 +102,56 @@ class Chances:
     crash: float = 0.0
     throttled: float = 0.0
     second_worker: float = 0.0
+    second_dispatcher: float = 0.0
+    key_used_by_others: float = 0.0
+    credential_revoked_meanwhile: float = 0.0
+    connection_timed_out: float = 0.0
+    answer_timed_out: float = 0.0
     bus_takes_a_part: float = 0.0
     queue_takes_a_part: float = 0.0
     message_lost: float = 0.0
     message_doubled: float = 0.0
+    message_handled_twice_at_once: float = 0.0
 
 
 class InProcess(HTTPAdapter):
     """The API server without a socket; what breaks on the wire breaks here too."""
 
-    def __init__(self, server: Server, clock: Clock) -> None:
+    def __init__(self, process: "Process") -> None:
         super().__init__()
-        self._server = server
-        self._clock = clock
+        self._process = process
 
     def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
-        target = urlsplit(str(request.url))
-        query = dict(parse_qsl(target.query, keep_blank_values=True))
-        key, headers = query.pop("api_key", None), request.headers
-        self._clock.sleep(0.02)
-        delivery = self._server.answer(
-            Incoming("GET", target.path, query, key, headers["Authorization"], headers["Accept"])
-        )
-        self._clock.sleep(0.05 + delivery.pause_s)
+        world = self._process.world
+        self._process.may_crash()
+        if world.happens("key_used_by_others"):
+            world.others_call(world.rng.randrange(1, 6))
+        if world.happens("credential_revoked_meanwhile"):
+            world.server.revoke_token()
+        if world.happens("connection_timed_out"):
+            world.clock.sleep(CONNECT_TIMEOUT_S)
+            raise ConnectTimeout(str(request.url))
+        world.clock.sleep(0.02)
+        delivery = world.server.answer(_incoming(request))
+        self._process.answers.append(delivery.status)
+        world.clock.sleep(0.05 + delivery.pause_s)
+        self._process.may_crash()
+        if world.happens("answer_timed_out"):
+            world.clock.sleep(READ_TIMEOUT_S)
+            self._process.answers.append(0)
+            raise ReadTimeout(str(request.url))
         if delivery.status == 0:
-            raise NoConnection("closed")
+            raise NoConnection(str(request.url))
+        if delivery.status == 403 and b"over.ratelimit" in delivery.sent:
+            world.count("day_used_up_at_the_api")
         return self.build_response(request, _raw(delivery))
+
+
+def _incoming(request: PreparedRequest) -> Incoming:
+    target = urlsplit(str(request.url))
+    query = dict(parse_qsl(target.query, keep_blank_values=True))
+    key, headers = query.pop("api_key", None), request.headers
+    return Incoming("GET", target.path, query, key, headers["Authorization"], headers["Accept"])
 
 
 def _raw(delivery: Delivery) -> urllib3.HTTPResponse:
@@ -134,15 +180,36 @@ class Fragile:
         def call(*arguments: Any, **named: Any) -> Any:
             self._process.before_call(is_aws=self._is_aws)
             result = value(*arguments, **named)
-            self._process.after_call()
+            self._process.may_crash()
             return result
 
         return call
 
 
+class Journal:
+    """Everything that the functions say: log lines, metrics, and the traces of what failed."""
+
+    def __init__(self) -> None:
+        self._said = io.StringIO()
+
+    def listen(self, tell: Callable[[], object]) -> None:
+        telemetry.logger.registered_handler.setStream(self._said)  # type: ignore[attr-defined]
+        with redirect_stdout(self._said):
+            tell()
+            if telemetry.metrics.metric_set:
+                telemetry.metrics.flush_metrics()
+
+    def note_failure(self) -> None:
+        self._said.write(traceback.format_exc())
+
+    @property
+    def text(self) -> str:
+        return self._said.getvalue()
+
+
 @dataclass(slots=True)
 class Delivered:
-    message: Message
+    message: AnyMessage
     receives: int = 1
 
 
@@ -155,12 +222,15 @@ class World:
     server: Server
     reading: Reading
     limits: Limits
+    summaries: tuple[SummaryKind, ...] = ()
+    campaign_lookback_days: int | None = None
     chances: Chances = field(default_factory=Chances)
     accidents: Counter[str] = field(default_factory=Counter)
     queue: list[Delivered] = field(default_factory=list)
-    dead_letters: list[Message] = field(default_factory=list)
+    dead_letters: list[AnyMessage] = field(default_factory=list)
     published: list[Event] = field(default_factory=list)
     saves: list[Callable[[Contact], None]] = field(default_factory=list)
+    journal: Journal = field(default_factory=Journal)
     trace: Callable[[str], None] = lambda _: None
     depth: int = 0
 
@@ -168,44 +238,55 @@ class World:
         self.rng = random.Random(f"{self.seed}:world")
         self.database = Database(":memory:")
 
+    def fail(self, what: str) -> NoReturn:
+        raise BrokenPromiseError(f"seed {self.seed}: {what}")
+
+    def count(self, name: str) -> None:
+        self.accidents[name] += 1
+        self.trace(f"accident: {name}")
+
     def happens(self, name: str) -> bool:
         chance = getattr(self.chances, name)
         if not chance or self.rng.random() >= chance:
             return False
-        self.accidents[name] += 1
-        self.trace(f"accident: {name}")
+        self.count(name)
         return True
+
+    def others_call(self, times: int) -> None:
+        """Another stack spends calls of the same key, at once; its token is another."""
+        for _ in range(times):
+            self.server.answer(
+                Incoming("GET", OTHERS_PATH, {}, CREDENTIALS.api_key, "Bearer other", "application/json")
+            )
 
     def tick(self) -> None:
         """One invocation of the dispatcher."""
         process = Process(self)
-        process.run(
-            lambda: dispatch(
-                process.dispatch_ports(), tick_ms=TICK_MS, deadline_ms=self.clock.now_ms() + 240_000
-            )
-        )
+        process.run(process.dispatch)
 
     def deliver(self) -> None:
         """One message of the queue, any, to a new worker."""
         if not self.queue:
             return
-        delivered = self.queue.pop(self.rng.randrange(len(self.queue)))
+        place = self.rng.randrange(len(self.queue))
+        delivered = self.queue.pop(place)
+        if place:
+            self.count("message_overtaken")
         if self.happens("message_lost"):
             return
         if self.happens("message_doubled"):
             self.queue.append(replace(delivered))
-        process = Process(self)
-        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS)
-        deadline_ms = self.clock.now_ms() + INVOCATION_MS
-        is_done = process.run(
-            lambda: sync(delivered.message, process.sync_ports(), policy, deadline_ms=deadline_ms)
-        )
-        if is_done:
+        if self.hand(delivered.message):
             return
         if delivered.receives < RECEIVES_MAX:
             self.queue.append(Delivered(delivered.message, delivered.receives + 1))
         else:
             self.dead_letters.append(delivered.message)
+
+    def hand(self, message: AnyMessage) -> bool:
+        """A message to a new worker; True if it is done with."""
+        process = Process(self)
+        return process.run(lambda: process.handle(message))
 
 
 class Process:
@@ -214,15 +295,23 @@ class Process:
     def __init__(self, world: World) -> None:
         self.world = world
         self.is_dead = False
+        self.message: AnyMessage | None = None
+        self.answers: list[int] = []
         database, clock = world.database, world.clock
-        self.limiter = sqlite_limiter(database, world.limits, clock)
-        self.source = ConstantContact(
+        self.limiter: Any = Fragile(sqlite_limiter(database, world.limits, clock), self)
+        client = ConstantContact(
             "https://api.example.org/v2", lambda: CREDENTIALS, self.limiter, clock, jitter=world.rng.random
         )
-        self.source._session.mount("https://", InProcess(world.server, clock))
-        self.contacts = Fragile(WatchedContacts(world), self)
-        self.pauses = Fragile(SqlitePauses(database), self)
-        self.listings = Fragile(SqliteListings(database), self)
+        client._session.mount("https://", InProcess(self))
+        self.source: Any = Fragile(client, self, is_aws=False)
+        self.contacts: Any = Fragile(WatchedContacts(world), self)
+        self.pauses: Any = Fragile(SqlitePauses(database), self)
+        self.listings: Any = Fragile(SqliteListings(database), self)
+        self.campaigns: Any = Fragile(SqliteCampaigns(database), self)
+        self.tally: Any = Fragile(SqliteTally(database), self)
+        self.lease: Any = Fragile(SqliteLease(database), self)
+        self.bus: Any = Fragile(SimulatedBus(world), self)
+        self.queue: Any = Fragile(SimulatedQueue(world), self)
 
     def run(self, work: Callable[[], object]) -> bool:
         """True if it came to its end; a failure of any kind gives the message back."""
@@ -230,55 +319,112 @@ class Process:
             outcome = work()
         except Crash:
             return False
+        except WaitError as wait:
+            self.world.fail(f"a message goes back for nobody's failure: {wait}")
         except (RetryError, FatalError, ThrottledError) as error:
             self.world.trace(f"failed: {error}")
+            self.world.journal.note_failure()
+            self._was_its_own_failure(error)
             return False
         self.world.trace(f"done: {outcome}")
         return True
+
+    def _was_its_own_failure(self, error: Exception) -> None:
+        """The quota and the credential are nobody's failure: only what fails itself may go back."""
+        if not isinstance(error, ThrottledError) and self.answers and set(self.answers) <= REFUSALS:
+            self.world.fail(f"a quota or a credential counts as a failure: {error}")
 
     def before_call(self, *, is_aws: bool) -> None:
         if self.is_dead:
             raise Crash
         world = self.world
-        if world.depth == 0 and world.happens("second_worker"):
-            world.depth += 1
-            world.deliver()
-            world.depth -= 1
+        if world.depth == 0:
+            self._others_run()
         if is_aws and world.happens("throttled"):
             raise ThrottledError
-        self._may_crash()
+        self.may_crash()
 
-    def after_call(self) -> None:
-        self._may_crash()
+    def _others_run(self) -> None:
+        world = self.world
+        world.depth += 1
+        if world.happens("second_worker"):
+            world.deliver()
+        if self.message and world.happens("message_handled_twice_at_once"):
+            world.hand(self.message)
+        if world.happens("second_dispatcher"):
+            world.tick()
+        world.depth -= 1
 
-    def _may_crash(self) -> None:
+    def may_crash(self) -> None:
         if self.world.happens("crash"):
             self.is_dead = True
             raise Crash
 
-    def sync_ports(self) -> SyncPorts:
-        source: Any = Fragile(self.source, self, is_aws=False)
-        bus: Any = Fragile(SimulatedBus(self.world), self)
-        queue: Any = Fragile(SimulatedQueue(self.world), self)
-        contacts: Any = self.contacts
-        pauses: Any = self.pauses
-        listings: Any = self.listings
-        tally: Any = Fragile(SqliteTally(self.world.database), self)
-        return SyncPorts(
-            contacts, source, bus, queue, pauses, listings, self.limiter, self.world.clock, tally
+    def dispatch(self) -> DispatchReport:
+        world = self.world
+        ports = DispatchPorts(
+            self.contacts,
+            self.source,
+            self.queue,
+            self.pauses,
+            self.listings,
+            self.lease,
+            self.limiter,
+            world.clock,
+            self.campaigns,
         )
+        report = dispatch(
+            ports,
+            tick_ms=TICK_MS,
+            deadline_ms=world.clock.now_ms() + TICK_TIME_MS,
+            calls_each=len(world.reading.reports),
+            campaign_lookback_days=world.campaign_lookback_days,
+        )
+        world.journal.listen(lambda: telemetry.tell_tick(report))
+        return report
 
-    def dispatch_ports(self) -> DispatchPorts:
-        source: Any = Fragile(self.source, self, is_aws=False)
-        queue: Any = Fragile(SimulatedQueue(self.world), self)
-        lease: Any = Fragile(SqliteLease(self.world.database), self)
-        contacts: Any = self.contacts
-        pauses: Any = self.pauses
-        listings: Any = self.listings
-        campaigns: Any = Fragile(SqliteCampaigns(self.world.database), self)
-        return DispatchPorts(
-            contacts, source, queue, pauses, listings, lease, self.limiter, self.world.clock, campaigns
+    def handle(self, message: AnyMessage) -> SyncReport | CampaignReport:
+        self.message = message
+        try:
+            if isinstance(message, CampaignMessage):
+                return self._summarize(message)
+            return self._sync(message)
+        except (RetryError, FatalError) as error:
+            failure = error
+            self.world.journal.listen(lambda: telemetry.tell_failure(message, failure))
+            raise
+
+    def _sync(self, message: Message) -> SyncReport:
+        world = self.world
+        ports = SyncPorts(
+            self.contacts,
+            self.source,
+            self.bus,
+            self.queue,
+            self.pauses,
+            self.listings,
+            self.limiter,
+            world.clock,
+            self.tally,
         )
+        policy = SyncPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
+        report = sync(message, ports, policy, deadline_ms=world.clock.now_ms() + INVOCATION_MS)
+        if report.outcome is Outcome.RACE_LOST:
+            world.count("conditional_write_lost")
+        world.journal.listen(lambda: telemetry.tell_sync(report, message.contact_id))
+        return report
+
+    def _summarize(self, message: CampaignMessage) -> CampaignReport:
+        world = self.world
+        ports = CampaignPorts(
+            self.campaigns, self.source, self.bus, self.queue, self.pauses, world.clock, self.tally
+        )
+        deadline_ms = world.clock.now_ms() + INVOCATION_MS
+        report = summarize(message, ports, account=world.reading.account, deadline_ms=deadline_ms)
+        if report.outcome is CampaignOutcome.RACE_LOST:
+            world.count("conditional_write_lost")
+        world.journal.listen(lambda: telemetry.tell_campaign(report, message.campaign_id))
+        return report
 
 
 class WatchedContacts(SqliteContacts):
@@ -315,7 +461,7 @@ class SimulatedQueue:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def send(self, messages: Sequence[Message]) -> list[Message]:
+    def send(self, messages: Sequence[M]) -> list[M]:
         rejected = [message for message in messages if self._world.happens("queue_takes_a_part")]
         self._world.queue.extend(Delivered(message) for message in messages if message not in rejected)
         return rejected

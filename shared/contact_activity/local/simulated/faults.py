@@ -10,6 +10,7 @@ from contact_activity.local.simulated.replies import Reply, bad_request, error, 
 from contact_activity.local.simulated.switches import Fault, Switches
 
 INVALID_TOKEN = "http.status.authentication.invalid_token"  # noqa: S105 (an error key)
+TOO_MANY_REQUESTS = "http.status.too_many_requests"
 
 _HTML = (
     "<html><head><title>503 Service Unavailable</title></head>"
@@ -79,6 +80,7 @@ def spoil(fault: Fault, reply: Reply, path: str, parameters: Mapping[str, str], 
     refusals = {
         Fault.UNAUTHORIZED: error(401, INVALID_TOKEN, "The access token is not valid."),
         Fault.OVER_QPS: over_quota(Over.SECOND, switches),
+        Fault.TOO_MANY: error(429, TOO_MANY_REQUESTS, "Too many requests."),
         Fault.SERVER_ERROR: error(500, switches.server_error_key, "Internal server error."),
         Fault.BAD_GATEWAY: Reply(502, b""),
         Fault.UNAVAILABLE_HTML: Reply(503, _HTML, "text/html; charset=utf-8"),

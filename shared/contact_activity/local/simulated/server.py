@@ -131,8 +131,9 @@ class Server:
         self._is_token_good = True
 
     def calm(self) -> None:
-        """From now on no fault is drawn."""
+        """From now on no fault is drawn and no script followed."""
         with self._lock:
+            self._scripts.clear()
             self._chance = Chance(replace(self._switches, faults={}))
 
     def script(self, target: str, *steps: Step) -> None:

@@ -46,6 +46,7 @@ class Fault(Enum):
 
     UNAUTHORIZED = "401 for a good token; at most once between two accepted calls"
     OVER_QPS = "403 mashery.not.authorized.over.qps, though the second is not used up"
+    TOO_MANY = "429 with an error body"
     SERVER_ERROR = "500 with an error body"
     BAD_GATEWAY = "502 with an empty body"
     UNAVAILABLE_HTML = "503 with an HTML page"
