@@ -1,4 +1,4 @@
-"""The operator's command line: `contact-activity run` and `contact-activity status`."""
+"""The operator's command line: run, status, and what helps when something went wrong."""
 
 import argparse
 import dataclasses
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
 from contact_activity.local.embedded import run_embedded
+from contact_activity.local.recovery_commands import add_recovery
 from contact_activity.local.run import Account, Engine, RunError, RunOptions, Summary
 from contact_activity.ports import FatalError, RetryError
 from contact_activity.rate_limit import PauseReason
@@ -196,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
     _add_status(commands)
+    add_recovery(commands)
     return parser
 
 

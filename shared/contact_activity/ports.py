@@ -125,6 +125,7 @@ class Message:
 class ContactOutline:
     """What an operator's count of contacts needs of each, without its memory."""
 
+    id: str
     due_ms: int
     queued_until_ms: int
     synced_ms: int | None
@@ -218,6 +219,9 @@ class Contacts(Protocol):
         A contact without progress is in no message any more.
         """
 
+    def erase(self, contact_id: str) -> bool:
+        """Forget all that is stored of it, also under a worker's hands; False if nothing was."""
+
     def make_due(self, now_ms: int) -> None:
         """Every known contact is due now, and in no message."""
 
@@ -277,6 +281,30 @@ class Queue(Protocol):
 
     def depth(self) -> int:
         """About how many messages are waiting or in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was received too often; `message` None: its body is none of ours."""
+
+    message: AnyMessage | None
+    id: str
+    receives: int
+    sent_ms: int
+    receipt_handle: str
+
+
+class DeadLetters(Protocol):
+    """Messages that were received too often, for the operator."""
+
+    def take(self) -> Iterator[Sequence[DeadLetter]]:
+        """All of them, each once, some at a time; those taken are hidden from others for a while."""
+
+    def delete(self, letters: Sequence[DeadLetter]) -> int:
+        """Returns how many are deleted; the others come back."""
+
+    def give_back(self, letters: Sequence[DeadLetter]) -> None:
+        """Others can see them again at once."""
 
 
 class Bus(Protocol):

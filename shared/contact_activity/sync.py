@@ -225,13 +225,18 @@ class _Syncing:
         self._result.unreadable.extend(fresh.unreadable)
         self._result.pages += 1
 
+    def _is_backfill(self, activity: Activity) -> bool:
+        if self._walk.is_first:
+            return activity.occurred_ms < self._contact.registered_ms
+        return self._contact.watermark.resync_ms is not None and self._walk.is_again(activity)
+
     def _event(self, activity: Activity, now_ms: int) -> Event:
         return to_event(
             activity,
             account=self._policy.reading.account,
             email_addresses=self._policy.email_addresses,
             observed_ms=now_ms,
-            backfill=self._walk.is_first and activity.occurred_ms < self._contact.registered_ms,
+            backfill=self._is_backfill(activity),
             correlation_id=self._message.correlation_id,
         )
 

@@ -39,12 +39,14 @@ class Watermark:
     """What is known of one contact, for all its reports together.
 
     `remembered` and `unreadable` are packed (14 bytes an activity, newest first; 8 a row).
-    No mark at all means that no walk was ever finished.
+    No mark at all means that no walk was ever finished. `resync_ms`: the next walk publishes the
+    activities from then on again, also those that are remembered or forgotten; None: it does not.
     """
 
     marks: tuple[Mark, ...] = ()
     remembered: bytes = b""
     unreadable: bytes = b""
+    resync_ms: int | None = None
 
     def mark(self, type_: ActivityType) -> Mark:
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
@@ -161,6 +163,8 @@ class Walk:
     restarts: int = 0
     pages: int = 0
     memory_is_full: bool = False
+    _published_before: set[bytes] = field(init=False)
+    _remembered: set[bytes] = field(init=False)
     _known: set[bytes] = field(init=False)
     _candidates: set[bytes] = field(default_factory=set)
     _unreadable: list[bytes] = field(init=False)
@@ -169,10 +173,14 @@ class Walk:
     _lower_bounds_ms: dict[ActivityType, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = set(unpack(self.watermark.remembered))
+        self._published_before = set(unpack(self.watermark.remembered))
+        self._remembered = {key for key in self._published_before if not self._is_wanted_again(key)}
+        self._known = set(self._remembered)
         self._unreadable = unpack(self.watermark.unreadable, _DIGEST_BYTES)
         start_ms = self.reading.start_ms or 0
         floors = {mark.type: mark.floor_ms or 0 for mark in self.watermark.marks}
+        for type_, floor_ms in floors.items():
+            floors[type_] = _earliest(floor_ms, self.watermark.resync_ms)
         self._lower_bounds_ms = {type_: max(floors.get(type_, 0), start_ms) for type_ in ActivityType}
 
     @classmethod
@@ -191,12 +199,20 @@ class Walk:
         """No walk of this contact was ever finished."""
         return not self.watermark.marks
 
+    def is_again(self, activity: Activity) -> bool:
+        """An earlier walk published it, or may have and forgot it: only a resync brings it back."""
+        floor_ms = self.watermark.mark(activity.type).floor_ms or 0
+        key = activity_key(self.reading.account, activity)
+        return activity.occurred_ms < floor_ms or key in self._published_before
+
     def since_ms(self, report: str) -> int | None:
         """The `created_since` to ask with, or None for the whole history."""
         floors = [self.watermark.mark(type_).floor_ms for type_ in TYPES_BY_REPORT[report]]
         floor_ms = min((floor for floor in floors if floor is not None), default=None)
         if None in floors:
             floor_ms = None
+        if floor_ms is not None:
+            floor_ms = _earliest(floor_ms, self.watermark.resync_ms)
         bounds = [bound for bound in (floor_ms, self.reading.start_ms) if bound is not None]
         return max(bounds, default=None)
 
@@ -248,7 +264,7 @@ class Walk:
             for type_ in ActivityType
         }
         newest_ms = self._newest_at_start(*through.values())
-        keys = self._candidates.union(unpack(self.watermark.remembered))
+        keys = self._candidates | self._published_before
         kept, forgotten_ms = self._forget(keys, newest_ms)
         forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
         # A floor in the future, forced by thousands of future stamps, would lose what comes next.
@@ -267,6 +283,9 @@ class Walk:
             unreadable=b"".join(self._unreadable),
         )
 
+    def _is_wanted_again(self, key: bytes) -> bool:
+        return self.watermark.resync_ms is not None and key_time_ms(key) >= self.watermark.resync_ms
+
     def _note_time(self, activity: Activity, now_ms: int) -> None:
         if activity.occurred_ms > now_ms:
             self.counts.in_future += 1
@@ -280,7 +299,7 @@ class Walk:
         newest_ms = self._newest_at_start(*self._through.values())
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
         self._candidates = set(kept)
-        self._known = self._candidates.union(unpack(self.watermark.remembered))
+        self._known = self._candidates | self._remembered
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
 
     def _newest_at_start(self, *times_ms: int | None) -> int | None:
@@ -305,6 +324,10 @@ class Walk:
                 self._unreadable = [*self._unreadable, packed][-UNREADABLE_MAX:]
                 new.append(digest)
         return tuple(new)
+
+
+def _earliest(time_ms: int, other_ms: int | None) -> int:
+    return time_ms if other_ms is None else min(time_ms, other_ms)
 
 
 def _latest(*times_ms: int | None) -> int | None:

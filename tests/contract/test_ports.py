@@ -72,7 +72,7 @@ SYNCED = {
     "due_ms": NOW_MS + DAY_MS,
     "synced_ms": NOW_MS + 1,
     "failures": 2,
-    "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16))),
+    "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16)), NOW_MS - 5),
     "summaries": (
         Summarized(SummaryKind.CONTACT, NOW_MS, (Published("", 3, SummaryCounts(9, 4, 0, 0, 1, 2)),)),
         Summarized(
@@ -245,6 +245,27 @@ class TestContacts:
         assert not family.contacts.save(Contact("4711", registered_ms=NOW_MS, due_ms=NOW_MS))
         assert family.contacts.get("4711") is None
 
+    def test_an_erased_contact_leaves_nothing(self, family: Family) -> None:
+        """Nothing is stored of it, its worker cannot bring it back, and it is claimed no more."""
+        register(family.contacts, "4711", "4712")
+        read = save(family.contacts, "4711", **SYNCED, progress=PROGRESS)
+        assert family.contacts.erase("4711")
+        assert not family.contacts.save(read)
+        family.contacts.release(["4711"])
+        family.contacts.make_due(NOW_MS)
+        assert family.contacts.get("4711") is None
+        assert [outline.id for outline in family.contacts.outlines()] == ["4712"]
+        assert claim(family.contacts) == ["4712"]
+        assert not family.contacts.erase("4711")
+
+    def test_an_erased_contact_that_is_listed_is_new(self, family: Family) -> None:
+        """As long as the provider lists it, it is registered again, with nothing of the past."""
+        register(family.contacts, "4711")
+        save(family.contacts, "4711", **SYNCED)
+        family.contacts.erase("4711")
+        assert register(family.contacts, "4711", now_ms=NOW_MS + 7) == 1
+        assert stored(family.contacts, "4711") == Contact("4711", NOW_MS + 7, NOW_MS + 7)
+
     def test_a_saved_contact_is_in_no_message_unless_it_goes_on(self, family: Family) -> None:
         """A finished contact can be claimed as soon as it is due, one with progress has its message."""
         register(family.contacts, "finished", "unfinished")
@@ -284,9 +305,9 @@ class TestContacts:
         assert sorted(claim(family.contacts)) == ["claimed", "new"]
         family.contacts.release(["new"])
         assert set(family.contacts.outlines()) == {
-            ContactOutline(NOW_MS, 0, None, 2, 3),
-            ContactOutline(NOW_MS, UNTIL_MS, None, 0, 0),
-            ContactOutline(NOW_MS + DAY_MS, 0, NOW_MS + 1, 0, 0),
+            ContactOutline("new", NOW_MS, 0, None, 2, 3),
+            ContactOutline("claimed", NOW_MS, UNTIL_MS, None, 0, 0),
+            ContactOutline("synced", NOW_MS + DAY_MS, 0, NOW_MS + 1, 0, 0),
         }
 
     def test_outlines_of_nobody_are_none(self, family: Family) -> None:
@@ -320,6 +341,7 @@ watermarks = st.builds(
     ).map(tuple),
     remembered=st.binary(),
     unreadable=st.binary(),
+    resync_ms=st.none() | times,
 )
 progresses = st.builds(
     Progress,

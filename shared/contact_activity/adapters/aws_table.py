@@ -40,7 +40,7 @@ LOOKED_AT_MOST = 20_000
 
 _CONTACT = "contact#"
 _CAMPAIGN = "campaign#"
-_OUTLINE = ("due_at", "queued_until", "synced_at", "failures", "times_gone")
+_OUTLINE = ("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone")
 _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
 _REGISTER = (
     "SET modified_date = :modified, registered_at = if_not_exists(registered_at, :now),"
@@ -102,6 +102,11 @@ class Table:
 
     def put(self, pk: str, attribute: str, value: Value) -> None:
         self._client.put_item(TableName=self._name, Item={"pk": {"S": pk}, attribute: _typed(value)})
+
+    def delete(self, pk: str) -> bool:
+        """False if there was none."""
+        old = self._client.delete_item(TableName=self._name, Key={"pk": {"S": pk}}, ReturnValues="ALL_OLD")
+        return bool(old.get("Attributes"))
 
     def update(self, pk: str, change: str, condition: str = "", **values: Value) -> bool:
         """Change one item; False when the condition does not hold."""
@@ -265,6 +270,10 @@ class DynamoContacts:
             dropped.append("synced_at")
         else:
             values["synced_at"] = contact.synced_ms
+        if contact.watermark.resync_ms is None:
+            dropped.append("resync_from")
+        else:
+            values["resync_from"] = contact.watermark.resync_ms
         if contact.progress is None:
             dropped += ["progress", "queued_until"]
         else:
@@ -279,6 +288,9 @@ class DynamoContacts:
             **values,
         )
 
+    def erase(self, contact_id: str) -> bool:
+        return self._table.delete(_CONTACT + contact_id)
+
     def make_due(self, now_ms: int) -> None:
         known = [contact_id for _, contact_id in self._due(None)]
         self._each(lambda contact_id: self._make_due(contact_id, now_ms), known)
@@ -291,6 +303,7 @@ class DynamoContacts:
     def outlines(self) -> Iterator[ContactOutline]:
         for item in self._table.scan(_CONTACT, *_OUTLINE):
             yield ContactOutline(
+                id=item.text("pk").removeprefix(_CONTACT),
                 due_ms=item.whole("due_at"),
                 queued_until_ms=item.whole("queued_until"),
                 synced_ms=item.whole_or_none("synced_at"),
@@ -330,7 +343,10 @@ def _contact(contact_id: str, item: Item) -> Contact:
         failures=item.whole("failures"),
         times_gone=item.whole("times_gone"),
         watermark=Watermark(
-            marks_from_json(item.text("marks", "{}")), item.blob("remembered"), item.blob("unreadable")
+            marks_from_json(item.text("marks", "{}")),
+            item.blob("remembered"),
+            item.blob("unreadable"),
+            item.whole_or_none("resync_from"),
         ),
         progress=progress_from_json(item.text("progress")) if "progress" in item else None,
         summaries=summaries_from_json(item.text("summaries", "{}")),

@@ -45,7 +45,8 @@ CREATE TABLE IF NOT EXISTS contact (
     remembered BLOB NOT NULL DEFAULT x'',
     unreadable BLOB NOT NULL DEFAULT x'',
     progress TEXT,
-    summaries TEXT NOT NULL DEFAULT '{}'
+    summaries TEXT NOT NULL DEFAULT '{}',
+    resync_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE TABLE IF NOT EXISTS campaign (
@@ -60,7 +61,7 @@ CREATE TABLE IF NOT EXISTS published (
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # What a file of an earlier version lacks.
-_ADDED_TO_CONTACT = {"summaries": "TEXT NOT NULL DEFAULT '{}'"}
+_ADDED_TO_CONTACT = {"summaries": "TEXT NOT NULL DEFAULT '{}'", "resync_ms": "INTEGER"}
 
 
 class Database:
@@ -165,7 +166,7 @@ class SqliteContacts:
     def get(self, contact_id: str) -> Contact | None:
         rows = self._database.rows(
             "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
-            " marks, remembered, unreadable, progress, summaries FROM contact WHERE id = ?",
+            " marks, remembered, unreadable, progress, summaries, resync_ms FROM contact WHERE id = ?",
             (contact_id,),
         )
         return _contact(contact_id, *rows[0]) if rows else None
@@ -173,7 +174,8 @@ class SqliteContacts:
     def save(self, contact: Contact) -> bool:
         changed = self._database.execute(
             "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
-            " remembered = ?, unreadable = ?, progress = ?, summaries = ?, version = version + 1,"
+            " remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
+            " version = version + 1,"
             " queued_until_ms = CASE WHEN ? THEN queued_until_ms ELSE 0 END"
             " WHERE id = ? AND version = ?",
             (
@@ -186,12 +188,16 @@ class SqliteContacts:
                 contact.watermark.unreadable,
                 progress_to_json(contact.progress) if contact.progress else None,
                 summaries_to_json(contact.summaries),
+                contact.watermark.resync_ms,
                 contact.progress is not None,
                 contact.id,
                 contact.version,
             ),
         )
         return bool(changed)
+
+    def erase(self, contact_id: str) -> bool:
+        return bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
 
     def make_due(self, now_ms: int) -> None:
         self._database.execute("UPDATE contact SET due_ms = min(due_ms, ?), queued_until_ms = 0", (now_ms,))
@@ -204,10 +210,11 @@ class SqliteContacts:
 
     def outlines(self) -> Iterator[ContactOutline]:
         rows = self._database.rows(
-            "SELECT due_ms, queued_until_ms, synced_ms, failures, times_gone FROM contact"
+            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone FROM contact ORDER BY id"
         )
-        for due_ms, queued_until_ms, synced_ms, failures, times_gone in rows:
+        for id_, due_ms, queued_until_ms, synced_ms, failures, times_gone in rows:
             yield ContactOutline(
+                id=str(id_),
                 due_ms=_whole(due_ms),
                 queued_until_ms=_whole(queued_until_ms),
                 synced_ms=None if synced_ms is None else _whole(synced_ms),
@@ -240,6 +247,7 @@ def _contact(
     unreadable: object,
     progress: object,
     summaries: object,
+    resync_ms: object,
 ) -> Contact:
     return Contact(
         id=contact_id,
@@ -249,7 +257,9 @@ def _contact(
         synced_ms=_whole_or_none(synced_ms),
         failures=_whole(failures),
         times_gone=_whole(times_gone),
-        watermark=Watermark(marks_from_json(str(marks)), _blob(remembered), _blob(unreadable)),
+        watermark=Watermark(
+            marks_from_json(str(marks)), _blob(remembered), _blob(unreadable), _whole_or_none(resync_ms)
+        ),
         progress=None if progress is None else progress_from_json(str(progress)),
         summaries=summaries_from_json(str(summaries)),
     )

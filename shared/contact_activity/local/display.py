@@ -162,4 +162,4 @@ def pause_text(pause: Pause) -> str:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
     if pause.reason == "quota":
         return f"the day's quota is used up{until}: run again then, the rest is kept"
-    return f"paused by the operator{until}"
+    return f"paused by the operator{until}: `contact-activity resume` ends it"

@@ -93,6 +93,18 @@ class Display(Protocol):
 Engine = Callable[[Account, RunOptions, Display], Summary]
 
 
+def databases_in(state_dir: Path) -> dict[str, Path]:
+    """The systems whose state is in the folder, by name. Raises `RunError` for none."""
+    found = {
+        name: state_dir / file
+        for name, file in (("account", ACCOUNT_DATABASE), ("simulated", SIMULATED_DATABASE))
+        if (state_dir / file).is_file()
+    }
+    if not found:
+        raise RunError(f"--state {state_dir} holds no state: run `contact-activity run` first")
+    return found
+
+
 @contextmanager
 def locked(state_dir: Path) -> Iterator[None]:
     """Hold the state folder. Raises `RunError` if another process does."""

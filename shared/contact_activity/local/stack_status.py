@@ -26,7 +26,7 @@ def stack_status(stack_name: str) -> Status:
     """Read the whole table once, by the few attributes that are counted. Raises `RunError` for no stack."""
     clock = SystemClock()
     now_ms = clock.now_ms()
-    outputs, limits = _described(aws_client("cloudformation"), stack_name)
+    outputs, limits = described(aws_client("cloudformation"), stack_name)
     dynamodb, table = aws_client("dynamodb"), outputs["TableName"]
     observed = Observed(
         name=stack_name,
@@ -48,8 +48,8 @@ def _messages(sqs: BaseClient, outputs: Mapping[str, str]) -> Messages:
     )
 
 
-def _described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str, str], Limits]:
-    """The outputs of a stack, and the limits that its parameters give."""
+def described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str, str], Limits]:
+    """The outputs of a stack, and the limits that its parameters give. Raises `RunError` for none."""
     try:
         (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     except ClientError as error:

@@ -22,7 +22,7 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
-from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, RunError
+from contact_activity.local.run import databases_in
 from contact_activity.ports import ContactOutline, Tally
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses
 
@@ -144,14 +144,7 @@ def _day_count(tally: Tally, day: int) -> DayCount:
 
 def folder_status(state_dir: Path, limits: Limits) -> list[Status]:
     """Each system whose state is in the folder, also while a run holds it. Raises `RunError` for none."""
-    found = {
-        name: state_dir / file
-        for name, file in (("account", ACCOUNT_DATABASE), ("simulated", SIMULATED_DATABASE))
-        if (state_dir / file).is_file()
-    }
-    if not found:
-        raise RunError(f"--state {state_dir} holds no state: run `contact-activity run` first")
-    return [_database_status(name, path, limits) for name, path in found.items()]
+    return [_database_status(name, path, limits) for name, path in databases_in(state_dir).items()]
 
 
 def _database_status(name: str, path: Path, limits: Limits) -> Status:

@@ -1,0 +1,255 @@
+"""What an operator does when something went wrong: pause, forget, publish again, try again.
+
+The same over a state folder and over a stack. Each can be repeated, and with `is_dry_run` changes
+nothing. A worker that has a contact under its hands meanwhile loses its race and loses nothing: what
+it published comes again with equal ids.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from contact_activity.adapters.embedded import Database, SqliteCampaigns, SqliteContacts, SqlitePauses
+from contact_activity.local.run import databases_in
+from contact_activity.ports import (
+    Campaigns,
+    Contact,
+    ContactOutline,
+    Contacts,
+    DeadLetter,
+    DeadLetters,
+    Message,
+    PauseBoard,
+    RetryError,
+)
+from contact_activity.rate_limit import Pause, PauseReason
+
+# So often another write may come between a read and its conditional write.
+TRIES = 10
+THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One account's state. `dead_letters` None: its queue is in the memory of a run."""
+
+    name: str
+    contacts: Contacts
+    campaigns: Campaigns
+    pauses: PauseBoard
+    dead_letters: DeadLetters | None = None
+
+
+@contextmanager
+def folder_systems(state_dir: Path) -> Iterator[list[System]]:
+    """Each system whose state is in the folder, also while a run holds it. Raises `RunError` for none."""
+    with ExitStack() as opened:
+        databases = {
+            name: opened.enter_context(closing(Database(path)))
+            for name, path in databases_in(state_dir).items()
+        }
+        yield [
+            System(name, SqliteContacts(database), SqliteCampaigns(database), SqlitePauses(database))
+            for name, database in databases.items()
+        ]
+
+
+def pause(system: System, until_ms: int | None, *, is_dry_run: bool) -> None:
+    """Nothing is read until then, or until it is resumed; what is under way comes to its end."""
+    if not is_dry_run:
+        system.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
+
+
+def resume(system: System, *, is_dry_run: bool) -> bool:
+    """End the operator's pause, and no other; False if there was none."""
+    is_paused = any(known.reason is PauseReason.OPERATOR for known in system.pauses.get().by_reason)
+    if is_paused and not is_dry_run:
+        system.pauses.lift(PauseReason.OPERATOR)
+    return is_paused
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was stored of a person."""
+
+    is_known: bool
+    dead_letters: int
+
+
+def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
+    """Erase the contact's watermark, memory and summaries, and its dead letters."""
+    is_known = system.contacts.get(contact_id) is not None
+    if is_known and not is_dry_run:
+        system.contacts.erase(contact_id)
+    its_own = 0
+    with _taken(system) as taken:
+        for batch in taken.batches():
+            of_contact = [letter for letter in batch if _contact_id(letter) == contact_id]
+            its_own += len(of_contact)
+            if not is_dry_run:
+                taken.delete(of_contact)
+    return Forgotten(is_known, its_own)
+
+
+def forget_events(path: Path, contact_id: str, *, is_dry_run: bool) -> int:
+    """Erase the lines of the contact from an events file that nobody writes; returns how many."""
+    if not path.is_file():
+        return 0
+    left_over = path.with_name(f"{path.name}.forgetting")
+    found = 0
+    with path.open("rb") as lines, left_over.open("wb") as kept:
+        left_over.chmod(path.stat().st_mode)
+        for line in lines:
+            if _is_event_of(line, contact_id):
+                found += 1
+            else:
+                kept.write(line)
+        kept.flush()
+        os.fsync(kept.fileno())
+    if found and not is_dry_run:
+        left_over.replace(path)
+    else:
+        left_over.unlink()
+    return found
+
+
+def _is_event_of(line: bytes, contact_id: str) -> bool:
+    try:
+        contact = json.loads(line)["detail"]["data"].get("contact", {})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return isinstance(contact, dict) and contact.get("id") == contact_id
+
+
+def known_ids(system: System) -> list[str]:
+    """The contacts that a resync of all reaches: those that are not gone."""
+    return [outline.id for outline in system.contacts.outlines() if not outline.times_gone]
+
+
+def request_resync(system: System, contact_ids: Iterable[str], from_ms: int, now_ms: int) -> Iterator[bool]:
+    """Have each contact's activity from then on published again; False for one that is gone or unknown.
+
+    Asked twice before it is served, the earlier date holds. Raises `RetryError`.
+    """
+
+    def ask(contact: Contact) -> Contact | None:
+        if contact.times_gone:
+            return None
+        asked_ms = contact.watermark.resync_ms
+        watermark = replace(
+            contact.watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms)
+        )
+        return replace(contact, due_ms=min(contact.due_ms, now_ms), watermark=watermark, progress=None)
+
+    yield from _each(system, contact_ids, ask)
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What failed until now: contacts that wait for another try, and messages given up."""
+
+    contacts: list[ContactOutline]
+    letters: list[DeadLetter]
+
+
+def failing(system: System) -> Failing:
+    """Look, and put everything back."""
+    contacts = [outline for outline in system.contacts.outlines() if outline.failures]
+    with _taken(system) as taken:
+        letters = [letter for batch in taken.batches() for letter in batch]
+    return Failing(contacts, letters)
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """`unreadable`: letters that are no message of ours; they stay where they are."""
+
+    contacts: int
+    letters: int
+    unreadable: int
+
+
+def redrive(system: System, now_ms: int) -> Redriven:
+    """Whatever failed is due now; its dead letters are deleted once that is stored.
+
+    A message is a hint that may be stale: not it is sent again, its contact is planned again.
+    """
+    ids = {outline.id for outline in system.contacts.outlines() if outline.failures}
+    deleted = unreadable = 0
+    due_now = partial(_due_now, now_ms=now_ms)
+    with _taken(system) as taken:
+        for batch in taken.batches():
+            readable = [letter for letter in batch if letter.message]
+            its_ids = {id_ for letter in readable if (id_ := _contact_id(letter))}
+            list(_each(system, sorted(its_ids), due_now))
+            if any(not _contact_id(letter) for letter in readable):
+                system.campaigns.put_listed(None)
+            deleted += taken.delete(readable)
+            ids |= its_ids
+            unreadable += len(batch) - len(readable)
+    redriven = sum(_each(system, sorted(ids), due_now))
+    return Redriven(redriven, deleted, unreadable)
+
+
+def _due_now(contact: Contact, *, now_ms: int) -> Contact:
+    return replace(contact, due_ms=min(contact.due_ms, now_ms), failures=0)
+
+
+def _each(
+    system: System, contact_ids: Iterable[str], change: Callable[[Contact], Contact | None]
+) -> Iterator[bool]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(lambda contact_id: _change(system, contact_id, change), contact_ids)
+
+
+def _change(system: System, contact_id: str, change: Callable[[Contact], Contact | None]) -> bool:
+    for _ in range(TRIES):
+        contact = system.contacts.get(contact_id)
+        changed = contact and change(contact)
+        if not changed:
+            return False
+        if system.contacts.save(changed):
+            return True
+    raise RetryError(f"contact {contact_id} is written all the time: pause first, then try again")
+
+
+def _contact_id(letter: DeadLetter) -> str | None:
+    return letter.message.contact_id if isinstance(letter.message, Message) else None
+
+
+class _Taken:
+    """The dead letters under our hands; those that are not deleted are given back at the end."""
+
+    def __init__(self, letters: DeadLetters | None) -> None:
+        self._letters = letters
+        self._kept: dict[str, DeadLetter] = {}
+
+    def batches(self) -> Iterator[Sequence[DeadLetter]]:
+        for batch in self._letters.take() if self._letters else ():
+            self._kept.update((letter.id, letter) for letter in batch)
+            yield batch
+
+    def delete(self, letters: Sequence[DeadLetter]) -> int:
+        if self._letters is None or not letters:
+            return 0
+        for letter in letters:
+            del self._kept[letter.id]
+        return self._letters.delete(letters)
+
+    def give_back(self) -> None:
+        if self._letters:
+            self._letters.give_back(list(self._kept.values()))
+
+
+@contextmanager
+def _taken(system: System) -> Iterator[_Taken]:
+    taken = _Taken(system.dead_letters)
+    try:
+        yield taken
+    finally:
+        taken.give_back()
