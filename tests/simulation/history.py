@@ -5,7 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -162,6 +162,7 @@ DISTURBANCES = {
     "day_used_by_others",
     "paused_by_operator",
     "resumed_by_operator",
+    "resync_asked",
 }
 SUMMARY_TYPES = {kind.detail_type for kind in SummaryKind}
 
@@ -362,6 +363,15 @@ class History:
 
     def _resumed_by_operator(self) -> None:
         SqlitePauses(self.world.database).lift(PauseReason.OPERATOR)
+
+    def _resync_asked(self) -> None:
+        """As the operator's command does: of a contact, since some time of its past."""
+        contacts = SqliteContacts(self.world.database)
+        contact = contacts.get(self.rng.choice(self.account.contacts()).id)
+        if contact and not contact.times_gone:
+            resync_ms = self.clock.now_ms() - self.rng.randrange(60 * DAY_MS)
+            asked = replace(contact, watermark=replace(contact.watermark, resync_ms=resync_ms), progress=None)
+            contacts.save(asked)
 
     def _peace(self) -> int:
         """No fault any more: how many ticks until every contact is synced since; the backlog drains."""

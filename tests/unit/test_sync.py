@@ -70,6 +70,40 @@ def test_only_a_first_sync_marks_what_is_older_than_the_registration(world: Worl
     }
 
 
+def resync(world: World, from_ms: int) -> None:
+    """Ask for it as the operator's command does."""
+    contact = world.contact()
+    watermark = replace(contact.watermark, resync_ms=from_ms)
+    assert world.contacts.save(replace(contact, watermark=watermark, progress=None))
+
+
+def test_a_resync_publishes_the_same_events_again_as_backfill(world: World) -> None:
+    """Ids and data are those of the first time; what is new beside them is no backfill."""
+    world.sync()
+    first = {event["id"]: event["data"] for event in world.events}
+    resync(world, PAST_MS + 2)
+    world.wait(HOUR_MS)
+    world.source.activities["1"].append(activity(NOON_MS))
+    assert world.sync().published == 4
+    again = world.events[5:]
+    assert {event["time"]: event["backfill"] for event in again} == {
+        **dict.fromkeys(times(5)[2:], True),
+        iso(NOON_MS): False,
+    }
+    assert all(first[event["id"]] == event["data"] for event in again if event["backfill"])
+    assert world.contact().watermark.resync_ms is None
+
+
+def test_a_worker_that_raced_a_resync_does_not_drop_it(world: World) -> None:
+    """It was asked for while a walk was under way: that walk stores nothing, the next one serves it."""
+    world.sync()
+    world.wait(HOUR_MS)
+    world.source.meanwhile[world.source.calls + 1] = lambda: resync(world, 1)
+    assert world.sync().outcome is Outcome.RACE_LOST
+    world.wait(HOUR_MS)
+    assert world.sync().published == 5
+
+
 def test_the_more_contacts_the_later_each_is_due_again(world: World) -> None:
     """The cadence follows the number of contacts that the listing found."""
     world.listings.put(replace(world.listings.get(), contacts=90_000))

@@ -478,3 +478,43 @@ def test_a_walk_interrupted_for_days_forgets_no_more_than_when_it_began() -> Non
     assert floor_ms <= NOON_MS - 96 * HOUR_MS
     late = activity(NOON_MS - DAY_MS + 1)
     assert late in walked([late], watermark, reading, now_ms=later_ms).published
+
+
+# --- a resync ---------------------------------------------------------------------------------------
+
+
+@given(HISTORIES, READINGS, SEEDS, HISTORY_TIMES_MS, st.booleans())
+def test_a_resync_publishes_again_from_its_date_and_then_nothing(
+    history: list[Activity], reading: Reading, seed: int, resync_ms: int, interrupted: bool
+) -> None:
+    """Everything from the date on comes exactly once more, forgotten or not; no mark falls for it."""
+    first = walked(history, reading=reading).watermark
+    asked = replace(first, resync_ms=resync_ms)
+    again = walked(history, asked, reading, seed=seed, interrupted=interrupted)
+    assert by_time(again.published) == by_time(
+        [of for of in in_window(history, reading) if of.occurred_ms >= resync_ms]
+    )
+    assert again.watermark.resync_ms is None
+    for mark in first.marks:
+        after = again.watermark.mark(mark.type)
+        assert (after.floor_ms or 0) >= (mark.floor_ms or 0)
+        assert after.through_ms == mark.through_ms
+    assert walked(history, again.watermark, reading).published == []
+
+
+def test_a_long_resync_repeats_what_its_memory_has_already_let_go() -> None:
+    """Beyond what a walk can hold the rest of a resync still comes, and each activity once."""
+    history = minutely(3 * REMEMBERED_MAX)
+    first = walked(history).watermark
+    again = walked(history, replace(first, resync_ms=history[-1].occurred_ms))
+    assert by_time(again.published) == by_time(history)
+
+
+def test_a_resync_tells_what_was_published_before() -> None:
+    """Remembered and forgotten activities were, new ones were not."""
+    history = [activity(NOON_MS - days * DAY_MS) for days in (0, 1, 20, 30)]
+    reading = Reading("a", remembered_min=1)
+    watermark = replace(walked(history, reading=reading).watermark, resync_ms=1)
+    walk = Walk(watermark, reading, NOON_MS)
+    assert [walk.is_again(of) for of in history] == [True] * 4
+    assert not walk.is_again(activity(NOON_MS - 5))
