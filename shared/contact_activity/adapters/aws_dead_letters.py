@@ -11,7 +11,6 @@ from contact_activity.ports import AnyMessage, DeadLetter
 
 # Long enough to act on a batch, short enough that a command which is killed hides nothing for long.
 HIDDEN_S = 60
-EMPTY_RECEIVES = 2
 
 
 class SqsDeadLetters:
@@ -23,13 +22,10 @@ class SqsDeadLetters:
 
     def take(self) -> Iterator[Sequence[DeadLetter]]:
         seen: set[str] = set()
-        empty = 0
-        while empty < EMPTY_RECEIVES:
-            letters = [letter for letter in self._receive() if letter.id not in seen]
-            empty = 0 if letters else empty + 1
-            if letters:
-                seen.update(letter.id for letter in letters)
-                yield letters
+        # A receive that waits asks every server of the queue: an empty one is the end.
+        while letters := [letter for letter in self._receive() if letter.id not in seen]:
+            seen.update(letter.id for letter in letters)
+            yield letters
 
     def _receive(self) -> list[DeadLetter]:
         response = self._client.receive_message(

@@ -1,0 +1,263 @@
+"""The commands for what went wrong, as processes: over a state folder, and over a stack on the local AWS."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from contact_activity.adapters.aws import DynamoContacts, DynamoPauses
+from contact_activity.adapters.codec import message_to_body
+from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
+from contact_activity.local.cloud import TEMPLATE
+from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local.run import ACCOUNT_DATABASE, locked
+from contact_activity.local.stack import Stack, deploy
+from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
+from contact_activity.rate_limit import DAY_MS, PauseReason
+from tests.integration.running import COMMAND, NOW, Operator, account_of, served
+
+NOW_MS = int(NOW.timestamp() * 1_000)
+
+
+@dataclass
+class Place:
+    """A system that the commands work on: how to name it, and a look behind them."""
+
+    where: list[str]
+    environment: dict[str, str]
+    contacts: Contacts
+    pauses: PauseBoard
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *arguments, *self.where],
+            env={"PATH": os.environ["PATH"], **self.environment},
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+    def said(self, *arguments: str) -> str:
+        ended = self.ask(*arguments)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def register(self, *ids: str, **changes: object) -> None:
+        self.contacts.register([ListedContact(id_, "") for id_ in ids], NOW_MS)
+        for id_ in ids:
+            contact = self.contacts.get(id_)
+            assert contact
+            assert self.contacts.save(replace(contact, **changes))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    emulator: Emulator
+    stack: Stack
+
+    def place(self) -> Place:
+        dynamodb, table = self.emulator.client("dynamodb"), self.stack.outputs["TableName"]
+        environment = {
+            "AWS_ENDPOINT_URL": self.emulator.endpoint_url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+        return Place(
+            ["--stack", "contact-activity"],
+            environment,
+            DynamoContacts(dynamodb, table),
+            DynamoPauses(dynamodb, table),
+        )
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Emulator(tmp_path_factory.mktemp("cloud")) as emulator:
+        parameters = {"ConstantContactBaseUrl": "http://127.0.0.1:9"}
+        yield Cloud(
+            emulator, deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
+        )
+
+
+@pytest.fixture(params=["folder", "stack"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A system with nothing stored."""
+    if request.param == "stack":
+        found = request.getfixturevalue("cloud").place()
+        yield found
+        for outline in list(found.contacts.outlines()):
+            found.contacts.erase(outline.id)
+        return
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        yield Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+
+
+def is_paused(place: Place) -> bool:
+    return any(pause.reason is PauseReason.OPERATOR for pause in place.pauses.get().active(NOW_MS))
+
+
+def test_an_operator_pauses_and_resumes(place: Place) -> None:
+    """The pause holds until it is lifted, a dry run changes nothing, and twice is once."""
+    place.said("pause", "--dry-run")
+    assert not is_paused(place)
+    assert "until 2999-01-01T00:00:00.000Z" in place.said("pause", "--until", "2999-01-01")
+    assert "`contact-activity resume`" in place.said("pause")
+    assert is_paused(place)
+    place.said("resume", "--dry-run")
+    assert is_paused(place)
+    assert "resumed" in place.said("resume")
+    assert not is_paused(place)
+    assert "was not paused" in place.said("resume")
+
+
+def test_a_contact_is_forgotten(place: Place) -> None:
+    """Nothing of it is left, the others stay, and the second time there is nothing to erase."""
+    place.register("4711", "4712", synced_ms=NOW_MS)
+    place.said("forget", "4711", "--dry-run")
+    assert place.contacts.get("4711")
+    assert "contact 4711: erased" in place.said("forget", "4711")
+    assert [outline.id for outline in place.contacts.outlines()] == ["4712"]
+    assert "contact 4711: nothing is stored" in place.said("forget", "4711")
+
+
+def test_a_resync_is_asked_for(place: Place) -> None:
+    """It is stored with the contact, which is due now; the earliest date holds; gone ones are left out."""
+    later = NOW_MS + 90 * DAY_MS
+    place.register("1", "2", due_ms=later)
+    place.register("gone", due_ms=later, times_gone=1)
+    assert "2 contacts" in place.said("resync", "--all", "--since", "2026-02-01", "--dry-run")
+    assert not [o for o in place.contacts.outlines() if o.due_ms != later]
+    place.said("resync", "1", "--since", "2026-01-01")
+    assert "2 contacts" in place.said("resync", "--all", "--since", "2026-02-01")
+    one, two, gone = (place.contacts.get(id_) for id_ in ("1", "2", "gone"))
+    assert one
+    assert two
+    assert gone
+    assert (one.watermark.resync_ms, two.watermark.resync_ms) == (1_767_225_600_000, 1_769_904_000_000)
+    assert max(one.due_ms, two.due_ms) < later
+    assert (gone.watermark.resync_ms, gone.due_ms) == (None, later)
+
+
+def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
+    """Failing contacts are due now and no longer failing; the others are as they were."""
+    later = NOW_MS + 90 * DAY_MS
+    place.register("failing", due_ms=later, failures=3)
+    place.register("fine", due_ms=later)
+    for arguments in (["dead-letters"], ["dead-letters", "--redrive", "--dry-run"]):
+        said = place.said(*arguments)
+        assert "1 contacts failing, 0 dead letters" in said
+        assert "3 failed" in said
+    assert "1 contacts due now" in place.said("dead-letters", "--redrive")
+    failing, fine = place.contacts.get("failing"), place.contacts.get("fine")
+    assert failing
+    assert fine
+    assert (failing.failures, failing.due_ms < later, fine.due_ms) == (0, True, later)
+    assert "0 contacts due now" in place.said("dead-letters", "--redrive")
+
+
+def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
+    """Looking leaves them all there; a redrive makes their contacts due and leaves what is not ours."""
+    place, sqs = cloud.place(), cloud.emulator.client("sqs")
+    url = cloud.stack.outputs["ContactDeadLettersUrl"]
+    later = NOW_MS + 90 * DAY_MS
+    ids = [f"dead-{number}" for number in range(12)]
+    place.register(*ids, due_ms=later)
+    messages = [Message(id_, NOW_MS) for id_ in [*ids, "unknown"]]
+    for body in [*map(message_to_body, messages), message_to_body(CampaignMessage("77", NOW_MS)), "{}"]:
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+    for _ in range(2):
+        assert "0 contacts failing, 15 dead letters" in place.said("dead-letters")
+    assert "1 dead letters deleted" in place.said("forget", "dead-11")
+    said = place.said("dead-letters", "--redrive")
+    assert "11 contacts due now, 13 letters deleted" in said
+    assert "1 letters are no message of ours and stay" in said
+    assert all(outline.due_ms < later for outline in place.contacts.outlines())
+    assert "0 contacts failing, 1 dead letters" in place.said("dead-letters")
+    sqs.purge_queue(QueueUrl=url)
+    for outline in list(place.contacts.outlines()):
+        place.contacts.erase(outline.id)
+
+
+def test_a_run_serves_a_resync_and_forgets(tmp_path: Path) -> None:
+    """Published again are the same ids, as backfill; after forgetting, no line names the contact."""
+    with served(account_of(6)) as server:
+        operator = Operator.of(tmp_path, server)
+        assert operator.run().returncode == 0
+        first = operator.events()
+        place = folder_place(operator)
+        place.said("resync", "--all", "--since", "2000-01-01")
+        assert operator.run().returncode == 0
+    again = operator.events()[len(first) :]
+    assert sorted(e["detail"]["id"] for e in again) == sorted(e["detail"]["id"] for e in first)
+    assert all(event["detail"]["backfill"] for event in again)
+    contact_id = first[0]["detail"]["subject"]
+    own = sum(event["detail"]["subject"] == contact_id for event in operator.events())
+    forget = ["forget", contact_id, "--events", str(operator.events_file)]
+    assert f"{own} events erased" in place.said(*forget, "--dry-run")
+    assert len(operator.events()) == 2 * len(first)
+    assert f"{own} events erased" in place.said(*forget)
+    assert {event["detail"]["subject"] for event in operator.events()}.isdisjoint({contact_id})
+    assert len(operator.events()) == 2 * len(first) - own
+
+
+def folder_place(operator: Operator) -> Place:
+    database = Database(operator.state_dir / ACCOUNT_DATABASE)
+    return Place(["--state", str(operator.state_dir)], {}, SqliteContacts(database), SqlitePauses(database))
+
+
+def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:
+    """It makes no call, keeps everything, and ends with status 1."""
+    with served(account_of(2)) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        calls = len(server.calls)
+        folder_place(operator).said("pause")
+        ended = operator.run("--all")
+        assert ended.returncode == 1
+        assert "`contact-activity resume` ends it" in ended.stderr
+        assert len(server.calls) == calls
+
+
+def test_nothing_is_forgotten_beside_a_run(tmp_path: Path) -> None:
+    """A run has the events file open: one line says what to wait for."""
+    Database(tmp_path / ACCOUNT_DATABASE).close()
+    with locked(tmp_path):
+        ended = subprocess.run(
+            [COMMAND, "forget", "4711", "--state", str(tmp_path)],
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("contact-activity: another run uses")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "cause"),
+    [
+        (["forget", "../4711"], 2, "give a contact's id"),
+        (["resync", "--since", "2026-01-01"], 2, "CONTACT_ID --all is required"),
+        (["resync", "4711", "--since", "yesterday"], 2, "give a date"),
+        (["pause", "--until", "2020-01-01"], 1, "is past"),
+        (["resume"], 1, "holds no state"),
+    ],
+)
+def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int, cause: str) -> None:
+    """The line says what to give instead; nothing is created."""
+    ended = subprocess.run(
+        [COMMAND, *arguments, "--state", str(tmp_path / "none")],
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (status, "", 1)
+    assert cause in ended.stderr
+    assert not (tmp_path / "none").exists()
