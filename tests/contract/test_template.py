@@ -318,11 +318,34 @@ def test_queue_is_encrypted(queue: str) -> None:
     assert properties(queue)["SqsManagedSseEnabled"] is True
 
 
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_queue_is_spoken_to_over_tls_only(queue: str) -> None:
+    """Whoever comes without TLS is denied everything, by exactly one policy."""
+    policies = [properties(name) for name in of_type("AWS::SQS::QueuePolicy")]
+    (policy,) = [policy for policy in policies if {"Ref": queue} in policy["Queues"]]
+    (denied,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
+    assert (denied["Principal"], actions(denied)) == ("*", ["sqs:*"])
+    resources = denied["Resource"] if isinstance(denied["Resource"], list) else [denied["Resource"]]
+    assert arn(queue) in resources
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_archive_keeps_our_events_if_it_is_asked_for() -> None:
+    """Events hold addresses, so nothing is kept for replay unless somebody says for how long."""
+    archive, parameter = properties("Archive"), TEMPLATE["Parameters"]["ArchiveDays"]
+    assert (TEMPLATE["Resources"]["Archive"]["Condition"], parameter["Default"]) == ("HasArchive", 0)
+    assert TEMPLATE["Conditions"]["HasArchive"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ArchiveDays"}, 0]}]}
+    assert archive["SourceArn"] == arn("EventBus")
+    assert archive["EventPattern"] == {"source": [EVENT_SOURCE]}
+    assert archive["RetentionDays"] == {"Ref": "ArchiveDays"}
+
+
 def test_table_is_encrypted_recoverable_and_outlives_the_stack() -> None:
     """Losing the table would publish everything again, so it can be restored and is not deleted."""
     table, resource = properties("Table"), TEMPLATE["Resources"]["Table"]
     assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["DeletionProtectionEnabled"] is True
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 
@@ -423,7 +446,8 @@ def test_event_that_the_subscriber_does_not_get_or_handle_is_kept() -> None:
 
 def test_only_the_subscribers_rule_may_send_to_its_failures() -> None:
     """EventBridge is let into the queue for the one rule that names it."""
-    (statement,) = properties("SubscriberFailuresPolicy")["PolicyDocument"]["Statement"]
+    policy = properties("SubscriberFailuresPolicy")["PolicyDocument"]
+    (statement,) = [one for one in policy["Statement"] if one["Effect"] == "Allow"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert actions(statement) == ["sqs:SendMessage"]
     assert statement["Resource"] == arn("SubscriberFailures")
