@@ -46,7 +46,7 @@ MUTATIONS = {
     ),
     "remembered activities are dropped": (
         "watermark.py",
-        "self._known = set(unpack(self.watermark.remembered))",
+        "self._known = set(self._remembered)",
         "self._known = set()",
     ),
     "a cursor that comes again ends the walk": (
