@@ -52,8 +52,9 @@ SEEDS ?= 10000
 simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-kills: .venv/.ready ## kill -9 thirty runs on one state folder, then count what is lost: nothing
+kills: setup ## kill -9: thirty runs on one state folder, thirty processes of functions; count what is lost
 	@$(BIN)/python -m tests.bench.kills
+	@$(BIN)/python -m tests.bench.kills --engine cloud
 
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)

@@ -69,6 +69,12 @@ class Emulator:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def pid(self) -> int:
+        """Of the running emulator; its children are the functions."""
+        assert self._process  # noqa: S101
+        return self._process.pid
+
+    @property
     def log_path(self) -> Path:
         return self._state_dir / "emulator.log"
 
