@@ -196,7 +196,10 @@ def parse_row(row: object, contact_id: str) -> Activity | Unreadable:
 
 def row_digest(row: object) -> str:
     """The same for the same row whatever the order of its keys; tells nothing of its content."""
-    canonical = json.dumps(row, sort_keys=True, default=str)
+    try:
+        canonical = json.dumps(row, sort_keys=True, default=str)
+    except RecursionError:
+        canonical = "nested too deep"
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@ body or a credential: the key is in the query of every call.
 """
 
 import json
+import logging
 import random
 import re
 import threading
@@ -19,7 +20,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from contact_activity.activity import USABLE_ID, Unreadable, iso, parse_row, parse_time
+from contact_activity.activity import (
+    TIME_LIMIT_CHARACTERS,
+    USABLE_ID,
+    Unreadable,
+    iso,
+    parse_row,
+    parse_time,
+)
 from contact_activity.ports import (
     CampaignsPage,
     Clock,
@@ -51,13 +59,17 @@ CAMPAIGNS_PAGE_ROWS = 50
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 20.0
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+# A value takes up to a hundred bytes of memory, and no more than two of an answer.
+ANSWER_VALUES_MAX = 500_000
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
 
 _QPS_KEY = "mashery.not.authorized.over.qps"
 _RATE_KEY = "mashery.not.authorized.over.ratelimit"
+# What can be stored and sent again; a cursor is opaque beyond that.
+_USABLE_NEXT = re.compile(r"[\x20-\x7e]{1,4096}")
 # Mashery's own header says the same when the body cannot be read.
 _KEY_BY_HEADER = {"ERR_403_DEVELOPER_OVER_QPS": _QPS_KEY, "ERR_403_DEVELOPER_OVER_RATE": _RATE_KEY}
 
@@ -299,6 +311,8 @@ class ConstantContact:
             body += chunk
             if len(body) > ANSWER_BYTES_MAX or self._clock.now_ms() > give_up_ms:
                 raise urllib3.exceptions.HTTPError("an answer without end")
+        if body.count(b",") > ANSWER_VALUES_MAX:
+            raise urllib3.exceptions.HTTPError("an answer of too many values")
         return bytes(body)
 
 
@@ -308,8 +322,21 @@ class _Page:
     next: str | None
 
 
+class _Session(requests.Session):
+    """Follows no redirect, and so has no use for where one leads.
+
+    With `allow_redirects=False` alone, `requests` would still read a redirect's whole body, without
+    the bounds that an answer has here, and raise what its address makes it raise.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
 def _session(connections: int) -> requests.Session:
-    session = requests.Session()
+    # Below that it tells of calls and odd answers with the whole address, which holds the key.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    session = _Session()
     session.trust_env = False
     session.headers["Accept"] = "application/json"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -355,7 +382,7 @@ def _next_token(link: object) -> str | None:
         values = parse_qs(urlsplit(str(link)).query).get("next")
     except ValueError:
         return None
-    return values[0] if values else None
+    return values[0] if values and _USABLE_NEXT.fullmatch(values[0]) else None
 
 
 _CONTACT_SUMMARIES = {
@@ -385,4 +412,7 @@ def _listed_contact(row: object) -> ListedContact | None:
     id_text = str(id_) if isinstance(id_, str | int) and not isinstance(id_, bool) else ""
     if not USABLE_ID.fullmatch(id_text):
         return None
-    return ListedContact(id_text, modified if isinstance(modified, str) else "")
+    # It is only compared with what was listed before, so what is no time may as well be nothing.
+    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
+        modified = ""
+    return ListedContact(id_text, modified)
