@@ -1,15 +1,18 @@
 """What the functions say of their work: structured logs, metrics, traces. Ids and counts, no addresses."""
 
+import traceback
 from dataclasses import asdict
 from enum import Enum
+from pathlib import Path
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.campaigns import CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import AnyMessage, CampaignMessage
+from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
 from contact_activity.rate_limit import PauseReason
+from contact_activity.settings import SettingsError
 from contact_activity.sync import SyncReport
 
 NAMESPACE = "ContactActivity"
@@ -150,13 +153,24 @@ def tell_campaign(report: CampaignReport, campaign_id: str) -> None:
 
 
 def tell_failure(message: AnyMessage, error: Exception) -> None:
-    """Log and count a message that goes back; the errors of the ports hold no personal data."""
+    """Log and count a message that goes back."""
     if isinstance(message, CampaignMessage):
         _count(Metric.CAMPAIGNS_FAILED, 1)
-        logger.warning("campaign failed", extra={"campaign_id": message.campaign_id, "cause": str(error)})
+        logger.warning("campaign failed", extra={"campaign_id": message.campaign_id, "cause": _cause(error)})
     else:
         _count(Metric.CONTACTS_FAILED, 1)
-        logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": str(error)})
+        logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": _cause(error)})
+
+
+def _cause(error: Exception) -> str:
+    """Our own errors hold no personal data; of any other only what it is and where it rose is told."""
+    if isinstance(error, RetryError | FatalError | SettingsError):
+        return str(error)
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if __package__ in frame.filename]
+    where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    answer = getattr(error, "response", None)
+    code = f" {answer['Error']['Code']}" if isinstance(answer, dict) and "Error" in answer else ""
+    return f"{type(error).__name__}{code}{where}"
 
 
 def _count(metric: Metric, value: int) -> None:

@@ -31,7 +31,7 @@ from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.campaigns import CampaignPorts, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
+from contact_activity.ports import AnyMessage, CampaignMessage
 from contact_activity.settings import Credentials, read_settings, read_tick_ms, required
 from contact_activity.sync import SyncPolicy, SyncPorts, sync
 
@@ -91,7 +91,8 @@ class Worker:
         telemetry.correlate(message.correlation_id)
         try:
             self._handle(message, _deadline_ms(remaining_ms))
-        except (RetryError, FatalError) as error:
+        except Exception as error:
+            # Of the whole, since the batch processor would swallow without a word what is no error of ours.
             telemetry.tell_failure(message, error)
             self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
             raise

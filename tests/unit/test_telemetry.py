@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from contact_activity import telemetry
+from contact_activity.adapters.codec import message_from_body
 from contact_activity.campaigns import CampaignOutcome, CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
 from contact_activity.ports import CampaignMessage, Message, RetryError
@@ -204,6 +207,32 @@ def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
     (line,) = lines(logged)
     assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
     assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (RetryError("the API did not answer"), "the API did not answer"),
+        (ValueError("no such key: canary"), "ValueError"),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "canary"}}, "Put"),
+            "ClientError AccessDenied",
+        ),
+    ],
+)
+def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
+    logged: io.StringIO, error: Exception, cause: str
+) -> None:
+    """What others say may hold anything: told are its kind, the code of AWS, and the line in our code."""
+    try:
+        message_from_body("{}")
+    except ValueError as known:
+        error.__traceback__ = known.__traceback__
+    telemetry.tell_failure(Message("4711", 1), error)
+    (line,) = lines(logged)
+    where = "" if isinstance(error, RetryError) else r" at codec\.py:\d+"
+    assert (line["message"], line["contact_id"]) == ("contact failed", "4711")
+    assert re.fullmatch(re.escape(cause) + where, line["cause"])
 
 
 def test_traces_record_calls_to_aws_and_no_others() -> None:
