@@ -31,6 +31,11 @@ from contact_activity.settings import (
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
 _EXIT_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
+# By name, since importing boto3 takes as long as an embedded run takes to start.
+_MENDS = {
+    "NoRegionError": "set AWS_REGION, or AWS_PROFILE to a profile that has one",
+    "NoCredentialsError": "sign in to AWS, or set AWS_PROFILE",
+}
 
 _EPILOG = f"""\
 settings, from the environment:
@@ -76,6 +81,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    # State and events hold what people did, and their addresses.
+    os.umask(0o077)
     console = Console(stderr=True)
     try:
         return int(arguments.command(arguments, os.environ, console))
@@ -90,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        return _fail(EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)")
+        mend = _MENDS.get(type(error).__name__, "--debug shows where")
+        return _fail(EXIT_FAILED, f"{type(error).__name__}: {error} ({mend})")
 
 
 def _fail(status: int, cause: str) -> int:

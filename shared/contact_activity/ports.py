@@ -289,7 +289,6 @@ class DeadLetter:
 
     message: AnyMessage | None
     id: str
-    receives: int
     sent_ms: int
     receipt_handle: str
 

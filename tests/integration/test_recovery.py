@@ -1,6 +1,7 @@
 """The commands for what went wrong, as processes: over a state folder, and over a stack on the local AWS."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,10 +15,11 @@ from contact_activity.adapters.codec import message_to_body
 from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
 from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.run import ACCOUNT_DATABASE, locked
+from contact_activity.local.run import ACCOUNT_DATABASE, locked, opened_events
 from contact_activity.local.stack import Stack, deploy
 from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
-from contact_activity.rate_limit import DAY_MS, PauseReason
+from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
+from contact_activity.watermark import Watermark
 from tests.integration.running import COMMAND, NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
@@ -144,6 +146,13 @@ def test_a_resync_is_asked_for(place: Place) -> None:
     assert (gone.watermark.resync_ms, gone.due_ms) == (None, later)
 
 
+def test_a_resync_of_nobody_is_an_error(place: Place) -> None:
+    """A mistyped id is told, in a dry run too."""
+    for more in (["--dry-run"], []):
+        ended = place.ask("resync", "4711", "--since", "2026-01-01", *more)
+        assert (ended.returncode, "contact 4711 is not known here" in ended.stderr) == (1, True)
+
+
 def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     """Failing contacts are due now and no longer failing; the others are as they were."""
     later = NOW_MS + 90 * DAY_MS
@@ -206,6 +215,95 @@ def test_a_run_serves_a_resync_and_forgets(tmp_path: Path) -> None:
     assert len(operator.events()) == 2 * len(first) - own
 
 
+def at(folder: Path) -> Place:
+    """The folder's place for the commands only, with nothing of it open here."""
+    nothing = Database(":memory:")
+    return Place(["--state", str(folder)], {}, SqliteContacts(nothing), SqlitePauses(nothing))
+
+
+EVENT_OF_4711 = b'{"detail":{"data":{"contact":{"id":"4711","email_address":"ada@example.org"}}}}\n'
+EVENT_OF_4712 = EVENT_OF_4711.replace(b"4711", b"4712")
+
+
+def test_events_are_erased_where_they_are_and_the_file_stays_its_owners(tmp_path: Path) -> None:
+    """Behind a link, a last line that a kill cut, the rest of an erasure that was killed; the mode stays."""
+    Database(tmp_path / ACCOUNT_DATABASE).close()
+    kept, link = tmp_path / "kept.jsonl", tmp_path / "events.jsonl"
+    kept.write_bytes(EVENT_OF_4711 + EVENT_OF_4712 + EVENT_OF_4711[:-10])
+    kept.chmod(0o640)
+    (tmp_path / "kept.jsonl.forgetting").write_bytes(EVENT_OF_4711)
+    link.symlink_to(kept)
+    place = at(tmp_path)
+    assert "1 events erased" in place.said("forget", "4711", "--dry-run")
+    assert kept.read_bytes().startswith(EVENT_OF_4711)
+    assert "1 events erased" in place.said("forget", "4711")
+    assert (kept.read_bytes(), link.is_symlink()) == (EVENT_OF_4712, True)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept.jsonl"]
+
+
+def test_no_line_is_erased_under_a_run_of_another_folder(tmp_path: Path) -> None:
+    """It appends to the same file: what it wrote to a file that is replaced would be lost."""
+    Database(tmp_path / ACCOUNT_DATABASE).close()
+    place = at(tmp_path)
+    with opened_events(tmp_path / "events.jsonl") as sink:
+        sink.write(EVENT_OF_4711)
+        ended = place.ask("forget", "4711")
+    assert (ended.returncode, "wait for it to end" in ended.stderr) == (1, True)
+    assert (tmp_path / "events.jsonl").read_bytes() == EVENT_OF_4711
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    """Neither a new file nor a byte of any; SQLite alone needs its two empty ones, to read."""
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        SqliteContacts(database).register([ListedContact("4711", "")], NOW_MS)
+    (tmp_path / "events.jsonl").write_bytes(EVENT_OF_4711)
+
+    def written() -> dict[str, bytes]:
+        files = [path for path in tmp_path.iterdir() if not path.name.endswith(("-wal", "-shm"))]
+        return {path.name: path.read_bytes() for path in files}
+
+    before = written()
+    place = at(tmp_path)
+    for command in (["pause"], ["resume"], ["forget", "4711"], ["dead-letters", "--redrive"]):
+        place.said(*command, "--dry-run")
+    place.said("resync", "--all", "--since", "2026-01-01", "--dry-run")
+    assert written() == before
+
+
+def test_nothing_of_a_forgotten_contact_is_in_any_byte_of_the_folder(tmp_path: Path) -> None:
+    """Not in free pages of the database nor in its log, also after many writes."""
+    remembered = bytes(range(200)) * 10
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        place = Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+        place.register("canary-4711", "4712")
+        for size in (2_000, 1_000, 500):
+            contact = place.contacts.get("canary-4711")
+            assert contact
+            assert place.contacts.save(replace(contact, watermark=Watermark(remembered=remembered[:size])))
+    place.said("forget", "canary-4711")
+    for path in tmp_path.iterdir():
+        assert b"canary-4711" not in path.read_bytes(), path.name
+        assert remembered[100:200] not in path.read_bytes(), path.name
+
+
+def test_a_pause_that_has_ended_by_itself_is_not_resumed(place: Place) -> None:
+    """There is nothing to end."""
+    place.pauses.pause(Pause(PauseReason.OPERATOR, NOW_MS - 1))
+    assert "was not paused" in place.said("resume")
+
+
+def test_files_of_a_run_are_its_owners_alone(tmp_path: Path) -> None:
+    """They hold addresses, and what people did."""
+    with served(account_of(2)) as server:
+        operator = Operator.of(tmp_path, server)
+        assert operator.run().returncode == 0
+    written = [operator.state_dir, operator.events_file, *operator.state_dir.iterdir()]
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in written} == {
+        path.name: 0 for path in written
+    }
+
+
 def folder_place(operator: Operator) -> Place:
     database = Database(operator.state_dir / ACCOUNT_DATABASE)
     return Place(["--state", str(operator.state_dir)], {}, SqliteContacts(database), SqlitePauses(database))
@@ -247,6 +345,8 @@ def test_nothing_is_forgotten_beside_a_run(tmp_path: Path) -> None:
         (["resync", "4711", "--since", "yesterday"], 2, "give a date"),
         (["pause", "--until", "2020-01-01"], 1, "is past"),
         (["resume"], 1, "holds no state"),
+        (["forget", "4711", "--events", "none.jsonl"], 1, "is no file"),
+        (["resync", "4711", "--since", "2999-01-01"], 1, "is to come"),
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int, cause: str) -> None:

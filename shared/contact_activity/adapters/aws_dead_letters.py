@@ -1,7 +1,6 @@
 """The dead-letter queue of the contact queue, for the operator."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from botocore.client import BaseClient
 
@@ -9,8 +8,10 @@ from contact_activity.adapters.aws_queue import BATCH_ENTRIES
 from contact_activity.adapters.codec import message_from_body
 from contact_activity.ports import AnyMessage, DeadLetter
 
-# Long enough to act on a batch, short enough that a command which is killed hides nothing for long.
-HIDDEN_S = 60
+# Long enough to see tens of thousands, short enough that a command which is killed hides none for long.
+HIDDEN_S = 120
+# In a queue that takes longer, those seen first come again, in any order, before the last is seen.
+KNOWN_IN_A_ROW_MAX = 50
 
 
 class SqsDeadLetters:
@@ -22,10 +23,14 @@ class SqsDeadLetters:
 
     def take(self) -> Iterator[Sequence[DeadLetter]]:
         seen: set[str] = set()
+        known_in_a_row = 0
         # A receive that waits asks every server of the queue: an empty one is the end.
-        while letters := [letter for letter in self._receive() if letter.id not in seen]:
+        while known_in_a_row < KNOWN_IN_A_ROW_MAX and (received := self._receive()):
+            letters = [letter for letter in received if letter.id not in seen]
             seen.update(letter.id for letter in letters)
-            yield letters
+            known_in_a_row = 0 if letters else known_in_a_row + 1
+            if letters:
+                yield letters
 
     def _receive(self) -> list[DeadLetter]:
         response = self._client.receive_message(
@@ -33,13 +38,12 @@ class SqsDeadLetters:
             MaxNumberOfMessages=BATCH_ENTRIES,
             VisibilityTimeout=HIDDEN_S,
             WaitTimeSeconds=1,
-            AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            AttributeNames=["SentTimestamp"],
         )
         return [
             DeadLetter(
                 message=_message(received["Body"]),
                 id=received["MessageId"],
-                receives=int(received["Attributes"]["ApproximateReceiveCount"]),
                 sent_ms=int(received["Attributes"]["SentTimestamp"]),
                 receipt_handle=received["ReceiptHandle"],
             )
@@ -55,11 +59,13 @@ class SqsDeadLetters:
         return len(entries) - len(response.get("Failed", ()))
 
     def give_back(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in letters:
-            with suppress(self._client.exceptions.MessageNotInflight):
-                self._client.change_message_visibility(
-                    QueueUrl=self._queue_url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
-                )
+        for start in range(0, len(letters), BATCH_ENTRIES):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
+                for number, letter in enumerate(letters[start : start + BATCH_ENTRIES])
+            ]
+            # What fails is in no hands any more, or in those of somebody else.
+            self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
 
 
 def _message(body: str) -> AnyMessage | None:

@@ -79,6 +79,8 @@ class Database:
         if is_read_only:
             return
         self._connection.execute("PRAGMA journal_mode = WAL")
+        # What is erased or overwritten shall not stay in free pages.
+        self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
         present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
@@ -197,7 +199,10 @@ class SqliteContacts:
         return bool(changed)
 
     def erase(self, contact_id: str) -> bool:
-        return bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
+        is_erased = bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
+        # Otherwise the log holds it until it is next written over.
+        self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return is_erased
 
     def make_due(self, now_ms: int) -> None:
         self._database.execute("UPDATE contact SET due_ms = min(due_ms, ?), queued_until_ms = 0", (now_ms,))

@@ -5,17 +5,21 @@ nothing. A worker that has a contact under its hands meanwhile loses its race an
 it published comes again with equal ids.
 """
 
+import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from contact_activity.adapters.embedded import Database, SqliteCampaigns, SqliteContacts, SqlitePauses
-from contact_activity.local.run import databases_in
+from contact_activity.local.run import RunError, databases_in
 from contact_activity.ports import (
     Campaigns,
     Contact,
@@ -32,6 +36,7 @@ from contact_activity.rate_limit import Pause, PauseReason
 # So often another write may come between a read and its conditional write.
 TRIES = 10
 THREADS = 8
+AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,11 @@ class System:
 
 
 @contextmanager
-def folder_systems(state_dir: Path) -> Iterator[list[System]]:
+def folder_systems(state_dir: Path, *, is_read_only: bool) -> Iterator[list[System]]:
     """Each system whose state is in the folder, also while a run holds it. Raises `RunError` for none."""
     with ExitStack() as opened:
         databases = {
-            name: opened.enter_context(closing(Database(path)))
+            name: opened.enter_context(closing(Database(path, is_read_only=is_read_only)))
             for name, path in databases_in(state_dir).items()
         }
         yield [
@@ -65,9 +70,9 @@ def pause(system: System, until_ms: int | None, *, is_dry_run: bool) -> None:
         system.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
 
 
-def resume(system: System, *, is_dry_run: bool) -> bool:
+def resume(system: System, now_ms: int, *, is_dry_run: bool) -> bool:
     """End the operator's pause, and no other; False if there was none."""
-    is_paused = any(known.reason is PauseReason.OPERATOR for known in system.pauses.get().by_reason)
+    is_paused = any(known.reason is PauseReason.OPERATOR for known in system.pauses.get().active(now_ms))
     if is_paused and not is_dry_run:
         system.pauses.lift(PauseReason.OPERATOR)
     return is_paused
@@ -82,10 +87,7 @@ class Forgotten:
 
 
 def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
-    """Erase the contact's watermark, memory and summaries, and its dead letters."""
-    is_known = system.contacts.get(contact_id) is not None
-    if is_known and not is_dry_run:
-        system.contacts.erase(contact_id)
+    """Erase the contact's dead letters, then its watermark, memory and summaries."""
     its_own = 0
     with _taken(system) as taken:
         for batch in taken.batches():
@@ -93,29 +95,44 @@ def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
             its_own += len(of_contact)
             if not is_dry_run:
                 taken.delete(of_contact)
+    is_known = system.contacts.get(contact_id) is not None
+    if is_known and not is_dry_run:
+        system.contacts.erase(contact_id)
     return Forgotten(is_known, its_own)
 
 
 def forget_events(path: Path, contact_id: str, *, is_dry_run: bool) -> int:
-    """Erase the lines of the contact from an events file that nobody writes; returns how many."""
-    if not path.is_file():
-        return 0
-    left_over = path.with_name(f"{path.name}.forgetting")
-    found = 0
-    with path.open("rb") as lines, left_over.open("wb") as kept:
-        left_over.chmod(path.stat().st_mode)
-        for line in lines:
-            if _is_event_of(line, contact_id):
-                found += 1
-            else:
-                kept.write(line)
+    """Erase the lines of the contact from an events file; returns how many.
+
+    A last line that a kill cut goes too, as at the start of a run. Raises `RunError` while a run
+    writes the file.
+    """
+    # Of a link, what it points to.
+    path = path.resolve()
+    with path.open("rb") as lines:
+        found = sum(_is_event_of(line, contact_id) for line in lines)
+        if not is_dry_run:
+            lines.seek(0)
+            _keep(path, lines, lambda line: line.endswith(b"\n") and not _is_event_of(line, contact_id))
+    return found
+
+
+def _keep(path: Path, lines: BinaryIO, is_kept: Callable[[bytes], bool]) -> None:
+    """Write an open file anew, as its owner's, with some of its lines; a crash leaves the old one."""
+    try:
+        fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"a run writes {path}: wait for it to end") from None
+    anew = path.with_name(f"{path.name}.forgetting")
+    anew.unlink(missing_ok=True)
+    before = os.fstat(lines.fileno())
+    with os.fdopen(os.open(anew, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
+        os.fchown(kept.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(kept.fileno(), stat.S_IMODE(before.st_mode))
+        kept.writelines(line for line in lines if is_kept(line))
         kept.flush()
         os.fsync(kept.fileno())
-    if found and not is_dry_run:
-        left_over.replace(path)
-    else:
-        left_over.unlink()
-    return found
+    anew.replace(path)
 
 
 def _is_event_of(line: bytes, contact_id: str) -> bool:
@@ -203,8 +220,11 @@ def _due_now(contact: Contact, *, now_ms: int) -> Contact:
 def _each(
     system: System, contact_ids: Iterable[str], change: Callable[[Contact], Contact | None]
 ) -> Iterator[bool]:
+    ids = iter(contact_ids)
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(lambda contact_id: _change(system, contact_id, change), contact_ids)
+        # In parts, since a pool takes in all that it is given at once.
+        while part := list(islice(ids, AT_ONCE)):
+            yield from pool.map(lambda contact_id: _change(system, contact_id, change), part)
 
 
 def _change(system: System, contact_id: str, change: Callable[[Contact], Contact | None]) -> bool:

@@ -40,7 +40,12 @@ Erases all that is stored of one contact: its watermark, the digests of its acti
 its dead letters; in a state folder also its lines in the events file (no run may be under way).
 
 Delete the contact in Constant Contact first: as long as it is listed there it is a new contact here,
-and its history is published again. What subscribers and an archive of the bus keep is theirs to erase.
+and its history is published again. A worker that reads it at this moment publishes to its last page,
+and a dead letter that another command looks at is not seen for two minutes: repeat it after that.
+
+Not erased: what subscribers and an archive of the bus keep, the example of a subscriber among them;
+ids of contacts in the logs, until they end; backups of the table, for 35 days; events that could not
+be delivered; the state of the local cloud, whose folder can be deleted.
 
 example:
   contact-activity forget 4711 --stack contact-activity --dry-run
@@ -142,7 +147,7 @@ def _systems(arguments: argparse.Namespace) -> Iterator[list[System]]:
 
         yield [stack_system(arguments.stack)]
         return
-    with folder_systems(Path(arguments.state)) as systems:
+    with folder_systems(Path(arguments.state), is_read_only=arguments.dry_run) as systems:
         yield systems
 
 
@@ -169,7 +174,7 @@ def _pause(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) -> 
 def _resume(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) -> int:
     with _systems(arguments) as systems:
         for system in systems:
-            was_paused = recovery.resume(system, is_dry_run=arguments.dry_run)
+            was_paused = recovery.resume(system, _now_ms(), is_dry_run=arguments.dry_run)
             _say(f"{system.name}: " + ("resumed" if was_paused else "was not paused by the operator"))
     return 0
 
@@ -178,8 +183,11 @@ def _forget(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) ->
     state_dir, contact_id, is_dry_run = Path(arguments.state), arguments.contact_id, arguments.dry_run
     if arguments.stack and arguments.events:
         raise RunError("--events belongs to a state folder: a stack's events are with its subscribers")
+    if arguments.events and not Path(arguments.events).is_file():
+        raise RunError(f"--events {arguments.events} is no file: give the one that the runs wrote")
     is_in_folder = not arguments.stack and state_dir.is_dir()
-    with locked(state_dir) if is_in_folder else nullcontext(), _systems(arguments) as systems:
+    is_locked = is_in_folder and not is_dry_run
+    with locked(state_dir) if is_locked else nullcontext(), _systems(arguments) as systems:
         for system in systems:
             done = recovery.forget(system, contact_id, is_dry_run=is_dry_run)
             stored = "erased" if done.is_known else "nothing is stored"
@@ -187,14 +195,20 @@ def _forget(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) ->
             _say(f"{system.name}: contact {contact_id}: {stored}{letters}")
         if is_in_folder:
             events = Path(arguments.events or state_dir / "events.jsonl")
-            lines = recovery.forget_events(events, contact_id, is_dry_run=is_dry_run)
-            _say(f"{events}: {lines:,} events erased")
+            if events.is_file():
+                lines = recovery.forget_events(events, contact_id, is_dry_run=is_dry_run)
+                _say(f"{events}: {lines:,} events erased")
+            else:
+                _say(f"{events} is not there: if the runs wrote another file, give it with --events")
     _say("a contact that Constant Contact still lists comes back; subscribers keep what they have")
     return 0
 
 
 def _resync(arguments: argparse.Namespace, _: Mapping[str, str], console: Console) -> int:
     since_ms: int = arguments.since
+    if since_ms > _now_ms():
+        raise RunError(f"--since {iso(since_ms)} is to come: give a time that is past")
+    reached = 0
     with _systems(arguments) as systems:
         for system in systems:
             wanted = recovery.known_ids(system) if arguments.all else [arguments.contact_id]
@@ -206,6 +220,9 @@ def _resync(arguments: argparse.Namespace, _: Mapping[str, str], console: Consol
                 f"{system.name}: {count:,} contacts to be published again since {iso(since_ms)}; "
                 f"at least {count:,} calls"
             )
+            reached += count
+    if arguments.contact_id and not reached:
+        raise RunError(f"contact {arguments.contact_id} is not known here, or gone from Constant Contact")
     return 0
 
 
@@ -230,12 +247,12 @@ def _letters(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) -
 def _print_failing(name: str, found: Failing) -> None:
     _say(f"{name}: {len(found.contacts):,} contacts failing, {len(found.letters):,} dead letters")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("what", "id", "tries", "when"):
+    for heading in ("what", "id", "", "when"):
         table.add_column(heading)
     for contact in found.contacts[:SHOWN_MOST]:
         table.add_row("contact", contact.id, f"{contact.failures} failed", f"again {iso(contact.due_ms)}")
     for letter in found.letters[:SHOWN_MOST]:
-        table.add_row(*_letter_row(letter), f"{letter.receives} received", f"since {iso(letter.sent_ms)}")
+        table.add_row(*_letter_row(letter), "given up", f"since {iso(letter.sent_ms)}")
     if table.row_count:
         Console(highlight=False, soft_wrap=True).print(table)
 

@@ -109,7 +109,7 @@ def databases_in(state_dir: Path) -> dict[str, Path]:
 def locked(state_dir: Path) -> Iterator[None]:
     """Hold the state folder. Raises `RunError` if another process does."""
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise RunError(f"--state {state_dir} cannot be used: {error.strerror}") from None
@@ -124,13 +124,19 @@ def locked(state_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def opened_events(path: Path | None) -> Iterator[BinaryIO]:
-    """The unbuffered file that events are appended to; None is standard output."""
+    """The unbuffered file that events are appended to; None is standard output.
+
+    Runs may share it; none may have it open while it is written anew. Raises `RunError`.
+    """
     if path is None:
         yield os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open_events_file(path)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"lines of {path} are being erased: wait for that to end") from None
     except OSError as error:
         raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
     with file:
