@@ -58,6 +58,9 @@ def midnight_after(now_ms: int) -> int:
 def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
     """The next slot, or None when the slot's day has no call left."""
     at_ms = _free_from(pace, now_ms)
+    # It may arrive behind midnight, and is then of the next day: so it is sent behind midnight.
+    if midnight_after(at_ms) - at_ms <= ARRIVAL_MARGIN_MS:
+        at_ms = midnight_after(at_ms)
     day = at_ms // DAY_MS
     used = pace.used if pace.day == day else 0
     if used >= limits.calls_per_day:

@@ -64,6 +64,46 @@ MUTATIONS = {
         "            return self._wait(wait)\n",
         "            raise RetryError(str(wait)) from wait\n",
     ),
+    "a walk goes on under other reports": (
+        "sync.py",
+        "bool(progress and progress.fingerprint == policy.reading.fingerprint)",
+        "bool(progress)",
+    ),
+    "a resync leaves out what is remembered": (
+        "watermark.py",
+        "return self.watermark.resync_ms is not None and key_time_ms(key) >= self.watermark.resync_ms",
+        "return False",
+    ),
+    "a worker that comes too late for its slot calls all the same": (
+        "adapters/pacing.py",
+        "            if self._clock.now_ms() <= at_ms + LATE_FOR_SLOT_MS:\n                return\n",
+        "            return\n",
+    ),
+    "a call near midnight counts for the day that ends": (
+        "rate_limit.py",
+        "    if midnight_after(at_ms) - at_ms <= ARRIVAL_MARGIN_MS:\n        at_ms = midnight_after(at_ms)\n",
+        "",
+    ),
+    "who was too fast goes on": (
+        "adapters/constant_contact.py",
+        "                    self._limiter.slow_down()\n",
+        "                    continue\n",
+    ),
+    "a cursor that expired is a contact that is gone": (
+        "adapters/constant_contact.py",
+        "case 400 | 404 if has_next",
+        "case 400 if has_next",
+    ),
+    "a pause ends the others": (
+        "rate_limit.py",
+        "return Pauses((*self.without(pause.reason).by_reason, pause))",
+        "return Pauses((pause,))",
+    ),
+    "no listing is a full one after the first": (
+        "planning.py",
+        "is_full = listing.full_ms is None or now_ms - listing.full_ms >= FULL_LISTING_EVERY_MS",
+        "is_full = listing.full_ms is None",
+    ),
     "an error names the call that failed": (
         "adapters/constant_contact.py",
         "urllib3.exceptions.HTTPError):\n            return Answer(0)\n",

@@ -48,7 +48,7 @@ from contact_activity.ports import (
     RetryError,
     WaitError,
 )
-from contact_activity.rate_limit import Limits
+from contact_activity.rate_limit import SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
 from contact_activity.settings import Credentials
 from contact_activity.summary import SummaryKind
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
@@ -61,6 +61,9 @@ RECEIVES_MAX = 3
 CREDENTIALS = Credentials("sim-key-canary", "sim-token-canary")
 OTHERS_PATH = "/v2/others"
 REFUSALS = {401, 403, 429}
+REFUSALS_BELIEVED = 2
+# A call is on its way so long. What is left of the margin is for a worker that wakes late.
+ARRIVAL_S = (0.02, 0.02, 0.14)
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 10
 
 
@@ -69,7 +72,11 @@ class Crash(BaseException):
 
 
 class ThrottledError(Exception):
-    """AWS took a call as a whole no more."""
+    """AWS took a call as a whole no more, or took it and its answer was lost."""
+
+
+class PartTakenError(RetryError):
+    """The bus took a part."""
 
 
 class BrokenPromiseError(AssertionError):
@@ -101,10 +108,12 @@ class Chances:
 
     crash: float = 0.0
     throttled: float = 0.0
+    aws_answer_lost: float = 0.0
     second_worker: float = 0.0
     second_dispatcher: float = 0.0
     key_used_by_others: float = 0.0
     credential_revoked_meanwhile: float = 0.0
+    operator_paused_meanwhile: float = 0.0
     connection_timed_out: float = 0.0
     answer_timed_out: float = 0.0
     bus_takes_a_part: float = 0.0
@@ -123,6 +132,7 @@ class InProcess(HTTPAdapter):
 
     def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
         world = self._process.world
+        self._process.may_call()
         self._process.may_crash()
         if world.happens("key_used_by_others"):
             world.others_call(world.rng.randrange(1, 6))
@@ -130,10 +140,12 @@ class InProcess(HTTPAdapter):
             world.server.revoke_token()
         if world.happens("connection_timed_out"):
             world.clock.sleep(CONNECT_TIMEOUT_S)
+            self._process.answers.append(0)
             raise ConnectTimeout(str(request.url))
-        world.clock.sleep(0.02)
+        world.clock.sleep(world.rng.choice(ARRIVAL_S))
         delivery = world.server.answer(_incoming(request))
-        self._process.answers.append(delivery.status)
+        is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
+        self._process.answers.append(delivery.status if is_whole else 0)
         world.clock.sleep(0.05 + delivery.pause_s)
         self._process.may_crash()
         if world.happens("answer_timed_out"):
@@ -144,6 +156,9 @@ class InProcess(HTTPAdapter):
             raise NoConnection(str(request.url))
         if delivery.status == 403 and b"over.ratelimit" in delivery.sent:
             world.count("day_used_up_at_the_api")
+            self._process.is_day_used_up = True
+        elif delivery.status in {403, 429}:
+            self._process.slow_until_ms = world.clock.now_ms() + SLOW_DOWN_MS
         return self.build_response(request, _raw(delivery))
 
 
@@ -181,9 +196,28 @@ class Fragile:
             self._process.before_call(is_aws=self._is_aws)
             result = value(*arguments, **named)
             self._process.may_crash()
+            if self._is_aws and self._process.world.happens("aws_answer_lost"):
+                raise ThrottledError
             return result
 
         return call
+
+
+class OwnClock:
+    """Who sleeps may wake late: others run meanwhile."""
+
+    def __init__(self, process: "Process") -> None:
+        self._process = process
+
+    def now_ms(self) -> int:
+        return self._process.world.clock.now_ms()
+
+    def sleep(self, wait_s: float) -> None:
+        clock = self._process.world.clock
+        wake_ms = clock.now_ms() + max(1, round(wait_s * 1_000))
+        self._process.others_may_run()
+        if clock.now_ms() < wake_ms:
+            clock.sleep((wake_ms - clock.now_ms()) / 1_000)
 
 
 class Journal:
@@ -233,6 +267,7 @@ class World:
     journal: Journal = field(default_factory=Journal)
     trace: Callable[[str], None] = lambda _: None
     depth: int = 0
+    is_stopped: bool = False
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}:world")
@@ -258,6 +293,10 @@ class World:
             self.server.answer(
                 Incoming("GET", OTHERS_PATH, {}, CREDENTIALS.api_key, "Bearer other", "application/json")
             )
+
+    def pause_as_operator(self) -> None:
+        SqlitePauses(self.database).pause(Pause(PauseReason.OPERATOR, None))
+        self.is_stopped = True
 
     def tick(self) -> None:
         """One invocation of the dispatcher."""
@@ -297,7 +336,10 @@ class Process:
         self.is_dead = False
         self.message: AnyMessage | None = None
         self.answers: list[int] = []
-        database, clock = world.database, world.clock
+        self.is_stopped = world.is_stopped
+        self.is_day_used_up = False
+        self.slow_until_ms = 0
+        database, clock = world.database, OwnClock(self)
         self.limiter: Any = Fragile(sqlite_limiter(database, world.limits, clock), self)
         client = ConstantContact(
             "https://api.example.org/v2", lambda: CREDENTIALS, self.limiter, clock, jitter=world.rng.random
@@ -305,7 +347,7 @@ class Process:
         client._session.mount("https://", InProcess(self))
         self.source: Any = Fragile(client, self, is_aws=False)
         self.contacts: Any = Fragile(WatchedContacts(world), self)
-        self.pauses: Any = Fragile(SqlitePauses(database), self)
+        self.pauses: Any = Fragile(WatchedPauses(self), self)
         self.listings: Any = Fragile(SqliteListings(database), self)
         self.campaigns: Any = Fragile(SqliteCampaigns(database), self)
         self.tally: Any = Fragile(SqliteTally(database), self)
@@ -331,21 +373,26 @@ class Process:
 
     def _was_its_own_failure(self, error: Exception) -> None:
         """The quota and the credential are nobody's failure: only what fails itself may go back."""
-        if not isinstance(error, ThrottledError) and self.answers and set(self.answers) <= REFUSALS:
+        if isinstance(error, ThrottledError | PartTakenError):
+            return
+        if set(self.answers) <= REFUSALS | {200}:
             self.world.fail(f"a quota or a credential counts as a failure: {error}")
 
     def before_call(self, *, is_aws: bool) -> None:
         if self.is_dead:
             raise Crash
         world = self.world
-        if world.depth == 0:
-            self._others_run()
+        self.others_may_run()
         if is_aws and world.happens("throttled"):
             raise ThrottledError
         self.may_crash()
 
-    def _others_run(self) -> None:
+    def others_may_run(self) -> None:
         world = self.world
+        if world.depth:
+            return
+        if world.happens("operator_paused_meanwhile"):
+            world.pause_as_operator()
         world.depth += 1
         if world.happens("second_worker"):
             world.deliver()
@@ -354,6 +401,16 @@ class Process:
         if world.happens("second_dispatcher"):
             world.tick()
         world.depth -= 1
+
+    def may_call(self) -> None:
+        """What the API or the operator said before holds."""
+        world = self.world
+        if self.is_stopped:
+            world.fail("a call while the operator paused")
+        if self.is_day_used_up:
+            world.fail("a call after the API said that the day is used up")
+        if world.clock.now_ms() < self.slow_until_ms:
+            world.fail("a call within a second after the API said that calls come too fast")
 
     def may_crash(self) -> None:
         if self.world.happens("crash"):
@@ -442,6 +499,26 @@ class WatchedContacts(SqliteContacts):
         return is_saved
 
 
+class WatchedPauses(SqlitePauses):
+    """Nobody pauses for a quota that is not used up, or for a credential that was refused once."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.world.database)
+        self._process = process
+
+    def pause(self, pause: Pause) -> None:
+        process, world = self._process, self._process.world
+        pace = sqlite_limiter(world.database, world.limits, world.clock).pace()
+        is_left = calls_left(pace, world.limits, world.clock.now_ms()) > 0
+        if pause.reason is PauseReason.QUOTA and is_left and not process.is_day_used_up:
+            world.fail("a pause for a quota that is not used up")
+        is_new = PauseReason.CREDENTIAL not in {known.reason for known in self.get().by_reason}
+        is_believed = process.answers.count(401) >= REFUSALS_BELIEVED
+        if pause.reason is PauseReason.CREDENTIAL and is_new and not is_believed:
+            world.fail("a credential that was refused once is given up")
+        super().pause(pause)
+
+
 class SimulatedBus:
     """Accepts everything, or only the first part of it."""
 
@@ -449,9 +526,11 @@ class SimulatedBus:
         self._world = world
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
+        if len({event.id for event in events}) < len(events):
+            self._world.fail("an activity is published twice at once")
         if self._world.happens("bus_takes_a_part"):
             self._world.published.extend(events[: self._world.rng.randrange(len(events))])
-            raise RetryError("the bus took a part")
+            raise PartTakenError("the bus took a part")
         self._world.published.extend(events)
 
 

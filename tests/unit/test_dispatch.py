@@ -259,10 +259,10 @@ def test_what_is_synced_is_handed_out_again_when_it_is_due(world: World) -> None
 def test_messages_that_a_pause_completed_are_handed_out_again(world: World) -> None:
     """Nothing of the backlog is forgotten when the pause ends."""
     world.tick()
-    world.pauses.pause(Pause(PauseReason.OPERATOR, NOON_MS + 2 * TICK_MS))
+    world.pauses.pause(Pause(PauseReason.OPERATOR, NOON_MS + TICK_MS))
     for message in drain(world.queue):
         assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
-    world.wait(QUEUED_TICKS * TICK_MS)
+    world.wait(TICK_MS)
     assert world.tick().enqueued == 5
 
 

@@ -96,7 +96,7 @@ def test_the_last_call_of_a_day_is_followed_by_the_first_of_the_next() -> None:
     """With the budget used up there is no slot before 00:00 UTC, and then there is one."""
     limits = Limits(4, 2)
     pace = Pace(NOON_MS // DAY_MS, 2, NOON_MS)
-    assert take_slot(pace, limits, MIDNIGHT_MS - 1) is None
+    assert take_slot(pace, limits, MIDNIGHT_MS - ARRIVAL_MARGIN_MS - 1) is None
     slot = take_slot(pace, limits, MIDNIGHT_MS)
     assert slot
     assert (slot.at_ms, slot.pace.used) == (MIDNIGHT_MS, 1)

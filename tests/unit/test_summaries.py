@@ -170,13 +170,15 @@ def test_a_used_up_day_pauses_and_leaves_the_summaries_owed(world: World) -> Non
 
 def test_a_resumed_walk_counts_as_news(world: World) -> None:
     """What its first part published is known to the last part only by its marker."""
+    world.source.activities["1"] += [activity(PAST_MS - n) for n in range(1, 5)]
     world.sync()
     be_active(world)
-    world.source.activities["1"] += [activity(PAST_MS - n) for n in range(1, 5)]
     before = len(asked(world))
-    assert world.sync(for_ms=2 * CALL_MS + 1).outcome is Outcome.UNFINISHED
+    first = world.sync(for_ms=2 * CALL_MS + 1)
+    assert (first.outcome, first.published) == (Outcome.UNFINISHED, 1)
     assert len(asked(world)) == before
-    assert world.sync().outcome is Outcome.SYNCED
+    last = world.sync()
+    assert (last.outcome, last.by_type["Email Opened"]) == (Outcome.SYNCED, 0)
     assert asked(world)[before:] == REPORTS
 
 
