@@ -27,9 +27,18 @@ from contact_activity.adapters.aws import (
     secret_credentials,
 )
 from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
+from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
 from contact_activity.adapters.aws_table import PAGE_ROWS, due_shard
 from contact_activity.adapters.codec import message_from_body, message_to_body
-from contact_activity.ports import Contact, FatalError, ListedContact, Message, RetryError, WaitError
+from contact_activity.ports import (
+    Contact,
+    DeadLetter,
+    FatalError,
+    ListedContact,
+    Message,
+    RetryError,
+    WaitError,
+)
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
@@ -294,6 +303,45 @@ class TestBus:
             bus.publish([Event("a", "Email Opened", '{"ada@example.org')], deadline_ms=LATER_MS)
         assert "ada" not in str(raised.value)
         assert clock.slept_s == []
+
+
+def received(*ids: str) -> Answer:
+    """A receive that gives these dead letters."""
+    attributes = {"SentTimestamp": str(NOW_MS)}
+    letters = [
+        {"MessageId": id_, "ReceiptHandle": f"handle-{id_}", "Body": "{}", "Attributes": attributes}
+        for id_ in ids
+    ]
+    return answered({"Messages": letters} if letters else {})
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def letters(self, wire: ScriptedAws) -> SqsDeadLetters:
+        assert wire.endpoint_url
+        return SqsDeadLetters(aws_client("sqs"), QUEUE_URL)
+
+    def test_one_that_is_seen_again_does_not_end_the_look(
+        self, wire: ScriptedAws, letters: SqsDeadLetters
+    ) -> None:
+        """In a long queue the first ones are visible again before the last one is seen."""
+        wire.script("ReceiveMessage", received("a", "b"), received("a"), received("b", "c"), received())
+        assert [letter.id for batch in letters.take() for letter in batch] == ["a", "b", "c"]
+
+    def test_a_queue_that_never_ends_is_left(self, wire: ScriptedAws, letters: SqsDeadLetters) -> None:
+        """When for a long time nothing new was seen."""
+        wire.script("ReceiveMessage", received("a"))
+        assert [letter.id for batch in letters.take() for letter in batch] == ["a"]
+
+    def test_what_is_in_other_hands_by_now_cannot_be_given_back(
+        self, wire: ScriptedAws, letters: SqsDeadLetters
+    ) -> None:
+        """AWS says so for each of a batch, which is no failure of the look."""
+        failed = [{"Id": "0", "Code": "InvalidParameterValue", "SenderFault": True}]
+        wire.script("ChangeMessageVisibilityBatch", answered({"Failed": failed, "Successful": []}))
+        letters.give_back([DeadLetter(None, str(n), NOW_MS, f"handle-{n}") for n in range(11)])
+        handles = [len(call["Entries"]) for call in wire.asked("ChangeMessageVisibilityBatch")]
+        assert handles == [10, 1]
 
 
 # ---------------------------------------------------------------------------------------------- queue
