@@ -28,20 +28,24 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 PUBLIC_SETTINGS = [setting for setting in SETTINGS if not setting.secret]
 
 
-def on_aws(value: Any) -> Any:
+def on_aws(value: Any, *, has_key: bool = False) -> Any:
     """The value with every choice made as on AWS, where Local is false and there is a topic."""
     if isinstance(value, list):
-        return [chosen for chosen in map(on_aws, value) if chosen != NO_VALUE]
+        items = [on_aws(item, has_key=has_key) for item in value]
+        return [item for item in items if item != NO_VALUE]
     if not isinstance(value, dict):
         return value
     if "Fn::If" in value:
         condition, chosen, otherwise = value["Fn::If"]
-        return on_aws({"IsLocal": otherwise, "HasAlarmTopic": chosen}[condition])
-    return {name: on_aws(item) for name, item in value.items()}
+        is_so = {"IsLocal": False, "HasAlarmTopic": True, "HasKey": has_key}[condition]
+        return on_aws(chosen if is_so else otherwise, has_key=has_key)
+    named = {name: on_aws(item, has_key=has_key) for name, item in value.items()}
+    return {name: item for name, item in named.items() if item != NO_VALUE}
 
 
 WHOLE = load_template(REPOSITORY / "template.yaml")
 TEMPLATE = on_aws(WHOLE)
+WITH_KEY = on_aws(WHOLE, has_key=True)
 PARAMETERS: Mapping[str, Mapping[str, Any]] = TEMPLATE["Parameters"]
 
 
@@ -61,9 +65,12 @@ def environment(function: str) -> dict[str, Any]:
     return own
 
 
-def statements(function: str) -> dict[str, dict[str, Any]]:
-    (policy,) = properties(function)["Policies"]
-    return {statement["Sid"]: statement for statement in policy["Statement"]}
+def statements(role: str, template: Mapping[str, Any] = TEMPLATE) -> dict[str, dict[str, Any]]:
+    """By name, of the one policy that a role has."""
+    granted = template["Resources"][f"{role}Role"]["Properties"]
+    (policy,) = granted["Policies"]
+    assert "ManagedPolicyArns" not in granted
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
 
 
 def actions(statement: Mapping[str, Any]) -> list[str]:
@@ -343,7 +350,6 @@ def test_archive_keeps_our_events_if_it_is_asked_for() -> None:
 def test_table_is_encrypted_recoverable_and_outlives_the_stack() -> None:
     """Losing the table would publish everything again, so it can be restored and is not deleted."""
     table, resource = properties("Table"), TEMPLATE["Resources"]["Table"]
-    assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["DeletionProtectionEnabled"] is True
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
@@ -368,7 +374,7 @@ def test_table_has_one_key_and_the_due_index() -> None:
 @pytest.mark.parametrize("table", of_type("AWS::DynamoDB::Table"))
 def test_every_table_is_encrypted_and_paid_by_use(table: str) -> None:
     """Every table is encrypted at rest, and one that nobody uses costs nothing but its storage."""
-    assert properties(table)["SSESpecification"] == {"SSEEnabled": True}
+    assert properties(table)["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
     assert properties(table)["BillingMode"] == "PAY_PER_REQUEST"
 
 
@@ -383,6 +389,39 @@ def test_no_log_group_is_shared() -> None:
     """Each function has its own log group, and no group is without a function."""
     used = [properties(function)["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS]
     assert sorted(used) == sorted(of_type("AWS::Logs::LogGroup"))
+
+
+# Where a resource names the key of its own that it is encrypted with.
+KEY_PROPERTIES = {
+    "AWS::SQS::Queue": ["KmsMasterKeyId"],
+    "AWS::DynamoDB::Table": ["SSESpecification", "KMSMasterKeyId"],
+    "AWS::SecretsManager::Secret": ["KmsKeyId"],
+    "AWS::Logs::LogGroup": ["KmsKeyId"],
+    "AWS::Events::Archive": ["KmsKeyIdentifier"],
+}
+
+
+@pytest.mark.parametrize("type_", KEY_PROPERTIES)
+def test_whatever_keeps_something_takes_the_operators_key(type_: str) -> None:
+    """With `KmsKeyArn` every queue, table, secret, log group and archive has it; without it, none has one."""
+    for name in of_type(type_):
+        found, without = WITH_KEY["Resources"][name]["Properties"], properties(name)
+        for step in KEY_PROPERTIES[type_]:
+            found, without = found.get(step, {}), without.get(step, {})
+        assert (found, without) == ({"Ref": "KmsKeyArn"}, {})
+        # SQS takes one kind of encryption at a time.
+        assert "SqsManagedSseEnabled" not in WITH_KEY["Resources"][name]["Properties"]
+
+
+@pytest.mark.parametrize("role", [*FUNCTIONS, "Schedule"])
+def test_roles_may_use_the_operators_key_and_no_other(role: str) -> None:
+    """Queues, table and secret are read and written with it by whoever reads and writes them."""
+    key = statements(role, WITH_KEY)["Key"]
+    assert (set(actions(key)), key["Resource"]) == (
+        {"kms:Decrypt", "kms:GenerateDataKey"},
+        {"Ref": "KmsKeyArn"},
+    )
+    assert "Key" not in statements(role)
 
 
 # --------------------------------------------------------------------------- the subscriber (example)
@@ -401,6 +440,7 @@ def test_nothing_of_the_subscriber_is_deployed_unless_asked_for() -> None:
     }
     assert conditional == {
         "Subscriber",
+        "SubscriberRole",
         "SubscriberLogs",
         "SubscriberFailures",
         "SubscriberFailuresPolicy",
@@ -483,25 +523,45 @@ def subscription() -> dict[str, Any]:
 
 # -------------------------------------------------------------------------------------- permissions
 
+BY_LAMBDA = {
+    "Logs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    "Traces": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
+}
 GRANTED = {
-    "Dispatcher": {
+    "Schedule": {"Tick": {"lambda:InvokeFunction"}, "Failures": {"sqs:SendMessage"}},
+    "Dispatcher": BY_LAMBDA
+    | {
+        "Failures": {"sqs:SendMessage"},
         "Registry": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
         "DueContacts": {"dynamodb:Query"},
         "HandOut": {"sqs:SendMessage", "sqs:GetQueueAttributes"},
         "Credentials": {"secretsmanager:GetSecretValue"},
     },
-    "Worker": {
+    "Worker": BY_LAMBDA
+    | {
+        "Take": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
         "Watermarks": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "GoOn": {"sqs:SendMessage", "sqs:ChangeMessageVisibility"},
         "Publish": {"events:PutEvents"},
         "Credentials": {"secretsmanager:GetSecretValue"},
     },
-    "Subscriber": {
+    "Subscriber": BY_LAMBDA
+    | {
+        "Failures": {"sqs:SendMessage"},
         "Once": {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"},
         "Timelines": {"dynamodb:PutItem"},
     },
 }
+FAILURES = {
+    "Schedule": "DispatchFailures",
+    "Dispatcher": "DispatchFailures",
+    "Subscriber": "SubscriberFailures",
+}
 RESOURCES = {
+    "Tick": arn("Dispatcher"),
+    "Take": arn("ContactQueue"),
+    # X-Ray has no resources that a permission could name.
+    "Traces": "*",
     "Registry": arn("Table"),
     "DueContacts": {"Fn::Sub": "${Table.Arn}/index/due"},
     "HandOut": arn("ContactQueue"),
@@ -514,19 +574,39 @@ RESOURCES = {
 }
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_function_may_do_exactly_what_it_does(function: str) -> None:
-    """Each function is granted named actions on named resources; a change of this list is a decision."""
-    assert {sid: set(actions(found)) for sid, found in statements(function).items()} == GRANTED[function]
-    for sid, statement in statements(function).items():
-        assert statement["Resource"] == RESOURCES[sid]
+@pytest.mark.parametrize("role", GRANTED)
+def test_role_may_do_exactly_what_is_done(role: str) -> None:
+    """Each role is granted named actions on named resources; a change of this list is a decision."""
+    assert {sid: set(actions(found)) for sid, found in statements(role).items()} == GRANTED[role]
+    resources = {**RESOURCES, "Failures": arn(FAILURES.get(role, "")), "Logs": arn(f"{role}Logs")}
+    for sid, statement in statements(role).items():
+        assert statement["Resource"] == resources[sid]
         assert statement["Effect"] == "Allow"
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_has_the_role_of_its_name(function: str) -> None:
+    """SAM then adds no policy of AWS's, which would be for every queue and every log of the account."""
+    assert properties(function)["Role"] == arn(f"{function}Role")
+    assert "Policies" not in properties(function)
+    (trust,) = properties(f"{function}Role")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_schedule_has_a_role_that_only_this_account_lends_it() -> None:
+    """The service is trusted on behalf of the account's own schedules alone."""
+    (trust,) = properties("ScheduleRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert schedule()["RoleArn"] == arn("ScheduleRole")
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
 def test_no_permission_has_a_wildcard() -> None:
-    """No action and no resource of the template holds a `*`."""
-    for function in FUNCTIONS:
-        assert "*" not in json.dumps(statements(function))
+    """No action of the template holds a `*`, and no resource but that of the traces, which have none."""
+    for role in GRANTED:
+        granted = statements(role)
+        assert granted.pop("Traces", {"Resource": "*"})["Resource"] == "*"
+        assert "*" not in json.dumps(granted)
 
 
 def test_events_of_another_name_cannot_be_published() -> None:
