@@ -162,6 +162,11 @@ def tell_failure(message: AnyMessage, error: Exception) -> None:
         logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": _cause(error)})
 
 
+def tell_no_message(message_id: str) -> None:
+    """Log a body that is none of ours, which may hold anything: by the id that SQS gave it."""
+    logger.warning("no message of ours", extra={"message_id": message_id})
+
+
 def _cause(error: Exception) -> str:
     """Our own errors hold no personal data; of any other only what it is and where it rose is told."""
     if isinstance(error, RetryError | FatalError | SettingsError):

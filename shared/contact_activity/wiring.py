@@ -86,6 +86,7 @@ class Worker:
         try:
             message = message_from_body(record.body)
         except ValueError:
+            telemetry.tell_no_message(record.message_id)
             self.queue.retry_in(record.receipt_handle, 0)
             raise
         telemetry.correlate(message.correlation_id)

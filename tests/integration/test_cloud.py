@@ -87,6 +87,14 @@ def received(emulator: Emulator, queue_url: str) -> list[dict[str, str]]:
     return messages
 
 
+def logged(emulator: Emulator, message: str) -> list[dict[str, Any]]:
+    """The worker's log lines of a message."""
+    found = emulator.client("logs").filter_log_events(logGroupName="/aws/lambda/contact-activity-worker")
+    texts = [event["message"] for event in found["events"]]
+    lines = [json.loads(text) for text in texts if text.startswith("{") and "_aws" not in text]
+    return [line for line in lines if line["message"] == message]
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         time.sleep(0.2)
@@ -106,6 +114,9 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
         asked = {call.path.split("/")[3] for call in server.calls if "/tracking" in call.path}
 
     assert [letter["Body"] for letter in letters] == ['{"contact_id": "../x"}']
+    assert [line["message_id"] for line in logged(emulator, "no message of ours")] == [
+        letters[0]["MessageId"]
+    ] * 3
     assert asked == {contact.id for contact in account.contacts()}
 
 
