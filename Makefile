@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills bench format lock deploy clean
+.PHONY: help setup run cloud test check simulate kills fuzz bench format lock deploy clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -56,6 +56,15 @@ kills: setup ## kill -9: thirty runs on one state folder, thirty processes of fu
 	@$(BIN)/python -m tests.bench.kills
 	@$(BIN)/python -m tests.bench.kills --engine cloud
 
+.build/atheris/.ready: requirements-fuzz.txt .venv/.ready
+	@echo "Setting up the fuzzer (seconds, once) ..." >&2
+	@$(BIN)/$(PIP) requirements-fuzz.txt --target .build/atheris --upgrade
+	@touch $@
+
+RUNS ?= 200000
+fuzz: .venv/.ready .build/atheris/.ready ## a million inputs for the parsers: make fuzz RUNS=200000 (for each of six)
+	@PYTHONPATH=.build/atheris $(BIN)/python -m tests.fuzz --runs $(RUNS)
+
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
 
@@ -78,6 +87,7 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) pyproject.toml --group dev -c shared/requirements.txt -o requirements-dev.txt
 	$(LOCK) --group cloud -o requirements-cloud.txt
 	$(LOCK) --group sam -o requirements-sam.txt
+	$(LOCK) --group fuzz -o requirements-fuzz.txt
 
 deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account
 	$(SAM) build

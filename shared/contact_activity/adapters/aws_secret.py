@@ -28,34 +28,35 @@ def secret_credentials(
         with lock:
             if kept is None or clock.now_ms() >= kept_until_ms:
                 kept = None
-                kept = _credentials(secret_id, _value(client, secret_id))
+                kept = parse_secret(secret_id, _value(client, secret_id))
                 kept_until_ms = clock.now_ms() + max_age_s * 1_000
             return kept
 
     return read
 
 
-def _value(client: BaseClient, secret_id: str) -> object:
+def _value(client: BaseClient, secret_id: str) -> str:
     try:
-        text = client.get_secret_value(SecretId=secret_id).get("SecretString")
+        return str(client.get_secret_value(SecretId=secret_id).get("SecretString") or "")
     except client.exceptions.ResourceNotFoundException:
         raise _unusable(secret_id, "has no value") from None
+
+
+def parse_secret(secret_id: str, text: str) -> Credentials:
+    """The credentials in a secret's value. Raises `SettingsError`, which shows nothing of it."""
     try:
-        return json.loads(text or "")
+        value = json.loads(text)
     except (ValueError, RecursionError):
         raise _unusable(secret_id, "is no JSON") from None
-
-
-def _credentials(secret_id: str, value: object) -> Credentials:
     if not isinstance(value, dict):
         raise _unusable(secret_id, "is no JSON object")
     found = []
     for name in _NAMES:
-        text = value.get(name)
-        if not isinstance(text, str) or not text.strip():
+        credential = value.get(name)
+        if not isinstance(credential, str) or not credential.strip():
             raise _unusable(secret_id, f"has no {name}")
-        check_credential(f"{name} in the secret {secret_id}", text.strip())
-        found.append(text.strip())
+        check_credential(f"{name} in the secret {secret_id}", credential.strip())
+        found.append(credential.strip())
     return Credentials(*found)
 
 

@@ -1,0 +1,54 @@
+"""Inputs that are right, for the fuzzer to begin with: answers of the simulated API, messages, settings."""
+
+import json
+from datetime import UTC, datetime
+
+from contact_activity.adapters.codec import message_to_body
+from contact_activity.local.simulated import Server, Switches, realistic_account
+from contact_activity.local.simulated.transport import Incoming
+from contact_activity.ports import CampaignMessage, Message
+from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS
+from tests.fuzz.targets import NAMES, NOW_MS
+
+NOW = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
+PATHS = {
+    "answer": ["/contacts/{contact}/tracking", "/contacts/{contact}/tracking/bounces"],
+    "listing": ["/contacts", "/emailmarketing/campaigns"],
+    "summary": [
+        "/contacts/{contact}/tracking/reports/summary",
+        "/contacts/{contact}/tracking/reports/summaryByCampaign",
+        "/emailmarketing/campaigns/{campaign}/tracking/reports/summary",
+    ],
+}
+OTHERS = {
+    "message": [
+        message_to_body(Message("4711", NOW_MS, "tick-1")).encode(),
+        message_to_body(CampaignMessage("111", NOW_MS)).encode(),
+    ],
+    "settings": [
+        b"\n".join(
+            bytes([NAMES.index(setting.name)])
+            + (setting.default or "canary-of-a-credential" * setting.secret).encode()
+            for setting in (*SETTINGS, *DEPLOYMENT_SETTINGS)
+        ),
+        bytes([NAMES.index("REPORTS")]) + b"opens,clicks,summary",
+        bytes([NAMES.index("START_DATE")]) + b"2026-01-31T10:00:00+02:00",
+    ],
+    "secret": [json.dumps({"api_key": "k", "access_token": "t"}).encode()],
+}
+
+
+def seeds_of(target: str) -> list[bytes]:
+    if target in OTHERS:
+        return OTHERS[target]
+    account = realistic_account(1, contacts=3, now=NOW)
+    ids = {"contact": account.contacts()[0].id, "campaign": account.campaigns()[0].id}
+    switches = Switches(page_rows_max=5, unknown_type_share=0.2, numeric_ids=True)
+    server = Server(account, api_key="k", access_token="t", switches=switches, now=lambda: NOW)
+    return [
+        b"\0"
+        + server.answer(
+            Incoming("GET", f"/v2{path.format(**ids)}", {}, "k", "Bearer t", "application/json")
+        ).sent
+        for path in PATHS[target]
+    ]

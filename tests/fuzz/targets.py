@@ -1,0 +1,186 @@
+"""What is fed with anything: each target takes bytes, and raises only where a promise is broken.
+
+A target catches the documented errors of what it calls, and checks what must hold of the rest.
+"""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+
+import requests
+
+from contact_activity.activity import ActivityType, EmailAddresses, Event, Unreadable, parse_row, to_event
+from contact_activity.adapters.aws_bus import BATCH_BYTES, entry_bytes
+from contact_activity.adapters.aws_secret import parse_secret
+from contact_activity.adapters.codec import (
+    marks_from_json,
+    marks_to_json,
+    message_from_body,
+    message_to_body,
+    progress_from_json,
+    progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
+)
+from contact_activity.adapters.constant_contact import (
+    Verdict,
+    _answer,
+    _listed_campaign,
+    _listed_contact,
+    _Page,
+    _read_page,
+    judge,
+)
+from contact_activity.settings import (
+    DEPLOYMENT_SETTINGS,
+    SETTINGS,
+    SettingsError,
+    read_credentials,
+    read_settings,
+    read_tick_ms,
+)
+from contact_activity.summary import (
+    Summarized,
+    SummaryKind,
+    compare,
+    parse_campaign_summary,
+    parse_contact_summary,
+    parse_summary_by_campaign,
+    summary_event,
+)
+from contact_activity.watermark import Reading, Walk, Watermark
+
+NOW_MS = 1_718_193_600_000
+STATUSES = (200, 200, 200, 200, 400, 401, 403, 404, 406, 429, 500, 503)
+ADDRESSES = tuple(EmailAddresses)
+READING = Reading("default", overlap_h=1, remembered_min=3)
+SECRETS = [setting.name for setting in SETTINGS if setting.secret]
+DETAIL_TYPES = {kind.detail_type for kind in (*ActivityType, *SummaryKind)}
+NAMES = [setting.name for setting in (*SETTINGS, *DEPLOYMENT_SETTINGS)]
+
+
+def answer(data: bytes) -> None:
+    """An answer to a tracking call, from the body to the events, the watermark and what is stored."""
+    page = _page(data)
+    if page is None:
+        return
+    parsed = [parse_row(row, "4711") for row in page.rows]
+    digests = [row.digest for row in parsed if isinstance(row, Unreadable)]
+    walk = Walk(Watermark(), READING, NOW_MS)
+    fresh = walk.take([row for row in parsed if not isinstance(row, Unreadable)], digests, NOW_MS)
+    for activity in fresh.activities:
+        addresses = ADDRESSES[len(data) % len(ADDRESSES)]
+        _check(to_event(activity, account="a", email_addresses=addresses, observed_ms=NOW_MS, backfill=False))
+    assert all(a.occurred_ms <= b.occurred_ms for a, b in pairwise(fresh.activities))
+    progress = walk.progress("all", page.next)
+    assert progress_from_json(_storable(progress_to_json(progress))) == progress
+    watermark = walk.finish()
+    assert marks_from_json(_storable(marks_to_json(watermark.marks))) == watermark.marks
+    again = Walk(watermark, READING, NOW_MS)
+    rows = [row for row in parsed if not isinstance(row, Unreadable) and row.occurred_ms <= NOW_MS]
+    assert not again.take(rows, digests, NOW_MS).activities
+
+
+def listing(data: bytes) -> None:
+    """An answer to a list of contacts or campaigns: what comes of it can be stored."""
+    page = _page(data)
+    if page is None:
+        return
+    for row in page.rows:
+        contact, _ = _listed_contact(row), _listed_campaign(row)
+        if contact:
+            _storable(contact.id + contact.modified_date)
+
+
+def summary(data: bytes) -> None:
+    """An answer to each of the summary reports."""
+    body = _judged(data)
+    if body is None:
+        return
+    for kind, report in (
+        (SummaryKind.CONTACT, parse_contact_summary(body, "4711")),
+        (SummaryKind.CONTACT_CAMPAIGN, parse_summary_by_campaign(body, "4711")),
+        (SummaryKind.CAMPAIGN, parse_campaign_summary(body, "111")),
+    ):
+        news = compare(Summarized(kind), report.snapshots, NOW_MS)
+        for change in news.changes:
+            _check(summary_event(change, account="a", observed_ms=NOW_MS))
+        (stored,) = summaries_from_json(_storable(summaries_to_json((news.summarized,))))
+        assert not compare(stored, report.snapshots, NOW_MS).changes
+
+
+def message(data: bytes) -> None:
+    """The body of a queue's message."""
+    body = data.decode("utf-8", "surrogateescape")
+    try:
+        read = message_from_body(body)
+    except ValueError as error:
+        _check_told(str(error), [body])
+    else:
+        assert message_from_body(_storable(message_to_body(read))) == read
+
+
+def settings(data: bytes) -> None:
+    """An environment: `number of the setting, value` a line."""
+    environment = {}
+    for line in data.split(b"\n"):
+        name = NAMES[line[0] % len(NAMES)] if line else NAMES[0]
+        environment[name] = line[1:].decode("utf-8", "surrogateescape")
+    for read in (read_settings, read_credentials, read_tick_ms):
+        try:
+            read(environment)
+        except SettingsError as error:
+            shown = "\n".join(value for name, value in environment.items() if name not in SECRETS)
+            secrets = [environment.get(name, "").strip() for name in SECRETS]
+            _check_told(str(error), [value for value in secrets if value not in shown])
+
+
+def secret(data: bytes) -> None:
+    """The value of the secret with the credentials."""
+    text = data.decode("utf-8", "replace")
+    try:
+        parse_secret("the-secret", text)
+    except SettingsError as error:
+        _check_told(str(error), [text])
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (answer, listing, summary, message, settings, secret)
+}
+
+
+def _judged(data: bytes) -> object:
+    """The body of an answer that is gone on with; the first byte chooses status and cursor."""
+    first = data[0] if data else 0
+    response = requests.Response()
+    response.status_code = STATUSES[first % len(STATUSES)]
+    read = _answer(response, data[1:])
+    return read.body if judge(read, has_next=first > 127) is Verdict.OK else None
+
+
+def _page(data: bytes) -> _Page | None:
+    page = _read_page(_judged(data))
+    if page and page.next is not None:
+        _storable(page.next)
+    return page
+
+
+def _check(event: Event) -> None:
+    assert event.detail_type in DETAIL_TYPES
+    assert json.loads(event.detail, parse_constant=_no_json)["id"] == event.id
+    assert entry_bytes(event) <= BATCH_BYTES
+
+
+def _no_json(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def _storable(text: str) -> str:
+    text.encode()
+    return text
+
+
+def _check_told(line: str, secrets: list[str]) -> None:
+    assert "\n" not in line
+    assert len(line) < 1_000
+    assert not [value for value in secrets if len(value) > 16 and value in line]

@@ -1,0 +1,71 @@
+"""The targets of the fuzzer, fed by Hypothesis: with what is nearly right as well as with anything."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contact_activity.settings import SETTINGS
+from tests.fuzz import targets
+from tests.fuzz.seeds import seeds_of
+from tests.unit.rows import ANY_TEXT, JSON, rows
+
+Target = Callable[[bytes], None]
+FIRST = st.integers(0, 255).map(lambda first: bytes([first]))
+# Few of all characters are lone surrogates, and those are what breaks.
+TEXT = ANY_TEXT | st.just("\ud800")
+LINKS = TEXT.map(lambda token: f"/v2/x?next={token}") | JSON
+PAGES = st.fixed_dictionaries(
+    {"results": st.lists(rows(), max_size=12)},
+    optional={
+        "meta": st.fixed_dictionaries(
+            {"pagination": st.fixed_dictionaries({}, optional={"next_link": LINKS})}
+        )
+    },
+)
+COUNTS = st.dictionaries(
+    st.sampled_from(["sends", "opens", "clicks", "forwards", "unsubscribes", "bounces", "campaign_id"]), JSON
+)
+LISTED = st.fixed_dictionaries({"id": JSON | st.just("4711"), "modified_date": TEXT | JSON})
+SETTING_VALUES = st.sampled_from([setting.default for setting in SETTINGS]) | ANY_TEXT
+
+
+def as_answer(body: st.SearchStrategy[object]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda first, value: first + json.dumps(value).encode(), FIRST, body)
+
+
+INPUTS = {
+    "answer": as_answer(PAGES | JSON),
+    "listing": as_answer(st.fixed_dictionaries({"results": st.lists(LISTED, max_size=5)}) | JSON),
+    "summary": as_answer(COUNTS | st.lists(COUNTS, max_size=4) | JSON),
+    "message": st.fixed_dictionaries(
+        {"planned_at": ANY_TEXT | st.just("2026-01-31T00:00:00Z")},
+        optional={"contact_id": JSON | st.just("4711"), "campaign_id": JSON, "correlation_id": JSON},
+    ).map(lambda body: json.dumps(body).encode()),
+    "settings": st.lists(
+        st.builds(lambda first, value: first + value.encode("utf-8", "replace"), FIRST, SETTING_VALUES),
+        max_size=6,
+    ).map(b"\n".join),
+    "secret": st.dictionaries(st.sampled_from(["api_key", "access_token"]), JSON | ANY_TEXT).map(
+        lambda value: json.dumps(value).encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+@settings(max_examples=400)
+@given(data=st.data())
+def test_any_input_has_a_documented_outcome(name: str, data: st.DataObject) -> None:
+    """What is not used is told by the documented error; what is used can be published and stored."""
+    targets.TARGETS[name](data.draw(INPUTS[name] | INPUTS[name] | st.binary(max_size=200)))
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_the_fuzzer_begins_with_what_is_right(name: str) -> None:
+    """Each target has inputs to begin with, and takes them."""
+    seeds = seeds_of(name)
+    assert seeds
+    for seed in seeds:
+        targets.TARGETS[name](seed)
