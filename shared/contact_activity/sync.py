@@ -157,6 +157,7 @@ class _Syncing:
             self._walk = Walk(contact.watermark, policy.reading, started_ms)
         self._seen_next: set[str] = set()
         self._is_published = True
+        self._is_pausing = False
         self._result = SyncReport(counts=self._walk.counts)
 
     def run(self) -> SyncReport:
@@ -323,8 +324,10 @@ class _Syncing:
     def _ask_summary(self, known: Summarized) -> Summarized:
         """A summary that cannot be had now holds up nothing: the activity is published already."""
         try:
-            return self._read_summary(known)
+            if not self._is_pausing:
+                return self._read_summary(known)
         except WaitError as wait:
+            self._is_pausing = wait.reason in _PAUSE_BY_WAIT
             pause_for(wait, self._ports.pauses)
         except RetryError:
             pass

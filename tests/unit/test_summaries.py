@@ -160,11 +160,12 @@ def test_a_bus_that_takes_no_summary_leaves_it_owed(world: World) -> None:
 
 
 def test_a_used_up_day_pauses_and_leaves_the_summaries_owed(world: World) -> None:
-    """The activity is published and noted; the pause is told to all."""
+    """The activity is published and noted; the pause is told to all, and no other summary is asked for."""
     until_ms = NOON_MS + HOUR_MS
-    world.source.faults = dict.fromkeys((2, 3), WaitError(WaitReason.QUOTA, until_ms))
+    world.source.faults = {2: WaitError(WaitReason.QUOTA, until_ms)}
     report = world.sync()
     assert (report.outcome, report.published, report.summaries_owed) == (Outcome.SYNCED, 1, 2)
+    assert asked(world) == REPORTS[:1]
     assert world.pauses.get().by_reason == (Pause(PauseReason.QUOTA, until_ms),)
 
 
