@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills fuzz bench format lock deploy clean
+.PHONY: help setup run cloud test check simulate kills load fuzz bench format lock deploy clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,10 @@ simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEE
 kills: setup ## kill -9: thirty runs on one state folder, thirty processes of functions; count what is lost
 	@$(BIN)/python -m tests.bench.kills
 	@$(BIN)/python -m tests.bench.kills --engine cloud
+
+load: setup ## drain a backlog of 100,000 contacts, and one of 10,000 through 50 deployed workers
+	@$(BIN)/python -m tests.bench.load
+	@$(BIN)/python -m tests.bench.load --engine cloud
 
 .build/atheris/.ready: requirements-fuzz.txt .venv/.ready
 	@echo "Setting up the fuzzer (seconds, once) ..." >&2

@@ -6,11 +6,9 @@ status 1 if anything was lost or an activity has two ids.
 """
 
 import argparse
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,26 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from contact_activity.local.cloud import TEMPLATE, CloudEngine, EventReader, subscribe
+from contact_activity.local.cloud import CloudEngine, EventReader, subscribe
 from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import RunError, RunOptions, Standing, opened_events
+from contact_activity.local.run import RunError, RunOptions, opened_events
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.stack import Stack, deploy
 from contact_activity.settings import read_settings
-from tests.integration.running import (
-    ACCESS_TOKEN,
-    API_KEY,
-    CALLS_PER_SECOND,
-    CAMPAIGN,
-    NOW,
-    Operator,
-    account_of,
-    served,
-    truth_of,
-)
+from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed
+from tests.integration.running import CALLS_PER_SECOND, CAMPAIGN, NOW, Operator, account_of, served
 
 FAULT_RATE = 0.1
-CALLS_PER_DAY = 1_000_000
 # Otherwise what a killed worker held is hidden for the template's 12 minutes.
 VISIBILITY_S = 10
 # A process that is killed between two invocations fails none, and is not counted.
@@ -95,13 +82,13 @@ def kill_functions(trial: Trial) -> None:
     """A process of any function, in the middle of sweep after sweep; the last sweep may end."""
     operator = trial.operator
     with Emulator(operator.folder / "cloud") as emulator, opened_events(operator.events_file) as sink:
-        stack = _deployed(emulator, trial.server)
+        stack = deployed(emulator, trial.server, calls_per_second=CALLS_PER_SECOND, visibility_s=VISIBILITY_S)
         url = subscribe(emulator, stack.outputs["EventBusName"])
         options = RunOptions(operator.folder, operator.events_file, treat_all_as_due=True)
         settings = read_settings(operator.environment)
 
         def sweep() -> None:
-            engine = CloudEngine(emulator, stack.outputs, settings, options, _Quiet())
+            engine = CloudEngine(emulator, stack.outputs, settings, options, Quiet())
             engine.run(EventReader(emulator.client("sqs"), url, sink))
 
         with _Sweeps(sweep) as sweeps:
@@ -140,54 +127,12 @@ class _Sweeps:
         self._thread.join()
 
 
-class _Quiet:
-    """The `Display` port."""
-
-    def step(self, text: str) -> None:
-        pass
-
-    def show(self, standing: Standing) -> None:
-        pass
-
-
-def _deployed(emulator: Emulator, server: Server) -> Stack:
-    parameters = {
-        "ConstantContactBaseUrl": server.base_url,
-        "CallsPerSecond": str(CALLS_PER_SECOND),
-        "CallsPerDay": str(CALLS_PER_DAY),
-    }
-    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
-    emulator.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["SecretArn"],
-        SecretString=json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN}),
-    )
-    emulator.client("sqs").set_queue_attributes(
-        QueueUrl=stack.outputs["ContactQueueUrl"], Attributes={"VisibilityTimeout": str(VISIBILITY_S)}
-    )
-    return stack
-
-
 def _kill_a_child(emulator: Emulator, rng: random.Random) -> None:
     """The emulator runs each function in processes of its own."""
-    functions = _children(emulator.pid)
+    functions = children_of(emulator.pid)
     if functions:
         with suppress(ProcessLookupError):
             os.kill(rng.choice(functions), signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
-
-
-def compared(operator: Operator, account: SimulatedAccount) -> tuple[str, bool]:
-    """What became of the activities, in words, and whether a promise is broken."""
-    ids = operator.ids_by_key()
-    lost = len(truth_of(account) - ids.keys())
-    ambiguous = sum(len(of_key) > 1 for of_key in ids.values())
-    twice = len(operator.events()) - len(ids)
-    said = f"{len(ids):,} activities · {lost} lost · {ambiguous} with two ids · {twice:,} published twice"
-    return said, bool(lost or ambiguous)
 
 
 def main() -> int:

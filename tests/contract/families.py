@@ -78,8 +78,8 @@ class Family(Protocol):
 
 
 class EmbeddedFamily:
-    def __init__(self) -> None:
-        self._database = Database(":memory:")
+    def __init__(self, path: Path | str = ":memory:") -> None:
+        self._database = Database(path)
         self._sink = io.BytesIO()
         self._queue = MemoryQueue()
         self.contacts: Contacts = SqliteContacts(self._database)

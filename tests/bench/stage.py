@@ -1,0 +1,57 @@
+"""What the trials of the deployed functions share: the stack on the local cloud, and the truth at the end."""
+
+import json
+import subprocess
+
+from contact_activity.local.cloud import TEMPLATE
+from contact_activity.local.emulator import Emulator
+from contact_activity.local.run import Standing
+from contact_activity.local.simulated import Server, SimulatedAccount
+from contact_activity.local.stack import Stack, deploy
+from tests.integration.running import ACCESS_TOKEN, API_KEY, Operator, truth_of
+
+CALLS_PER_DAY = 1_000_000
+
+
+class Quiet:
+    """The `Display` port."""
+
+    def step(self, text: str) -> None:
+        pass
+
+    def show(self, standing: Standing) -> None:
+        pass
+
+
+def deployed(emulator: Emulator, server: Server, *, calls_per_second: int, visibility_s: int) -> Stack:
+    """The real template, with messages that come back sooner than its 12 minutes."""
+    parameters = {
+        "ConstantContactBaseUrl": server.base_url,
+        "CallsPerSecond": str(calls_per_second),
+        "CallsPerDay": str(CALLS_PER_DAY),
+    }
+    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
+    emulator.client("secretsmanager").put_secret_value(
+        SecretId=stack.outputs["SecretArn"],
+        SecretString=json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN}),
+    )
+    emulator.client("sqs").set_queue_attributes(
+        QueueUrl=stack.outputs["ContactQueueUrl"], Attributes={"VisibilityTimeout": str(visibility_s)}
+    )
+    return stack
+
+
+def children_of(pid: int) -> list[int]:
+    """Of the emulator's process: those of the functions."""
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def compared(operator: Operator, account: SimulatedAccount) -> tuple[str, bool]:
+    """What became of the activities, in words, and whether a promise is broken."""
+    ids = operator.ids_by_key()
+    lost = len(truth_of(account) - ids.keys())
+    ambiguous = sum(len(of_key) > 1 for of_key in ids.values())
+    twice = len(operator.events()) - len(ids)
+    said = f"{len(ids):,} activities · {lost} lost · {ambiguous} with two ids · {twice:,} published twice"
+    return said, bool(lost or ambiguous)

@@ -1,0 +1,53 @@
+"""Fifty workers at once, each with a client and a limiter of its own, over real HTTP: the API counts."""
+
+import threading
+from contextlib import closing
+from datetime import timedelta
+
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.constant_contact import ConstantContact
+from contact_activity.local.simulated import Kind, SimulatedAccount
+from contact_activity.ports import WaitError, WaitReason
+from contact_activity.rate_limit import Limits
+from contact_activity.settings import Credentials
+from tests.contract.families import Family
+from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, served
+
+WORKERS = 50
+LIMITS = Limits(20, 120)
+
+
+def work(family: Family, base_url: str, waits: list[WaitReason]) -> None:
+    """Call until one may not; what ends it is noted."""
+    clock = SystemClock()
+    limiter = family.limiter(LIMITS, clock)
+    credentials = Credentials(API_KEY, ACCESS_TOKEN)
+    client = ConstantContact(base_url, lambda: credentials, limiter, clock)
+    deadline_ms = clock.now_ms() + 60_000
+    with closing(client._session):
+        try:
+            while True:
+                client.tracking("4711", "all", since_ms=None, next_=None, deadline_ms=deadline_ms)
+        except WaitError as wait:
+            waits.append(wait.reason)
+
+
+def test_fifty_workers_never_exceed_the_limits(family: Family) -> None:
+    """In no second more calls than allowed, and of the day's calls exactly all."""
+    account = SimulatedAccount()
+    account.add_contact("ada@example.org", at=NOW - timedelta(days=9), contact_id="4711")
+    account.add_row(Kind.OPEN, "4711", CAMPAIGN, at=NOW)
+    waits: list[WaitReason] = []
+    with served(account) as server:
+        workers = [
+            threading.Thread(target=work, args=(family, server.base_url, waits)) for _ in range(WORKERS)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert server.max_calls_in_any_second() <= LIMITS.calls_per_second
+        assert {call.status for call in server.calls} == {200}
+        assert len(server.calls) <= LIMITS.calls_per_day
+    assert waits == [WaitReason.QUOTA] * WORKERS
+    assert family.limiter(LIMITS, SystemClock()).pace().used == LIMITS.calls_per_day
