@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz bench format lock deploy clean
+.PHONY: help setup run cloud test check simulate kills load fuzz audit bench format lock deploy clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -69,6 +69,18 @@ RUNS ?= 200000
 fuzz: .venv/.ready .build/atheris/.ready ## a million inputs for the parsers: make fuzz RUNS=200000 (for each of six)
 	@PYTHONPATH=.build/atheris $(BIN)/python -m tests.fuzz --runs $(RUNS)
 
+.venv-audit/.ready: requirements-audit.txt
+	@echo "Setting up .venv-audit (seconds, once) ..." >&2
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/$(PIP) requirements-audit.txt
+	@touch $@
+
+SHIPPED = $$(sed -nE 's/^([a-z0-9-]+)==.*/\1/p' shared/requirements.txt)
+audit: .venv/.ready .venv-audit/.ready ## licences of what the layer ships, then its known vulnerabilities (asks a service)
+	@.venv-audit/bin/pip-licenses --python $(BIN)/python --packages $(SHIPPED) --partial-match \
+		--allow-only "Apache;BSD;MIT;Mozilla Public License 2.0;PSF"
+	@.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement shared/requirements.txt
+
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
 
@@ -92,6 +104,7 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group cloud -o requirements-cloud.txt
 	$(LOCK) --group sam -o requirements-sam.txt
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
+	$(LOCK) --group audit -o requirements-audit.txt
 
 deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account
 	$(SAM) build

@@ -27,7 +27,7 @@ from contact_activity.local.emulator import Emulator
 from contact_activity.local.run import RunError, RunOptions, opened_events
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.settings import read_settings
-from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed
+from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.integration.running import CALLS_PER_SECOND, CAMPAIGN, NOW, Operator, account_of, served
 
 FAULT_RATE = 0.1
@@ -82,7 +82,9 @@ def kill_functions(trial: Trial) -> None:
     """A process of any function, in the middle of sweep after sweep; the last sweep may end."""
     operator = trial.operator
     with Emulator(operator.folder / "cloud") as emulator, opened_events(operator.events_file) as sink:
-        stack = deployed(emulator, trial.server, calls_per_second=CALLS_PER_SECOND, visibility_s=VISIBILITY_S)
+        stack = deployed_for_a_trial(
+            emulator, trial.server, calls_per_second=CALLS_PER_SECOND, visibility_s=VISIBILITY_S
+        )
         url = subscribe(emulator, stack.outputs["EventBusName"])
         options = RunOptions(operator.folder, operator.events_file, treat_all_as_due=True)
         settings = read_settings(operator.environment)

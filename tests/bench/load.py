@@ -34,7 +34,7 @@ from contact_activity.ports import ListedContact
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials, read_settings
 from tests.bench.measure import python, table
-from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed
+from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.contract.families import EmbeddedFamily
 from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator
 
@@ -174,7 +174,9 @@ def drain_cloud(operator: Operator, server: Server) -> None:
 
 
 def _deployed(emulator: Emulator, server: Server, calls_per_second: int) -> Stack:
-    return deployed(emulator, server, calls_per_second=calls_per_second, visibility_s=VISIBILITY_S)
+    return deployed_for_a_trial(
+        emulator, server, calls_per_second=calls_per_second, visibility_s=VISIBILITY_S
+    )
 
 
 def _poll(emulator: Emulator, *, is_enabled: bool) -> None:

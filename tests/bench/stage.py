@@ -1,14 +1,13 @@
 """What the trials of the deployed functions share: the stack on the local cloud, and the truth at the end."""
 
-import json
 import subprocess
 
-from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.run import Standing
 from contact_activity.local.simulated import Server, SimulatedAccount
-from contact_activity.local.stack import Stack, deploy
-from tests.integration.running import ACCESS_TOKEN, API_KEY, Operator, truth_of
+from contact_activity.local.stack import Stack
+from tests.integration.deployed import deployed
+from tests.integration.running import Operator, truth_of
 
 CALLS_PER_DAY = 1_000_000
 
@@ -23,17 +22,12 @@ class Quiet:
         pass
 
 
-def deployed(emulator: Emulator, server: Server, *, calls_per_second: int, visibility_s: int) -> Stack:
+def deployed_for_a_trial(
+    emulator: Emulator, server: Server, *, calls_per_second: int, visibility_s: int
+) -> Stack:
     """The real template, with messages that come back sooner than its 12 minutes."""
-    parameters = {
-        "ConstantContactBaseUrl": server.base_url,
-        "CallsPerSecond": str(calls_per_second),
-        "CallsPerDay": str(CALLS_PER_DAY),
-    }
-    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
-    emulator.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["SecretArn"],
-        SecretString=json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN}),
+    stack = deployed(
+        emulator, server.base_url, CallsPerSecond=str(calls_per_second), CallsPerDay=str(CALLS_PER_DAY)
     )
     emulator.client("sqs").set_queue_attributes(
         QueueUrl=stack.outputs["ContactQueueUrl"], Attributes={"VisibilityTimeout": str(visibility_s)}

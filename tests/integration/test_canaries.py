@@ -17,11 +17,10 @@ import pytest
 
 from contact_activity.adapters.aws import DynamoPauses, SqsQueue
 from contact_activity.adapters.codec import message_to_body
-from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
 from contact_activity.local.simulated import Server, SimulatedAccount, Switches, error
-from contact_activity.local.stack import Stack, deploy
 from contact_activity.ports import Message
+from tests.integration.deployed import deployed
 from tests.integration.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
 
 WITHIN_S = 60.0
@@ -96,21 +95,6 @@ def server(account: SimulatedAccount) -> Iterator[Server]:
         yield running
 
 
-def deployed(emulator: Emulator, server: Server) -> Stack:
-    parameters = {
-        "ConstantContactBaseUrl": server.base_url,
-        "CallsPerSecond": "100",
-        "EmailAddresses": "omitted",
-        "LogLevel": "DEBUG",
-    }
-    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
-    secret = json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN})
-    emulator.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["SecretArn"], SecretString=secret
-    )
-    return stack
-
-
 def eventually(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
@@ -123,7 +107,7 @@ def test_the_functions_tell_no_secret_and_no_address(
 ) -> None:
     """Neither in logs, metrics, queues nor the table; the secret is in the store of secrets alone."""
     with Emulator(tmp_path) as emulator:
-        stack = deployed(emulator, server)
+        stack = deployed(emulator, server.base_url, EmailAddresses="omitted", LogLevel="DEBUG")
         functions, name = emulator.client("lambda"), stack.outputs["DispatcherName"]
         pauses = DynamoPauses(emulator.client("dynamodb"), stack.outputs["TableName"])
         failures = SqsQueue(emulator.client("sqs"), stack.outputs["DispatchFailuresUrl"])
@@ -157,7 +141,7 @@ def test_the_traces_tell_no_secret_and_no_address(
     """
     with Emulator(tmp_path) as emulator, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
-        stack = deployed(emulator, server)
+        stack = deployed(emulator, server.base_url, EmailAddresses="omitted", LogLevel="DEBUG")
         functions = emulator.client("lambda")
         (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)

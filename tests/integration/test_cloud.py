@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from contact_activity.adapters.aws import SqsQueue
-from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.simulated import Kind, Switches, error
-from contact_activity.local.stack import Stack, deploy
+from contact_activity.local.stack import Stack
+from tests.integration.deployed import deployed
 from tests.integration.running import (
     ACCESS_TOKEN,
     API_KEY,
@@ -64,15 +64,6 @@ def emulator(tmp_path: Path) -> Any:
         yield running
 
 
-def deployed(emulator: Emulator, base_url: str, secret: dict[str, str]) -> Stack:
-    parameters = {"ConstantContactBaseUrl": base_url, "CallsPerSecond": str(CALLS_PER_SECOND)}
-    stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
-    emulator.client("secretsmanager").put_secret_value(
-        SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(secret)
-    )
-    return stack
-
-
 def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
     answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
     answered: dict[str, Any] = json.loads(answer["Payload"].read())
@@ -104,7 +95,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
     """A message that is not ours goes there after its receives; the others of its batch are unharmed."""
     account = account_of(3)
     with served(account) as server:
-        stack = deployed(emulator, server.base_url, {"api_key": API_KEY, "access_token": ACCESS_TOKEN})
+        stack = deployed(emulator, server.base_url)
         sqs = emulator.client("sqs")
         sqs.send_message(QueueUrl=stack.outputs["ContactQueueUrl"], MessageBody='{"contact_id": "../x"}')
         tick(emulator, stack)
@@ -139,7 +130,7 @@ def test_a_failed_tick_is_seen(emulator: Emulator) -> None:
     """An asynchronous invocation that fails is not tried again, and is put where an operator looks."""
     with served(account_of(1)) as server:
         server.script("/v2/contacts", *[error(406, "http.status.not_acceptable", "no")] * 5)
-        stack = deployed(emulator, server.base_url, {"api_key": API_KEY, "access_token": ACCESS_TOKEN})
+        stack = deployed(emulator, server.base_url)
         emulator.client("lambda").invoke(
             FunctionName=stack.outputs["DispatcherName"], InvocationType="Event", Payload=b"{}"
         )

@@ -19,9 +19,10 @@ from contact_activity.adapters.codec import message_to_body
 from contact_activity.local.cloud import TEMPLATE, subscribe
 from contact_activity.local.emulator import REPOSITORY, Emulator
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.stack import Stack, deploy, load_template
+from contact_activity.local.stack import Stack, load_template
 from contact_activity.ports import ListedContact, Message
-from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, served
+from tests.integration.deployed import deployed as deployed_stack
+from tests.integration.running import CAMPAIGN, NOW, served
 
 Json = dict[str, Any]
 NOW_MS = int(NOW.timestamp() * 1_000)
@@ -186,16 +187,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         served(small_account(), Switches(page_rows_max=4)) as server,
         Emulator(tmp_path_factory.mktemp("aws")) as emulator,
     ):
-        parameters = {
-            "ConstantContactBaseUrl": server.base_url,
-            "CallsPerSecond": "10",
-            "DeploySubscriber": "true",
-        }
-        stack = deploy(emulator, TEMPLATE, stack_name="contact-activity", parameters=parameters)
-        secret = json.dumps({"api_key": API_KEY, "access_token": ACCESS_TOKEN})
-        emulator.client("secretsmanager").put_secret_value(
-            SecretId=stack.outputs["SecretArn"], SecretString=secret
-        )
+        stack = deployed_stack(emulator, server.base_url, CallsPerSecond="10", DeploySubscriber="true")
         functions = emulator.client("lambda")
         (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)

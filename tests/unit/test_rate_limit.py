@@ -224,6 +224,23 @@ def test_a_worker_too_late_for_its_slot_takes_another() -> None:
     assert worker.pace().used == 6
 
 
+def test_a_slow_store_does_not_cost_calls_of_the_day() -> None:
+    """What it took last is known: the next slot is taken so far ahead that its answer comes in time."""
+    clock, stored = VirtualClock(NOON_MS), Pace()
+
+    def swap(_: Pace, wanted: Pace) -> None:
+        nonlocal stored
+        clock.sleep(0.3)
+        stored = wanted
+
+    worker = SharedLimiter(KEY, lambda: stored, swap, clock)
+    for _ in range(10):
+        worker.acquire(deadline_ms=MIDNIGHT_MS)
+        clock.sleep(1.0)
+    first_in_vain = 1
+    assert stored.used == 10 + first_in_vain
+
+
 def test_slowing_down_is_felt_by_every_worker() -> None:
     """The pace that moves on is the shared one."""
     clock = VirtualClock(NOON_MS)

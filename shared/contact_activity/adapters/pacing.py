@@ -13,6 +13,7 @@ from contact_activity.rate_limit import (
     take_slot,
 )
 
+STORE_MAX_MS = 2_000
 Swap = Callable[[Pace, Pace], Pace | None]
 """`swap(seen, wanted)`: store `wanted` if `seen` is what is stored; else the pace that is."""
 
@@ -21,7 +22,9 @@ class SharedLimiter:
     """Hands out the slots of one API key to whoever shares the store.
 
     Remembers the last pace it saw, so that an uncontended call costs one conditional write; the
-    threads of a process take turns, so that only other processes contend.
+    threads of a process take turns, so that only other processes contend. How long the store took
+    last is how far ahead it takes the next slot: one that is over when the store has answered would
+    be a call of the day for nothing.
     """
 
     def __init__(self, limits: Limits, load: Callable[[], Pace], swap: Swap, clock: Clock) -> None:
@@ -30,6 +33,7 @@ class SharedLimiter:
         self._swap = swap
         self._clock = clock
         self._seen: Pace | None = None
+        self._store_ms = 0
         self._turn = threading.Lock()
 
     def acquire(self, *, deadline_ms: int) -> None:
@@ -54,7 +58,7 @@ class SharedLimiter:
         def grant(pace: Pace) -> Pace:
             nonlocal at_ms
             now_ms = self._clock.now_ms()
-            slot = take_slot(pace, self.limits, now_ms)
+            slot = take_slot(pace, self.limits, now_ms + self._store_ms)
             if slot is None:
                 raise WaitError(WaitReason.QUOTA, midnight_after(now_ms))
             if slot.at_ms > deadline_ms:
@@ -70,7 +74,9 @@ class SharedLimiter:
             seen = self._seen or self._load()
             while True:
                 wanted = change(seen)
+                asked_ms = self._clock.now_ms()
                 stored = self._swap(seen, wanted)
+                self._store_ms = min(STORE_MAX_MS, max(0, self._clock.now_ms() - asked_ms))
                 if stored is None:
                     self._seen = wanted
                     return
