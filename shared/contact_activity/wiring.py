@@ -93,7 +93,7 @@ class Worker:
         try:
             self._handle(message, _deadline_ms(remaining_ms))
         except Exception as error:
-            # Of the whole, since the batch processor would swallow without a word what is no error of ours.
+            # Any error: the batch processor would swallow it without a word.
             telemetry.tell_failure(message, error)
             self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
             raise

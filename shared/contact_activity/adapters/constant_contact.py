@@ -60,7 +60,7 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-# A value takes up to a hundred bytes of memory, and no more than two of an answer.
+# A value can be three bytes of an answer and a hundred of memory, of which a function has 256 MB.
 ANSWER_VALUES_MAX = 500_000
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 16.0
