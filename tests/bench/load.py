@@ -36,7 +36,8 @@ from contact_activity.settings import Credentials, read_settings
 from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.contract.families import EmbeddedFamily
-from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator
+from tests.integration.deployed import set_polling
+from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served
 
 WORKERS = 50
 TICK_MS = 900_000
@@ -56,17 +57,6 @@ def account_of(contacts: int) -> SimulatedAccount:
         for kind, hours in ((Kind.SEND, 40), (Kind.OPEN, 20)):
             account.add_row(kind, contact.id, CAMPAIGN, at=NOW - timedelta(hours=hours))
     return account
-
-
-def serving(account: SimulatedAccount, calls_per_second: int) -> Server:
-    return Server(
-        account,
-        api_key=API_KEY,
-        access_token=ACCESS_TOKEN,
-        calls_per_second=calls_per_second,
-        calls_per_day=CALLS_PER_DAY,
-        now=lambda: NOW,
-    )
 
 
 def backlog_of(contacts: int) -> list[ListedContact]:
@@ -108,7 +98,7 @@ def tick_cloud(contacts: int, server: Server) -> dict[str, float]:
     """The deployed dispatcher, warm; no worker takes anything."""
     with tempfile.TemporaryDirectory() as folder, Emulator(Path(folder)) as emulator:
         stack = _deployed(emulator, server, TICK_CALLS_PER_SECOND)
-        _poll(emulator, is_enabled=False)
+        set_polling(emulator, is_enabled=False)
         _invoke_dispatcher(emulator, stack)
         known = DynamoContacts(emulator.client("dynamodb"), stack.outputs["TableName"])
         known.register(backlog_of(contacts), 0)
@@ -136,7 +126,7 @@ def _peak_mib(pid: str) -> float:
 
 def ticks(engine: str) -> None:
     rows = []
-    with serving(SimulatedAccount(), TICK_CALLS_PER_SECOND) as server:
+    with served(SimulatedAccount(), None, CALLS_PER_DAY, TICK_CALLS_PER_SECOND) as server:
         for contacts in BACKLOGS[engine]:
             measured = (tick_embedded if engine == "embedded" else tick_cloud)(contacts, server)
             each_ms = 1_000 * measured["took_s"] / measured["enqueued"]
@@ -165,7 +155,7 @@ def drain_embedded(operator: Operator) -> None:
 def drain_cloud(operator: Operator, server: Server) -> None:
     with Emulator(operator.folder / "cloud") as emulator, opened_events(operator.events_file) as sink:
         stack = _deployed(emulator, server, CALLS_PER_SECOND["cloud"])
-        _poll(emulator, is_enabled=True)
+        set_polling(emulator, is_enabled=True, workers=WORKERS)
         url = subscribe(emulator, stack.outputs["EventBusName"])
         options = RunOptions(operator.folder, operator.events_file, treat_all_as_due=True)
         settings = read_settings(operator.environment)
@@ -177,14 +167,6 @@ def _deployed(emulator: Emulator, server: Server, calls_per_second: int) -> Stac
     return deployed_for_a_trial(
         emulator, server, calls_per_second=calls_per_second, visibility_s=VISIBILITY_S
     )
-
-
-def _poll(emulator: Emulator, *, is_enabled: bool) -> None:
-    """With as many workers as shall be; the local template has four."""
-    functions = emulator.client("lambda")
-    (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
-    scaling = {"MaximumConcurrency": WORKERS}
-    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=is_enabled, ScalingConfig=scaling)
 
 
 @contextmanager
@@ -210,7 +192,10 @@ def _shown(server: Server, calls: int) -> Iterator[None]:
 def drain(engine: str, contacts: int) -> bool:
     """True if a promise is broken."""
     account, calls_per_second = account_of(contacts), CALLS_PER_SECOND[engine]
-    with tempfile.TemporaryDirectory() as folder, serving(account, calls_per_second) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(account, None, CALLS_PER_DAY, calls_per_second) as server,
+    ):
         limits = {"CALLS_PER_SECOND": str(calls_per_second), "CALLS_PER_DAY": str(CALLS_PER_DAY)}
         operator = Operator.of(Path(folder), server, **limits)
         started_s = time.monotonic()

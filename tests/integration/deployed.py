@@ -1,13 +1,15 @@
 """The real template on the local AWS, with the secret that the simulated API takes."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from contact_activity.local.cloud import STACK_NAME, TEMPLATE
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.stack import Stack, deploy
 from tests.integration.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
+WITHIN_S = 60.0
 SECRET = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
 
 
@@ -21,3 +23,31 @@ def deployed(
         SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(dict(secret))
     )
     return stack
+
+
+def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = None) -> None:
+    """Whether the queue leads to the worker, and to how many at once; the local template has four."""
+    functions = emulator.client("lambda")
+    (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
+    scaling = {"ScalingConfig": {"MaximumConcurrency": workers}} if workers else {}
+    functions.update_event_source_mapping(UUID=source["UUID"], Enabled=is_enabled, **scaling)
+
+
+def record(message_id: str, receipt_handle: str, body: str) -> dict[str, object]:
+    """A message as Lambda hands it over."""
+    return {
+        "messageId": message_id,
+        "receiptHandle": receipt_handle,
+        "body": body,
+        "attributes": {},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Return when it holds; it must in time."""
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)

@@ -28,7 +28,10 @@ def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
 
 
 def served(
-    account: SimulatedAccount, switches: Switches | None = None, calls_per_day: int = 10_000
+    account: SimulatedAccount,
+    switches: Switches | None = None,
+    calls_per_day: int = 10_000,
+    calls_per_second: int = CALLS_PER_SECOND,
 ) -> Server:
     """A server of the account that takes the canary credentials."""
     return Server(
@@ -36,7 +39,7 @@ def served(
         api_key=API_KEY,
         access_token=ACCESS_TOKEN,
         switches=switches,
-        calls_per_second=CALLS_PER_SECOND,
+        calls_per_second=calls_per_second,
         calls_per_day=calls_per_day,
         now=lambda: NOW,
     )

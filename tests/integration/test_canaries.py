@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,9 @@ from contact_activity.adapters.codec import message_to_body
 from contact_activity.local.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
 from contact_activity.local.simulated import Server, SimulatedAccount, Switches, error
 from contact_activity.ports import Message
-from tests.integration.deployed import deployed
+from tests.integration.deployed import deployed, eventually, record, set_polling
 from tests.integration.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
 
-WITHIN_S = 60.0
 NOT_ACCEPTABLE = error(406, "http.status.not_acceptable", "refused for ada@canary.example.org")
 # Runs one invocation of the worker as Lambda does, with its traces.
 INVOKED = """
@@ -95,13 +94,6 @@ def server(account: SimulatedAccount) -> Iterator[Server]:
         yield running
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 def test_the_functions_tell_no_secret_and_no_address(
     tmp_path: Path, server: Server, account: SimulatedAccount
 ) -> None:
@@ -143,8 +135,7 @@ def test_the_traces_tell_no_secret_and_no_address(
         daemon.bind(("127.0.0.1", 0))
         stack = deployed(emulator, server.base_url, EmailAddresses="omitted", LogLevel="DEBUG")
         functions = emulator.client("lambda")
-        (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
-        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+        set_polling(emulator, is_enabled=False)
         functions.invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
         worker = functions.get_function(FunctionName=stack.outputs["WorkerName"])["Configuration"]
         elsewhere = {} if is_there else {"CONSTANT_CONTACT_BASE_URL": "http://127.0.0.1:9/v2"}
@@ -162,24 +153,15 @@ def invoked(account: SimulatedAccount, environment: dict[str, str]) -> subproces
     bodies = ["{}", *(message_to_body(Message(contact.id, now_ms)) for contact in account.contacts())]
     return subprocess.run(
         [sys.executable, "-c", INVOKED],
-        input=json.dumps({"Records": [record(number, body) for number, body in enumerate(bodies)]}),
+        input=json.dumps(
+            {"Records": [record(str(number), "none", body) for number, body in enumerate(bodies)]}
+        ),
         env=environment,
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def record(number: int, body: str) -> dict[str, object]:
-    return {
-        "messageId": str(number),
-        "receiptHandle": "none",
-        "body": body,
-        "attributes": {},
-        "messageAttributes": {},
-        "eventSource": "aws:sqs",
-    }
 
 
 def of_lambda(emulator: Emulator, daemon: socket.socket) -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 import json
 import random
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from contact_activity.adapters.aws import SqsQueue
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.simulated import Kind, Switches, error
 from contact_activity.local.stack import Stack
-from tests.integration.deployed import deployed
+from tests.integration.deployed import deployed, eventually
 from tests.integration.running import (
     ACCESS_TOKEN,
     API_KEY,
@@ -86,11 +84,6 @@ def logged(emulator: Emulator, message: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["message"] == message]
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        time.sleep(0.2)
-
-
 def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
     """A message that is not ours goes there after its receives; the others of its batch are unharmed."""
     account = account_of(3)
@@ -100,7 +93,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
         sqs.send_message(QueueUrl=stack.outputs["ContactQueueUrl"], MessageBody='{"contact_id": "../x"}')
         tick(emulator, stack)
         contacts = SqsQueue(sqs, stack.outputs["ContactQueueUrl"])
-        wait_until(lambda: contacts.depth() == 0)
+        eventually(lambda: contacts.depth() == 0)
         letters = received(emulator, stack.outputs["ContactDeadLettersUrl"])
         asked = {call.path.split("/")[3] for call in server.calls if "/tracking" in call.path}
 

@@ -22,6 +22,7 @@ from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Swi
 from contact_activity.local.stack import Stack, load_template
 from contact_activity.ports import ListedContact, Message
 from tests.integration.deployed import deployed as deployed_stack
+from tests.integration.deployed import record, set_polling
 from tests.integration.running import CAMPAIGN, NOW, served
 
 Json = dict[str, Any]
@@ -125,7 +126,9 @@ def worker_works(deployed: Deployed) -> bool:
     for body in bodies:
         deployed.sqs.send_message(QueueUrl=deployed.queue_url, MessageBody=body)
     taken = deployed.received(deployed.queue_url)
-    answer, is_failed = deployed.invoke("Worker", {"Records": [record(message) for message in taken]})
+    answer, is_failed = deployed.invoke(
+        "Worker", {"Records": [record(m["MessageId"], m["ReceiptHandle"], m["Body"]) for m in taken]}
+    )
     back = sorted(message["Body"] for message in deployed.received(deployed.queue_url))
     quick, long = deployed.contacts.get(QUICK), deployed.contacts.get(LONG)
     published = {json.loads(m["Body"])["detail"]["subject"] for m in deployed.received(deployed.reader_url)}
@@ -138,18 +141,6 @@ def worker_works(deployed: Deployed) -> bool:
         and bool(long and long.progress)
         and published == {QUICK, LONG}
     )
-
-
-def record(message: Json) -> Json:
-    """A message as Lambda hands it over."""
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": {},
-        "messageAttributes": {},
-        "eventSource": "aws:sqs",
-    }
 
 
 def subscriber_works(deployed: Deployed) -> bool:
@@ -189,8 +180,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     ):
         stack = deployed_stack(emulator, server.base_url, CallsPerSecond="10", DeploySubscriber="true")
         functions = emulator.client("lambda")
-        (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
-        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+        set_polling(emulator, is_enabled=False)
         functions.update_function_configuration(
             FunctionName=stack.outputs["WorkerName"], Timeout=WORKER_TIMEOUT_S
         )

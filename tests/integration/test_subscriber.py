@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from contact_activity.local.emulator import REPOSITORY, Emulator
 from contact_activity.local.stack import Stack, deploy, load_template
 from contact_activity.subscriber import Subscriber, subscriber_on
 from contact_activity.timeline import UnusableEventError
+from tests.integration.deployed import eventually
 
 EVENTS = REPOSITORY / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((EVENTS / "samples").glob("email.*"))}
 CLICKED, BOUNCED = SAMPLES["email.clicked.v1"], SAMPLES["email.bounced.v1"]
 SNIPPETS = dict(re.findall(r"```yaml\n# ([^\n]+)\n(.*?)```", (EVENTS / "README.md").read_text(), re.DOTALL))
-WITHIN_S = 60.0
 Json = dict[str, Any]
 
 
@@ -33,14 +33,6 @@ class Invocation(LambdaContext):
     @staticmethod
     def get_remaining_time_in_millis() -> int:
         return 30_000
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Return when it holds; it must in time."""
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def numbered(event: Json, number: int, **detail: Any) -> Json:
