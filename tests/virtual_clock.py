@@ -14,6 +14,9 @@ class VirtualClock:
     def now_ms(self) -> int:
         return int(getattr(self._local, "now_ms", self._start_ms))
 
+    def monotonic_ms(self) -> int:
+        return self.now_ms()
+
     def sleep(self, wait_s: float) -> None:
         self.slept_s.append(wait_s)
         self._local.now_ms = self.now_ms() + round(wait_s * 1_000)

@@ -106,7 +106,7 @@ def hand_out_campaigns(
     now_ms = ports.clock.now_ms()
     if not are_due(ports.campaigns.listed_ms(), now_ms):
         return 0
-    give_up_ms = min(deadline_ms, now_ms + LISTING_TIME_MS)
+    give_up_ms = min(deadline_ms, ports.clock.monotonic_ms() + LISTING_TIME_MS)
     since_ms = max(0, now_ms - lookback_days * DAY_MS - CHANGED_BEFORE_SEND_MS)
     ids = [campaign.id for campaign in _listed(ports.source, since_ms, give_up_ms)]
     messages = [CampaignMessage(id_, now_ms, correlation_id) for id_ in dict.fromkeys(ids)]

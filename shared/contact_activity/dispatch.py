@@ -100,7 +100,7 @@ def dispatch(
     it would then call every contact gone.
     """
     report = DispatchReport()
-    if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=deadline_ms + LEASE_MARGIN_MS):
+    if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=_lease_until_ms(ports.clock, deadline_ms)):
         report.outcome = TickOutcome.LEASE_HELD
         return report
     try:
@@ -117,6 +117,10 @@ def dispatch(
     if failure:
         raise failure
     return report
+
+
+def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
+    return clock.now_ms() + deadline_ms - clock.monotonic_ms() + LEASE_MARGIN_MS
 
 
 def _list_if_not_paused(
@@ -173,8 +177,8 @@ def _probe_credential(ports: DispatchPorts, deadline_ms: int) -> None:
 def _list_contacts(
     ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
 ) -> None:
-    now_ms = ports.clock.now_ms()
-    listing_deadline_ms = now_ms + int((deadline_ms - now_ms) * LISTING_SHARE)
+    now_ms, begun_ms = ports.clock.now_ms(), ports.clock.monotonic_ms()
+    listing_deadline_ms = begun_ms + int((deadline_ms - begun_ms) * LISTING_SHARE)
     listing = ports.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
@@ -239,7 +243,7 @@ def _hand_out(
         outstanding=ports.queue.depth(),
     )
     until_ms = planning.queued_until_ms(now_ms, tick_ms)
-    while budget > 0 and ports.clock.now_ms() < deadline_ms:
+    while budget > 0 and ports.clock.monotonic_ms() < deadline_ms:
         claimed = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=min(budget, CLAIM_MOST))
         if not claimed:
             return

@@ -1,6 +1,7 @@
 """What the use cases need of the world: small protocols, the clock, and the three errors.
 
-Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done.
+Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done, by
+`Clock.monotonic_ms`: somebody may set the clock while it works.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +16,33 @@ from contact_activity.summary import Summarized, SummaryKind, SummaryReport
 from contact_activity.watermark import Progress, Watermark
 
 
+class Cause(StrEnum):
+    """Why no answer came, as a person may read it; tells nothing of addresses, bodies or secrets."""
+
+    UNKNOWN_HOST = "the host is unknown"
+    CONNECTION_REFUSED = "the connection is refused"
+    CERTIFICATE_UNTRUSTED = "the certificate is not trusted"
+    NOT_CONNECTED = "the host cannot be reached"
+    TIMED_OUT = "no answer came in time"
+    CONNECTION_CLOSED = "the connection was closed"
+    ANSWER_UNUSABLE = "the answer cannot be used"
+    SERVER_ERROR = "the API answers with server errors"
+
+
 class RetryError(Exception):
     """It may work later: a server error, a time-out, a bus or a queue that took only a part."""
+
+    def __init__(self, message: str, cause: Cause | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class FatalError(Exception):
     """It will not work for this contact however often it is tried."""
+
+
+class RefusedError(FatalError):
+    """The API refuses this one resource, though it accepts the credential."""
 
 
 class WaitReason(StrEnum):
@@ -147,7 +169,12 @@ M = TypeVar("M", bound=AnyMessage)
 
 
 class Clock(Protocol):
-    def now_ms(self) -> int: ...
+    def now_ms(self) -> int:
+        """What is stored and compared with stamps; it jumps when somebody sets the clock."""
+
+    def monotonic_ms(self) -> int:
+        """What waiting is measured by: it only goes forward, from any beginning."""
+
     def sleep(self, wait_s: float) -> None: ...
 
 

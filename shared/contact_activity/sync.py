@@ -338,7 +338,7 @@ class _Syncing:
         return replace(known, asked_ms=None)
 
     def _read_summary(self, known: Summarized) -> Summarized:
-        give_up_ms = min(self._deadline_ms, self._ports.clock.now_ms() + SUMMARY_TIME_MS)
+        give_up_ms = min(self._deadline_ms, self._ports.clock.monotonic_ms() + SUMMARY_TIME_MS)
         report = self._ports.source.contact_summary(self._contact.id, known.kind, deadline_ms=give_up_ms)
         done = publish_news(
             known,

@@ -194,4 +194,4 @@ def _shared() -> _Shared:
 
 
 def _deadline_ms(remaining_ms: int) -> int:
-    return _CLOCK.now_ms() + remaining_ms - RESERVE_MS
+    return _CLOCK.monotonic_ms() + remaining_ms - RESERVE_MS

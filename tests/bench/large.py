@@ -66,7 +66,7 @@ class Large:
         message = Message("1", self.clock.now_ms())
         pages, marker_bytes, invocations, outcome = 0, 0, 0, Outcome.UNFINISHED
         while outcome is Outcome.UNFINISHED:
-            deadline_ms = self.clock.now_ms() + SYNC_FOR_MS
+            deadline_ms = self.clock.monotonic_ms() + SYNC_FOR_MS
             report = sync(message, self._sync_ports(), _POLICY, deadline_ms=deadline_ms)
             outcome, pages, invocations = report.outcome, pages + report.pages, invocations + 1
             progress = getattr(self.contacts.get("1"), "progress", None)
@@ -112,7 +112,7 @@ class Large:
 
     def _tick(self, *, begin_listing: bool) -> DispatchReport:
         ports = (self.contacts, self.source, self.queue, self.pauses, self.listings, self.lease)
-        deadline_ms = self.clock.now_ms() + TICK_FOR_MS
+        deadline_ms = self.clock.monotonic_ms() + TICK_FOR_MS
         return dispatch(
             DispatchPorts(*ports, self.limiter, self.clock, self.campaigns),
             tick_ms=TICK_MS,

@@ -23,7 +23,7 @@ def work(family: Family, base_url: str, waits: list[WaitReason]) -> None:
     limiter = family.limiter(LIMITS, clock)
     credentials = Credentials(API_KEY, ACCESS_TOKEN)
     client = ConstantContact(base_url, lambda: credentials, limiter, clock)
-    deadline_ms = clock.now_ms() + 60_000
+    deadline_ms = clock.monotonic_ms() + 60_000
     with closing(client._session):
         try:
             while True:

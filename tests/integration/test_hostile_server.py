@@ -77,7 +77,7 @@ def asked(server: Hostile) -> Iterator[ConstantContact]:
 def ask(server: Hostile) -> object:
     """A page or a refusal; of what may be raised, the error itself."""
     with asked(server) as client:
-        deadline_ms = SystemClock().now_ms() + FOR_MS
+        deadline_ms = SystemClock().monotonic_ms() + FOR_MS
         try:
             return client.tracking("4711", "all", since_ms=None, next_=None, deadline_ms=deadline_ms)
         except (RetryError, FatalError) as error:

@@ -92,6 +92,9 @@ class Clock:
     def now_ms(self) -> int:
         return self.time_ms
 
+    def monotonic_ms(self) -> int:
+        return self.time_ms
+
     def sleep(self, wait_s: float) -> None:
         self.time_ms += max(1, round(wait_s * 1_000))
 
@@ -211,6 +214,9 @@ class OwnClock:
 
     def now_ms(self) -> int:
         return self._process.world.clock.now_ms()
+
+    def monotonic_ms(self) -> int:
+        return self._process.world.clock.monotonic_ms()
 
     def sleep(self, wait_s: float) -> None:
         clock = self._process.world.clock

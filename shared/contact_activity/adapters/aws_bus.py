@@ -100,6 +100,6 @@ class EventBridgeBus:
 
     def _back_off(self, tries: int, left: int, deadline_ms: int) -> None:
         wait_s = back_off_s(tries, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
-        if self._clock.now_ms() + wait_s * 1_000 >= deadline_ms:
+        if self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms:
             raise RetryError(f"the bus did not accept {left} events in {tries} tries")
         self._clock.sleep(wait_s)

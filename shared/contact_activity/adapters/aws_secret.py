@@ -26,10 +26,10 @@ def secret_credentials(
     def read() -> Credentials:
         nonlocal kept, kept_until_ms
         with lock:
-            if kept is None or clock.now_ms() >= kept_until_ms:
+            if kept is None or clock.monotonic_ms() >= kept_until_ms:
                 kept = None
                 kept = parse_secret(secret_id, _value(client, secret_id))
-                kept_until_ms = clock.now_ms() + max_age_s * 1_000
+                kept_until_ms = clock.monotonic_ms() + max_age_s * 1_000
             return kept
 
     return read

@@ -276,7 +276,7 @@ class ConstantContact:
         self._clock.sleep(CONFIRM_REFUSAL_S)
 
     def _is_too_late(self, wait_s: float, deadline_ms: int) -> bool:
-        return self._clock.now_ms() + wait_s * 1_000 >= deadline_ms
+        return self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms
 
     def _day_used_up(self) -> WaitError:
         now_ms = self._clock.now_ms()
@@ -305,11 +305,11 @@ class ConstantContact:
 
     def _read_body(self, response: requests.Response) -> bytes:
         """The whole body, within a size and a time that `requests` alone does not bound."""
-        give_up_ms = self._clock.now_ms() + ANSWER_TIMEOUT_S * 1_000
+        give_up_ms = self._clock.monotonic_ms() + ANSWER_TIMEOUT_S * 1_000
         body = bytearray()
         while chunk := response.raw.read1(65_536, decode_content=True):
             body += chunk
-            if len(body) > ANSWER_BYTES_MAX or self._clock.now_ms() > give_up_ms:
+            if len(body) > ANSWER_BYTES_MAX or self._clock.monotonic_ms() > give_up_ms:
                 raise urllib3.exceptions.HTTPError("an answer without end")
         if body.count(b",") > ANSWER_VALUES_MAX:
             raise urllib3.exceptions.HTTPError("an answer of too many values")

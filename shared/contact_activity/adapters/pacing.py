@@ -39,11 +39,11 @@ class SharedLimiter:
     def acquire(self, *, deadline_ms: int) -> None:
         """Wait for the next slot; a worker that comes too late for its slot takes another."""
         while True:
-            at_ms = self._take(deadline_ms)
-            wait_ms = at_ms - self._clock.now_ms()
+            due_ms = self._take(deadline_ms)
+            wait_ms = due_ms - self._clock.monotonic_ms()
             if wait_ms > 0:
                 self._clock.sleep(wait_ms / 1_000)
-            if self._clock.now_ms() <= at_ms + LATE_FOR_SLOT_MS:
+            if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:
                 return
 
     def slow_down(self) -> None:
@@ -53,30 +53,31 @@ class SharedLimiter:
         return self._load()
 
     def _take(self, deadline_ms: int) -> int:
-        at_ms = 0
+        """When the slot is, by the monotonic clock."""
+        due_ms = 0
 
         def grant(pace: Pace) -> Pace:
-            nonlocal at_ms
-            now_ms = self._clock.now_ms()
+            nonlocal due_ms
+            now_ms, begun_ms = self._clock.now_ms(), self._clock.monotonic_ms()
             slot = take_slot(pace, self.limits, now_ms + self._store_ms)
             if slot is None:
                 raise WaitError(WaitReason.QUOTA, midnight_after(now_ms))
-            if slot.at_ms > deadline_ms:
+            due_ms = begun_ms + slot.at_ms - now_ms
+            if due_ms > deadline_ms:
                 raise WaitError(WaitReason.TIME)
-            at_ms = slot.at_ms
             return slot.pace
 
         self._change(grant)
-        return at_ms
+        return due_ms
 
     def _change(self, change: Callable[[Pace], Pace]) -> None:
         with self._turn:
             seen = self._seen or self._load()
             while True:
                 wanted = change(seen)
-                asked_ms = self._clock.now_ms()
+                asked_ms = self._clock.monotonic_ms()
                 stored = self._swap(seen, wanted)
-                self._store_ms = min(STORE_MAX_MS, max(0, self._clock.now_ms() - asked_ms))
+                self._store_ms = min(STORE_MAX_MS, self._clock.monotonic_ms() - asked_ms)
                 if stored is None:
                     self._seen = wanted
                     return

@@ -204,12 +204,12 @@ class CloudEngine:
         self._contacts.release([contact.id for contact in self._contacts.scan()])
 
     def _tick_and_wait(self, reader: EventReader, every_ms: int) -> None:
-        started_ms = self._clock.now_ms()
+        started_ms = self._clock.monotonic_ms()
         try:
             self._tick(reader)
         except RunError as error:
             _log.warning("%s", error)
-        while self._clock.now_ms() < started_ms + every_ms:
+        while self._clock.monotonic_ms() < started_ms + every_ms:
             self._show(wait="the next tick")
             reader.drain()
             self._clock.sleep(LOOK_S)
@@ -223,7 +223,7 @@ class CloudEngine:
         while depth := self._queue.depth():
             self._show()
             reader.drain()
-            watch.look((depth, self._calls_today()), self._clock.now_ms())
+            watch.look((depth, self._calls_today()), self._clock.monotonic_ms())
             self._clock.sleep(LOOK_S)
         reader.drain()
         self._show()

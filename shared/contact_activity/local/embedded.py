@@ -122,10 +122,10 @@ class EmbeddedEngine:
     def stop(self) -> None:
         """Let every worker end the call it is in; what is not done stays due."""
         self._stopping.set()
-        until_ms = self._clock.now_ms() + STOP_WITHIN_MS
+        until_ms = self._clock.monotonic_ms() + STOP_WITHIN_MS
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(timeout=max(0, until_ms - self._clock.now_ms()) / 1_000)
+                thread.join(timeout=max(0, until_ms - self._clock.monotonic_ms()) / 1_000)
 
     def run_once(self) -> Summary:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
@@ -139,12 +139,12 @@ class EmbeddedEngine:
     def run_every(self) -> Summary:
         """Until interrupted; pauses are waited out."""
         while True:
-            started_ms = self._clock.now_ms()
+            started_ms = self._clock.monotonic_ms()
             try:
                 self._tick(begin_listing=True)
             except (RetryError, FatalError) as error:
                 _log.warning("this tick could not list the contacts: %s", error)
-            while self._clock.now_ms() < started_ms + self._options.tick_ms:
+            while self._clock.monotonic_ms() < started_ms + self._options.tick_ms:
                 self._show(wait="the next tick")
                 self._clock.sleep(LOOK_S)
 
@@ -156,7 +156,7 @@ class EmbeddedEngine:
             report = dispatch(
                 self._dispatch_ports,
                 tick_ms=self._options.tick_ms,
-                deadline_ms=self._clock.now_ms() + TICK_TIME_MS,
+                deadline_ms=self._clock.monotonic_ms() + TICK_TIME_MS,
                 calls_each=len(self._policy.reading.reports),
                 begin_listing=begin_listing,
                 campaign_lookback_days=self._lookback_days,
@@ -188,7 +188,7 @@ class EmbeddedEngine:
                     self._stopping.set()
 
     def _handle(self, delivery: Delivery) -> None:
-        deadline_ms = self._clock.now_ms() + CONTACT_TIME_MS
+        deadline_ms = self._clock.monotonic_ms() + CONTACT_TIME_MS
         try:
             report = self._do(delivery.message, deadline_ms)
         except (RetryError, FatalError) as error:
