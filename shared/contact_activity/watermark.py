@@ -6,7 +6,7 @@ compared with them. A page holds 500 rows, so reading again costs no call for mo
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contact_activity.activity import Activity, ActivityType, derive_id
 
@@ -27,11 +27,15 @@ class Mark:
 
     `through_ms`: newest activity of a finished walk, never later than the walk's end.
     `floor_ms`: activities before it are forgotten, neither asked for nor published; never falls.
+    `asked_ms`: activities before it were never asked for, because of a start date, so none of them is
+    forgotten; 0: all were asked for. None: stored by a version that did not note it; the start date
+    of the next walk stands for it.
     """
 
     type: ActivityType
     through_ms: int | None = None
     floor_ms: int | None = None
+    asked_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ class Watermark:
     def mark(self, type_: ActivityType) -> Mark:
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
+    def with_published(self, progress: "Progress") -> "Watermark":
+        """What an unfinished walk published counts as remembered, though the walk is given up."""
+        keys = {*unpack(self.remembered), *unpack(progress.candidates)}
+        digests = dict.fromkeys(unpack(self.unreadable, _DIGEST_BYTES))
+        digests |= dict.fromkeys(unpack(progress.unreadable, _DIGEST_BYTES))
+        unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])
+        return replace(self, remembered=pack(keys), unreadable=unreadable)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -64,8 +76,20 @@ class Reading:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever an unfinished walk can no longer be gone on with."""
+        """Changes whenever an unfinished walk reads something else than a new one would."""
         return f"{self.account} {','.join(self.reports)} {self.start_ms}"
+
+    @property
+    def types(self) -> tuple[ActivityType, ...]:
+        return tuple(type_ for report in self.reports for type_ in TYPES_BY_REPORT[report])
+
+    def as_begun(self, fingerprint: str) -> "Reading | None":
+        """This, but for what a walk of that fingerprint reads; None for one of another account."""
+        account, reports, start = fingerprint.split(" ")
+        if account != self.account:
+            return None
+        start_ms = None if start == "None" else int(start)
+        return replace(self, reports=tuple(reports.split(",")), start_ms=start_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +97,9 @@ class Progress:
     """A walk that ran out of time: all that the next invocation needs to go on.
 
     `candidates` is packed like `Watermark.remembered`; `next` is None at a report's first page.
+    `pages`: of this report, since it was begun or begun anew. `forgotten_ms`: newest activity that
+    the walk published and no longer remembers. `oldest`: of each type, the oldest that it read of this
+    report; `again_from`: the same, when the report was begun anew.
     """
 
     started_ms: int
@@ -85,6 +112,8 @@ class Progress:
     forgotten_ms: int | None
     restarts: int
     pages: int = 0
+    oldest: tuple[tuple[ActivityType, int], ...] = ()
+    again_from: tuple[tuple[ActivityType, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -128,12 +157,17 @@ def unpack(packed: bytes, size: int = _KEY_BYTES) -> list[bytes]:
 
 
 def forget(
-    keys: Collection[bytes], *, through_ms: int | None, overlap_h: int, remembered_min: int
+    keys: Collection[bytes],
+    *,
+    through_ms: int | None,
+    overlap_h: int,
+    remembered_min: int,
+    most: int = REMEMBERED_MAX,
 ) -> tuple[list[bytes], int | None]:
     """Part keys into those to remember (newest first) and the time of the newest forgotten one.
 
     Forgotten is what is beyond the newest `remembered_min` *and* older than the overlap before
-    `through_ms`; beyond `REMEMBERED_MAX` everything is.
+    `through_ms`; beyond the newest `most` everything is.
     """
     ordered = sorted(keys, reverse=True)
     if len(ordered) <= remembered_min or through_ms is None:
@@ -141,19 +175,45 @@ def forget(
     else:
         oldest = max(0, through_ms - overlap_h * _HOUR_MS).to_bytes(_TIME_BYTES)
         kept = ordered[:remembered_min] + [key for key in ordered[remembered_min:] if key >= oldest]
-    kept = kept[:REMEMBERED_MAX]
+    kept = kept[:most]
     return kept, key_time_ms(ordered[len(kept)]) if len(kept) < len(ordered) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Which activities of a type a walk publishes, if it does not know them.
+
+    From `start_ms` on, those that were never asked for, and those that are not forgotten.
+    `asked_ms`: from when on all are asked for once the walk is finished.
+    """
+
+    start_ms: int
+    floor_ms: int
+    never_asked_until_ms: int
+    asked_ms: int
+
+    def holds(self, occurred_ms: int) -> bool:
+        is_forgotten = self.never_asked_until_ms <= occurred_ms < self.floor_ms
+        return occurred_ms >= self.start_ms and not is_forgotten
+
+    @property
+    def since_ms(self) -> int:
+        """The earliest that can be in it."""
+        if self.start_ms < self.never_asked_until_ms:
+            return self.start_ms
+        return max(self.start_ms, self.floor_ms)
 
 
 @dataclass(slots=True)
 class Walk:
     """One reading of a contact's reports, from the first page of the first to the last of the last.
 
-    `take` each page in turn and publish what it gives back; `finish` when the last page is
-    published gives the next watermark. Nothing of a walk counts before it is finished.
+    `begin_report`, then `take` each page in turn and publish what it gives back; `finish` when the
+    last page is published gives the next watermark. Nothing of a walk counts before it is finished.
     `started_ms`: what came in later may be on pages that were read before, so no activity is forgotten
-    by a newer one than that, however long the walk is interrupted. `memory_is_full`: more activity
-    lies inside the overlap than is remembered, so that the promised window is shorter.
+    by a newer one than that, however long the walk is interrupted. `pages`: of this report, since it
+    was begun or begun anew. `memory_is_full`: more activity lies inside the overlap than is
+    remembered, so that the promised window is shorter.
     """
 
     watermark: Watermark
@@ -169,19 +229,17 @@ class Walk:
     _candidates: set[bytes] = field(default_factory=set)
     _unreadable: list[bytes] = field(init=False)
     _through: dict[ActivityType, int] = field(default_factory=dict)
+    _oldest: dict[ActivityType, int] = field(default_factory=dict)
     _forgotten_ms: int | None = None
-    _lower_bounds_ms: dict[ActivityType, int] = field(init=False)
+    _again_from: dict[ActivityType, int] = field(default_factory=dict)
+    _windows: dict[ActivityType, "_Window"] = field(init=False)
 
     def __post_init__(self) -> None:
         self._published_before = set(unpack(self.watermark.remembered))
         self._remembered = {key for key in self._published_before if not self._is_wanted_again(key)}
         self._known = set(self._remembered)
         self._unreadable = unpack(self.watermark.unreadable, _DIGEST_BYTES)
-        start_ms = self.reading.start_ms or 0
-        floors = {mark.type: mark.floor_ms or 0 for mark in self.watermark.marks}
-        for type_, floor_ms in floors.items():
-            floors[type_] = _earliest(floor_ms, self.watermark.resync_ms)
-        self._lower_bounds_ms = {type_: max(floors.get(type_, 0), start_ms) for type_ in ActivityType}
+        self._windows = {type_: self._window(type_) for type_ in ActivityType}
 
     @classmethod
     def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
@@ -192,7 +250,22 @@ class Walk:
         walk._unreadable = unpack(progress.unreadable, _DIGEST_BYTES)
         walk._through = dict(progress.through)
         walk._forgotten_ms = progress.forgotten_ms
+        walk._oldest = dict(progress.oldest)
+        walk._again_from = dict(progress.again_from)
+        if progress.next is None:
+            walk.begin_anew()
         return walk
+
+    def begin_report(self) -> None:
+        """Another report than before is read from its first page."""
+        self.pages = 0
+        self._oldest.clear()
+        self._again_from.clear()
+
+    def begin_anew(self) -> None:
+        """The report is read from its first page once more."""
+        self.pages = 0
+        self._again_from = dict(self._oldest)
 
     @property
     def is_first(self) -> bool:
@@ -201,29 +274,23 @@ class Walk:
 
     def is_again(self, activity: Activity) -> bool:
         """An earlier walk published it, or may have and forgot it: only a resync brings it back."""
-        floor_ms = self.watermark.mark(activity.type).floor_ms or 0
         key = activity_key(self.reading.account, activity)
-        return activity.occurred_ms < floor_ms or key in self._published_before
+        return self._is_forgotten(activity) or key in self._published_before
 
     def since_ms(self, report: str) -> int | None:
         """The `created_since` to ask with, or None for the whole history."""
-        floors = [self.watermark.mark(type_).floor_ms for type_ in TYPES_BY_REPORT[report]]
-        floor_ms = min((floor for floor in floors if floor is not None), default=None)
-        if None in floors:
-            floor_ms = None
-        if floor_ms is not None:
-            floor_ms = _earliest(floor_ms, self.watermark.resync_ms)
-        bounds = [bound for bound in (floor_ms, self.reading.start_ms) if bound is not None]
-        return max(bounds, default=None)
+        since_ms = min(self._windows[type_].since_ms for type_ in TYPES_BY_REPORT[report])
+        return since_ms or None
 
     def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
         """Sort one page into what is new and what is not."""
         self.pages += 1
+        self._compact()
         on_page: set[bytes] = set()
         new: list[tuple[bytes, Activity]] = []
         for activity in activities:
             self.counts.rows += 1
-            if activity.occurred_ms < self._lower_bounds_ms[activity.type]:
+            if not self._windows[activity.type].holds(activity.occurred_ms):
                 self.counts.out_of_window += 1
                 continue
             key = activity_key(self.reading.account, activity)
@@ -234,11 +301,13 @@ class Walk:
             self._note_time(activity, now_ms)
             if key in self._known:
                 self.counts.known += 1
+            elif self._was_forgotten_here(activity):
+                self.counts.known += 1
+                on_page.remove(key)
             else:
                 new.append((key, activity))
         self._known |= on_page
         self._candidates |= on_page
-        self._compact()
         new.sort(key=lambda keyed: keyed[0])
         return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
 
@@ -255,6 +324,8 @@ class Walk:
             forgotten_ms=self._forgotten_ms,
             restarts=self.restarts,
             pages=self.pages,
+            oldest=tuple(self._oldest.items()),
+            again_from=tuple(self._again_from.items()),
         )
 
     def finish(self) -> Watermark:
@@ -264,40 +335,89 @@ class Walk:
             for type_ in ActivityType
         }
         newest_ms = self._newest_at_start(*through.values())
-        keys = self._candidates | self._published_before
-        kept, forgotten_ms = self._forget(keys, newest_ms)
-        forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
+        unseen, unseen_forgotten_ms = self._unseen_of_unread_types()
+        keys = self._candidates | (self._published_before - unseen)
+        kept, forgotten_ms = self._forget(keys, newest_ms, most=REMEMBERED_MAX - len(unseen))
+        forgotten_ms = _latest(forgotten_ms, self._forgotten_ms, unseen_forgotten_ms)
         # A floor in the future, forced by thousands of future stamps, would lose what comes next.
-        raised_ms = None if forgotten_ms is None else min(forgotten_ms + 1, newest_ms or self.started_ms)
-        walked = {type_ for report in self.reading.reports for type_ in TYPES_BY_REPORT[report]}
+        latest_ms = self.started_ms if newest_ms is None else newest_ms
         marks = []
         for type_ in ActivityType:
             mark = self.watermark.mark(type_)
-            if type_ in walked:
-                mark = Mark(type_, through[type_], _latest(mark.floor_ms, raised_ms))
-            if type_ in walked or mark in self.watermark.marks:
-                marks.append(mark)
+            is_walked = type_ in self.reading.types
+            raised_ms = _behind(forgotten_ms if is_walked else unseen_forgotten_ms, latest_ms)
+            if is_walked or mark in self.watermark.marks:
+                asked_ms = self._windows[type_].asked_ms if is_walked else mark.asked_ms
+                through_ms = through[type_] if is_walked else mark.through_ms
+                marks.append(Mark(type_, through_ms, _latest(mark.floor_ms, raised_ms), asked_ms))
+        walked_from_ms = _behind(forgotten_ms, latest_ms) or 0
         return Watermark(
             marks=tuple(marks),
-            remembered=pack(key for key in kept if raised_ms is None or key_time_ms(key) >= raised_ms),
+            remembered=pack({*unseen, *(key for key in kept if key_time_ms(key) >= walked_from_ms)}),
             unreadable=b"".join(self._unreadable),
         )
+
+    def _unseen_of_unread_types(self) -> tuple[set[bytes], int | None]:
+        """Remembered activities that may be of types which are not read now, and the newest given up.
+
+        Keys do not tell their type. Those types go on where they were once they are read again, so
+        what is known of them is neither aged nor counted with the rest. At most half of the memory.
+        """
+        unread = {mark.type for mark in self.watermark.marks}.difference(self.reading.types)
+        if not unread:
+            return set(), None
+        ordered = sorted(self._published_before - self._candidates, reverse=True)
+        kept = ordered[: REMEMBERED_MAX // 2]
+        self.memory_is_full |= len(kept) < len(ordered)
+        return set(kept), key_time_ms(ordered[len(kept)]) if len(kept) < len(ordered) else None
+
+    def _window(self, type_: ActivityType) -> "_Window":
+        mark, start_ms = self.watermark.mark(type_), self.reading.start_ms or 0
+        if mark not in self.watermark.marks or mark.asked_ms is None:
+            asked_ms = start_ms
+        else:
+            asked_ms = min(mark.asked_ms, start_ms)
+        never_asked_until_ms = mark.asked_ms or 0
+        return _Window(
+            start_ms=start_ms,
+            floor_ms=_earliest(mark.floor_ms or 0, self.watermark.resync_ms),
+            never_asked_until_ms=never_asked_until_ms,
+            asked_ms=asked_ms,
+        )
+
+    def _is_forgotten(self, activity: Activity) -> bool:
+        mark = self.watermark.mark(activity.type)
+        return (mark.asked_ms or 0) <= activity.occurred_ms < (mark.floor_ms or 0)
+
+    def _was_forgotten_here(self, activity: Activity) -> bool:
+        """This walk read it before, published it, and dropped it from memory to stay small."""
+        from_ms = self._again_from.get(activity.type)
+        if from_ms is None or self._forgotten_ms is None:
+            return False
+        return from_ms < activity.occurred_ms <= self._forgotten_ms
 
     def _is_wanted_again(self, key: bytes) -> bool:
         return self.watermark.resync_ms is not None and key_time_ms(key) >= self.watermark.resync_ms
 
     def _note_time(self, activity: Activity, now_ms: int) -> None:
+        oldest_ms = self._oldest.get(activity.type, activity.occurred_ms)
+        self._oldest[activity.type] = min(oldest_ms, activity.occurred_ms)
         if activity.occurred_ms > now_ms:
             self.counts.in_future += 1
         elif activity.occurred_ms > self._through.get(activity.type, -1):
             self._through[activity.type] = activity.occurred_ms
 
     def _compact(self) -> None:
-        """Keep memory flat in a walk of any length; what is forgotten now would be at the end."""
+        """Keep memory flat in a walk of any length; what is forgotten now would be at the end.
+
+        The oldest of each type stays known: more of its moment may be on a page that is not read yet.
+        """
         if len(self._candidates) <= 2 * REMEMBERED_MAX:
             return
         newest_ms = self._newest_at_start(*self._through.values())
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
+        oldest = set(self._oldest.values())
+        kept += [key for key in self._candidates if key_time_ms(key) in oldest]
         self._candidates = set(kept)
         self._known = self._candidates | self._remembered
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
@@ -306,14 +426,17 @@ class Walk:
         newest_ms = _latest(*times_ms)
         return None if newest_ms is None else min(newest_ms, self.started_ms)
 
-    def _forget(self, keys: Collection[bytes], through_ms: int | None) -> tuple[list[bytes], int | None]:
+    def _forget(
+        self, keys: Collection[bytes], through_ms: int | None, most: int = REMEMBERED_MAX
+    ) -> tuple[list[bytes], int | None]:
         kept, forgotten_ms = forget(
             keys,
             through_ms=through_ms,
             overlap_h=self.reading.overlap_h,
             remembered_min=self.reading.remembered_min,
+            most=most,
         )
-        self.memory_is_full |= len(kept) == REMEMBERED_MAX and forgotten_ms is not None
+        self.memory_is_full |= len(kept) == most and forgotten_ms is not None
         return kept, forgotten_ms
 
     def _new_digests(self, digests: Sequence[str]) -> tuple[str, ...]:
@@ -324,6 +447,11 @@ class Walk:
                 self._unreadable = [*self._unreadable, packed][-UNREADABLE_MAX:]
                 new.append(digest)
         return tuple(new)
+
+
+def _behind(forgotten_ms: int | None, latest_ms: int) -> int | None:
+    """The floor behind what is forgotten, no later than `latest_ms`."""
+    return None if forgotten_ms is None else min(forgotten_ms + 1, latest_ms)
 
 
 def _earliest(time_ms: int, other_ms: int | None) -> int:

@@ -400,7 +400,7 @@ def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None
     assert walk.take([future, past], (), NOON_MS).activities == (past, future)
     assert walk.counts.in_future == 1
     watermark = walk.finish()
-    assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms, None)
+    assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms, None, 0)
     assert walked([future, past], watermark).published == []
 
 

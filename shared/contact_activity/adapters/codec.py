@@ -14,8 +14,8 @@ _KINDS = {kind.report: kind for kind in SummaryKind}
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
-    """`{"opens": [through_ms, floor_ms], ...}`"""
-    return _dump({mark.type.report: [mark.through_ms, mark.floor_ms] for mark in marks})
+    """`{"opens": [through_ms, floor_ms, asked_ms], ...}`"""
+    return _dump({mark.type.report: [mark.through_ms, mark.floor_ms, mark.asked_ms] for mark in marks})
 
 
 def marks_from_json(text: str) -> tuple[Mark, ...]:
@@ -35,6 +35,8 @@ def progress_to_json(progress: Progress) -> str:
             "forgotten_ms": progress.forgotten_ms,
             "restarts": progress.restarts,
             "pages": progress.pages,
+            "oldest": {type_.report: time_ms for type_, time_ms in progress.oldest},
+            "again_from": {type_.report: time_ms for type_, time_ms in progress.again_from},
         }
     )
 
@@ -48,11 +50,18 @@ def progress_from_json(text: str) -> Progress:
         next=stored["next"],
         candidates=base64.b64decode(stored["candidates"]),
         unreadable=base64.b64decode(stored["unreadable"]),
-        through=tuple((_TYPES[report], time_ms) for report, time_ms in stored["through"].items()),
+        through=_times(stored["through"]),
         forgotten_ms=stored["forgotten_ms"],
         restarts=stored["restarts"],
         pages=stored["pages"],
+        # A version before stored neither.
+        oldest=_times(stored.get("oldest", {})),
+        again_from=_times(stored.get("again_from", {})),
     )
+
+
+def _times(stored: Mapping[str, int]) -> tuple[tuple[ActivityType, int], ...]:
+    return tuple((_TYPES[report], time_ms) for report, time_ms in stored.items())
 
 
 def summaries_to_json(summaries: tuple[Summarized, ...]) -> str:
