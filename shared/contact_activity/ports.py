@@ -91,7 +91,10 @@ class ContactsPage:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """All that is stored of a contact and that a worker may change. No address, only ids."""
+    """All that is stored of a contact and that a worker may change. No address, only ids.
+
+    `last_error` and `failed_ms`: why its last try failed, in one line, and when; None after a sync.
+    """
 
     id: str
     registered_ms: int
@@ -103,6 +106,8 @@ class Contact:
     watermark: Watermark = field(default_factory=Watermark)
     progress: Progress | None = None
     summaries: tuple[Summarized, ...] = ()
+    last_error: str | None = None
+    failed_ms: int | None = None
 
     def summarized(self, kind: SummaryKind) -> Summarized:
         return next((known for known in self.summaries if known.kind is kind), Summarized(kind))
@@ -153,6 +158,8 @@ class ContactOutline:
     synced_ms: int | None
     failures: int
     times_gone: int
+    last_error: str | None = None
+    failed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

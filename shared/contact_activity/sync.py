@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from contact_activity import planning
 from contact_activity.activity import Activity, EmailAddresses, Event, to_event
+from contact_activity.failures import describe
 from contact_activity.ports import (
     Bus,
     Clock,
@@ -163,8 +164,8 @@ class _Syncing:
     def run(self) -> SyncReport:
         try:
             self._result.outcome = self._read_or_wait()
-        except (RetryError, FatalError):
-            self._record_failure()
+        except (RetryError, FatalError) as error:
+            self._record_failure(error)
             raise
         finally:
             self._result.restarts = max(self._result.restarts, self._walk.restarts)
@@ -360,16 +361,16 @@ class _Syncing:
         return self._end(Outcome.GONE, times_gone=times_gone, due_ms=due_ms)
 
     def _end(self, outcome: Outcome, **changes: object) -> Outcome:
-        is_saved = self._save(progress=None, failures=0, synced_ms=self._walk.started_ms, **changes)
+        done = {"failures": 0, "last_error": None, "failed_ms": None, "synced_ms": self._walk.started_ms}
+        is_saved = self._save(progress=None, **done, **changes)
         return outcome if is_saved else Outcome.RACE_LOST
 
-    def _record_failure(self) -> None:
+    def _record_failure(self, error: Exception) -> None:
         """What is published stays so: the next try goes on behind it."""
-        failures = self._contact.failures + 1
-        due_ms = planning.due_after_failure_ms(
-            self._ports.clock.now_ms(), failures=failures, tick_ms=self._policy.tick_ms
-        )
+        failures, now_ms = self._contact.failures + 1, self._ports.clock.now_ms()
+        due_ms = planning.due_after_failure_ms(now_ms, failures=failures, tick_ms=self._policy.tick_ms)
         changes: dict[str, object] = {"failures": failures, "due_ms": due_ms}
+        changes |= {"last_error": describe(error), "failed_ms": now_ms}
         if self._result.pages and self._is_published:
             changes["progress"] = self._progress()
         self._save(**changes)

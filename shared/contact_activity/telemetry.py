@@ -1,16 +1,15 @@
 """What the functions say of their work: structured logs, metrics, traces. Ids and counts, no addresses."""
 
-import traceback
 from dataclasses import asdict
 from enum import Enum
-from pathlib import Path
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.campaigns import CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
+from contact_activity.failures import describe
+from contact_activity.ports import AnyMessage, CampaignMessage
 from contact_activity.rate_limit import PauseReason
 from contact_activity.settings import SettingsError
 from contact_activity.sync import SyncReport
@@ -168,14 +167,7 @@ def tell_no_message(message_id: str) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Our own errors hold no personal data; of any other only what it is and where it rose is told."""
-    if isinstance(error, RetryError | FatalError | SettingsError):
-        return str(error)
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if __package__ in frame.filename]
-    where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
-    answer = getattr(error, "response", None)
-    code = f" {answer['Error']['Code']}" if isinstance(answer, dict) and "Error" in answer else ""
-    return f"{type(error).__name__}{code}{where}"
+    return str(error) if isinstance(error, SettingsError) else describe(error)
 
 
 def _count(metric: Metric, value: int) -> None:

@@ -72,6 +72,8 @@ SYNCED = {
     "due_ms": NOW_MS + DAY_MS,
     "synced_ms": NOW_MS + 1,
     "failures": 2,
+    "last_error": "the API failed 3 times: the connection is refused",
+    "failed_ms": NOW_MS - 3,
     "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16)), NOW_MS - 5),
     "summaries": (
         Summarized(SummaryKind.CONTACT, NOW_MS, (Published("", 3, SummaryCounts(9, 4, 0, 0, 1, 2)),)),
@@ -219,7 +221,14 @@ class TestContacts:
         assert saved.version == 1
         assert stored(family.contacts, "4711") == saved
         emptied = save(
-            family.contacts, "4711", synced_ms=None, progress=None, watermark=Watermark(), times_gone=0
+            family.contacts,
+            "4711",
+            synced_ms=None,
+            progress=None,
+            watermark=Watermark(),
+            times_gone=0,
+            last_error=None,
+            failed_ms=None,
         )
         assert emptied.version == 2
         assert stored(family.contacts, "4711") == emptied
@@ -301,11 +310,11 @@ class TestContacts:
         """Every contact is there once, with its times and counts as they are stored."""
         register(family.contacts, "new", "claimed", "synced")
         save(family.contacts, "synced", due_ms=NOW_MS + DAY_MS, synced_ms=NOW_MS + 1)
-        save(family.contacts, "new", failures=2, times_gone=3)
+        save(family.contacts, "new", failures=2, times_gone=3, last_error="refused", failed_ms=NOW_MS - 4)
         assert sorted(claim(family.contacts)) == ["claimed", "new"]
         family.contacts.release(["new"])
         assert set(family.contacts.outlines()) == {
-            ContactOutline("new", NOW_MS, 0, None, 2, 3),
+            ContactOutline("new", NOW_MS, 0, None, 2, 3, "refused", NOW_MS - 4),
             ContactOutline("claimed", NOW_MS, UNTIL_MS, None, 0, 0),
             ContactOutline("synced", NOW_MS + DAY_MS, 0, NOW_MS + 1, 0, 0),
         }

@@ -3,18 +3,26 @@
 from pathlib import Path
 
 from contact_activity.adapters.embedded import Database, SqliteContacts
-from contact_activity.ports import ListedContact
+from contact_activity.ports import ContactOutline, ListedContact
 from contact_activity.summary import Summarized, SummaryKind
+
+LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms")
+
+
+def earlier(path: Path) -> Path:
+    """A file as an earlier version left it, with one contact."""
+    database = Database(path)
+    SqliteContacts(database).register([ListedContact("4711", "")], 7)
+    for column in LATER_COLUMNS:
+        database.execute(f"ALTER TABLE contact DROP COLUMN {column}")
+    database.execute("DROP TABLE campaign")
+    database.close()
+    return path
 
 
 def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     """What it lacks is added, what it holds is kept, however often it is opened."""
-    path = tmp_path / "state.sqlite3"
-    database = Database(path)
-    SqliteContacts(database).register([ListedContact("4711", "")], 7)
-    database.execute("ALTER TABLE contact DROP COLUMN summaries")
-    database.execute("DROP TABLE campaign")
-    database.close()
+    path = earlier(tmp_path / "state.sqlite3")
     for _ in range(2):
         database = Database(path)
         contact = SqliteContacts(database).get("4711")
@@ -23,3 +31,16 @@ def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
         assert contact.summarized(SummaryKind.CONTACT) == Summarized(SummaryKind.CONTACT)
         assert SqliteContacts(database).save(contact)
         database.close()
+
+
+def test_a_file_of_an_earlier_version_is_read_without_a_change(tmp_path: Path) -> None:
+    """Who may only look sees all that there is, and leaves the file as it was."""
+    path = earlier(tmp_path / "state.sqlite3")
+    before = path.read_bytes()
+    database = Database(path, is_read_only=True)
+    assert list(SqliteContacts(database).outlines()) == [ContactOutline("4711", 7, 0, None, 0, 0)]
+    contact = SqliteContacts(database).get("4711")
+    database.close()
+    assert contact is not None
+    assert (contact.registered_ms, contact.summaries, contact.last_error) == (7, (), None)
+    assert path.read_bytes() == before

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contact_activity.activity import ActivityType, iso
-from contact_activity.ports import FatalError, ListedContact, Refusal, RetryError, WaitError, WaitReason
+from contact_activity.failures import describe
+from contact_activity.ports import (
+    Cause,
+    FatalError,
+    ListedContact,
+    Refusal,
+    RetryError,
+    WaitError,
+    WaitReason,
+)
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
 from contact_activity.sync import PAGES_BETWEEN_MARKERS, Outcome
 from contact_activity.watermark import Reading, Watermark
@@ -213,6 +222,22 @@ def test_failures_push_the_contact_back_until_it_succeeds(world: World) -> None:
     world.source.fault = None
     world.sync()
     assert world.contact().failures == 0
+
+
+@pytest.mark.parametrize("end", ["synced", "gone"])
+def test_a_contact_that_fails_says_why_and_since_when_until_it_is_read(world: World, end: str) -> None:
+    """The last failure is the one that is kept; a finished sync or a 404 ends it."""
+    for error in (FatalError("the API answered 405"), RetryError("no answer", Cause.TIMED_OUT)):
+        world.wait(HOUR_MS)
+        world.source.fault = error
+        with pytest.raises(type(error)):
+            world.sync()
+        contact = world.contact()
+        assert (contact.last_error, contact.failed_ms) == (describe(error), world.clock.now_ms())
+    world.source.fault = None if end == "synced" else Refusal.GONE
+    assert world.sync().outcome.value == end
+    contact = world.contact()
+    assert (contact.failures, contact.last_error, contact.failed_ms) == (0, None, None)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ LOOKED_AT_MOST = 20_000
 
 _CONTACT = "contact#"
 _CAMPAIGN = "campaign#"
-_OUTLINE = ("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone")
+_OUTLINE = (
+    *("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone"),
+    *("last_error", "failed_at"),
+)
 _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
 _REGISTER = (
     "SET modified_date = :modified, registered_at = if_not_exists(registered_at, :now),"
@@ -70,6 +73,9 @@ class Item:
 
     def text(self, name: str, default: str = "") -> str:
         return str(self._attributes[name]["S"]) if name in self else default
+
+    def text_or_none(self, name: str) -> str | None:
+        return self.text(name) if name in self else None
 
     def blob(self, name: str) -> bytes:
         value = self._attributes[name]["B"] if name in self else b""
@@ -265,15 +271,14 @@ class DynamoContacts:
             "unreadable": contact.watermark.unreadable,
             "summaries": summaries_to_json(contact.summaries),
         }
-        dropped = []
-        if contact.synced_ms is None:
-            dropped.append("synced_at")
-        else:
-            values["synced_at"] = contact.synced_ms
-        if contact.watermark.resync_ms is None:
-            dropped.append("resync_from")
-        else:
-            values["resync_from"] = contact.watermark.resync_ms
+        may_be_none: dict[str, Value] = {
+            "synced_at": contact.synced_ms,
+            "resync_from": contact.watermark.resync_ms,
+            "last_error": contact.last_error,
+            "failed_at": contact.failed_ms,
+        }
+        values |= {name: value for name, value in may_be_none.items() if value is not None}
+        dropped = [name for name, value in may_be_none.items() if value is None]
         if contact.progress is None:
             dropped += ["progress", "queued_until"]
         else:
@@ -309,6 +314,8 @@ class DynamoContacts:
                 synced_ms=item.whole_or_none("synced_at"),
                 failures=item.whole("failures"),
                 times_gone=item.whole("times_gone"),
+                last_error=item.text_or_none("last_error"),
+                failed_ms=item.whole_or_none("failed_at"),
             )
 
     def oldest_due_ms(self, now_ms: int) -> int | None:
@@ -350,6 +357,8 @@ def _contact(contact_id: str, item: Item) -> Contact:
         ),
         progress=progress_from_json(item.text("progress")) if "progress" in item else None,
         summaries=summaries_from_json(item.text("summaries", "{}")),
+        last_error=item.text_or_none("last_error"),
+        failed_ms=item.whole_or_none("failed_at"),
     )
 
 

@@ -46,7 +46,9 @@ CREATE TABLE IF NOT EXISTS contact (
     unreadable BLOB NOT NULL DEFAULT x'',
     progress TEXT,
     summaries TEXT NOT NULL DEFAULT '{}',
-    resync_ms INTEGER
+    resync_ms INTEGER,
+    last_error TEXT,
+    failed_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE TABLE IF NOT EXISTS campaign (
@@ -61,7 +63,12 @@ CREATE TABLE IF NOT EXISTS published (
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # What a file of an earlier version lacks.
-_ADDED_TO_CONTACT = {"summaries": "TEXT NOT NULL DEFAULT '{}'", "resync_ms": "INTEGER"}
+_ADDED_TO_CONTACT = {
+    "summaries": "TEXT NOT NULL DEFAULT '{}'",
+    "resync_ms": "INTEGER",
+    "last_error": "TEXT",
+    "failed_ms": "INTEGER",
+}
 
 
 class Database:
@@ -77,15 +84,28 @@ class Database:
             where, check_same_thread=False, isolation_level=None, uri=is_read_only
         )
         if is_read_only:
+            self._stand_in()
             return
         self._connection.execute("PRAGMA journal_mode = WAL")
         # What is erased or overwritten shall not stay in free pages.
         self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
+        for column, kind in self._lacking().items():
+            self.execute(f"ALTER TABLE contact ADD COLUMN {column} {kind}")
+
+    def _lacking(self) -> dict[str, str]:
         present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
-        for column in _ADDED_TO_CONTACT.keys() - present:
-            self.execute(f"ALTER TABLE contact ADD COLUMN {column} {_ADDED_TO_CONTACT[column]}")
+        return {column: kind for column, kind in _ADDED_TO_CONTACT.items() if column not in present}
+
+    def _stand_in(self) -> None:
+        """A file of an earlier version that nothing may change reads as if it lacked nothing."""
+        lacking = self._lacking()
+        if lacking:
+            added = ", ".join(
+                f"{kind.partition('DEFAULT ')[2] or 'NULL'} AS {c}" for c, kind in lacking.items()
+            )
+            self.execute(f"CREATE TEMP VIEW contact AS SELECT *, {added} FROM main.contact")  # noqa: S608
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Returns how many rows changed."""
@@ -168,7 +188,8 @@ class SqliteContacts:
     def get(self, contact_id: str) -> Contact | None:
         rows = self._database.rows(
             "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
-            " marks, remembered, unreadable, progress, summaries, resync_ms FROM contact WHERE id = ?",
+            " marks, remembered, unreadable, progress, summaries, resync_ms, last_error, failed_ms"
+            " FROM contact WHERE id = ?",
             (contact_id,),
         )
         return _contact(contact_id, *rows[0]) if rows else None
@@ -177,7 +198,7 @@ class SqliteContacts:
         changed = self._database.execute(
             "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
             " remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
-            " version = version + 1,"
+            " last_error = ?, failed_ms = ?, version = version + 1,"
             " queued_until_ms = CASE WHEN ? THEN queued_until_ms ELSE 0 END"
             " WHERE id = ? AND version = ?",
             (
@@ -191,6 +212,8 @@ class SqliteContacts:
                 progress_to_json(contact.progress) if contact.progress else None,
                 summaries_to_json(contact.summaries),
                 contact.watermark.resync_ms,
+                contact.last_error,
+                contact.failed_ms,
                 contact.progress is not None,
                 contact.id,
                 contact.version,
@@ -215,16 +238,19 @@ class SqliteContacts:
 
     def outlines(self) -> Iterator[ContactOutline]:
         rows = self._database.rows(
-            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone FROM contact ORDER BY id"
+            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms"
+            " FROM contact ORDER BY id"
         )
-        for id_, due_ms, queued_until_ms, synced_ms, failures, times_gone in rows:
+        for id_, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms in rows:
             yield ContactOutline(
                 id=str(id_),
                 due_ms=_whole(due_ms),
                 queued_until_ms=_whole(queued_until_ms),
-                synced_ms=None if synced_ms is None else _whole(synced_ms),
+                synced_ms=_whole_or_none(synced_ms),
                 failures=_whole(failures),
                 times_gone=_whole(times_gone),
+                last_error=None if last_error is None else str(last_error),
+                failed_ms=_whole_or_none(failed_ms),
             )
 
     def release_all(self) -> None:
@@ -253,6 +279,8 @@ def _contact(
     progress: object,
     summaries: object,
     resync_ms: object,
+    last_error: object,
+    failed_ms: object,
 ) -> Contact:
     return Contact(
         id=contact_id,
@@ -267,6 +295,8 @@ def _contact(
         ),
         progress=None if progress is None else progress_from_json(str(progress)),
         summaries=summaries_from_json(str(summaries)),
+        last_error=None if last_error is None else str(last_error),
+        failed_ms=_whole_or_none(failed_ms),
     )
 
 

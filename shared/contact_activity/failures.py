@@ -1,0 +1,40 @@
+"""What is kept and shown of a failure: enough to act on, and nothing of a person or a secret."""
+
+import traceback
+from pathlib import Path
+
+from contact_activity.ports import Cause, FatalError, RetryError
+
+TEXT_CHARACTERS_MAX = 200
+
+
+def describe(error: Exception) -> str:
+    """One line of at most 200 characters.
+
+    Our own errors hold no personal data. Of any other only its class, its code at AWS and the place
+    where it rose are told.
+    """
+    text = _own_text(error) if isinstance(error, RetryError | FatalError) else _foreign_text(error)
+    return " ".join(text.split())[:TEXT_CHARACTERS_MAX]
+
+
+def kind_of(text: str) -> str:
+    """What failures of one kind have in common, whatever their counts: the cause that a text names.
+
+    Returns the text itself if it names none.
+    """
+    return next((cause.value for cause in Cause if cause.value in text), text)
+
+
+def _own_text(error: RetryError | FatalError) -> str:
+    text = str(error)
+    cause = error.cause if isinstance(error, RetryError) else None
+    return text if cause is None or cause.value in text else f"{text}: {cause.value}"
+
+
+def _foreign_text(error: Exception) -> str:
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if __package__ in frame.filename]
+    where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    answer = getattr(error, "response", None)
+    code = f" {answer['Error']['Code']}" if isinstance(answer, dict) and "Error" in answer else ""
+    return f"{type(error).__name__}{code}{where}"

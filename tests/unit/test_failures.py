@@ -1,0 +1,37 @@
+"""What is kept of a failure: a line that helps, with nothing in it of a person or a secret."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.failures import TEXT_CHARACTERS_MAX, describe, kind_of
+from contact_activity.ports import Cause, FatalError, RefusedError, RetryError
+
+CAUSES = st.sampled_from(Cause)
+OUR_ERRORS = st.builds(FatalError, st.text()) | st.builds(RetryError, st.text(), st.none() | CAUSES)
+
+
+@given(OUR_ERRORS)
+def test_a_failure_is_told_in_one_short_line(error: Exception) -> None:
+    """Whatever an error says fits into a line of a table, and into what is stored."""
+    told = describe(error)
+    assert len(told) <= TEXT_CHARACTERS_MAX
+    assert len(told.splitlines()) <= 1
+
+
+@given(st.integers(1, 999), CAUSES)
+def test_failures_of_one_cause_are_of_one_kind(tries: int, cause: Cause) -> None:
+    """However often it was tried, and whether or not the text says the cause already."""
+    texts = (f"the API failed {tries} times", f"the API failed {tries} times: {cause}")
+    assert {kind_of(describe(RetryError(text, cause))) for text in texts} == {cause.value}
+
+
+def test_a_failure_without_a_cause_is_a_kind_of_its_own() -> None:
+    """What names no cause is counted by what it says."""
+    assert kind_of(describe(RefusedError("the API answered 401"))) == "the API answered 401"
+
+
+@given(st.text(min_size=9))
+def test_what_a_foreign_error_says_is_not_told(text: str) -> None:
+    """It may hold an address or a key: its class and the place where it rose say enough."""
+    assert describe(OSError(text)) == "OSError"
+    assert describe(ValueError(RetryError(text))) == "ValueError"
