@@ -150,10 +150,30 @@ def summarize(
     asked_ms = campaign.summarized.asked_ms
     if asked_ms is not None and message.planned_ms <= asked_ms <= now_ms:
         return CampaignReport(CampaignOutcome.STALE)
+    claimed = _claimed(campaign, ports.campaigns, now_ms)
+    if claimed is None:
+        return CampaignReport(CampaignOutcome.RACE_LOST)
     try:
-        return _ask(campaign, message, ports, account, deadline_ms)
+        return _ask(claimed, message, ports, account, deadline_ms)
     except WaitError as wait:
+        _give_back(claimed, campaign, ports.campaigns)
         return CampaignReport(_wait(wait, message, ports))
+    except (RetryError, FatalError):
+        _give_back(claimed, campaign, ports.campaigns)
+        raise
+
+
+def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign | None:
+    """Asked for now, so that nobody else publishes the same; None if another worker was faster.
+
+    Who dies before it publishes leaves it to the next listing.
+    """
+    claimed = replace(campaign, summarized=replace(campaign.summarized, asked_ms=now_ms))
+    return replace(claimed, version=campaign.version + 1) if campaigns.save(claimed) else None
+
+
+def _give_back(claimed: Campaign, before: Campaign, campaigns: Campaigns) -> None:
+    campaigns.save(replace(claimed, summarized=before.summarized))
 
 
 def _ask(
@@ -174,6 +194,8 @@ def _ask(
         ports.tally.add(ports.clock.now_ms() // DAY_MS, report.by_type)
     if isinstance(answer, Refusal):
         report.outcome = CampaignOutcome.GONE
+    if done.is_owed:
+        raise RetryError("the bus did not accept the summary")
     if not ports.campaigns.save(replace(campaign, summarized=done.summarized)):
         report.outcome = CampaignOutcome.RACE_LOST
     return report

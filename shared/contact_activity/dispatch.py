@@ -4,6 +4,7 @@ The listing goes on where the last tick's time limit stopped it. A message is a 
 lost or doubled here is planned again from the registry by a later tick.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,7 +46,9 @@ class TickOutcome(StrEnum):
 
 @dataclass(slots=True)
 class DispatchReport:
-    """What one tick came to. `paused_by` names the first active pause, `paused` all of them.
+    """What one tick came to. `paused_by` names the first active pause.
+
+    `paused` names every pause that held since the last tick, also one that this tick lifted.
 
     `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
     the calls are None when another tick was under way. `campaigns_failed`: why the campaigns could
@@ -104,6 +107,7 @@ def dispatch(
         report.outcome = TickOutcome.LEASE_HELD
         return report
     try:
+        _note_pauses(ports, report, tick_ms)
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
@@ -135,11 +139,22 @@ def _list_if_not_paused(
     return None
 
 
+def _note_pauses(ports: DispatchPorts, report: DispatchReport, tick_ms: int) -> None:
+    """Also those that are over by now: an operator looks at a pause that comes with every tick."""
+    since_ms = ports.clock.now_ms() - tick_ms
+    _note(report, ports.pauses.get().active(since_ms))
+
+
+def _note(report: DispatchReport, pauses: Sequence[Pause]) -> None:
+    reasons = {*report.paused, *(pause.reason.value for pause in pauses)}
+    report.paused = tuple(reason.value for reason in PauseReason if reason.value in reasons)
+
+
 def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
     active = ports.pauses.get().active(ports.clock.now_ms())
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
-        report.paused = tuple(pause.reason.value for pause in active)
+        _note(report, active)
     return bool(active)
 
 
@@ -208,16 +223,18 @@ def _list_page(
     if isinstance(page, Refusal):
         seen.clear()
         return planning.restart_listing(listing), True
-    new = ports.contacts.register(page.contacts, ports.clock.now_ms())
+    is_full = listing.since_ms is None
+    new = ports.contacts.register(page.contacts, ports.clock.now_ms(), is_full=is_full)
+    listing = planning.count_contacts(listing, shown=len({contact.id for contact in page.contacts}), new=new)
     report.pages += 1
     report.new_contacts += new
     report.unreadable_contacts += page.unreadable
     if page.next in seen:
         seen.clear()
-        return planning.restart_listing(planning.count_contacts(listing, new)), True
+        return planning.restart_listing(listing), True
     if page.next is not None:
         seen.add(page.next)
-    return planning.listing_page_read(listing, page.next, new), False
+    return planning.listing_page_read(listing, page.next), False
 
 
 def _hand_out(

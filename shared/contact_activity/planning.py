@@ -10,6 +10,14 @@ FULL_LISTING_EVERY_MS = WEEK_MS
 FAILURE_WAIT_MAX_MS = DAY_MS
 GONE_WAIT_MAX_MS = 4 * WEEK_MS
 QUEUED_TICKS = 2
+GONE_MOST = 10
+GONE_MOST_PERCENT = 1
+# The contact queue's: until then nobody else is given a message that a worker has.
+VISIBILITY_MS = 720_000
+# After its deadline a worker may still publish the page that it has read.
+HELD_LONGER_MS = 60_000
+# Longer than a function may run, and than that.
+HELD_MAX_MS = 15 * 60_000 + HELD_LONGER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,9 @@ class Listing:
     `next`: cursor of an unfinished listing, which began at `started_ms`; None between listings.
     `since_ms`: the `modified_since` it is asked with; None is a full listing.
     `mark_ms`: start of the last complete listing less a day, the next one's `since_ms`.
-    `contacts`: how many are known.
+    `contacts`: how many are known: as many as the last full listing showed, and the new ones since.
+    `counted`: how many this full listing has shown so far; None in any other, and in one that a
+    version began which did not count.
     """
 
     next: str | None = None
@@ -28,6 +38,7 @@ class Listing:
     mark_ms: int | None = None
     full_ms: int | None = None
     contacts: int = 0
+    counted: int | None = None
 
     @property
     def is_under_way(self) -> bool:
@@ -43,25 +54,31 @@ def begin_listing(listing: Listing, now_ms: int) -> Listing:
     if listing.is_under_way:
         return listing
     is_full = listing.full_ms is None or now_ms - listing.full_ms >= FULL_LISTING_EVERY_MS
-    return replace(listing, next=None, started_ms=now_ms, since_ms=None if is_full else listing.mark_ms)
+    since_ms = None if is_full else listing.mark_ms
+    counted = 0 if since_ms is None else None
+    return replace(listing, next=None, started_ms=now_ms, since_ms=since_ms, counted=counted)
 
 
 def restart_listing(listing: Listing) -> Listing:
     """The cursor expired: from page one again. The start stays, so the mark can only be earlier."""
-    return replace(listing, next=None)
+    return replace(listing, next=None, counted=None if listing.counted is None else 0)
 
 
-def count_contacts(listing: Listing, new_contacts: int) -> Listing:
-    return replace(listing, contacts=listing.contacts + new_contacts)
+def count_contacts(listing: Listing, *, shown: int, new: int) -> Listing:
+    """After a page that shows so many contacts is registered, of which so many are new."""
+    counted = None if listing.counted is None else listing.counted + shown
+    return replace(listing, contacts=listing.contacts + new, counted=counted)
 
 
-def listing_page_read(listing: Listing, next_: str | None, new_contacts: int) -> Listing:
-    """After a page is registered; without a `next_` the listing is complete."""
-    listing = replace(count_contacts(listing, new_contacts), next=next_)
+def listing_page_read(listing: Listing, next_: str | None) -> Listing:
+    """After a page is registered and counted; without a `next_` the listing is complete."""
+    listing = replace(listing, next=next_)
     if next_ is not None or listing.started_ms is None:
         return listing
     return replace(
         listing,
+        contacts=listing.contacts if listing.counted is None else listing.counted,
+        counted=None,
         started_ms=None,
         since_ms=None,
         mark_ms=listing.started_ms - LISTING_OVERLAP_MS,
@@ -83,9 +100,13 @@ def due_after_failure_ms(now_ms: int, *, failures: int, tick_ms: int) -> int:
     return now_ms + min(FAILURE_WAIT_MAX_MS, tick_ms << min(failures - 1, 20))
 
 
-def due_after_gone_ms(now_ms: int, *, times_gone: int) -> int:
-    """7 days after the first 404, doubling to 28; `times_gone` counts this one."""
-    return now_ms + min(GONE_WAIT_MAX_MS, WEEK_MS << min(times_gone - 1, 20))
+def due_after_gone_ms(now_ms: int, *, times_gone: int, tick_ms: int) -> int:
+    """After one tick, a day, 7, 14 and from then on 28 days; `times_gone` counts this 404.
+
+    A burst of answers that are wrong is so found out soon, and one that is right costs few calls.
+    """
+    waits_ms = (tick_ms, DAY_MS, WEEK_MS, 2 * WEEK_MS, GONE_WAIT_MAX_MS)
+    return now_ms + waits_ms[min(times_gone, len(waits_ms)) - 1]
 
 
 def tick_budget(
@@ -102,4 +123,19 @@ def tick_budget(
 
 def queued_until_ms(now_ms: int, tick_ms: int) -> int:
     """A lost message delays its contact by no more than this."""
-    return now_ms + QUEUED_TICKS * tick_ms
+    return now_ms + max(QUEUED_TICKS * tick_ms, VISIBILITY_MS + tick_ms)
+
+
+def held_until_ms(now_ms: int, left_ms: int) -> int:
+    """Until when a worker with so much time left may publish; nobody else does meanwhile."""
+    return now_ms + max(0, left_ms) + HELD_LONGER_MS
+
+
+def is_held(held_until_ms: int | None, now_ms: int) -> bool:
+    """Later than a worker can last it was set by a clock that ran ahead, and holds nobody up."""
+    return held_until_ms is not None and now_ms < held_until_ms <= now_ms + HELD_MAX_MS
+
+
+def are_too_many_gone(newly_gone: int, handed_out: int) -> bool:
+    """Whether so many contacts at once are more likely an API that answers wrongly than a purge."""
+    return newly_gone > max(GONE_MOST, handed_out * GONE_MOST_PERCENT // 100)

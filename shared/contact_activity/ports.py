@@ -41,6 +41,14 @@ class FatalError(Exception):
     """It will not work for this contact however often it is tried."""
 
 
+class PartlyAcceptedError(RetryError):
+    """The bus took only a part of the events; `accepted` holds the ids of those."""
+
+    def __init__(self, message: str, accepted: frozenset[str]) -> None:
+        super().__init__(message)
+        self.accepted = accepted
+
+
 class RefusedError(FatalError):
     """The API refuses this one resource, though it accepts the credential."""
 
@@ -94,6 +102,7 @@ class Contact:
     """All that is stored of a contact and that a worker may change. No address, only ids.
 
     `last_error` and `failed_ms`: why its last try failed, in one line, and when; None after a sync.
+    `held_until_ms`: until then a worker publishes what it did, and no other may; None: nobody does.
     """
 
     id: str
@@ -108,6 +117,7 @@ class Contact:
     summaries: tuple[Summarized, ...] = ()
     last_error: str | None = None
     failed_ms: int | None = None
+    held_until_ms: int | None = None
 
     def summarized(self, kind: SummaryKind) -> Summarized:
         return next((known for known in self.summaries if known.kind is kind), Summarized(kind))
@@ -233,10 +243,11 @@ class Limiter(Protocol):
 class Contacts(Protocol):
     """The registry of contacts with their watermarks."""
 
-    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
-        """Add those not known, due now; a gone one that changed is due again. Returns how many are new.
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        """Add those not known, due now. Returns how many are new.
 
-        Never touches what a worker stored.
+        A gone one that changed is due again, and in a full listing any that is shown. Never touches
+        what a worker stored.
         """
 
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
@@ -247,10 +258,10 @@ class Contacts(Protocol):
 
     def get(self, contact_id: str) -> Contact | None: ...
 
-    def save(self, contact: Contact) -> bool:
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         """Store it if nobody stored another since it was read (by `version`, which goes up by one).
 
-        A contact without progress is in no message any more.
+        `queued_until_ms`: it is in a message, as long as that is worth waiting for; 0: in none.
         """
 
     def erase(self, contact_id: str) -> bool:
@@ -342,4 +353,8 @@ class DeadLetters(Protocol):
 
 class Bus(Protocol):
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
-        """Return when every event is accepted; raises `RetryError` when that cannot be had in time."""
+        """Return when every event is accepted.
+
+        Raises `PartlyAcceptedError` when that cannot be had in time. After any other error nobody
+        knows which were accepted.
+        """

@@ -1,20 +1,26 @@
 """Publish what moved in a summary report, whoever asked for it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from contact_activity.ports import Bus, Refusal
-from contact_activity.summary import Summarized, SummaryReport, compare, summary_event
+from contact_activity.activity import Event
+from contact_activity.ports import Bus, PartlyAcceptedError, Refusal
+from contact_activity.summary import News, Summarized, SummaryReport, compare, part_of, summary_event
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a report came to; `summarized` is to be stored now that its events are out."""
+    """What a report came to; `summarized` is to be stored now that its events are out.
+
+    `is_owed`: the bus took only a part of them.
+    """
 
     summarized: Summarized
     by_type: Counter[str] = field(default_factory=Counter)
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
+    is_owed: bool = False
 
 
 def publish_news(
@@ -35,7 +41,18 @@ def publish_news(
         summary_event(change, account=account, observed_ms=now_ms, correlation_id=correlation_id)
         for change in news.changes
     ]
-    if events:
-        bus.publish(events, deadline_ms=deadline_ms)
+    try:
+        if events:
+            bus.publish(events, deadline_ms=deadline_ms)
+    except PartlyAcceptedError as error:
+        return _done_in_part(known, news, events, error.accepted)
     by_type = Counter(event.detail_type for event in events)
     return Done(news.summarized, by_type, report.unreadable, news.left_out)
+
+
+def _done_in_part(known: Summarized, news: News, events: Sequence[Event], accepted: frozenset[str]) -> Done:
+    """What is out is known; the rest is owed."""
+    out = [event.id in accepted for event in events]
+    changes = [change for change, is_out in zip(news.changes, out, strict=True) if is_out]
+    by_type = Counter(event.detail_type for event, is_out in zip(events, out, strict=True) if is_out)
+    return Done(part_of(known, changes), by_type, is_owed=True)

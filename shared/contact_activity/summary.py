@@ -177,6 +177,15 @@ def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> Ne
     )
 
 
+def part_of(known: Summarized, changes: Sequence[Change]) -> Summarized:
+    """What is known when only these changes were published: the report is due again."""
+    last = {published.key: published for published in known.published}
+    for change in changes:
+        key = change.snapshot.key
+        last[key] = Published(key, change.sequence, change.snapshot.counts)
+    return replace(known, asked_ms=None, published=tuple(last[key] for key in sorted(last, key=_age)))
+
+
 def derive_summary_id(account: str, change: Change) -> str:
     """Equal for equal counts at the same place in their sequence, for ever.
 

@@ -5,6 +5,7 @@ before that costs at most a second publication with equal ids.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -20,6 +21,7 @@ from contact_activity.ports import (
     Limiter,
     Listings,
     Message,
+    PartlyAcceptedError,
     PauseBoard,
     Queue,
     Refusal,
@@ -58,6 +60,7 @@ class Outcome(StrEnum):
     STALE = "stale"
     UNKNOWN_CONTACT = "unknown_contact"
     RACE_LOST = "race_lost"
+    HELD = "held"
 
 
 @dataclass(slots=True)
@@ -66,7 +69,8 @@ class SyncReport:
 
     `by_type` counts what was published by detail type; `summaries_owed`: not to be had now, asked
     for at the next sync; `summaries_refused`: the API refuses them; `campaigns_left_out`: of a
-    summary by campaign, beyond its bound.
+    summary by campaign, beyond its bound. `is_newly_gone`: the API did not know the contact, for the
+    first time.
     """
 
     outcome: Outcome = Outcome.SYNCED
@@ -74,6 +78,7 @@ class SyncReport:
     pages: int = 0
     restarts: int = 0
     memory_is_full: bool = False
+    is_newly_gone: bool = False
     summaries_owed: int = 0
     summaries_refused: int = 0
     campaigns_left_out: int = 0
@@ -128,7 +133,26 @@ def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms:
     # A sync in the future is a clock that was set back: it makes nothing stale.
     if contact.synced_ms is not None and message.planned_ms <= contact.synced_ms <= now_ms:
         return SyncReport(Outcome.STALE)
+    if planning.is_held(contact.held_until_ms, now_ms):
+        return SyncReport(Outcome.HELD)
     return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
+
+
+def _continued(contact: Contact, reading: Reading) -> tuple[Contact, Reading]:
+    """The contact, and what is read of it, when other settings began an unfinished walk.
+
+    The walk is given up, and what it published stays known. One that published more than it remembers
+    is finished as it was begun, since nothing else tells that part of it from what is new.
+    """
+    progress = contact.progress
+    if progress is None or progress.fingerprint == reading.fingerprint:
+        return contact, reading
+    begun = reading.as_begun(progress.fingerprint)
+    if begun and progress.forgotten_ms is not None:
+        return contact, begun
+    # Under another account the same activities have other ids.
+    watermark = contact.watermark.with_published(progress) if begun else contact.watermark
+    return replace(contact, watermark=watermark, progress=None), reading
 
 
 class _Syncing:
@@ -143,21 +167,21 @@ class _Syncing:
         deadline_ms: int,
         started_ms: int,
     ) -> None:
-        self._contact = contact
+        self._contact, self._reading = _continued(contact, policy.reading)
         self._message = message
         self._ports = ports
         self._policy = policy
         self._deadline_ms = deadline_ms
-        self._report_name, self._next = policy.reading.reports[0], None
-        progress = contact.progress
-        self._is_resumed = bool(progress and progress.fingerprint == policy.reading.fingerprint)
-        if progress and self._is_resumed:
-            self._walk = Walk.resume(contact.watermark, policy.reading, progress)
+        self._report_name, self._next = self._reading.reports[0], None
+        progress = self._contact.progress
+        self._is_resumed = progress is not None
+        if progress:
+            self._walk = Walk.resume(contact.watermark, self._reading, progress)
             self._report_name, self._next = progress.report, progress.next
         else:
-            self._walk = Walk(contact.watermark, policy.reading, started_ms)
+            self._walk = Walk(self._contact.watermark, self._reading, started_ms)
         self._seen_next: set[str] = set()
-        self._is_published = True
+        self._is_held = False
         self._is_pausing = False
         self._result = SyncReport(counts=self._walk.counts)
 
@@ -183,11 +207,12 @@ class _Syncing:
             return self._wait(wait)
 
     def _read(self) -> Outcome:
-        reports = self._policy.reading.reports
+        reports = self._reading.reports
         for report in reports[reports.index(self._report_name) :]:
             if report != self._report_name:
                 self._report_name, self._next = report, None
                 self._seen_next.clear()
+                self._walk.begin_report()
             outcome = self._read_report(report)
             if outcome:
                 return outcome
@@ -209,33 +234,65 @@ class _Syncing:
             if isinstance(page, Refusal):
                 self._restart()
                 continue
-            self._publish(page)
+            if not self._publish(page):
+                return Outcome.RACE_LOST
             is_last = self._turn_page(page.next)
             if self._result.pages % PAGES_BETWEEN_MARKERS == 0 and not self._save_progress():
                 return Outcome.RACE_LOST
         return None
 
-    def _publish(self, page: TrackingPage) -> None:
+    def _publish(self, page: TrackingPage) -> bool:
+        """False if another worker was faster: nothing is published then."""
         now_ms = self._ports.clock.now_ms()
-        self._is_published = False
         fresh = self._walk.take(page.activities, page.unreadable, now_ms)
-        events = [self._event(activity, now_ms) for activity in fresh.activities]
-        if events:
-            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
-        self._is_published = True
-        self._result.by_type.update(event.detail_type for event in events)
         self._result.unreadable.extend(fresh.unreadable)
+        if fresh.activities and not self._hold():
+            return False
+        if fresh.activities:
+            self._publish_new(fresh.activities, now_ms)
         self._result.pages += 1
+        return True
+
+    def _publish_new(self, activities: Sequence[Activity], now_ms: int) -> None:
+        """What the bus did not take is not published: the next try finds it new again."""
+        events = [self._event(activity, now_ms) for activity in activities]
+        accepted: frozenset[str] = frozenset()
+        try:
+            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
+            accepted = frozenset(event.id for event in events)
+        except PartlyAcceptedError as error:
+            accepted = error.accepted
+            raise
+        finally:
+            self._result.by_type.update(event.detail_type for event in events if event.id in accepted)
+            keyed = zip(activities, events, strict=True)
+            self._walk.take_back(activity for activity, event in keyed if event.id not in accepted)
+
+    def _hold(self) -> bool:
+        """Have the contact alone until this invocation ends, so that no two publish the same.
+
+        One write of an invocation that has something to publish.
+        """
+        if not self._is_held:
+            clock = self._ports.clock
+            left_ms = self._deadline_ms - clock.monotonic_ms()
+            until_ms = planning.held_until_ms(clock.now_ms(), left_ms)
+            held = replace(self._contact, held_until_ms=until_ms)
+            self._is_held = self._save(held, queued_until_ms=self._queued_until_ms())
+        return self._is_held
+
+    def _queued_until_ms(self) -> int:
+        return planning.queued_until_ms(self._ports.clock.now_ms(), self._policy.tick_ms)
 
     def _is_backfill(self, activity: Activity) -> bool:
-        if self._walk.is_first:
-            return activity.occurred_ms < self._contact.registered_ms
+        if activity.occurred_ms < self._contact.registered_ms:
+            return True
         return self._contact.watermark.resync_ms is not None and self._walk.is_again(activity)
 
     def _event(self, activity: Activity, now_ms: int) -> Event:
         return to_event(
             activity,
-            account=self._policy.reading.account,
+            account=self._reading.account,
             email_addresses=self._policy.email_addresses,
             observed_ms=now_ms,
             backfill=self._is_backfill(activity),
@@ -251,6 +308,7 @@ class _Syncing:
         if next_ is None:
             return True
         if self._walk.pages >= PAGES_MAX:
+            self._begin_anew()
             raise FatalError(f"a history of more than {PAGES_MAX} pages")
         if next_ in self._seen_next:
             self._restart()
@@ -261,12 +319,14 @@ class _Syncing:
 
     def _restart(self) -> None:
         self._walk.restarts += 1
+        self._walk.begin_anew()
         self._next = None
         self._seen_next.clear()
 
     def _begin_anew(self) -> None:
         """The next try begins at page one with what is published so far, and counts restarts anew."""
         self._next = None
+        self._walk.begin_anew()
         self._result.restarts, self._walk.restarts = self._walk.restarts, 0
 
     def _wait(self, wait: WaitError) -> Outcome:
@@ -275,16 +335,19 @@ class _Syncing:
             self._begin_anew()
             raise RetryError("the API's cursors did not hold until the end of the walk") from wait
         pause_for(wait, self._ports.pauses)
-        if self._result.pages and not self._save_progress():
+        if not self._result.pages:
+            self._ports.contacts.release([self._contact.id])
+        elif not self._save_progress(is_at_work=False):
             return Outcome.RACE_LOST
-        if is_time and self._result.pages:
-            self._ports.queue.send([self._message])
-        else:
+        elif not is_time or self._ports.queue.send([self._message]):
             self._ports.contacts.release([self._contact.id])
         return Outcome.UNFINISHED if is_time else Outcome.PAUSED
 
-    def _save_progress(self) -> bool:
-        return self._save(progress=self._progress())
+    def _save_progress(self, *, is_at_work: bool = True) -> bool:
+        """A walk that goes on stays in a message, so that no tick hands it out beside."""
+        held_until_ms = self._contact.held_until_ms if is_at_work else None
+        unfinished = replace(self._contact, progress=self._progress(), held_until_ms=held_until_ms)
+        return self._save(unfinished, queued_until_ms=self._queued_until_ms())
 
     def _progress(self) -> Progress:
         stored_next = self._next if self._walk.restarts <= RESTARTS_WITH_STORED_CURSOR else None
@@ -293,18 +356,18 @@ class _Syncing:
     def _end_synced(self) -> Outcome:
         watermark = self._walk.finish()
         self._result.memory_is_full = self._walk.memory_is_full
-        return self._end(
-            Outcome.SYNCED,
-            watermark=watermark,
-            summaries=self._summarize(),
-            times_gone=0,
-            due_ms=planning.next_due_ms(
-                self._ports.clock.now_ms(),
-                contacts=self._ports.listings.get().contacts,
-                calls_each=len(self._policy.reading.reports),
-                tick_ms=self._policy.tick_ms,
-                limits=self._ports.limiter.limits,
-            ),
+        synced = replace(self._contact, watermark=watermark, progress=None, times_gone=0)
+        synced = replace(synced, summaries=self._summarize(), due_ms=self._next_due_ms())
+        # Asking for summaries may have taken the contact into the hands of this invocation.
+        return self._end(Outcome.SYNCED, replace(synced, version=self._contact.version))
+
+    def _next_due_ms(self) -> int:
+        return planning.next_due_ms(
+            self._ports.clock.now_ms(),
+            contacts=self._ports.listings.get().contacts,
+            calls_each=len(self._reading.reports),
+            tick_ms=self._policy.tick_ms,
+            limits=self._ports.limiter.limits,
         )
 
     def _summarize(self) -> tuple[Summarized, ...]:
@@ -325,7 +388,7 @@ class _Syncing:
     def _ask_summary(self, known: Summarized) -> Summarized:
         """A summary that cannot be had now holds up nothing: the activity is published already."""
         try:
-            if not self._is_pausing:
+            if not self._is_pausing and self._hold():
                 return self._read_summary(known)
         except WaitError as wait:
             self._is_pausing = wait.reason in _PAUSE_BY_WAIT
@@ -344,7 +407,7 @@ class _Syncing:
         done = publish_news(
             known,
             report,
-            account=self._policy.reading.account,
+            account=self._reading.account,
             bus=self._ports.bus,
             now_ms=self._ports.clock.now_ms(),
             deadline_ms=self._deadline_ms,
@@ -353,31 +416,48 @@ class _Syncing:
         self._result.by_type.update(done.by_type)
         self._result.unreadable.extend(done.unreadable)
         self._result.campaigns_left_out += done.left_out
+        self._result.summaries_owed += done.is_owed
         return done.summarized
 
     def _end_gone(self) -> Outcome:
+        """What was read of it before stays: it may only have been out of sight."""
         times_gone = self._contact.times_gone + 1
-        due_ms = planning.due_after_gone_ms(self._ports.clock.now_ms(), times_gone=times_gone)
-        return self._end(Outcome.GONE, times_gone=times_gone, due_ms=due_ms)
+        self._result.is_newly_gone = times_gone == 1
+        now_ms, tick_ms = self._ports.clock.now_ms(), self._policy.tick_ms
+        due_ms = planning.due_after_gone_ms(now_ms, times_gone=times_gone, tick_ms=tick_ms)
+        self._begin_anew()
+        progress = self._progress() if self._is_resumed or self._result.pages else None
+        gone = replace(self._contact, times_gone=times_gone, due_ms=due_ms, progress=progress)
+        return self._end(Outcome.GONE, gone)
 
-    def _end(self, outcome: Outcome, **changes: object) -> Outcome:
-        done = {"failures": 0, "last_error": None, "failed_ms": None, "synced_ms": self._walk.started_ms}
-        is_saved = self._save(progress=None, **done, **changes)
-        return outcome if is_saved else Outcome.RACE_LOST
+    def _end(self, outcome: Outcome, contact: Contact) -> Outcome:
+        done = replace(
+            contact,
+            failures=0,
+            last_error=None,
+            failed_ms=None,
+            synced_ms=self._walk.started_ms,
+            held_until_ms=None,
+        )
+        return outcome if self._save(done) else Outcome.RACE_LOST
 
     def _record_failure(self, error: Exception) -> None:
         """What is published stays so: the next try goes on behind it."""
         failures, now_ms = self._contact.failures + 1, self._ports.clock.now_ms()
-        due_ms = planning.due_after_failure_ms(now_ms, failures=failures, tick_ms=self._policy.tick_ms)
-        changes: dict[str, object] = {"failures": failures, "due_ms": due_ms}
-        changes |= {"last_error": describe(error), "failed_ms": now_ms}
-        if self._result.pages and self._is_published:
-            changes["progress"] = self._progress()
-        self._save(**changes)
+        failed = replace(
+            self._contact,
+            failures=failures,
+            due_ms=planning.due_after_failure_ms(now_ms, failures=failures, tick_ms=self._policy.tick_ms),
+            last_error=describe(error),
+            failed_ms=now_ms,
+            held_until_ms=None,
+        )
+        if self._result.pages or self._result.published:
+            failed = replace(failed, progress=self._progress())
+        self._save(failed)
 
-    def _save(self, **changes: object) -> bool:
-        changed = replace(self._contact, **changes)  # type: ignore[arg-type]
-        if not self._ports.contacts.save(changed):
+    def _save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        if not self._ports.contacts.save(contact, queued_until_ms=queued_until_ms):
             return False
-        self._contact = replace(changed, version=changed.version + 1)
+        self._contact = replace(contact, version=contact.version + 1)
         return True

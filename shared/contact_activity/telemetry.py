@@ -56,10 +56,12 @@ class Metric(Enum):
     CONTACTS_SYNCED = ("ContactsSynced", MetricUnit.Count)
     CONTACTS_UNFINISHED = ("ContactsUnfinished", MetricUnit.Count)
     CONTACTS_GONE = ("ContactsGone", MetricUnit.Count)
+    CONTACTS_NEWLY_GONE = ("ContactsNewlyGone", MetricUnit.Count)
     CONTACTS_PAUSED = ("ContactsPaused", MetricUnit.Count)
     CONTACTS_STALE = ("ContactsStale", MetricUnit.Count)
     CONTACTS_UNKNOWN_CONTACT = ("ContactsUnknownContact", MetricUnit.Count)
     CONTACTS_RACE_LOST = ("ContactsRaceLost", MetricUnit.Count)
+    CONTACTS_HELD = ("ContactsHeld", MetricUnit.Count)
     CONTACTS_FAILED = ("ContactsFailed", MetricUnit.Count)
     # How a campaign's message ended.
     CAMPAIGNS_SUMMARIZED = ("CampaignsSummarized", MetricUnit.Count)
@@ -90,7 +92,7 @@ def tell_tick(report: DispatchReport) -> dict[str, object]:
     _count(Metric.CAMPAIGNS_ENQUEUED, report.campaigns_enqueued)
     _count(Metric.CAMPAIGN_LISTINGS_FAILED, int(report.campaigns_failed is not None))
     if report.outcome is not TickOutcome.LEASE_HELD:
-        _gauge(Metric.PAUSED, int(report.outcome is TickOutcome.PAUSED))
+        _gauge(Metric.PAUSED, int(bool(report.paused)))
         for reason in PauseReason:
             _gauge(Metric[f"PAUSED_BY_{reason.name}"], int(reason in report.paused))
         _tell_lag_and_quota(report)
@@ -122,6 +124,7 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
     _count(Metric.SUMMARIES_OWED, report.summaries_owed)
     _count(Metric.SUMMARIES_REFUSED, report.summaries_refused)
     _count(Metric.CAMPAIGNS_LEFT_OUT, report.campaigns_left_out)
+    _count(Metric.CONTACTS_NEWLY_GONE, int(report.is_newly_gone))
     _count(Metric[f"CONTACTS_{report.outcome.name}"], 1)
     logger.info(
         "contact",

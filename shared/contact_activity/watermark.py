@@ -311,6 +311,12 @@ class Walk:
         new.sort(key=lambda keyed: keyed[0])
         return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
 
+    def take_back(self, activities: Iterable[Activity]) -> None:
+        """They were new on the last page, and are not published after all."""
+        keys = {activity_key(self.reading.account, activity) for activity in activities}
+        self._candidates -= keys
+        self._known -= keys
+
     def progress(self, report: str, next_: str | None) -> Progress:
         """The marker to store when time runs out before `next_` of `report` was read."""
         return Progress(

@@ -45,6 +45,7 @@ from contact_activity.ports import (
     FatalError,
     M,
     Message,
+    PartlyAcceptedError,
     RetryError,
     WaitError,
 )
@@ -73,10 +74,6 @@ class Crash(BaseException):
 
 class ThrottledError(Exception):
     """AWS took a call as a whole no more, or took it and its answer was lost."""
-
-
-class PartTakenError(RetryError):
-    """The bus took a part."""
 
 
 class BrokenPromiseError(AssertionError):
@@ -379,7 +376,7 @@ class Process:
 
     def _was_its_own_failure(self, error: Exception) -> None:
         """The quota and the credential are nobody's failure: only what fails itself may go back."""
-        if isinstance(error, ThrottledError | PartTakenError):
+        if isinstance(error, ThrottledError | PartlyAcceptedError):
             return
         if set(self.answers) <= REFUSALS | {200}:
             self.world.fail(f"a quota or a credential counts as a failure: {error}")
@@ -497,8 +494,8 @@ class WatchedContacts(SqliteContacts):
         super().__init__(world.database)
         self._world = world
 
-    def save(self, contact: Contact) -> bool:
-        is_saved = super().save(contact)
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        is_saved = super().save(contact, queued_until_ms=queued_until_ms)
         if is_saved:
             for check in self._world.saves:
                 check(contact)
@@ -535,8 +532,9 @@ class SimulatedBus:
         if len({event.id for event in events}) < len(events):
             self._world.fail("an activity is published twice at once")
         if self._world.happens("bus_takes_a_part"):
-            self._world.published.extend(events[: self._world.rng.randrange(len(events))])
-            raise PartTakenError("the bus took a part")
+            part = events[: self._world.rng.randrange(len(events))]
+            self._world.published.extend(part)
+            raise PartlyAcceptedError("the bus took a part", frozenset(event.id for event in part))
         self._world.published.extend(events)
 
 

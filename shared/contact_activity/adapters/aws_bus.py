@@ -4,9 +4,11 @@ import random
 from collections.abc import Callable, Sequence
 
 from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.activity import EVENT_SOURCE, Event
-from contact_activity.ports import Clock, FatalError, RetryError
+from contact_activity.adapters.aws_errors import error_code
+from contact_activity.ports import Clock, FatalError, PartlyAcceptedError
 from contact_activity.rate_limit import back_off_s
 
 BATCH_ENTRIES = 10
@@ -52,7 +54,7 @@ def batches(events: Sequence[Event]) -> list[list[Event]]:
 
 
 class EventBridgeBus:
-    """The `Bus` port. Raises `FatalError` for an event that the bus will never accept."""
+    """The `Bus` port. Raises `FatalError`, before any is sent, for an event too large for the bus."""
 
     def __init__(
         self,
@@ -68,27 +70,32 @@ class EventBridgeBus:
         self._jitter = jitter
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        accepted: set[str] = set()
         for batch in batches(events):
-            self._publish_batch(batch, deadline_ms)
+            try:
+                self._publish_batch(batch, accepted, deadline_ms)
+            except (ClientError, BotoCoreError) as error:
+                told = f"the bus could not be asked: {error_code(error)}"
+                raise PartlyAcceptedError(told, frozenset(accepted)) from error
 
-    def _publish_batch(self, batch: list[Event], deadline_ms: int) -> None:
-        left = self._put(batch)
-        tries = 1
+    def _publish_batch(self, batch: list[Event], accepted: set[str], deadline_ms: int) -> None:
+        left, tries = batch, 0
         while left:
-            self._back_off(tries, len(left), deadline_ms)
-            left = self._put(left)
+            if tries:
+                self._back_off(tries, left, accepted, deadline_ms)
+            left = self._put(left, accepted)
             tries += 1
 
-    def _put(self, events: Sequence[Event]) -> list[Event]:
+    def _put(self, events: Sequence[Event], accepted: set[str]) -> list[Event]:
         """Returns the events that were not accepted."""
         response = self._client.put_events(Entries=[self._entry(event) for event in events])
-        if not response["FailedEntryCount"]:
-            return []
-        results = response["Entries"]
-        refused = _REFUSALS.intersection(result.get("ErrorCode", "") for result in results)
-        if refused:
-            raise FatalError(f"the bus refuses an event: {', '.join(sorted(refused))}")
-        return [event for event, result in zip(events, results, strict=True) if not result.get("EventId")]
+        answered = list(zip(events, response["Entries"], strict=True))
+        accepted |= {event.id for event, result in answered if result.get("EventId")}
+        refusals = _REFUSALS.intersection(result.get("ErrorCode", "") for _, result in answered)
+        if refusals:
+            told = f"the bus refuses an event: {', '.join(sorted(refusals))}"
+            raise PartlyAcceptedError(told, frozenset(accepted))
+        return [event for event, result in answered if not result.get("EventId")]
 
     def _entry(self, event: Event) -> dict[str, str]:
         return {
@@ -98,8 +105,9 @@ class EventBridgeBus:
             "Detail": event.detail,
         }
 
-    def _back_off(self, tries: int, left: int, deadline_ms: int) -> None:
+    def _back_off(self, tries: int, left: Sequence[Event], accepted: set[str], deadline_ms: int) -> None:
         wait_s = back_off_s(tries, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
         if self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms:
-            raise RetryError(f"the bus did not accept {left} events in {tries} tries")
+            told = f"the bus did not accept {len(left)} events in {tries} tries"
+            raise PartlyAcceptedError(told, frozenset(accepted))
         self._clock.sleep(wait_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from botocore.client import BaseClient
 
+from contact_activity.adapters.aws_errors import as_our_errors
 from contact_activity.adapters.codec import message_to_body
 from contact_activity.ports import M
 
@@ -20,7 +21,7 @@ _DEPTHS = (
 
 
 class SqsQueue:
-    """The `Queue` port."""
+    """The `Queue` port. Raises `RetryError` where AWS does not do what it is asked."""
 
     def __init__(
         self,
@@ -58,14 +59,18 @@ class SqsQueue:
             {"Id": str(number), "MessageBody": message_to_body(message)}
             for number, message in enumerate(batch)
         ]
-        response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        with as_our_errors("the queue"):
+            response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return [
             (batch[int(failure["Id"])], bool(failure["SenderFault"]))
             for failure in response.get("Failed", ())
         ]
 
     def depth(self) -> int:
-        response = self._client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=list(_DEPTHS))
+        with as_our_errors("the queue"):
+            response = self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=list(_DEPTHS)
+            )
         return sum(int(response["Attributes"].get(name, 0)) for name in _DEPTHS)
 
     def retry_in(self, receipt_handle: str, wait_s: int) -> None:

@@ -15,8 +15,10 @@ from itertools import islice
 from typing import TypeVar
 
 from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.activity import iso
+from contact_activity.adapters.aws_errors import as_our_errors, error_code
 from contact_activity.adapters.codec import (
     marks_from_json,
     marks_to_json,
@@ -27,7 +29,7 @@ from contact_activity.adapters.codec import (
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing
-from contact_activity.ports import Campaign, Clock, Contact, ContactOutline, ListedContact
+from contact_activity.ports import Campaign, Clock, Contact, ContactOutline, ListedContact, RetryError
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -50,9 +52,8 @@ _REGISTER = (
     " due_shard = if_not_exists(due_shard, :shard), version = if_not_exists(version, :zero), due_at = "
 )
 _DUE_AS_KNOWN = "if_not_exists(due_at, :now)"
-_IS_NO_GONE_ONE_CHANGED = (
-    "attribute_not_exists(times_gone) OR times_gone = :zero OR modified_date = :modified"
-)
+_IS_NO_GONE_ONE = "attribute_not_exists(times_gone) OR times_gone = :zero"
+_IS_NO_GONE_ONE_CHANGED = f"{_IS_NO_GONE_ONE} OR modified_date = :modified"
 
 Value = str | int | bytes | None
 A = TypeVar("A")
@@ -94,7 +95,8 @@ class Item:
 class Table:
     """One table, by the few operations that the ports are made of.
 
-    In a change and in a condition `:x` stands for the value `x`.
+    In a change and in a condition `:x` stands for the value `x`. Raises `RetryError` where AWS does
+    not do what it is asked.
     """
 
     def __init__(self, client: BaseClient, name: str) -> None:
@@ -103,15 +105,19 @@ class Table:
 
     def get(self, pk: str) -> Item:
         """Empty if there is none."""
-        found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        with as_our_errors("the table"):
+            found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
         return Item(found.get("Item", {}))
 
     def put(self, pk: str, attribute: str, value: Value) -> None:
-        self._client.put_item(TableName=self._name, Item={"pk": {"S": pk}, attribute: _typed(value)})
+        with as_our_errors("the table"):
+            self._client.put_item(TableName=self._name, Item={"pk": {"S": pk}, attribute: _typed(value)})
 
     def delete(self, pk: str) -> bool:
         """False if there was none."""
-        old = self._client.delete_item(TableName=self._name, Key={"pk": {"S": pk}}, ReturnValues="ALL_OLD")
+        key = {"pk": {"S": pk}}
+        with as_our_errors("the table"):
+            old = self._client.delete_item(TableName=self._name, Key=key, ReturnValues="ALL_OLD")
         return bool(old.get("Attributes"))
 
     def update(self, pk: str, change: str, condition: str = "", **values: Value) -> bool:
@@ -132,13 +138,14 @@ class Table:
     def add(self, pk: str, amounts: Mapping[str, int]) -> None:
         """Raise numbers of one item, by any attribute names."""
         numbered = list(enumerate(amounts.items()))
-        self._client.update_item(
-            TableName=self._name,
-            Key={"pk": {"S": pk}},
-            UpdateExpression="ADD " + ", ".join(f"#n{number} :n{number}" for number, _ in numbered),
-            ExpressionAttributeNames={f"#n{number}": name for number, (name, _) in numbered},
-            ExpressionAttributeValues={f":n{number}": _typed(amount) for number, (_, amount) in numbered},
-        )
+        with as_our_errors("the table"):
+            self._client.update_item(
+                TableName=self._name,
+                Key={"pk": {"S": pk}},
+                UpdateExpression="ADD " + ", ".join(f"#n{number} :n{number}" for number, _ in numbered),
+                ExpressionAttributeNames={f"#n{number}": name for number, (name, _) in numbered},
+                ExpressionAttributeValues={f":n{number}": _typed(of) for number, (_, of) in numbered},
+            )
 
     def swap(self, pk: str, change: str, condition: str, **values: Value) -> Item | None:
         """Change one item (None), or when the condition does not hold what is stored, without a read."""
@@ -156,7 +163,12 @@ class Table:
             request["ConditionExpression"] = condition
         if values:
             request["ExpressionAttributeValues"] = _placeholders(values)
-        response = self._client.update_item(TableName=self._name, Key={"pk": {"S": pk}}, **request)
+        try:
+            response = self._client.update_item(TableName=self._name, Key={"pk": {"S": pk}}, **request)
+        except self._client.exceptions.ConditionalCheckFailedException:
+            raise
+        except (ClientError, BotoCoreError) as error:
+            raise RetryError(f"the table did not take a change: {error_code(error)}") from error
         return dict(response.get("Attributes", {}))
 
     def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:
@@ -171,10 +183,11 @@ class Table:
             ExpressionAttributeValues=_placeholders(values),
             PaginationConfig={"PageSize": page_rows},
         )
-        for page in pages:
-            for row in page["Items"]:
-                item = Item(row)
-                yield item.whole("due_at"), item.text("pk").removeprefix(_CONTACT)
+        with as_our_errors("the table"):
+            for page in pages:
+                for row in page["Items"]:
+                    item = Item(row)
+                    yield item.whole("due_at"), item.text("pk").removeprefix(_CONTACT)
 
     def scan(self, prefix: str, *attributes: str) -> Iterator[Item]:
         """The items whose `pk` begins so, in no order; only some attributes if any are named."""
@@ -185,8 +198,9 @@ class Table:
             ExpressionAttributeValues=_placeholders({"prefix": prefix}),
             **only,
         )
-        for page in pages:
-            yield from map(Item, page["Items"])
+        with as_our_errors("the table"):
+            for page in pages:
+                yield from map(Item, page["Items"])
 
 
 def _placeholders(values: Mapping[str, Value]) -> dict[str, dict[str, object]]:
@@ -216,10 +230,10 @@ class DynamoContacts:
         self._table = Table(client, table_name)
         self._threads = threads
 
-    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
-        return sum(self._each(lambda contact: self._register(contact, now_ms), listed))
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        return sum(self._each(lambda contact: self._register(contact, now_ms, is_full), listed))
 
-    def _register(self, contact: ListedContact, now_ms: int) -> bool:
+    def _register(self, contact: ListedContact, now_ms: int, is_full: bool) -> bool:
         """True for a new contact."""
         pk = _CONTACT + contact.id
         values: dict[str, Value] = {
@@ -228,7 +242,8 @@ class DynamoContacts:
             "shard": due_shard(contact.id),
             "zero": 0,
         }
-        old = self._table.update_old(pk, _REGISTER + _DUE_AS_KNOWN, _IS_NO_GONE_ONE_CHANGED, **values)
+        is_as_known = _IS_NO_GONE_ONE if is_full else _IS_NO_GONE_ONE_CHANGED
+        old = self._table.update_old(pk, _REGISTER + _DUE_AS_KNOWN, is_as_known, **values)
         if old is None:
             self._table.update(pk, _REGISTER + ":now", "", **values)
             return False
@@ -254,14 +269,21 @@ class DynamoContacts:
     def release(self, contact_ids: Sequence[str]) -> None:
         self._each(self._release, contact_ids)
 
+    def abandon(self, contact_ids: Sequence[str]) -> None:
+        """They are in no message, and nobody works on them: all that could is stopped."""
+        self._each(lambda contact_id: self._remove(contact_id, "queued_until, held_until"), contact_ids)
+
     def _release(self, contact_id: str) -> bool:
-        return self._table.update(_CONTACT + contact_id, "REMOVE queued_until", "attribute_exists(pk)")
+        return self._remove(contact_id, "queued_until")
+
+    def _remove(self, contact_id: str, attributes: str) -> bool:
+        return self._table.update(_CONTACT + contact_id, f"REMOVE {attributes}", "attribute_exists(pk)")
 
     def get(self, contact_id: str) -> Contact | None:
         item = self._table.get(_CONTACT + contact_id)
         return _contact(contact_id, item) if "registered_at" in item else None
 
-    def save(self, contact: Contact) -> bool:
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         values: dict[str, Value] = {
             "due_at": contact.due_ms,
             "failures": contact.failures,
@@ -276,13 +298,12 @@ class DynamoContacts:
             "resync_from": contact.watermark.resync_ms,
             "last_error": contact.last_error,
             "failed_at": contact.failed_ms,
+            "held_until": contact.held_until_ms,
+            "queued_until": queued_until_ms or None,
+            "progress": progress_to_json(contact.progress) if contact.progress else None,
         }
         values |= {name: value for name, value in may_be_none.items() if value is not None}
         dropped = [name for name, value in may_be_none.items() if value is None]
-        if contact.progress is None:
-            dropped += ["progress", "queued_until"]
-        else:
-            values["progress"] = progress_to_json(contact.progress)
         kept = ", ".join(f"{name} = :{name}" for name in values)
         return self._table.update(
             _CONTACT + contact.id,
@@ -359,6 +380,7 @@ def _contact(contact_id: str, item: Item) -> Contact:
         summaries=summaries_from_json(item.text("summaries", "{}")),
         last_error=item.text_or_none("last_error"),
         failed_ms=item.whole_or_none("failed_at"),
+        held_until_ms=item.whole_or_none("held_until"),
     )
 
 

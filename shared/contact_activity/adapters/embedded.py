@@ -48,7 +48,8 @@ CREATE TABLE IF NOT EXISTS contact (
     summaries TEXT NOT NULL DEFAULT '{}',
     resync_ms INTEGER,
     last_error TEXT,
-    failed_ms INTEGER
+    failed_ms INTEGER,
+    held_until_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE TABLE IF NOT EXISTS campaign (
@@ -68,6 +69,7 @@ _ADDED_TO_CONTACT = {
     "resync_ms": "INTEGER",
     "last_error": "TEXT",
     "failed_ms": "INTEGER",
+    "held_until_ms": "INTEGER",
 }
 
 
@@ -155,15 +157,15 @@ class SqliteContacts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def register(self, listed: Sequence[ListedContact], now_ms: int) -> int:
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
         new = self._database.execute_many(
             "INSERT OR IGNORE INTO contact (id, modified_date, registered_ms, due_ms) VALUES (?, ?, ?, ?)",
             [(contact.id, contact.modified_date, now_ms, now_ms) for contact in listed],
         )
         self._database.execute_many(
-            "UPDATE contact SET due_ms = CASE WHEN times_gone > 0 THEN ? ELSE due_ms END,"
-            " modified_date = ? WHERE id = ? AND modified_date <> ?",
-            [(now_ms, contact.modified_date, contact.id, contact.modified_date) for contact in listed],
+            "UPDATE contact SET due_ms = CASE WHEN times_gone > 0 THEN min(due_ms, ?) ELSE due_ms END,"
+            " modified_date = ? WHERE id = ? AND (modified_date <> ? OR (? AND times_gone > 0))",
+            [(now_ms, of.modified_date, of.id, of.modified_date, is_full) for of in listed],
         )
         return new
 
@@ -188,18 +190,18 @@ class SqliteContacts:
     def get(self, contact_id: str) -> Contact | None:
         rows = self._database.rows(
             "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
-            " marks, remembered, unreadable, progress, summaries, resync_ms, last_error, failed_ms"
+            " marks, remembered, unreadable, progress, summaries, resync_ms, last_error, failed_ms,"
+            " held_until_ms"
             " FROM contact WHERE id = ?",
             (contact_id,),
         )
         return _contact(contact_id, *rows[0]) if rows else None
 
-    def save(self, contact: Contact) -> bool:
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         changed = self._database.execute(
             "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
             " remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
-            " last_error = ?, failed_ms = ?, version = version + 1,"
-            " queued_until_ms = CASE WHEN ? THEN queued_until_ms ELSE 0 END"
+            " last_error = ?, failed_ms = ?, held_until_ms = ?, queued_until_ms = ?, version = version + 1"
             " WHERE id = ? AND version = ?",
             (
                 contact.due_ms,
@@ -214,7 +216,8 @@ class SqliteContacts:
                 contact.watermark.resync_ms,
                 contact.last_error,
                 contact.failed_ms,
-                contact.progress is not None,
+                contact.held_until_ms,
+                queued_until_ms,
                 contact.id,
                 contact.version,
             ),
@@ -254,8 +257,11 @@ class SqliteContacts:
             )
 
     def release_all(self) -> None:
-        """At the start of a process: the queue was in the memory of the last one."""
-        self._database.execute("UPDATE contact SET queued_until_ms = 0 WHERE queued_until_ms > 0")
+        """At the start of a process: the queue and the workers were in the memory of the last one."""
+        self._database.execute(
+            "UPDATE contact SET queued_until_ms = 0, held_until_ms = NULL"
+            " WHERE queued_until_ms > 0 OR held_until_ms IS NOT NULL"
+        )
 
     def count(self) -> int:
         return _whole(self._database.rows("SELECT count(*) FROM contact")[0][0])
@@ -281,6 +287,7 @@ def _contact(
     resync_ms: object,
     last_error: object,
     failed_ms: object,
+    held_until_ms: object,
 ) -> Contact:
     return Contact(
         id=contact_id,
@@ -297,6 +304,7 @@ def _contact(
         summaries=summaries_from_json(str(summaries)),
         last_error=None if last_error is None else str(last_error),
         failed_ms=_whole_or_none(failed_ms),
+        held_until_ms=_whole_or_none(held_until_ms),
     )
 
 

@@ -201,7 +201,7 @@ class CloudEngine:
     def _forget_messages(self) -> None:
         """What was in flight when the last run stopped would stay hidden for its visibility time-out."""
         self._sqs.purge_queue(QueueUrl=self._outputs["ContactQueueUrl"])
-        self._contacts.release([contact.id for contact in self._contacts.scan()])
+        self._contacts.abandon([contact.id for contact in self._contacts.scan()])
 
     def _tick_and_wait(self, reader: EventReader, every_ms: int) -> None:
         started_ms = self._clock.monotonic_ms()

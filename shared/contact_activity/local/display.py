@@ -16,6 +16,7 @@ from rich.text import Text
 
 from contact_activity.activity import ActivityType
 from contact_activity.local.run import Account, RunOptions, Standing, Summary
+from contact_activity.planning import are_too_many_gone
 from contact_activity.rate_limit import Pause
 from contact_activity.summary import SummaryKind
 
@@ -130,7 +131,15 @@ def _events_table(summary: Summary) -> Table:
 def _remarks(summary: Summary) -> list[str]:
     remarks = []
     if summary.gone:
-        remarks.append(f"{summary.gone:,} contacts no longer exist; they are asked again in 7 days.")
+        remarks.append(
+            f"{summary.gone:,} contacts no longer exist; they are asked again after a tick, a day, "
+            "then 7, 14 and 28 days."
+        )
+    if are_too_many_gone(summary.newly_gone, summary.synced + summary.gone):
+        remarks.append(
+            f"{summary.newly_gone:,} contacts are gone at once: is CONSTANT_CONTACT_BASE_URL right, and is it "
+            "the account that was read before?"
+        )
     if summary.unreadable_rows:
         remarks.append(f"{summary.unreadable_rows:,} rows were no activity and were skipped (digests above).")
     if summary.unreadable_contacts:

@@ -220,6 +220,7 @@ class EmbeddedEngine:
         summary = self._summary
         summary.synced += report.outcome is Outcome.SYNCED
         summary.gone += report.outcome is Outcome.GONE
+        summary.newly_gone += report.is_newly_gone
         summary.collapsed += report.counts.collapsed
         summary.full_memories += report.memory_is_full
         summary.restarts += report.restarts

@@ -157,10 +157,10 @@ def request_resync(system: System, contact_ids: Iterable[str], from_ms: int, now
     def ask(contact: Contact) -> Contact | None:
         if contact.times_gone:
             return None
-        asked_ms = contact.watermark.resync_ms
-        watermark = replace(
-            contact.watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms)
-        )
+        watermark, asked_ms = contact.watermark, contact.watermark.resync_ms
+        if contact.progress:
+            watermark = watermark.with_published(contact.progress)
+        watermark = replace(watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms))
         return replace(contact, due_ms=min(contact.due_ms, now_ms), watermark=watermark, progress=None)
 
     yield from _each(system, contact_ids, ask)

@@ -55,6 +55,7 @@ class Summary:
     contacts: int = 0
     synced: int = 0
     gone: int = 0
+    newly_gone: int = 0
     unreadable_rows: int = 0
     unreadable_contacts: int = 0
     collapsed: int = 0
