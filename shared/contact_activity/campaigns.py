@@ -34,6 +34,8 @@ EVERY_MS = 6 * HOUR_MS
 # long before its send. So a campaign is asked for at least as long as promised, at most this longer.
 CHANGED_BEFORE_SEND_MS = 30 * DAY_MS
 AGAIN_AFTER_MS = HOUR_MS
+# Longer than a worker has for one campaign.
+HELD_MS = 180_000
 LISTING_TIME_MS = 60_000
 # 5,000 campaigns, of two months.
 PAGES_MAX = 100
@@ -147,8 +149,7 @@ def summarize(
     if ports.pauses.get().active(now_ms):
         return CampaignReport(CampaignOutcome.PAUSED)
     campaign = ports.campaigns.get(message.campaign_id)
-    asked_ms = campaign.summarized.asked_ms
-    if asked_ms is not None and message.planned_ms <= asked_ms <= now_ms:
+    if _is_stale(message, campaign.summarized.asked_ms, now_ms):
         return CampaignReport(CampaignOutcome.STALE)
     claimed = _claimed(campaign, ports.campaigns, now_ms)
     if claimed is None:
@@ -161,6 +162,13 @@ def summarize(
     except (RetryError, FatalError):
         _give_back(claimed, campaign, ports.campaigns)
         raise
+
+
+def _is_stale(message: CampaignMessage, asked_ms: int | None, now_ms: int) -> bool:
+    """Asked for since it was planned, or under another worker's hands; a time to come counts for nothing."""
+    if asked_ms is None or asked_ms > now_ms:
+        return False
+    return message.planned_ms <= asked_ms or now_ms - asked_ms < HELD_MS
 
 
 def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign | None:

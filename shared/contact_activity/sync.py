@@ -188,7 +188,8 @@ class _Syncing:
     def run(self) -> SyncReport:
         try:
             self._result.outcome = self._read_or_wait()
-        except (RetryError, FatalError) as error:
+        except Exception as error:
+            # Any: tried again at once and for ever, it would cost a call of the day each time.
             self._record_failure(error)
             raise
         finally:

@@ -276,12 +276,35 @@ class TestContacts:
         assert stored(family.contacts, "4711") == Contact("4711", NOW_MS + 7, NOW_MS + 7)
 
     def test_a_saved_contact_is_in_no_message_unless_it_goes_on(self, family: Family) -> None:
-        """A finished contact can be claimed as soon as it is due, one with progress has its message."""
+        """A finished contact can be claimed as soon as it is due, one that goes on as late as is said."""
         register(family.contacts, "finished", "unfinished")
         claim(family.contacts)
         save(family.contacts, "finished", synced_ms=NOW_MS)
-        save(family.contacts, "unfinished", progress=PROGRESS)
+        unfinished = replace(stored(family.contacts, "unfinished"), progress=PROGRESS)
+        assert family.contacts.save(unfinished, queued_until_ms=UNTIL_MS + 1)
         assert claim(family.contacts) == ["finished"]
+        assert claim(family.contacts, now_ms=UNTIL_MS, until_ms=UNTIL_MS + 9) == ["finished"]
+        assert claim(family.contacts, now_ms=UNTIL_MS + 1, until_ms=UNTIL_MS + 9) == ["unfinished"]
+
+    def test_a_hold_is_stored_with_the_contact(self, family: Family) -> None:
+        """Whoever reads the contact sees until when another worker publishes of it."""
+        register(family.contacts, "4711")
+        save(family.contacts, "4711", held_until_ms=NOW_MS + 1)
+        assert stored(family.contacts, "4711").held_until_ms == NOW_MS + 1
+        save(family.contacts, "4711", held_until_ms=None)
+        assert stored(family.contacts, "4711").held_until_ms is None
+
+    @pytest.mark.parametrize("is_full", [False, True])
+    def test_a_full_listing_makes_a_gone_contact_due(self, family: Family, is_full: bool) -> None:
+        """Any other listing only one that changed; a contact that is not gone keeps its time."""
+        register(family.contacts, "gone", "here")
+        for contact_id, times_gone in (("gone", 3), ("here", 0)):
+            save(family.contacts, contact_id, times_gone=times_gone, due_ms=NOW_MS + DAY_MS)
+        listed = [ListedContact(contact_id, "2026-11-01") for contact_id in ("gone", "here")]
+        assert family.contacts.register(listed, NOW_MS + 5, is_full=is_full) == 0
+        due_ms = NOW_MS + 5 if is_full else NOW_MS + DAY_MS
+        assert stored(family.contacts, "gone").due_ms == due_ms
+        assert stored(family.contacts, "here").due_ms == NOW_MS + DAY_MS
 
     def test_making_due_reaches_every_contact(self, family: Family) -> None:
         """The operator's command makes all due and claimable, and makes nobody due later than before."""

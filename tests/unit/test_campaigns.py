@@ -174,12 +174,13 @@ def test_a_crash_before_storing_publishes_again_with_an_equal_id(world: World) -
     assert len(set(world.ids)) == 1
 
 
-def test_who_loses_the_race_has_stored_nothing(world: World) -> None:
-    """Two workers with one campaign publish equal ids, and the first one's state holds."""
-    world.source.meanwhile[1] = lambda: world.summarize("1")
-    assert world.summarize("1").outcome is CampaignOutcome.RACE_LOST
-    assert len(set(world.ids)) == 1
-    assert world.campaigns.get("1").version == 1
+def test_two_workers_with_one_campaign_publish_once(world: World) -> None:
+    """Of two workers with one campaign only one asks and publishes."""
+    inner: list[CampaignOutcome] = []
+    world.source.meanwhile[1] = lambda: inner.append(world.summarize("1").outcome)
+    assert world.summarize("1").outcome is CampaignOutcome.SUMMARIZED
+    assert inner == [CampaignOutcome.STALE]
+    assert len(world.ids) == 1
 
 
 def test_a_campaign_that_is_gone_publishes_nothing(world: World) -> None:
@@ -225,4 +226,5 @@ def test_a_campaign_that_fails_gives_its_message_back(world: World) -> None:
     world.source.faults[1] = RetryError("busy")
     with pytest.raises(RetryError):
         world.summarize("1")
-    assert world.campaigns.get("1").version == 0
+    assert world.campaigns.get("1").summarized.asked_ms is None
+    assert world.summarize("1").outcome is CampaignOutcome.SUMMARIZED

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from contact_activity.planning import (
     WEEK_MS,
     Listing,
+    are_too_many_gone,
     begin_listing,
+    count_contacts,
     due_after_failure_ms,
     due_after_gone_ms,
     listing_page_read,
@@ -35,10 +37,10 @@ def test_the_first_listing_is_a_full_one() -> None:
 def test_a_complete_listing_sets_the_mark_a_day_before_its_start() -> None:
     """What was modified while the pages were read, and a day before, is asked for again."""
     listing = begin_listing(Listing(), NOON_MS)
-    listing = listing_page_read(listing, "second", new_contacts=500)
+    listing = listing_page_read(count_contacts(listing, shown=500, new=500), "second")
     listing = begin_listing(listing, NOON_MS + HOUR_MS)
     assert (listing.next, listing.started_ms) == ("second", NOON_MS)
-    listing = listing_page_read(listing, None, new_contacts=7)
+    listing = listing_page_read(count_contacts(listing, shown=7, new=7), None)
     assert listing == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=507)
     assert begin_listing(listing, NOON_MS + TICK_MS).since_ms == NOON_MS - DAY_MS
 
@@ -54,7 +56,7 @@ def test_every_seven_days_a_listing_is_full(gaps_ms: list[int]) -> None:
         assert (listing.since_ms is None) == (is_due or full_ms < NOON_MS)
         if listing.since_ms is None:
             full_ms = now_ms
-        listing = listing_page_read(listing, None, new_contacts=0)
+        listing = listing_page_read(listing, None)
         assert listing.mark_ms == now_ms - DAY_MS
 
 
@@ -63,7 +65,7 @@ def test_a_restart_keeps_the_start_and_what_is_asked_for() -> None:
     under_way = Listing(next="old", started_ms=NOON_MS, since_ms=5, mark_ms=5, full_ms=3, contacts=9)
     restarted = restart_listing(under_way)
     assert begin_listing(restarted, NOON_MS + DAY_MS) == restarted
-    assert listing_page_read(restarted, None, 0).mark_ms == NOON_MS - DAY_MS
+    assert listing_page_read(restarted, None).mark_ms == NOON_MS - DAY_MS
     assert (restarted.next, restarted.since_ms, restarted.contacts) == (None, 5, 9)
 
 
@@ -110,10 +112,38 @@ def test_a_failed_contact_waits_a_tick_then_twice_as_long_up_to_a_day() -> None:
     assert waits == [TICK_MS, 2 * TICK_MS, 4 * TICK_MS, 16 * HOUR_MS, DAY_MS, DAY_MS]
 
 
-def test_a_gone_contact_is_asked_again_after_7_14_and_28_days() -> None:
-    """The wait doubles, up to four weeks."""
-    waits = [due_after_gone_ms(0, times_gone=n) for n in (1, 2, 3, 4, 100)]
-    assert waits == [WEEK_MS, 2 * WEEK_MS, 4 * WEEK_MS, 4 * WEEK_MS, 4 * WEEK_MS]
+def test_a_gone_contact_is_asked_again_soon_then_later_and_later() -> None:
+    """After a tick, a day, 7, 14 and from then on 28 days."""
+    waits = [due_after_gone_ms(0, times_gone=n, tick_ms=TICK_MS) for n in (1, 2, 3, 4, 5, 6, 100)]
+    assert waits == [TICK_MS, DAY_MS, WEEK_MS, 2 * WEEK_MS, *[4 * WEEK_MS] * 3]
+
+
+@pytest.mark.parametrize(
+    ("newly_gone", "handed_out", "are_too_many"),
+    [(10, 10, False), (11, 11, True), (11, 1_000, True), (28, 2_870, False), (29, 2_870, True)],
+)
+def test_more_than_ten_and_one_percent_gone_at_once_are_too_many(
+    newly_gone: int, handed_out: int, are_too_many: bool
+) -> None:
+    """Then it is rather the API that answers wrongly."""
+    assert are_too_many_gone(newly_gone, handed_out) is are_too_many
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.booleans()), min_size=1, max_size=8), st.integers(0, 10**6))
+def test_a_full_listing_counts_the_contacts_anew(pages: list[tuple[int, bool]], before: int) -> None:
+    """Those that are gone or forgotten no longer slow the cadence down; a restart counts afresh."""
+    listing = begin_listing(Listing(contacts=before), NOON_MS)
+    shown = 0
+    for count, is_restarted in pages:
+        listing = listing_page_read(count_contacts(listing, shown=count, new=count % 2), "next")
+        shown += count
+        if is_restarted:
+            listing, shown = restart_listing(listing), 0
+    listing = listing_page_read(listing, None)
+    assert (listing.contacts, listing.counted) == (shown, None)
+    later = begin_listing(listing, NOON_MS + TICK_MS)
+    later = listing_page_read(count_contacts(later, shown=9, new=2), None)
+    assert later.contacts == shown + 2
 
 
 # --- how many a tick hands out --------------------------------------------------------------------

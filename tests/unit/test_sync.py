@@ -1,6 +1,7 @@
 """Sync one contact: publish first, then move the watermark, whatever happens in between."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,8 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
-from contact_activity.sync import PAGES_BETWEEN_MARKERS, Outcome
-from contact_activity.watermark import Reading, Watermark
+from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, Outcome
+from contact_activity.watermark import Progress, Reading, Watermark
 from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.unit.world import CALL_MS, TICK_MS, World, drain
 from tests.virtual_clock import VirtualClock
@@ -64,18 +65,19 @@ def test_a_sync_in_which_nothing_is_new_publishes_nothing(world: World) -> None:
     assert len(world.ids) == len(set(world.ids)) == 6
 
 
-def test_only_a_first_sync_marks_what_is_older_than_the_registration(world: World) -> None:
-    """`backfill` is true for the past of a contact that is new here, and for nothing else."""
+def test_what_is_older_than_the_registration_is_marked(world: World) -> None:
+    """`backfill` is true for the past of a contact, whenever it is met, and for nothing else."""
     world.source.activities["1"].append(activity(NOON_MS))
     world.sync()
-    world.source.activities["1"].append(activity(PAST_MS - 1))
+    world.source.activities["1"] += [activity(PAST_MS - 1), activity(NOON_MS + 1)]
     world.wait(HOUR_MS)
     world.sync()
     told = {event["time"]: event["backfill"] for event in world.events}
     assert told == {
         **dict.fromkeys(times(5), True),
         iso(NOON_MS): False,
-        iso(PAST_MS - 1): False,
+        iso(PAST_MS - 1): True,
+        iso(NOON_MS + 1): False,
     }
 
 
@@ -197,6 +199,30 @@ def test_what_the_bus_does_not_take_is_published_by_the_next_sync(world: World) 
     assert sorted(world.times) == times(5)
 
 
+@pytest.mark.parametrize("taken", range(3))
+def test_what_the_bus_took_of_a_page_is_not_published_again(world: World, taken: int) -> None:
+    """Only the rest of the page is new to the next try."""
+    world.source.page_rows = 3
+    world.bus.takes_only = taken
+    with pytest.raises(RetryError):
+        world.sync()
+    world.bus.takes_only = None
+    world.sync()
+    assert sorted(world.times) == times(5)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_error_that_nobody_foresaw_counts_as_a_failure(world: World, call: int) -> None:
+    """It is backed off from; otherwise each try would cost calls of the day, for ever."""
+    world.source.faults[call] = ValueError("never seen before")
+    with pytest.raises(ValueError, match="never seen"):
+        world.sync()
+    assert world.contact().failures == 1
+    assert world.contact().due_ms == world.clock.now_ms() + TICK_MS
+    world.sync()
+    assert sorted(world.times) == times(5)
+
+
 @given(st.integers(1, 3), st.sampled_from([RetryError("no"), FatalError("no")]))
 def test_a_failure_on_any_page_costs_at_most_a_repetition(call: int, error: Exception) -> None:
     """The next sync publishes what is missing, and only that: the published pages are remembered."""
@@ -276,18 +302,30 @@ def test_a_contact_with_more_pages_than_a_day_has_calls_is_finished_in_the_end(w
 # --- gone -----------------------------------------------------------------------------------------
 
 
-def test_a_gone_contact_is_asked_again_after_7_14_and_28_days(world: World) -> None:
-    """404 is no failure; each one doubles the wait, up to four weeks, and a return starts afresh."""
+def test_a_gone_contact_is_asked_again_soon_then_later_and_later(world: World) -> None:
+    """404 is no failure: it is asked again after a tick, a day, 7, 14 and 28 days; a return starts afresh."""
     world.source.fault = Refusal.GONE
-    waits_days = []
-    for _ in range(4):
-        assert world.sync().outcome is Outcome.GONE
-        waits_days.append((world.contact().due_ms - world.clock.now_ms()) // DAY_MS)
+    waits_ms, newly = [], []
+    for _ in range(6):
+        report = world.sync()
+        assert report.outcome is Outcome.GONE
+        newly.append(report.is_newly_gone)
+        waits_ms.append(world.contact().due_ms - world.clock.now_ms())
         world.wait(28 * DAY_MS)
-    assert waits_days == [7, 14, 28, 28]
+    assert waits_ms == [TICK_MS, DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 28 * DAY_MS, 28 * DAY_MS]
+    assert newly == [True, *[False] * 5]
     world.source.fault = None
     assert world.sync().published == 5
     assert (world.contact().times_gone, world.contact().failures) == (0, 0)
+
+
+def test_a_contact_that_is_gone_in_the_middle_of_a_walk_repeats_nothing(world: World) -> None:
+    """What the walk published before stays known until the contact is back."""
+    world.source.faults[2] = Refusal.GONE
+    assert world.sync().outcome is Outcome.GONE
+    world.wait(DAY_MS)
+    assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(world.times) == times(5)
 
 
 def test_a_gone_contact_that_a_listing_shows_changed_is_due_at_once(world: World) -> None:
@@ -314,8 +352,8 @@ def test_a_contact_that_goes_and_comes_back_repeats_nothing(world: World) -> Non
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_who_loses_the_race_completes_and_nothing_is_lost(world: World, call: int) -> None:
-    """The watermark is the winner's; what only the loser saw comes again, with the same id."""
+def test_two_workers_at_once_publish_nothing_twice(world: World, call: int) -> None:
+    """Who has something to publish first has the contact alone; what comes in meanwhile is not lost."""
     inner: list[Outcome] = []
 
     def overtake() -> None:
@@ -323,20 +361,56 @@ def test_who_loses_the_race_completes_and_nothing_is_lost(world: World, call: in
         world.source.activities["1"].append(activity(PAST_MS + 99))
 
     world.source.meanwhile[call] = overtake
-    assert world.sync().outcome is Outcome.RACE_LOST
-    assert inner == [Outcome.SYNCED]
+    outer = world.sync().outcome
+    assert (outer, inner) == {
+        1: (Outcome.RACE_LOST, [Outcome.SYNCED]),
+        2: (Outcome.SYNCED, [Outcome.HELD]),
+        3: (Outcome.SYNCED, [Outcome.HELD]),
+    }[call]
+    assert sorted(set(world.times))[:5] == times(5)
     world.wait(HOUR_MS)
-    assert world.sync().published == 1
-    assert sorted(set(world.times)) == [*times(5), iso(PAST_MS + 99)]
-    assert len(set(world.ids)) == 6
+    world.sync()
+    assert sorted(world.times) == [*times(5), iso(PAST_MS + 99)]
 
 
-def test_a_marker_does_not_overwrite_a_finished_walk(world: World) -> None:
-    """Out of time after somebody else finished: the message is completed, the watermark stays."""
-    world.source.meanwhile[2] = world.sync
-    assert world.sync(for_ms=5 * CALL_MS).outcome is Outcome.RACE_LOST
-    assert world.contact().progress is None
-    assert drain(world.queue) == []
+def test_a_worker_that_dies_with_a_contact_in_its_hands_holds_it_up_for_minutes(world: World) -> None:
+    """Nobody touches the contact as long as it could still publish; then the walk goes on."""
+
+    class KilledError(BaseException):
+        """Nothing of the process runs any more."""
+
+    world.source.faults[2] = KilledError()
+    with pytest.raises(KilledError):
+        world.sync(for_ms=75_000)
+    calls = world.source.calls
+    assert world.sync().outcome is Outcome.HELD
+    assert world.source.calls == calls
+    world.wait(3 * 60_000)
+    assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(set(world.times)) == times(5)
+
+
+def test_a_hold_of_a_clock_that_ran_ahead_holds_nobody_up(world: World) -> None:
+    """It ends later than any worker can last."""
+    for ahead_ms in (HOUR_MS, 400 * DAY_MS):
+        held = replace(world.contact(), held_until_ms=NOON_MS + ahead_ms)
+        assert world.contacts.save(held)
+        assert world.sync(planned_ms=world.clock.now_ms()).outcome is Outcome.SYNCED
+        world.wait(HOUR_MS)
+
+
+def test_a_walk_that_goes_on_is_handed_out_to_nobody_else(world: World) -> None:
+    """However long its message waits behind others: until then it is due, and in a message."""
+    world.source.activities["1"] = [activity(PAST_MS + n) for n in range(2 * PAGES_BETWEEN_MARKERS * 6)]
+    claim = partial(world.contacts.claim, until_ms=NOON_MS + 2 * TICK_MS, most=10)
+    assert claim(now_ms=NOON_MS) == ["1"]
+    outcomes = []
+    while Outcome.SYNCED not in outcomes:
+        world.wait(TICK_MS)
+        assert claim(now_ms=world.clock.now_ms()) == []
+        outcomes.append(world.sync(planned_ms=NOON_MS, for_ms=20 * CALL_MS).outcome)
+    assert outcomes == [Outcome.UNFINISHED, Outcome.UNFINISHED, Outcome.SYNCED]
+    assert len(world.ids) == len(set(world.ids)) == 120
 
 
 def test_a_row_that_appears_between_two_pages_is_published_by_the_next_sync(world: World) -> None:
@@ -382,12 +456,33 @@ def test_progress_is_dropped_when_the_reports_change(world: World) -> None:
     assert world.contact().progress is None
 
 
+@given(
+    st.sampled_from([("opens",), ("opens", "sends"), ("all", "summary")]),
+    st.sampled_from([None, PAST_MS + 2]),
+    st.integers(1, 2),
+)
+def test_settings_that_change_during_a_walk_repeat_nothing(
+    reports: tuple[str, ...], start_ms: int | None, calls: int
+) -> None:
+    """The walk is given up, and what it published stays known."""
+    world = World()
+    world.register("1", FIVE)
+    world.sync(for_ms=calls * CALL_MS)
+    world.reading = Reading("default", tuple(name for name in reports if name != "summary"), start_ms)
+    world.sync()
+    world.reading = Reading("default")
+    world.wait(HOUR_MS)
+    world.sync()
+    assert sorted(world.times) == times(5)
+
+
 def test_every_ten_pages_the_progress_is_stored(world: World) -> None:
     """After a crash the next sync begins at the last marker, not at the first page."""
     world.source.activities["1"] = [activity(PAST_MS + n) for n in range(26)]
-    world.source.faults[13] = RuntimeError("killed")
-    with pytest.raises(RuntimeError):
-        world.sync()
+    world.source.faults[13] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        world.sync(for_ms=75_000)
+    world.wait(3 * 60_000)
     calls = world.source.calls
     world.sync()
     assert world.source.asked[calls] == ("all", None, str(2 * PAGES_BETWEEN_MARKERS))
@@ -443,6 +538,20 @@ def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, b
     with pytest.raises((RetryError, FatalError)):
         sync_again_and_again(world)
     assert world.contact().due_ms > world.clock.now_ms()
+
+
+def test_a_contact_whose_cursors_misbehaved_for_long_is_readable_again(world: World) -> None:
+    """What bounds a walk counts the pages of one pass, and is forgotten with it."""
+    world.register("2", FIVE)
+    stored = Progress(NOON_MS, world.reading.fingerprint, "all", "4", b"", b"", (), None, 0, PAGES_MAX)
+    assert world.contacts.save(replace(world.contact("2"), progress=stored))
+    world.source.links = {"4": "2"}
+    with pytest.raises(FatalError):
+        world.sync("2")
+    world.source.links = {}
+    world.wait(HOUR_MS)
+    assert world.sync("2").outcome is Outcome.SYNCED
+    assert sorted(world.times) == times(5)
 
 
 def test_links_that_go_round_are_not_followed_for_ever(world: World) -> None:

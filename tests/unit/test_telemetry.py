@@ -107,6 +107,7 @@ def full_sync(outcome: Outcome) -> SyncReport:
         pages=6,
         restarts=7,
         memory_is_full=True,
+        is_newly_gone=True,
         summaries_owed=1,
         summaries_refused=2,
         campaigns_left_out=3,

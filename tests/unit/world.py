@@ -33,6 +33,7 @@ from contact_activity.ports import (
     ListedContact,
     M,
     Message,
+    PartlyAcceptedError,
     Refusal,
     RetryError,
     TrackingPage,
@@ -55,7 +56,7 @@ TICK_MS = 15 * 60_000
 CALL_MS = 250
 LIMITS = Limits(4, 9_000)
 
-Fault = Exception | Refusal
+Fault = BaseException | Refusal
 
 
 class ScriptedSource:
@@ -155,7 +156,7 @@ class ScriptedSource:
         if self.calls in self.meanwhile:
             self.meanwhile.pop(self.calls)()
         fault = self.faults.get(self.calls, self.fault_of_next if next_ else self.fault)
-        if isinstance(fault, Exception):
+        if isinstance(fault, BaseException):
             raise fault
         return fault
 
@@ -167,15 +168,20 @@ class ScriptedSource:
 
 
 class FailingBus:
-    """The `Bus` port over another; takes nothing while `is_down`."""
+    """The `Bus` port over another; takes nothing while `is_down`, and only the first `takes_only`."""
 
     def __init__(self, bus: Bus) -> None:
         self.is_down = False
+        self.takes_only: int | None = None
         self._bus = bus
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
         if self.is_down:
             raise RetryError("the bus took nothing")
+        if self.takes_only is not None:
+            taken = events[: self.takes_only]
+            self._bus.publish(taken, deadline_ms=deadline_ms)
+            raise PartlyAcceptedError("the bus took a part", frozenset(event.id for event in taken))
         self._bus.publish(events, deadline_ms=deadline_ms)
 
 
