@@ -12,6 +12,8 @@ from contact_activity.activity import Activity, ActivityType, derive_id
 
 REMEMBERED_MAX = 5_000
 UNREADABLE_MAX = 256
+# A start date that is moved later, again and again, may leave so many times that were never asked for.
+SPANS_MAX = 8
 ALL_REPORT = "all"
 TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) for type_ in ActivityType}
 
@@ -22,20 +24,34 @@ _HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """All activities from `from_ms` to before `to_ms` are published, and no longer remembered.
+
+    `from_ms` None: stored by a version that did not note it; the start date of the next walk stands
+    for it.
+    """
+
+    from_ms: int | None
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """How far one activity type is known.
 
     `through_ms`: newest activity of a finished walk, never later than the walk's end.
-    `floor_ms`: activities before it are forgotten, neither asked for nor published; never falls.
-    `asked_ms`: activities before it were never asked for, because of a start date, so none of them is
-    forgotten; 0: all were asked for. None: stored by a version that did not note it; the start date
-    of the next walk stands for it.
+    `forgotten`: spans in the order of time, more than one only where a start date kept a time between
+    them from being asked for.
     """
 
     type: ActivityType
     through_ms: int | None = None
-    floor_ms: int | None = None
-    asked_ms: int | None = None
+    forgotten: tuple[Span, ...] = ()
+
+    @property
+    def floor_ms(self) -> int | None:
+        """All that is later is asked for and compared with what is remembered; never falls."""
+        return self.forgotten[-1].to_ms if self.forgotten else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,25 +199,25 @@ def forget(
 class _Window:
     """Which activities of a type a walk publishes, if it does not know them.
 
-    From `start_ms` on, those that were never asked for, and those that are not forgotten.
-    `asked_ms`: from when on all are asked for once the walk is finished.
+    Those from `start_ms` on that lie in none of the spans `forgotten`.
     """
 
     start_ms: int
-    floor_ms: int
-    never_asked_until_ms: int
-    asked_ms: int
+    forgotten: tuple[tuple[int, int], ...]
 
     def holds(self, occurred_ms: int) -> bool:
-        is_forgotten = self.never_asked_until_ms <= occurred_ms < self.floor_ms
-        return occurred_ms >= self.start_ms and not is_forgotten
+        if occurred_ms < self.start_ms:
+            return False
+        return not any(from_ms <= occurred_ms < to_ms for from_ms, to_ms in self.forgotten)
 
     @property
     def since_ms(self) -> int:
         """The earliest that can be in it."""
-        if self.start_ms < self.never_asked_until_ms:
-            return self.start_ms
-        return max(self.start_ms, self.floor_ms)
+        since_ms = self.start_ms
+        for from_ms, to_ms in self.forgotten:
+            if from_ms <= since_ms:
+                since_ms = max(since_ms, to_ms)
+        return since_ms
 
 
 @dataclass(slots=True)
@@ -341,59 +357,64 @@ class Walk:
             for type_ in ActivityType
         }
         newest_ms = self._newest_at_start(*through.values())
-        unseen, unseen_forgotten_ms = self._unseen_of_unread_types()
-        keys = self._candidates | (self._published_before - unseen)
-        kept, forgotten_ms = self._forget(keys, newest_ms, most=REMEMBERED_MAX - len(unseen))
-        forgotten_ms = _latest(forgotten_ms, self._forgotten_ms, unseen_forgotten_ms)
+        unseen, given_up = self._unseen()
+        keys = self._candidates | {key for key in self._published_before if key not in unseen}
+        kept, forgotten_ms = self._forget(keys - given_up, newest_ms, most=REMEMBERED_MAX - len(unseen))
+        forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
         # A floor in the future, forced by thousands of future stamps, would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
+        floor_ms = None if forgotten_ms is None else min(forgotten_ms + 1, latest_ms)
         marks = []
         for type_ in ActivityType:
             mark = self.watermark.mark(type_)
-            is_walked = type_ in self.reading.types
-            raised_ms = _behind(forgotten_ms if is_walked else unseen_forgotten_ms, latest_ms)
-            if is_walked or mark in self.watermark.marks:
-                asked_ms = self._windows[type_].asked_ms if is_walked else mark.asked_ms
-                through_ms = through[type_] if is_walked else mark.through_ms
-                marks.append(Mark(type_, through_ms, _latest(mark.floor_ms, raised_ms), asked_ms))
-        walked_from_ms = _behind(forgotten_ms, latest_ms) or 0
+            spans = [*self._known_spans(mark), *_span_of(given_up)]
+            if type_ in self.reading.types:
+                spans += [] if floor_ms is None else [(self._start_ms, floor_ms)]
+                marks.append(Mark(type_, through[type_], _united(spans)))
+            elif mark in self.watermark.marks:
+                marks.append(replace(mark, forgotten=_united(spans)))
         return Watermark(
             marks=tuple(marks),
-            remembered=pack({*unseen, *(key for key in kept if key_time_ms(key) >= walked_from_ms)}),
+            remembered=pack({*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}),
             unreadable=b"".join(self._unreadable),
         )
 
-    def _unseen_of_unread_types(self) -> tuple[set[bytes], int | None]:
-        """Remembered activities that may be of types which are not read now, and the newest given up.
+    @property
+    def _start_ms(self) -> int:
+        return self.reading.start_ms or 0
 
-        Keys do not tell their type. Those types go on where they were once they are read again, so
-        what is known of them is neither aged nor counted with the rest. At most half of the memory.
+    def _unseen(self) -> tuple[set[bytes], set[bytes]]:
+        """Remembered activities that this walk did not ask for, and those of them to be given up.
+
+        They may be of types that are not read now (keys do not tell their type), or lie before the
+        start date. Once they are read again the walk goes on where it was, so they are neither aged nor
+        counted with the rest. They have at most half of the memory.
         """
-        unread = {mark.type for mark in self.watermark.marks}.difference(self.reading.types)
-        if not unread:
-            return set(), None
-        ordered = sorted(self._published_before - self._candidates, reverse=True)
-        kept = ordered[: REMEMBERED_MAX // 2]
-        self.memory_is_full |= len(kept) < len(ordered)
-        return set(kept), key_time_ms(ordered[len(kept)]) if len(kept) < len(ordered) else None
+        is_type_unread = any(mark.type not in self.reading.types for mark in self.watermark.marks)
+        start = self._start_ms.to_bytes(_TIME_BYTES)
+        unseen = self._published_before - self._candidates
+        ordered = sorted((key for key in unseen if is_type_unread or key < start), reverse=True)
+        kept, given_up = ordered[: REMEMBERED_MAX // 2], ordered[REMEMBERED_MAX // 2 :]
+        self.memory_is_full |= bool(given_up)
+        return set(kept), set(given_up)
 
-    def _window(self, type_: ActivityType) -> "_Window":
-        mark, start_ms = self.watermark.mark(type_), self.reading.start_ms or 0
-        if mark not in self.watermark.marks or mark.asked_ms is None:
-            asked_ms = start_ms
-        else:
-            asked_ms = min(mark.asked_ms, start_ms)
-        never_asked_until_ms = mark.asked_ms or 0
-        return _Window(
-            start_ms=start_ms,
-            floor_ms=_earliest(mark.floor_ms or 0, self.watermark.resync_ms),
-            never_asked_until_ms=never_asked_until_ms,
-            asked_ms=asked_ms,
-        )
+    def _known_spans(self, mark: Mark) -> list[tuple[int, int]]:
+        return [(self._from_ms(span), span.to_ms) for span in mark.forgotten]
+
+    def _from_ms(self, span: Span) -> int:
+        if span.from_ms is not None:
+            return span.from_ms
+        return self._start_ms if self._start_ms < span.to_ms else 0
+
+    def _window(self, type_: ActivityType) -> _Window:
+        resync_ms = self.watermark.resync_ms
+        spans = self._known_spans(self.watermark.mark(type_))
+        forgotten = ((from_ms, _earliest(to_ms, resync_ms)) for from_ms, to_ms in spans)
+        return _Window(self._start_ms, tuple(forgotten))
 
     def _is_forgotten(self, activity: Activity) -> bool:
-        mark = self.watermark.mark(activity.type)
-        return (mark.asked_ms or 0) <= activity.occurred_ms < (mark.floor_ms or 0)
+        spans = self._known_spans(self.watermark.mark(activity.type))
+        return any(from_ms <= activity.occurred_ms < to_ms for from_ms, to_ms in spans)
 
     def _was_forgotten_here(self, activity: Activity) -> bool:
         """This walk read it before, published it, and dropped it from memory to stay small."""
@@ -455,9 +476,22 @@ class Walk:
         return tuple(new)
 
 
-def _behind(forgotten_ms: int | None, latest_ms: int) -> int | None:
-    """The floor behind what is forgotten, no later than `latest_ms`."""
-    return None if forgotten_ms is None else min(forgotten_ms + 1, latest_ms)
+def _span_of(keys: Collection[bytes]) -> list[tuple[int, int]]:
+    times_ms = [key_time_ms(key) for key in keys]
+    return [(min(times_ms), max(times_ms) + 1)] if times_ms else []
+
+
+def _united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
+    """In the order of time, those that meet as one; the earliest of more than `SPANS_MAX` as one."""
+    united: list[tuple[int, int]] = []
+    for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
+        if united and from_ms <= united[-1][1]:
+            united[-1] = (united[-1][0], max(to_ms, united[-1][1]))
+        else:
+            united.append((from_ms, to_ms))
+    early, late = united[: -SPANS_MAX + 1], united[-SPANS_MAX + 1 :]
+    joined = [(early[0][0], early[-1][1])] if early else []
+    return tuple(Span(*span) for span in [*joined, *late])
 
 
 def _earliest(time_ms: int, other_ms: int | None) -> int:

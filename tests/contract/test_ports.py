@@ -45,7 +45,7 @@ from contact_activity.summary import (
     SummaryCounts,
     SummaryKind,
 )
-from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Watermark
+from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Span, Watermark
 from tests.contract.families import Family
 from tests.virtual_clock import VirtualClock
 
@@ -56,7 +56,11 @@ FOUR_A_SECOND = Limits(calls_per_second=4, calls_per_day=9_000)
 THREADS = 16
 T = TypeVar("T")
 
-MARKS = (Mark(ActivityType.OPENED, NOW_MS - 5, NOW_MS - 900), Mark(ActivityType.SENT, None, 7))
+MARKS = (
+    Mark(ActivityType.OPENED, NOW_MS - 5, (Span(0, 900), Span(NOW_MS - 1_000, NOW_MS - 900))),
+    Mark(ActivityType.SENT, None, (Span(None, 7),)),
+    Mark(ActivityType.CLICKED),
+)
 PROGRESS = Progress(
     started_ms=NOW_MS,
     fingerprint="default all None",

@@ -1,5 +1,6 @@
 """What of a contact is new, and what is remembered of it: examples and random histories."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from contact_activity.watermark import (
     UNREADABLE_MAX,
     Mark,
     Reading,
+    Span,
     Walk,
     Watermark,
     activity_key,
@@ -302,7 +304,7 @@ def test_start_date_bounds_what_is_asked_and_published() -> None:
 
 def test_the_later_of_start_date_and_floor_is_asked_with() -> None:
     """A floor above START_DATE wins, and the other way round."""
-    watermark = Watermark((Mark(ActivityType.OPENED, NOON_MS, floor_ms=NOON_MS - DAY_MS),))
+    watermark = Watermark((Mark(ActivityType.OPENED, NOON_MS, (Span(0, NOON_MS - DAY_MS),)),))
     for start_ms, since_ms in ((NOON_MS - 9 * DAY_MS, NOON_MS - DAY_MS), (NOON_MS, NOON_MS)):
         reading = Reading("a", ("opens",), start_ms=start_ms)
         assert Walk(watermark, reading, NOON_MS).since_ms("opens") == since_ms
@@ -400,7 +402,7 @@ def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None
     assert walk.take([future, past], (), NOON_MS).activities == (past, future)
     assert walk.counts.in_future == 1
     watermark = walk.finish()
-    assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms, None, 0)
+    assert watermark.mark(ActivityType.OPENED) == Mark(ActivityType.OPENED, past.occurred_ms)
     assert walked([future, past], watermark).published == []
 
 
@@ -518,3 +520,111 @@ def test_a_resync_tells_what_was_published_before() -> None:
     walk = Walk(watermark, reading, NOON_MS)
     assert [walk.is_again(of) for of in history] == [True] * 4
     assert not walk.is_again(activity(NOON_MS - 5))
+
+
+# --- settings that change over an existing state --------------------------------------------------
+
+
+@st.composite
+def settings_over_time(draw: st.DrawFn) -> list[tuple[int, Reading]]:
+    """For each walk how many activities there are by then, and what is read."""
+    steps = draw(st.lists(st.integers(0, 25), min_size=2, max_size=7))
+    starts = st.none() | st.integers(0, sum(steps)).map(lambda n: NOON_MS + n * HOUR_MS)
+    readings = st.builds(
+        Reading,
+        account=st.just("a"),
+        reports=REPORTS,
+        start_ms=starts,
+        overlap_h=st.sampled_from([1, 4]),
+        remembered_min=st.sampled_from([1, 3]),
+    )
+    return [(sum(steps[: n + 1]), draw(readings)) for n in range(len(steps))]
+
+
+@given(settings_over_time(), st.randoms(use_true_random=False))
+def test_whatever_the_settings_become_all_that_they_ask_for_is_published_once(
+    walks: list[tuple[int, Reading]], chance: random.Random
+) -> None:
+    """What was never asked for, or not read for a while, is not taken for what is forgotten.
+
+    Also behind a floor: of ten activities and more only the newest few are remembered.
+    """
+    types = [chance.choice(list(ActivityType)) for _ in range(walks[-1][0])]
+    history = [activity(NOON_MS + n * HOUR_MS, type_) for n, type_ in enumerate(types)]
+    watermark, published = Watermark(), list[Activity]()
+    for count, reading in walks:
+        now_ms = NOON_MS + count * HOUR_MS
+        told = walked(history[:count], watermark, reading, now_ms=now_ms, interrupted=chance.random() < 0.5)
+        watermark = replace(told.watermark, marks=marks_from_json(marks_to_json(told.watermark.marks)))
+        published += told.published
+        assert set(in_window(history[:count], reading)) <= set(published)
+    assert len(published) == len(set(published))
+
+
+def test_a_start_date_that_moves_back_brings_the_time_between() -> None:
+    """Forty activities that were never asked for come, though 250 newer ones raised a floor."""
+    history = [activity(NOON_MS - n * HOUR_MS) for n in range(290)]
+    reading = Reading("a", start_ms=NOON_MS - 249 * HOUR_MS, overlap_h=24, remembered_min=10)
+    first = walked(history, reading=reading)
+    assert len(first.published) == 250
+    for start_ms in (NOON_MS - 279 * HOUR_MS, None):
+        again = walked(history, first.watermark, replace(reading, start_ms=start_ms))
+        assert len(again.published) == {None: 40}.get(start_ms, 30)
+        assert walked(history, again.watermark, replace(reading, start_ms=start_ms)).published == []
+
+
+def test_a_mark_of_the_version_before_does_not_bring_what_it_forgot() -> None:
+    """It does not say what was asked for: the start date of its next walk stands for that."""
+    history = [activity(NOON_MS - n * HOUR_MS) for n in range(290)]
+    reading = Reading("a", start_ms=NOON_MS - 249 * HOUR_MS, overlap_h=24, remembered_min=10)
+    first = walked(history, reading=reading)
+    stored = {mark.type.report: [mark.through_ms, mark.floor_ms] for mark in first.watermark.marks}
+    again = walked(history, replace(first.watermark, marks=marks_from_json(json.dumps(stored))), reading)
+    assert again.published == []
+    assert len(walked(history, again.watermark, replace(reading, start_ms=None)).published) == 40
+
+
+def test_a_full_memory_keeps_half_for_types_that_are_not_read() -> None:
+    """What it gives up of them raises their floor; what comes of them later is found all the same."""
+    sends = [activity(NOON_MS - n - 9, ActivityType.SENT) for n in range(REMEMBERED_MAX)]
+    opens = [activity(NOON_MS - n - 9, ActivityType.OPENED) for n in range(REMEMBERED_MAX)]
+    watermark = walked(sends, reading=Reading("a", ("sends",))).watermark
+    narrowed = walked([*sends, *opens], watermark, Reading("a", ("opens",)))
+    assert narrowed.is_memory_full
+    assert len(narrowed.remembered_ms) <= REMEMBERED_MAX
+    late = activity(NOON_MS, ActivityType.SENT)
+    widened = walked([*sends, late, *opens], narrowed.watermark, ALL)
+    assert widened.published == [late]
+
+
+@pytest.mark.parametrize("is_newest_first", [True, False])
+@pytest.mark.parametrize("restart_at", [21, 23, 24])
+def test_a_long_walk_that_begins_anew_repeats_nothing(is_newest_first: bool, restart_at: int) -> None:
+    """Though it no longer remembers all that it published: that part it knows by its time and type."""
+    chance = random.Random(restart_at)
+    types = [ActivityType.SENT, *chance.choices(list(ActivityType), k=11_998), ActivityType.BOUNCED]
+    history = [activity(NOON_MS - n * 60_000, type_) for n, type_ in enumerate(types)]
+    ordered = history if is_newest_first else history[::-1]
+    pages = [ordered[at : at + 500] for at in range(0, len(ordered), 500)]
+    reading = Reading("a", overlap_h=1, remembered_min=10)
+    walk, published = Walk(Watermark(), reading, NOON_MS), list[Activity]()
+    for page in pages[:restart_at]:
+        published += walk.take(page, (), NOON_MS).activities
+    stored = progress_from_json(progress_to_json(walk.progress(ALL_REPORT, None)))
+    walk = Walk.resume(Watermark(), reading, stored)
+    for page in pages:
+        published += walk.take(page, (), NOON_MS).activities
+    assert len(published) == len(set(published)) == len(history)
+
+
+@pytest.mark.parametrize("reports", [(ALL_REPORT,), ("sends", "opens")])
+def test_floors_that_differ_by_type_hide_nothing(reports: tuple[str, ...]) -> None:
+    """A call that reads several types asks from the earliest of their floors on."""
+    marks = (
+        Mark(ActivityType.SENT, NOON_MS, (Span(0, NOON_MS - HOUR_MS),)),
+        Mark(ActivityType.OPENED, NOON_MS, (Span(0, NOON_MS - 9 * HOUR_MS),)),
+    )
+    missed = activity(NOON_MS - 8 * HOUR_MS, ActivityType.OPENED)
+    forgotten = activity(NOON_MS - 8 * HOUR_MS, ActivityType.SENT)
+    told = walked([missed, forgotten], Watermark(marks), Reading("a", reports))
+    assert told.published == [missed]

@@ -2,24 +2,45 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from contact_activity.activity import USABLE_ID, ActivityType, iso, parse_time
 from contact_activity.ports import AnyMessage, CampaignMessage, Message
 from contact_activity.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
-from contact_activity.watermark import Mark, Progress
+from contact_activity.watermark import Mark, Progress, Span
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
-    """`{"opens": [through_ms, floor_ms, asked_ms], ...}`"""
-    return _dump({mark.type.report: [mark.through_ms, mark.floor_ms, mark.asked_ms] for mark in marks})
+    """`{"opens": [through_ms, floor_ms, [[from_ms, to_ms], ...]], ...}`"""
+    return _dump(
+        {
+            mark.type.report: [
+                mark.through_ms,
+                mark.floor_ms,
+                [[span.from_ms, span.to_ms] for span in mark.forgotten],
+            ]
+            for mark in marks
+        }
+    )
 
 
 def marks_from_json(text: str) -> tuple[Mark, ...]:
-    return tuple(Mark(_TYPES[report], *times) for report, times in json.loads(text).items())
+    return tuple(_mark(_TYPES[report], *stored) for report, stored in json.loads(text).items())
+
+
+def _mark(
+    type_: ActivityType,
+    through_ms: int | None,
+    floor_ms: int | None,
+    spans: Sequence[Sequence[int]] | None = None,
+) -> Mark:
+    """A version before stored the floor alone."""
+    if spans is None:
+        return Mark(type_, through_ms, () if floor_ms is None else (Span(None, floor_ms),))
+    return Mark(type_, through_ms, tuple(Span(*span) for span in spans))
 
 
 def progress_to_json(progress: Progress) -> str:

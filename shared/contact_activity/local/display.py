@@ -137,8 +137,8 @@ def _remarks(summary: Summary) -> list[str]:
         )
     if are_too_many_gone(summary.newly_gone, summary.synced + summary.gone):
         remarks.append(
-            f"{summary.newly_gone:,} contacts are gone at once: is CONSTANT_CONTACT_BASE_URL right, and is it "
-            "the account that was read before?"
+            f"{summary.newly_gone:,} contacts are gone at once: is CONSTANT_CONTACT_BASE_URL right, "
+            "and is it the account that was read before?"
         )
     if summary.unreadable_rows:
         remarks.append(f"{summary.unreadable_rows:,} rows were no activity and were skipped (digests above).")
