@@ -16,6 +16,7 @@ from contact_activity.ports import (
     Clock,
     FatalError,
     ListedCampaign,
+    PartlyAcceptedError,
     PauseBoard,
     Queue,
     Refusal,
@@ -203,7 +204,7 @@ def _ask(
     if isinstance(answer, Refusal):
         report.outcome = CampaignOutcome.GONE
     if done.is_owed:
-        raise RetryError("the bus did not accept the summary")
+        raise PartlyAcceptedError("the bus did not accept the summary", frozenset())
     if not ports.campaigns.save(replace(campaign, summarized=done.summarized)):
         report.outcome = CampaignOutcome.RACE_LOST
     return report

@@ -72,8 +72,11 @@ class Watermark:
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
     def with_published(self, progress: "Progress") -> "Watermark":
-        """What an unfinished walk published counts as remembered, though the walk is given up."""
-        keys = {*unpack(self.remembered), *unpack(progress.candidates)}
+        """What an unfinished walk published counts as remembered, though the walk is given up.
+
+        The newest of it, so that the contact's item has room for the next walk.
+        """
+        keys = sorted({*unpack(self.remembered), *unpack(progress.candidates)})[-2 * REMEMBERED_MAX :]
         digests = dict.fromkeys(unpack(self.unreadable, _DIGEST_BYTES))
         digests |= dict.fromkeys(unpack(progress.unreadable, _DIGEST_BYTES))
         unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])

@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from contact_activity.activity import EVENT_SOURCE, ActivityType
 from contact_activity.local.emulator import REPOSITORY
 from contact_activity.local.stack import load_template
+from contact_activity.planning import GONE_MOST, GONE_MOST_PERCENT
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
 from contact_activity.subscriber import REMEMBERED_S
 from contact_activity.telemetry import NAMESPACE, Metric
@@ -676,8 +677,19 @@ OF_AWS = {
 }
 
 
-def dimensions(alarm: str) -> dict[str, Any]:
-    return {dimension["Name"]: dimension["Value"] for dimension in properties(alarm)["Dimensions"]}
+def watched_by(alarm: str) -> list[dict[str, Any]]:
+    """Each metric that an alarm looks at, with its statistic: its own, or those of its expression."""
+    if "Metrics" not in properties(alarm):
+        return [properties(alarm)]
+    stats = [metric["MetricStat"] for metric in properties(alarm)["Metrics"] if "MetricStat" in metric]
+    return [stat["Metric"] | {"Statistic": stat["Stat"]} for stat in stats]
+
+
+WATCHED = [(alarm, metric) for alarm in ALARMS for metric in watched_by(alarm)]
+
+
+def dimensions(metric: dict[str, Any]) -> dict[str, Any]:
+    return {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
 
 
 def dashboard_metrics() -> list[tuple[str, str, str, str, str]]:
@@ -692,21 +704,20 @@ def logical_name(reference: str) -> str:
     return str(name)
 
 
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_watches_a_metric_that_is_sent(alarm: str) -> None:
+@pytest.mark.parametrize("watched", [metric for _, metric in WATCHED])
+def test_alarm_watches_a_metric_that_is_sent(watched: dict[str, Any]) -> None:
     """Its name, namespace and dimension are those of the code that sends it, or of a resource of ours."""
-    watched = properties(alarm)
     name = watched["MetricName"]
     if watched["Namespace"] == NAMESPACE:
         assert name in METRICS
-        assert dimensions(alarm) == {
+        assert dimensions(watched) == {
             "service": TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
         }
         return
     dimension, type_, names = OF_AWS[watched["Namespace"]]
     (resource,) = {*of_type(type_)} & {*references(watched), *attributes_of(watched)}
     assert name in names
-    assert dimensions(alarm) == {
+    assert dimensions(watched) == {
         dimension: {"Ref": resource}
         if type_ == "AWS::Serverless::Function"
         else {"Fn::GetAtt": [resource, "QueueName"]}
@@ -739,7 +750,7 @@ def test_dashboard_shows_metrics_that_are_sent() -> None:
 
 def test_each_metric_is_read_by_the_statistic_that_its_unit_asks_for() -> None:
     """Counts are summed; a time, a percentage and what is 0 or 1 in each tick are not."""
-    watched = [(properties(alarm)["MetricName"], properties(alarm)["Statistic"]) for alarm in ALARMS]
+    watched = [(metric["MetricName"], metric["Statistic"]) for _, metric in WATCHED]
     shown = [(name, statistic) for _, name, _, _, statistic in dashboard_metrics()]
     for name, statistic in watched + shown:
         if name in METRICS:
@@ -753,23 +764,35 @@ def test_service_of_the_metrics_is_the_stack() -> None:
 
 
 def test_what_an_operator_must_know_has_an_alarm() -> None:
-    """Late, out of quota, refused, unreadable, dead, failing or still: each is told; no other alarm is."""
-    assert {properties(alarm)["MetricName"] for alarm in ALARMS} == {
+    """Late, out of quota, refused, unreadable, gone, dead, failing or still: each is told, and no more."""
+    assert {metric["MetricName"] for _, metric in WATCHED} == {
         *("LagSeconds", "QuotaLagSeconds", "PausedByCredential", "UnreadableRows"),
+        *("ContactsNewlyGone", "ContactsEnqueued"),
         *("ApproximateNumberOfMessagesVisible", "Errors", "Invocations"),
     }
-    assert dimensions("DeadLettersAlarm") == {
+    assert dimensions(properties("DeadLettersAlarm")) == {
         "QueueName": {"Fn::GetAtt": ["ContactDeadLetters", "QueueName"]}
     }
     for alarm in ("DispatcherFailuresAlarm", "NoTickAlarm"):
-        assert dimensions(alarm) == {"FunctionName": {"Ref": "Dispatcher"}}
+        assert dimensions(properties(alarm)) == {"FunctionName": {"Ref": "Dispatcher"}}
+
+
+def test_alarm_on_gone_contacts_has_the_bound_that_a_run_has() -> None:
+    """More than ten, and more than one in a hundred of those that were handed out."""
+    expression, *_ = properties("GoneAlarm")["Metrics"]
+    bound = f"gone > {GONE_MOST} AND gone * {100 // GONE_MOST_PERCENT} > FILL(handedout, 0)"
+    assert expression["Expression"] == f"IF({bound}, gone, 0)"
+    assert (properties("GoneAlarm")["Threshold"], properties("GoneAlarm")["ComparisonOperator"]) == (
+        0,
+        "GreaterThanThreshold",
+    )
 
 
 def test_silence_means_what_it_means_for_each_metric() -> None:
     """A tick's gauges may be hours apart, a count is sent only when there is one, a tick must come."""
     for alarm in ALARMS:
         watched = properties(alarm)
-        expected = "ignore" if watched["MetricName"] in GAUGES_OF_A_TICK else "notBreaching"
+        expected = "ignore" if watched.get("MetricName") in GAUGES_OF_A_TICK else "notBreaching"
         assert watched["TreatMissingData"] == ("breaching" if alarm == "NoTickAlarm" else expected)
 
 

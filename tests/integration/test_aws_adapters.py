@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +10,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -19,7 +18,9 @@ from contact_activity.activity import EVENT_SOURCE, Activity, ActivityType, Emai
 from contact_activity.adapters import aws_bus, aws_queue
 from contact_activity.adapters.aws import (
     DynamoContacts,
+    DynamoListings,
     DynamoPauses,
+    DynamoTally,
     EventBridgeBus,
     SqsQueue,
     aws_client,
@@ -30,12 +31,14 @@ from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batche
 from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
 from contact_activity.adapters.aws_table import PAGE_ROWS, due_shard
 from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.planning import Listing
 from contact_activity.ports import (
     Contact,
     DeadLetter,
     FatalError,
     ListedContact,
     Message,
+    PartlyAcceptedError,
     RetryError,
     WaitError,
 )
@@ -224,8 +227,9 @@ class TestBus:
         """An entry that is never accepted ends in an error that can be retried, in time, without content."""
         wire.script("PutEvents", put_events("b"))
         deadline_ms = NOW_MS + 10_000
-        with pytest.raises(RetryError) as raised:
+        with pytest.raises(PartlyAcceptedError) as raised:
             bus.publish([event("a"), event("b")], deadline_ms=deadline_ms)
+        assert raised.value.accepted == {"a"}
         assert str(raised.value) == "the bus did not accept 1 events in 7 tries"
         assert clock.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
         assert clock.now_ms() < deadline_ms
@@ -250,13 +254,14 @@ class TestBus:
         assert clock.slept_s == pytest.approx([0.05, 0.15])
 
     @pytest.mark.parametrize("code", sorted(aws_bus._REFUSALS))
-    def test_an_entry_that_no_try_can_mend_is_fatal_at_once(
+    def test_an_entry_that_no_try_can_mend_is_told_at_once(
         self, wire: ScriptedAws, bus: EventBridgeBus, code: str
     ) -> None:
-        """The error codes that are documented as final are not tried again."""
+        """The error codes that are documented as final are not tried again; what was taken is told."""
         wire.script("PutEvents", put_events("b", code=code))
-        with pytest.raises(FatalError, match=code):
+        with pytest.raises(PartlyAcceptedError, match=code) as raised:
             bus.publish([event("a"), event("b")], deadline_ms=LATER_MS)
+        assert raised.value.accepted == {"a"}
         assert len(put_ids(wire)) == 1
 
     @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalFailure", 500)])
@@ -269,11 +274,12 @@ class TestBus:
         assert put_ids(wire) == [["a", "b"], ["a", "b"]]
 
     def test_a_bus_that_stays_away_is_told(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
-        """A refusal of the whole call that no try can mend is AWS's own error, after one call."""
-        wire.script("PutEvents", error("AccessDeniedException"))
-        with pytest.raises(ClientError, match="AccessDeniedException"):
-            bus.publish([event("a")], deadline_ms=LATER_MS)
-        assert len(put_ids(wire)) == 1
+        """A refusal of the whole call ends in an error that names AWS's code and what was taken before."""
+        wire.script("PutEvents", put_events(), error("AccessDeniedException"))
+        with pytest.raises(PartlyAcceptedError, match="AccessDeniedException") as raised:
+            bus.publish([event(name) for name in "abcdefghijkl"], deadline_ms=LATER_MS)
+        assert raised.value.accepted == set("abcdefghij")
+        assert len(put_ids(wire)) == 2
 
     def test_real_events_are_what_aws_accepts(self, moto: Clients, clock: VirtualClock) -> None:
         """Every type of event passes AWS's own checks of an entry, and arrives."""
@@ -295,11 +301,11 @@ class TestBus:
             (e.detail_type, json.dumps(json.loads(e.detail), sort_keys=True)) for e in events
         }
 
-    def test_a_detail_that_is_no_json_is_fatal(self, moto: Clients, clock: VirtualClock) -> None:
+    def test_a_detail_that_is_no_json_is_told_at_once(self, moto: Clients, clock: VirtualClock) -> None:
         """AWS refuses a malformed detail; nobody tries it again, nobody repeats it."""
         create_bus(moto, "bus")
         bus = EventBridgeBus(moto.events, "bus", clock)
-        with pytest.raises(FatalError, match="MalformedDetail") as raised:
+        with pytest.raises(PartlyAcceptedError, match="MalformedDetail") as raised:
             bus.publish([Event("a", "Email Opened", '{"ada@example.org')], deadline_ms=LATER_MS)
         assert "ada" not in str(raised.value)
         assert clock.slept_s == []
@@ -621,7 +627,8 @@ class TestTable:
         assert read is not None
         progress = Progress(NOW_MS, "f", "all", "n", bytes(14), bytes(8), (), None, 0)
         contacts.claim(now_ms=NOW_MS, until_ms=LATER_MS, most=1)
-        contacts.save(replace(read, synced_ms=NOW_MS, progress=progress))
+        stored = replace(read, synced_ms=NOW_MS, progress=progress, held_until_ms=LATER_MS)
+        contacts.save(stored, queued_until_ms=LATER_MS)
         item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
         assert {name: next(iter(value)) for name, value in item.items()} == {
             "pk": "S",
@@ -632,6 +639,7 @@ class TestTable:
             "due_at": "N",
             "due_shard": "N",
             "queued_until": "N",
+            "held_until": "N",
             "synced_at": "N",
             "version": "N",
             "failures": "N",
@@ -741,3 +749,35 @@ def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -
     assert "modified_date = :modified" in stored["UpdateExpression"]
     assert "due_at = :now" in stored["UpdateExpression"]
     assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
+
+
+@pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("AccessDeniedException", 400)])
+def test_what_aws_does_not_do_is_an_error_of_ours(
+    wire: ScriptedAws, clock: VirtualClock, code: str, status: int
+) -> None:
+    """A use case counts it as a failure and backs off; it names AWS's code, and nothing that was sent."""
+    for operation in (
+        *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"),
+        *("SendMessageBatch", "GetQueueAttributes"),
+    ):
+        wire.script(operation, error(code, status))
+    contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+    limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, Limits(4, 9_000), clock)
+    queue = SqsQueue(aws_client("sqs"), QUEUE_URL, sleep=clock.sleep)
+    asked: list[Callable[[], object]] = [
+        lambda: contacts.get("4711"),
+        lambda: contacts.save(Contact("4711", NOW_MS, NOW_MS)),
+        lambda: contacts.erase("4711"),
+        lambda: contacts.claim(now_ms=NOW_MS, until_ms=LATER_MS, most=1),
+        lambda: list(contacts.outlines()),
+        lambda: DynamoPauses(aws_client("dynamodb"), TABLE).get(),
+        lambda: DynamoTally(aws_client("dynamodb"), TABLE).add(1, {"Email Opened": 1}),
+        lambda: DynamoListings(aws_client("dynamodb"), TABLE).put(Listing()),
+        lambda: limiter.acquire(deadline_ms=LATER_MS),
+        lambda: queue.send([Message("4711", NOW_MS)]),
+        queue.depth,
+    ]
+    for ask in asked:
+        with pytest.raises(RetryError, match=code) as raised:
+            ask()
+        assert "4711" not in str(raised.value)

@@ -301,6 +301,37 @@ def test_a_paused_tick_measures_too_and_names_every_pause(world: World) -> None:
     assert sorted(report.paused) == ["credential", "operator"]
 
 
+@pytest.mark.parametrize(
+    "pause",
+    [Pause(PauseReason.CREDENTIAL, None), Pause(PauseReason.QUOTA, NOON_MS + HOUR_MS)],
+    ids=["lifted by the probe", "over by itself"],
+)
+def test_a_pause_that_this_tick_no_longer_finds_is_named_once(world: World, pause: Pause) -> None:
+    """One that comes back with every tick would otherwise be seen by nobody."""
+    world.pauses.pause(pause)
+    world.wait(HOUR_MS)
+    report = world.tick()
+    assert (report.outcome, report.enqueued) == (TickOutcome.DISPATCHED, 5)
+    assert report.paused == (pause.reason.value,)
+    world.wait(2 * TICK_MS)
+    assert world.tick().paused == ()
+
+
+def test_a_full_listing_asks_after_contacts_that_are_gone(world: World) -> None:
+    """One that it shows is due, though nothing says that it changed; and it counts the contacts anew."""
+    world.tick()
+    drain(world.queue)
+    world.source.fault = Refusal.GONE
+    for of in FIVE:
+        for _ in range(4):
+            world.sync(of.id)
+    world.source.fault = None
+    world.source.listed = FIVE[:2]
+    world.wait(7 * DAY_MS)
+    assert sorted(world.tick() and handed_out(world)) == ["0", "1"]
+    assert world.listings.get().contacts == 2
+
+
 def test_a_tick_that_another_one_keeps_out_measures_nothing(world: World) -> None:
     """What it would measure is the other tick's to tell."""
     SqliteLease(world.database).take(now_ms=NOON_MS, until_ms=NOON_MS + HOUR_MS)
