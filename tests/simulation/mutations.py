@@ -49,8 +49,8 @@ MUTATIONS = (
     Mutation(
         "progress is stored before the events are published",
         "sync.py",
-        "        if events:\n",
-        "        self._save_progress()\n        if events:\n",
+        "            self._publish_new(fresh.activities, now_ms)\n",
+        "            self._save_progress()\n            self._publish_new(fresh.activities, now_ms)\n",
         (),
     ),
     Mutation(
@@ -112,8 +112,8 @@ MUTATIONS = (
     Mutation(
         "a walk goes on under other reports",
         "sync.py",
-        "bool(progress and progress.fingerprint == policy.reading.fingerprint)",
-        "bool(progress)",
+        "progress is None or progress.fingerprint == reading.fingerprint",
+        "True",
         (),
     ),
     Mutation(
@@ -126,7 +126,7 @@ MUTATIONS = (
     Mutation(
         "a worker that comes too late for its slot calls all the same",
         "adapters/pacing.py",
-        "            if self._clock.now_ms() <= at_ms + LATE_FOR_SLOT_MS:\n                return\n",
+        "            if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:\n                return\n",
         "            return\n",
         (),
     ),
