@@ -28,7 +28,7 @@ from contact_activity.local.run import RunError, RunOptions, opened_events
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.settings import read_settings
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
-from tests.integration.running import CALLS_PER_SECOND, CAMPAIGN, NOW, Operator, account_of, served
+from tests.support.running import CALLS_PER_SECOND, CAMPAIGN, NOW, Operator, account_of, served
 
 FAULT_RATE = 0.1
 # Otherwise what a killed worker held is hidden for the template's 12 minutes.

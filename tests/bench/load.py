@@ -35,9 +35,9 @@ from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials, read_settings
 from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
-from tests.contract.families import EmbeddedFamily
-from tests.integration.deployed import set_polling
-from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served
+from tests.support.deployed import set_polling
+from tests.support.families import EmbeddedFamily
+from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served
 
 WORKERS = 50
 TICK_MS = 900_000

@@ -6,8 +6,8 @@ from contact_activity.local.emulator import Emulator
 from contact_activity.local.run import Standing
 from contact_activity.local.simulated import Server, SimulatedAccount
 from contact_activity.local.stack import Stack
-from tests.integration.deployed import deployed
-from tests.integration.running import Operator, truth_of
+from tests.support.deployed import deployed
+from tests.support.running import Operator, truth_of
 
 CALLS_PER_DAY = 1_000_000
 

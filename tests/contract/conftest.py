@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from contact_activity.local.emulator import Emulator
-from tests.contract.families import AwsFamily, Clients, EmbeddedFamily, Family
+from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from contact_activity.local.simulated import Kind, SimulatedAccount
 from contact_activity.ports import WaitError, WaitReason
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
-from tests.contract.families import Family
-from tests.integration.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, served
+from tests.support.families import Family
+from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, served
 
 WORKERS = 50
 LIMITS = Limits(20, 120)

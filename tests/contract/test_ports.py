@@ -46,8 +46,8 @@ from contact_activity.summary import (
     SummaryKind,
 )
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Span, Watermark
-from tests.contract.families import Family
-from tests.virtual_clock import VirtualClock
+from tests.support.families import Family
+from tests.support.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
 TICK_MS = 15 * 60_000

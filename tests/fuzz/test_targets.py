@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from contact_activity.settings import SETTINGS
 from tests.fuzz import targets
 from tests.fuzz.seeds import seeds_of
-from tests.unit.rows import ANY_TEXT, JSON, rows
+from tests.support.rows import ANY_TEXT, JSON, rows
 
 Target = Callable[[bytes], None]
 FIRST = st.integers(0, 255).map(lambda first: bytes([first]))

@@ -13,9 +13,9 @@ from contact_activity.ports import ContactsPage, ListedContact, Message, Refusal
 from contact_activity.rate_limit import Pace
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.watermark import REMEMBERED_MAX
-from tests.bench.dynamodb import usages_of_syncs
-from tests.unit.rows import HOUR_MS, NOON_MS, activity
-from tests.unit.world import LIMITS, TICK_MS, FailingBus, ScriptedSource, World, drain
+from tests.support.rows import HOUR_MS, NOON_MS, activity
+from tests.support.usages import usages_of_syncs
+from tests.support.world import LIMITS, TICK_MS, FailingBus, ScriptedSource, World, drain
 
 PAGE_ROWS = 500
 # The largest that DynamoDB stores as one item.

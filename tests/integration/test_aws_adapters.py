@@ -45,10 +45,10 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
-from tests.contract.families import Clients, create_bus, create_table
-from tests.integration.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
-from tests.integration.scripted_aws import given as answered
-from tests.virtual_clock import VirtualClock
+from tests.support.families import Clients, create_bus, create_table
+from tests.support.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
+from tests.support.scripted_aws import given as answered
+from tests.support.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
 LATER_MS = NOW_MS + 60_000

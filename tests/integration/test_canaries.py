@@ -20,8 +20,8 @@ from contact_activity.adapters.codec import message_to_body
 from contact_activity.local.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
 from contact_activity.local.simulated import Server, SimulatedAccount, Switches, error
 from contact_activity.ports import Message
-from tests.integration.deployed import deployed, eventually, record, set_polling
-from tests.integration.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
+from tests.support.deployed import deployed, eventually, record, set_polling
+from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
 
 NOT_ACCEPTABLE = error(406, "http.status.not_acceptable", "refused for ada@canary.example.org")
 # Runs one invocation of the worker as Lambda does, with its traces.

@@ -12,8 +12,8 @@ from contact_activity.adapters.aws import SqsQueue
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.simulated import Kind, Switches, error
 from contact_activity.local.stack import Stack
-from tests.integration.deployed import deployed, eventually
-from tests.integration.running import (
+from tests.support.deployed import deployed, eventually
+from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
     CALLS_PER_SECOND,

@@ -20,7 +20,7 @@ from contact_activity.local.stack import Stack, deploy
 from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.watermark import Watermark
-from tests.integration.running import COMMAND, NOW, Operator, account_of, served
+from tests.support.running import COMMAND, NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
 

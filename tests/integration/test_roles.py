@@ -21,9 +21,9 @@ from contact_activity.local.emulator import REPOSITORY, Emulator
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.local.stack import Stack, load_template
 from contact_activity.ports import ListedContact, Message
-from tests.integration.deployed import deployed as deployed_stack
-from tests.integration.deployed import record, set_polling
-from tests.integration.running import CAMPAIGN, NOW, served
+from tests.support.deployed import deployed as deployed_stack
+from tests.support.deployed import record, set_polling
+from tests.support.running import CAMPAIGN, NOW, served
 
 Json = dict[str, Any]
 NOW_MS = int(NOW.timestamp() * 1_000)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
-from tests.integration.running import (
+from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
     CALLS_PER_SECOND,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount
-from tests.integration.running import CAMPAIGN, NOW, ActivityKey, Operator, served, truth_of
+from tests.support.running import CAMPAIGN, NOW, ActivityKey, Operator, served, truth_of
 
 KINDS = (Kind.SEND, Kind.OPEN, Kind.CLICK)
 DAYS = (1, 10, 30)

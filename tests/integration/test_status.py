@@ -31,8 +31,8 @@ from contact_activity.local.stack import Stack, deploy, load_template
 from contact_activity.ports import ListedContact
 from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pause, PauseReason
 from contact_activity.telemetry import NAMESPACE
-from tests.emf import emitted
-from tests.integration.running import (
+from tests.support.emf import emitted
+from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
     CALLS_PER_SECOND,

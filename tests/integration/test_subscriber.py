@@ -18,7 +18,7 @@ from contact_activity.local.emulator import REPOSITORY, Emulator
 from contact_activity.local.stack import Stack, deploy, load_template
 from contact_activity.subscriber import Subscriber, subscriber_on
 from contact_activity.timeline import UnusableEventError
-from tests.integration.deployed import eventually
+from tests.support.deployed import eventually
 
 EVENTS = REPOSITORY / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((EVENTS / "samples").glob("email.*"))}

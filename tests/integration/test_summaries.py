@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
-from tests.integration.running import CAMPAIGN, NOW, Operator, account_of, served
+from tests.support.running import CAMPAIGN, NOW, Operator, account_of, served
 
 CONTACT_KIND = "Contact Activity Summarized"
 CONTACT_CAMPAIGN_KIND = "Contact Campaign Activity Summarized"

@@ -2,16 +2,21 @@
 
 import argparse
 import os
+import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from tests.simulation.history import History, Outcome
+from tests.simulation.mutations import MUTATIONS, run_mutated
 from tests.simulation.world import BrokenPromiseError
 
 
@@ -55,24 +60,45 @@ def print_table(console: Console, outcomes: list[Outcome]) -> None:
     )
 
 
+def print_teeth(console: Console, seeds: int, part: str) -> bool:
+    """Whether a mistake whose name has `part` shows in none of the histories; print which show it first."""
+    shown = []
+    for mutation in (mutation for mutation in MUTATIONS if part in mutation.name):
+        with tempfile.TemporaryDirectory() as folder:
+            ran = run_mutated(mutation, Path(folder), "--seeds", str(seeds), "--until-broken", "3")
+        shown.append(re.findall(r"^seed (\d+):", ran.stdout, re.MULTILINE))
+        console.print(f"{mutation.name}: {', '.join(shown[-1]) or 'none'}")
+    return not all(shown)
+
+
 def main() -> int:
     """Exit status 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description="Histories of faults in virtual time, one for each seed.")
     parser.add_argument("--seeds", type=int, default=300, help="how many (default 300)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="only this one")
-    parser.add_argument("--until-broken", action="store_true", help="stop at the first broken promise")
+    parser.add_argument(
+        "--until-broken", type=int, nargs="?", const=1, help="stop at so many (1) broken promises"
+    )
+    parser.add_argument("--before", type=int, nargs="*", default=[], help="seeds to try before the others")
+    parser.add_argument(
+        "--teeth", action="store_true", help="print the first seeds that show each known mistake"
+    )
+    parser.add_argument("--mistake", default="", help="with --teeth: only those with this in their name")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False)
     if arguments.seed is not None:
         console.print(str(History(arguments.seed, print if arguments.trace else lambda _: None).run()))
         return 0
+    if arguments.teeth:
+        return print_teeth(console, arguments.seeds, arguments.mistake)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
+    histories = chain(map(run_seed, arguments.before), run_seeds(seeds))
     results = []
-    for result in track(run_seeds(seeds), "simulating", len(seeds), console=Console(stderr=True)):
+    for result in track(histories, "simulating", len(seeds), console=Console(stderr=True)):
         results.append(result)
-        if arguments.until_broken and result.broken:
+        if sum(result.broken is not None for result in results) == arguments.until_broken:
             break
     broken = [result.broken for result in results if result.broken]
     print_table(console, results)

@@ -27,7 +27,7 @@ from contact_activity.activity import (
     row_digest,
     to_event,
 )
-from tests.unit.rows import ANY_TEXT, JSON, NOON_MS, TIMES_MS, TYPES, activity, row, rows
+from tests.support.rows import ANY_TEXT, JSON, NOON_MS, TIMES_MS, TYPES, activity, row, rows
 
 IDS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)
 KEYS = st.tuples(st.text("abc-1", min_size=1), TYPES, IDS, st.text("0123456789", min_size=1), TIMES_MS, IDS)

@@ -14,7 +14,7 @@ from contact_activity.adapters.constant_contact import (
     judge,
 )
 from contact_activity.ports import ListedContact
-from tests.unit.rows import ANY_TEXT, JSON, rows
+from tests.support.rows import ANY_TEXT, JSON, rows
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"
 PAGE = {"meta": {"pagination": {}}, "results": []}

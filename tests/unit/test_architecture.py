@@ -136,3 +136,15 @@ def test_a_handler_only_wires(path: Path) -> None:
 def test_nothing_is_mocked() -> None:
     """Fakes stand on the far side of a port or of the wire."""
     assert not [path for path in PYTHON if "unittest" in roots_of(path) or "mock" in roots_of(path)]
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_category_of_tests_imports_no_other(path: Path) -> None:
+    """What two of them need is in `tests/support`, which imports none of them."""
+    category = path.relative_to(ROOT / "tests").parts[0]
+    from_tests = {name.split(".")[1] for name in imports_of(path) if name.startswith("tests.")}
+    assert from_tests <= {category, "support"}
+    assert "tests" not in imports_of(path)

@@ -18,8 +18,8 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import Pause, PauseReason
 from contact_activity.summary import SummaryCounts
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS
-from tests.unit.world import CALL_MS, World, drain_all
+from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
+from tests.support.world import CALL_MS, World, drain_all
 
 LOOKBACK_DAYS = 30
 OLDEST_MS = NOON_MS + CALL_MS - LOOKBACK_DAYS * DAY_MS - CHANGED_BEFORE_SEND_MS

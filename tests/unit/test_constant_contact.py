@@ -16,8 +16,8 @@ from contact_activity.adapters.embedded import Database, sqlite_limiter
 from contact_activity.ports import FatalError, RetryError, TrackingPage, WaitError, WaitReason
 from contact_activity.rate_limit import HOUR_MS, Limits
 from contact_activity.settings import Credentials
-from tests.unit.rows import NOON_MS, row
-from tests.virtual_clock import VirtualClock
+from tests.support.rows import NOON_MS, row
+from tests.support.virtual_clock import VirtualClock
 
 PAGE = (200, json.dumps({"meta": {"pagination": {}}, "results": []}))
 REFUSED = (401, '[{"error_key": "http.status.authentication.invalid_token"}]')

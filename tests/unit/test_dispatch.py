@@ -15,8 +15,8 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
 from contact_activity.sync import Outcome
-from tests.unit.rows import HOUR_MS, NOON_MS
-from tests.unit.world import CALL_MS, TICK_MS, World, drain
+from tests.support.rows import HOUR_MS, NOON_MS
+from tests.support.world import CALL_MS, TICK_MS, World, drain
 
 FIVE = [ListedContact(str(number), "2024-06-01T00:00:00.000Z") for number in range(5)]
 

@@ -19,7 +19,7 @@ from contact_activity.planning import (
     tick_budget,
 )
 from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pace, take_slot
-from tests.unit.rows import NOON_MS
+from tests.support.rows import NOON_MS
 
 TICK_MS = 15 * 60_000
 KEY = Limits(4, 9_000)

@@ -28,8 +28,8 @@ from contact_activity.rate_limit import (
     slow_down,
     take_slot,
 )
-from tests.unit.rows import NOON_MS
-from tests.virtual_clock import VirtualClock
+from tests.support.rows import NOON_MS
+from tests.support.virtual_clock import VirtualClock
 
 MIDNIGHT_MS = midnight_after(NOON_MS)
 KEY = Limits(4, 10_000)

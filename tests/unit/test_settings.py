@@ -20,7 +20,7 @@ from contact_activity.settings import (
 )
 from contact_activity.summary import SummaryKind
 from contact_activity.watermark import Reading
-from tests.unit.rows import ANY_TEXT
+from tests.support.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
 URL = "CONSTANT_CONTACT_BASE_URL"

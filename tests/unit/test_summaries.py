@@ -7,8 +7,8 @@ from contact_activity.ports import FatalError, Refusal, RetryError, WaitError, W
 from contact_activity.rate_limit import Pause, PauseReason
 from contact_activity.summary import SUMMARY_AGE_MS, SummaryCounts, SummaryKind
 from contact_activity.sync import Outcome
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
-from tests.unit.world import CALL_MS, World
+from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.support.world import CALL_MS, World
 
 PAST_MS = NOON_MS - 10 * DAY_MS
 BOTH = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)

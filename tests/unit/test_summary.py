@@ -27,7 +27,7 @@ from contact_activity.summary import (
     parse_summary_by_campaign,
     summary_event,
 )
-from tests.unit.rows import JSON, NOON_MS
+from tests.support.rows import JSON, NOON_MS
 
 BODY = {"sends": 42, "opens": 19, "clicks": 7, "forwards": 1, "unsubscribes": 0, "bounces": 2}
 COUNTS = SummaryCounts(**BODY)

@@ -21,9 +21,9 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
 from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, Outcome
 from contact_activity.watermark import Progress, Reading, Watermark
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
-from tests.unit.world import CALL_MS, TICK_MS, World, drain
-from tests.virtual_clock import VirtualClock
+from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.support.virtual_clock import VirtualClock
+from tests.support.world import CALL_MS, TICK_MS, World, drain
 
 PAST_MS = NOON_MS - 10 * DAY_MS
 FIVE = [activity(PAST_MS + n) for n in range(5)]

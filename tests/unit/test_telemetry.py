@@ -24,8 +24,8 @@ from contact_activity.rate_limit import PauseReason
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.telemetry import NAMESPACE, Metric
 from contact_activity.watermark import Counts
-from tests.emf import Emitted, emitted
-from tests.unit.rows import HOUR_MS
+from tests.support.emf import Emitted, emitted
+from tests.support.rows import HOUR_MS
 
 QUIET_TICK = DispatchReport(lag_ms=0, calls_used=0, calls_per_day=9_000)
 STACK = "contact-activity"

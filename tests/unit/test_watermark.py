@@ -30,7 +30,7 @@ from contact_activity.watermark import (
     key_time_ms,
     unpack,
 )
-from tests.unit.rows import DAY_MS, HOUR_MS, NOON_MS, activity
+from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 KEY_BYTES = 14
 ALL = Reading("a")

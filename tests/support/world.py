@@ -49,8 +49,8 @@ from contact_activity.summary import (
 )
 from contact_activity.sync import SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import TYPES_BY_REPORT, Reading
-from tests.unit.rows import NOON_MS
-from tests.virtual_clock import VirtualClock
+from tests.support.rows import NOON_MS
+from tests.support.virtual_clock import VirtualClock
 
 TICK_MS = 15 * 60_000
 CALL_MS = 250

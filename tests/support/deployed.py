@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contact_activity.local.cloud import STACK_NAME, TEMPLATE
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.stack import Stack, deploy
-from tests.integration.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
+from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
 WITHIN_S = 60.0
 SECRET = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
