@@ -222,8 +222,8 @@ class SqliteContacts:
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         changed = self._database.execute(
-            "UPDATE contact SET registered_ms = ?, due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
-            " remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
+            "UPDATE contact SET registered_ms = ?, due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?,"
+            " marks = ?, remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
             " last_error = ?, failed_ms = ?, held_until_ms = ?, queued_until_ms = ?, version = version + 1"
             " WHERE id = ? AND version = ?",
             (
