@@ -26,7 +26,7 @@ from contact_activity.ports import (
     WaitError,
     WaitReason,
 )
-from contact_activity.rate_limit import DAY_MS, HOUR_MS
+from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS
 from contact_activity.summaries import publish_news
 from contact_activity.sync import pause_for
 
@@ -217,6 +217,7 @@ def _wait(wait: WaitError, message: CampaignMessage, ports: CampaignPorts) -> Ca
         return CampaignOutcome.PAUSED
     if wait.reason is WaitReason.CREDENTIAL:
         return CampaignOutcome.REFUSED
-    if ports.clock.now_ms() - message.planned_ms < EVERY_MS:
+    # One of a time to come was planned by a clock that ran ahead, and would go round until then.
+    if -CLOCKS_DIFFER_MS <= ports.clock.now_ms() - message.planned_ms < EVERY_MS:
         ports.queue.send([message])
     return CampaignOutcome.UNFINISHED

@@ -48,6 +48,8 @@ class TickOutcome(StrEnum):
 class DispatchReport:
     """What one tick came to. `paused_by` names the first active pause.
 
+    `pulled_back`: contacts that were due later than they can honestly wait, and are due now.
+
     `paused` names every pause that held since the last tick, also one that this tick lifted.
 
     `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
@@ -61,6 +63,7 @@ class DispatchReport:
     new_contacts: int = 0
     unreadable_contacts: int = 0
     listing_is_complete: bool = False
+    pulled_back: int = 0
     enqueued: int = 0
     rejected: int = 0
     campaigns_enqueued: int = 0
@@ -108,6 +111,7 @@ def dispatch(
         return report
     try:
         _note_pauses(ports, report, tick_ms)
+        ports.limiter.set_right()
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
@@ -141,8 +145,8 @@ def _list_if_not_paused(
 
 def _note_pauses(ports: DispatchPorts, report: DispatchReport, tick_ms: int) -> None:
     """Also those that are over by now: an operator looks at a pause that comes with every tick."""
-    since_ms = ports.clock.now_ms() - tick_ms
-    _note(report, ports.pauses.get().active(since_ms))
+    now_ms = ports.clock.now_ms()
+    _note(report, ports.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
 
 
 def _note(report: DispatchReport, pauses: Sequence[Pause]) -> None:
@@ -247,6 +251,7 @@ def _hand_out(
 ) -> None:
     now_ms = ports.clock.now_ms()
     pace, limits = ports.limiter.pace(), ports.limiter.limits
+    report.pulled_back = _pull_back(ports, now_ms, tick_ms, calls_each)
     if calls_left(pace, limits, now_ms) == 0:
         ports.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
         _is_paused(ports, report)
@@ -271,6 +276,13 @@ def _hand_out(
         budget -= len(claimed)
         if rejected:
             return
+
+
+def _pull_back(ports: DispatchPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
+    """A clock that was ahead and is set right leaves contacts due in days or years."""
+    contacts, limits = ports.listings.get().contacts, ports.limiter.limits
+    waits = planning.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
+    return ports.contacts.pull_back(now_ms, waits)
 
 
 def _hand_out_campaigns(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, calls_before
+from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, Limits, Pace, calls_before, is_too_late
 
 WEEK_MS = 7 * DAY_MS
 LISTING_OVERLAP_MS = DAY_MS
@@ -49,14 +49,25 @@ def begin_listing(listing: Listing, now_ms: int) -> Listing:
     """Go on with an unfinished listing, or begin the next.
 
     Every 7 days it is a full one: pages of an offset cursor shift while they are read, so an
-    incremental listing can skip a contact.
+    incremental listing can skip a contact. So it is after a clock that ran ahead: what was changed
+    since then may lie before the mark.
     """
+    if _is_ahead(listing, now_ms):
+        listing = replace(listing, next=None, started_ms=None, since_ms=None, full_ms=None)
     if listing.is_under_way:
         return listing
     is_full = listing.full_ms is None or now_ms - listing.full_ms >= FULL_LISTING_EVERY_MS
     since_ms = None if is_full else listing.mark_ms
     counted = 0 if since_ms is None else None
     return replace(listing, next=None, started_ms=now_ms, since_ms=since_ms, counted=counted)
+
+
+def _is_ahead(listing: Listing, now_ms: int) -> bool:
+    begun = (listing.started_ms, listing.full_ms)
+    marks = (listing.mark_ms, listing.since_ms)
+    return any(is_too_late(time_ms, now_ms) for time_ms in begun) or any(
+        is_too_late(time_ms, now_ms - LISTING_OVERLAP_MS) for time_ms in marks
+    )
 
 
 def restart_listing(listing: Listing) -> Listing:
@@ -105,8 +116,42 @@ def due_after_gone_ms(now_ms: int, *, times_gone: int, tick_ms: int) -> int:
 
     A burst of answers that are wrong is so found out soon, and one that is right costs few calls.
     """
-    waits_ms = (tick_ms, DAY_MS, WEEK_MS, 2 * WEEK_MS, GONE_WAIT_MAX_MS)
+    waits_ms = _gone_waits_ms(tick_ms)
     return now_ms + waits_ms[min(times_gone, len(waits_ms)) - 1]
+
+
+def _gone_waits_ms(tick_ms: int) -> tuple[int, ...]:
+    return (tick_ms, DAY_MS, WEEK_MS, 2 * WEEK_MS, GONE_WAIT_MAX_MS)
+
+
+USUAL, FAILING, GONE = 0, 1, 2
+STANDINGS = GONE + len(_gone_waits_ms(0))
+
+
+def standing(*, failures: int, times_gone: int) -> int:
+    """What decides how long a contact waits: 0 nothing, 1 that it fails, from 2 on how often it was gone.
+
+    Of two the one that waits longer.
+    """
+    if times_gone == 0 or (failures and times_gone == 1):
+        return FAILING if failures else USUAL
+    return min(GONE + times_gone, STANDINGS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWaits:
+    """The longest that a contact can honestly wait until it is due, by its `standing`."""
+
+    by_standing_ms: tuple[int, ...]
+
+    def latest_ms(self, now_ms: int, standing: int) -> int:
+        """One that is due later was put off by a clock that ran ahead, and is due now."""
+        return now_ms + self.by_standing_ms[standing] + CLOCKS_DIFFER_MS
+
+
+def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> LongestWaits:
+    usual_ms = next_due_ms(0, contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
+    return LongestWaits((usual_ms, FAILURE_WAIT_MAX_MS, *_gone_waits_ms(tick_ms)))
 
 
 def tick_budget(
@@ -126,9 +171,19 @@ def queued_until_ms(now_ms: int, tick_ms: int) -> int:
     return now_ms + max(QUEUED_TICKS * tick_ms, VISIBILITY_MS + tick_ms)
 
 
+def latest_queued_ms(until_ms: int) -> int:
+    """One that is out for longer than a claim of now would have it is in no message."""
+    return until_ms + CLOCKS_DIFFER_MS
+
+
 def held_until_ms(now_ms: int, left_ms: int) -> int:
     """Until when a worker with so much time left may publish; nobody else does meanwhile."""
     return now_ms + max(0, left_ms) + HELD_LONGER_MS
+
+
+def latest_lease_ms(now_ms: int) -> int:
+    """A tick's lease that ends later than any tick was taken by a clock that ran ahead, and is free."""
+    return now_ms + HELD_MAX_MS
 
 
 def is_held(held_until_ms: int | None, now_ms: int) -> bool:

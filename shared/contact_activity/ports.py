@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from typing import Protocol, TypeVar
 
 from contact_activity.activity import Activity, Event
-from contact_activity.planning import Listing
+from contact_activity.planning import Listing, LongestWaits
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.summary import Summarized, SummaryKind, SummaryReport
 from contact_activity.watermark import Progress, Watermark
@@ -237,6 +237,9 @@ class Limiter(Protocol):
         """
 
     def slow_down(self) -> None: ...
+    def set_right(self) -> None:
+        """The clock may have been set back: what is counted for a day to come counts for today."""
+
     def pace(self) -> Pace: ...
 
 
@@ -251,7 +254,13 @@ class Contacts(Protocol):
         """
 
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
-        """Take up to `most` due contacts that are in no message, oldest first, as out until then."""
+        """Take up to `most` due contacts that are in no message, oldest first, as out until then.
+
+        One that is out for longer than that is not: a clock that ran ahead said so.
+        """
+
+    def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
+        """Those due later than they can honestly wait are due now. Returns how many were found."""
 
     def release(self, contact_ids: Sequence[str]) -> None:
         """They are in no message after all."""

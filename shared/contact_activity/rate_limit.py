@@ -15,8 +15,11 @@ HOUR_MS = 3_600_000
 ARRIVAL_MARGIN_MS = 250
 LATE_FOR_SLOT_MS = 100
 SLOW_DOWN_MS = 1_000
-# Workers wait seconds for their slot. One that is hours away was taken by a clock that ran ahead.
-SLOT_AHEAD_MAX_MS = 3_600_000
+# A worker waits no longer than it may run, 15 minutes, and the slot behind its own is at most two
+# minutes further. One that is later was taken by a clock that ran ahead.
+SLOT_AHEAD_MAX_MS = 20 * 60_000
+# The clocks of machines that are kept right differ by less.
+CLOCKS_DIFFER_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Pace:
     next_slot_ms: int = 0
 
     def used_on(self, now_ms: int) -> int:
-        return self.used if self.day == now_ms // DAY_MS else 0
+        """The calls of this day; what a clock counted that ran ahead was called today at the latest."""
+        return self.used if self.day >= now_ms // DAY_MS else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,11 @@ class Slot:
 
     pace: Pace
     at_ms: int
+
+
+def is_too_late(time_ms: int | None, latest_ms: int) -> bool:
+    """Later than anybody could honestly set it: it was set by a clock that ran ahead."""
+    return time_ms is not None and time_ms > latest_ms + CLOCKS_DIFFER_MS
 
 
 def midnight_after(now_ms: int) -> int:
@@ -61,16 +70,22 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
     # It may arrive behind midnight, and is then of the next day: so it is sent behind midnight.
     if midnight_after(at_ms) - at_ms <= ARRIVAL_MARGIN_MS:
         at_ms = midnight_after(at_ms)
-    day = at_ms // DAY_MS
-    used = pace.used if pace.day == day else 0
+    day, used = at_ms // DAY_MS, pace.used_on(at_ms)
     if used >= limits.calls_per_day:
         return None
     return Slot(Pace(day, used + 1, at_ms + limits.slot_ms), at_ms)
 
 
+def set_right(pace: Pace, now_ms: int) -> Pace:
+    """What a clock that ran ahead counted for a day to come is of today, as that day may be used up."""
+    today, latest_day = now_ms // DAY_MS, (now_ms + SLOT_AHEAD_MAX_MS) // DAY_MS
+    return pace if pace.day <= latest_day else Pace(today, pace.used, _free_from(pace, now_ms))
+
+
 def slow_down(pace: Pace, now_ms: int) -> Pace:
     """After the API said "too fast": nobody calls for a second."""
-    return replace(pace, next_slot_ms=_free_from(pace, now_ms) + SLOW_DOWN_MS)
+    latest_ms = now_ms + SLOT_AHEAD_MAX_MS
+    return replace(pace, next_slot_ms=min(_free_from(pace, now_ms) + SLOW_DOWN_MS, latest_ms))
 
 
 def _free_from(pace: Pace, now_ms: int) -> int:
@@ -109,6 +124,11 @@ def back_off_s(failures: int, *, first_s: float, most_s: float, jitter: float) -
     return float(min(most_s, first_s * 2.0 ** min(failures - 1, 10)) * (0.5 + jitter / 2))
 
 
+def _longest_quota_pause(now_ms: int) -> int:
+    """Until when the day's calls can be used up, also by a clock that is past midnight already."""
+    return max(midnight_after(now_ms + CLOCKS_DIFFER_MS), now_ms + HOUR_MS)
+
+
 class PauseReason(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"
@@ -122,6 +142,17 @@ class Pause:
     reason: PauseReason
     until_ms: int | None
 
+    def is_active(self, now_ms: int, since_ms: int) -> bool:
+        """Whether it holds, or held since then.
+
+        A day that is used up ends at midnight; only the operator may pause for longer.
+        """
+        if self.until_ms is None:
+            return True
+        if self.reason is PauseReason.QUOTA and is_too_late(self.until_ms, _longest_quota_pause(now_ms)):
+            return False
+        return since_ms < self.until_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
@@ -129,8 +160,10 @@ class Pauses:
 
     by_reason: tuple[Pause, ...] = ()
 
-    def active(self, now_ms: int) -> tuple[Pause, ...]:
-        return tuple(p for p in self.by_reason if p.until_ms is None or now_ms < p.until_ms)
+    def active(self, now_ms: int, *, since_ms: int | None = None) -> tuple[Pause, ...]:
+        """Those that hold, or held since then if a time is given."""
+        since_ms = now_ms if since_ms is None else since_ms
+        return tuple(pause for pause in self.by_reason if pause.is_active(now_ms, since_ms))
 
     def with_pause(self, pause: Pause) -> "Pauses":
         return Pauses((*self.without(pause.reason).by_reason, pause))

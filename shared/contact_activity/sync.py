@@ -35,7 +35,7 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.summaries import publish_news
 from contact_activity.summary import Summarized, SummaryKind, is_due
-from contact_activity.watermark import Counts, Progress, Reading, Walk
+from contact_activity.watermark import Counts, Progress, Reading, Walk, set_right
 
 PAGES_BETWEEN_MARKERS = 10
 # Ten million activities: no contact has them, so the API goes round.
@@ -127,15 +127,29 @@ def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms:
     if ports.pauses.get().active(now_ms):
         ports.contacts.release([message.contact_id])
         return SyncReport(Outcome.PAUSED)
-    contact = ports.contacts.get(message.contact_id)
-    if contact is None:
+    stored = ports.contacts.get(message.contact_id)
+    if stored is None:
         return SyncReport(Outcome.UNKNOWN_CONTACT)
+    contact = _set_right(stored, now_ms)
     # A sync in the future is a clock that was set back: it makes nothing stale.
-    if contact.synced_ms is not None and message.planned_ms <= contact.synced_ms <= now_ms:
+    if stored.synced_ms is not None and message.planned_ms <= stored.synced_ms <= now_ms:
         return SyncReport(Outcome.STALE)
     if planning.is_held(contact.held_until_ms, now_ms):
         return SyncReport(Outcome.HELD)
     return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
+
+
+def _set_right(contact: Contact, now_ms: int) -> Contact:
+    """Nothing of it began later than now, whatever a clock said that ran ahead."""
+    progress = contact.progress
+    if progress:
+        progress = replace(progress, started_ms=min(progress.started_ms, now_ms))
+    return replace(
+        contact,
+        registered_ms=min(contact.registered_ms, now_ms),
+        watermark=set_right(contact.watermark, now_ms),
+        progress=progress,
+    )
 
 
 def _continued(contact: Contact, reading: Reading) -> tuple[Contact, Reading]:

@@ -497,6 +497,30 @@ def _united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
     return tuple(Span(*span) for span in [*joined, *late])
 
 
+def set_right(watermark: Watermark, now_ms: int) -> Watermark:
+    """What a clock said that ran ahead hides nothing of what comes next.
+
+    All that is newer than the newest forgotten one is remembered, so a floor in the future is put where
+    the memory begins.
+    """
+    remembered = unpack(watermark.remembered)
+    begins_ms = min(now_ms, key_time_ms(remembered[-1])) if remembered else now_ms
+
+    def span(span: Span) -> Span:
+        from_ms = None if (span.from_ms or 0) > now_ms else span.from_ms
+        return Span(from_ms, begins_ms if span.to_ms > now_ms else span.to_ms)
+
+    marks = tuple(
+        replace(
+            mark,
+            through_ms=None if mark.through_ms is None else min(mark.through_ms, now_ms),
+            forgotten=tuple(map(span, mark.forgotten)),
+        )
+        for mark in watermark.marks
+    )
+    return replace(watermark, marks=marks)
+
+
 def _earliest(time_ms: int, other_ms: int | None) -> int:
     return time_ms if other_ms is None else min(time_ms, other_ms)
 

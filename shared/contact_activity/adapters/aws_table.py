@@ -17,6 +17,7 @@ from typing import TypeVar
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contact_activity import planning
 from contact_activity.activity import iso
 from contact_activity.adapters.aws_errors import as_our_errors, error_code
 from contact_activity.adapters.codec import (
@@ -28,17 +29,21 @@ from contact_activity.adapters.codec import (
     summaries_to_json,
 )
 from contact_activity.adapters.pacing import SharedLimiter
-from contact_activity.planning import Listing
+from contact_activity.planning import Listing, LongestWaits
 from contact_activity.ports import Campaign, Clock, Contact, ContactOutline, ListedContact, RetryError
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
 DUE_INDEX = "due"
 SHARDS = 8
+# Behind them one for each other standing: what a contact can honestly wait shows in the index's keys.
+ALL_SHARDS = SHARDS + planning.STANDINGS - 1
 THREADS = 8
 PAGE_ROWS = 200
 # More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
 LOOKED_AT_MOST = 20_000
+# More than a tick of the largest day that is usual hands out; the next tick goes on.
+PULLED_BACK_MOST = 5_000
 
 _CONTACT = "contact#"
 _CAMPAIGN = "campaign#"
@@ -46,7 +51,7 @@ _OUTLINE = (
     *("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone"),
     *("last_error", "failed_at"),
 )
-_IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now)"
+_IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now OR queued_until > :latest)"
 _REGISTER = (
     "SET modified_date = :modified, registered_at = if_not_exists(registered_at, :now),"
     " due_shard = if_not_exists(due_shard, :shard), version = if_not_exists(version, :zero), due_at = "
@@ -173,9 +178,18 @@ class Table:
 
     def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:
         """The due time and the id of a shard's contacts, earliest first; soon after, not at once, true."""
-        condition, values = "due_shard = :shard", {"shard": shard}
-        if until_ms is not None:
-            condition, values = condition + " AND due_at <= :until", {"shard": shard, "until": until_ms}
+        if until_ms is None:
+            return self._shard("due_shard = :shard", page_rows, shard=shard)
+        return self._shard("due_shard = :shard AND due_at <= :until", page_rows, shard=shard, until=until_ms)
+
+    def due_after(self, shard: int, after_ms: int) -> Iterator[str]:
+        """The ids of a shard's contacts that are due later than that; soon after, not at once, true."""
+        condition = "due_shard = :shard AND due_at > :after"
+        return (contact_id for _, contact_id in self._shard(condition, shard=shard, after=after_ms))
+
+    def _shard(
+        self, condition: str, page_rows: int = PAGE_ROWS, **values: Value
+    ) -> Iterator[tuple[int, str]]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             IndexName=DUE_INDEX,
@@ -218,8 +232,10 @@ def _typed(value: Value) -> dict[str, object]:
     return {"S": value}
 
 
-def due_shard(contact_id: str) -> int:
-    """The same for a contact for ever."""
+def due_shard(contact_id: str, standing: int = planning.USUAL) -> int:
+    """The same for a contact for ever, as long as nothing changes how long it may wait."""
+    if standing != planning.USUAL:
+        return SHARDS + standing - 1
     return zlib.crc32(contact_id.encode()) % SHARDS
 
 
@@ -264,7 +280,32 @@ class DynamoContacts:
             f"due_at <= :now AND {_IS_FREE}",
             until=until_ms,
             now=now_ms,
+            latest=planning.latest_queued_ms(until_ms),
         )
+
+    def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
+        """At most 5,000 at once. Costs a query a shard, and a read and a write for each that is found."""
+        late = (
+            contact_id
+            for shard in range(ALL_SHARDS)
+            for contact_id in self._table.due_after(shard, waits.latest_ms(now_ms, _standing_in(shard)))
+        )
+        found = list(islice(late, PULLED_BACK_MOST))
+        return sum(self._each(lambda contact_id: self._pull_back(contact_id, now_ms, waits), found))
+
+    def _pull_back(self, contact_id: str, now_ms: int, waits: LongestWaits) -> bool:
+        """An earlier version kept every contact in the shards of the usual ones: it is moved."""
+        item = self._table.get(_CONTACT + contact_id)
+        standing = planning.standing(failures=item.whole("failures"), times_gone=item.whole("times_gone"))
+        seen_ms, shard = item.whole("due_at"), due_shard(contact_id, standing)
+        is_late = seen_ms > waits.latest_ms(now_ms, standing)
+        if is_late or item.whole("due_shard") != shard:
+            change, is_as_seen = "SET due_at = :due, due_shard = :shard", "due_at = :seen"
+            due_ms = now_ms if is_late else seen_ms
+            pk = _CONTACT + contact_id
+            is_changed = self._table.update(pk, change, is_as_seen, due=due_ms, shard=shard, seen=seen_ms)
+            return is_late and is_changed
+        return False
 
     def release(self, contact_ids: Sequence[str]) -> None:
         self._each(self._release, contact_ids)
@@ -284,8 +325,11 @@ class DynamoContacts:
         return _contact(contact_id, item) if "registered_at" in item else None
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        standing = planning.standing(failures=contact.failures, times_gone=contact.times_gone)
         values: dict[str, Value] = {
+            "registered_at": contact.registered_ms,
             "due_at": contact.due_ms,
+            "due_shard": due_shard(contact.id, standing),
             "failures": contact.failures,
             "times_gone": contact.times_gone,
             "marks": marks_to_json(contact.watermark.marks),
@@ -340,7 +384,7 @@ class DynamoContacts:
             )
 
     def oldest_due_ms(self, now_ms: int) -> int | None:
-        rows = (next(self._table.due(shard, now_ms, page_rows=1), None) for shard in range(SHARDS))
+        rows = (next(self._table.due(shard, now_ms, page_rows=1), None) for shard in range(ALL_SHARDS))
         return min((due_ms for due_ms, _ in filter(None, rows)), default=None)
 
     def _make_due(self, contact_id: str, now_ms: int) -> bool:
@@ -351,7 +395,7 @@ class DynamoContacts:
         return is_later or self._release(contact_id)
 
     def _due(self, until_ms: int | None) -> Iterator[tuple[int, str]]:
-        return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(SHARDS)))
+        return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(ALL_SHARDS)))
 
     def _each(self, do: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
         """Do it for each, in order of the arguments, a few at a time."""
@@ -359,6 +403,10 @@ class DynamoContacts:
             return [do(argument) for argument in arguments]
         with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
             return list(pool.map(do, arguments))
+
+
+def _standing_in(shard: int) -> int:
+    return planning.USUAL if shard < SHARDS else shard - SHARDS + 1
 
 
 def _contact(contact_id: str, item: Item) -> Contact:
@@ -482,10 +530,11 @@ class DynamoLease:
         return self._table.update(
             "lease",
             "SET holder = :me, held_until = :until",
-            "attribute_not_exists(pk) OR held_until <= :now OR holder = :me",
+            "attribute_not_exists(pk) OR held_until <= :now OR held_until > :latest OR holder = :me",
             me=self._holder,
             until=until_ms,
             now=now_ms,
+            latest=planning.latest_lease_ms(now_ms),
         )
 
     def give_back(self) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from contact_activity import planning
 from contact_activity.activity import EVENT_SOURCE, Event, iso
 from contact_activity.adapters.codec import (
     marks_from_json,
@@ -25,12 +26,14 @@ from contact_activity.adapters.codec import (
     summaries_to_json,
 )
 from contact_activity.adapters.pacing import SharedLimiter
-from contact_activity.planning import Listing
+from contact_activity.planning import Listing, LongestWaits
 from contact_activity.ports import AnyMessage, Campaign, Clock, Contact, ContactOutline, ListedContact, M
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
-_SCHEMA = """
+# They may wait longer than the others, or less.
+_IS_SLOW = "failures > 0 OR times_gone > 0"
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS contact (
     id TEXT PRIMARY KEY,
     modified_date TEXT NOT NULL,
@@ -41,17 +44,18 @@ CREATE TABLE IF NOT EXISTS contact (
     synced_ms INTEGER,
     failures INTEGER NOT NULL DEFAULT 0,
     times_gone INTEGER NOT NULL DEFAULT 0,
-    marks TEXT NOT NULL DEFAULT '{}',
+    marks TEXT NOT NULL DEFAULT '{{}}',
     remembered BLOB NOT NULL DEFAULT x'',
     unreadable BLOB NOT NULL DEFAULT x'',
     progress TEXT,
-    summaries TEXT NOT NULL DEFAULT '{}',
+    summaries TEXT NOT NULL DEFAULT '{{}}',
     resync_ms INTEGER,
     last_error TEXT,
     failed_ms INTEGER,
     held_until_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
+CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {_IS_SLOW};
 CREATE TABLE IF NOT EXISTS campaign (
     id TEXT PRIMARY KEY, version INTEGER NOT NULL, summary TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -172,12 +176,31 @@ class SqliteContacts:
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
         with self._database.alone():
             rows = self._database.rows(
-                "SELECT id FROM contact WHERE due_ms <= ? AND queued_until_ms <= ? ORDER BY due_ms LIMIT ?",
-                (now_ms, now_ms, most),
+                "SELECT id FROM contact WHERE due_ms <= ? AND (queued_until_ms <= ? OR queued_until_ms > ?)"
+                " ORDER BY due_ms LIMIT ?",
+                (now_ms, now_ms, planning.latest_queued_ms(until_ms), most),
             )
             ids = [str(row[0]) for row in rows]
             self._queue_until(ids, until_ms)
         return ids
+
+    def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
+        usual = self._database.execute(
+            f"UPDATE contact SET due_ms = ? WHERE due_ms > ? AND NOT ({_IS_SLOW})",  # noqa: S608
+            (now_ms, waits.latest_ms(now_ms, planning.USUAL)),
+        )
+        others = self._database.rows(
+            f"SELECT id, due_ms, failures, times_gone FROM contact WHERE due_ms > ? AND ({_IS_SLOW})",  # noqa: S608
+            (now_ms,),
+        )
+        late = []
+        for id_, due_ms, failures, times_gone in others:
+            standing = planning.standing(failures=_whole(failures), times_gone=_whole(times_gone))
+            if _whole(due_ms) > waits.latest_ms(now_ms, standing):
+                late.append((now_ms, id_, due_ms))
+        return usual + self._database.execute_many(
+            "UPDATE contact SET due_ms = ? WHERE id = ? AND due_ms = ?", late
+        )
 
     def release(self, contact_ids: Sequence[str]) -> None:
         self._queue_until(contact_ids, 0)
@@ -199,11 +222,12 @@ class SqliteContacts:
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         changed = self._database.execute(
-            "UPDATE contact SET due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?, marks = ?,"
-            " remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
+            "UPDATE contact SET registered_ms = ?, due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?,"
+            " marks = ?, remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
             " last_error = ?, failed_ms = ?, held_until_ms = ?, queued_until_ms = ?, version = version + 1"
             " WHERE id = ? AND version = ?",
             (
+                contact.registered_ms,
                 contact.due_ms,
                 contact.synced_ms,
                 contact.failures,
@@ -423,7 +447,8 @@ class SqliteLease:
 
     def take(self, *, now_ms: int, until_ms: int) -> bool:
         seen = self._database.get("lease")
-        if seen and json.loads(seen)["until_ms"] > now_ms and json.loads(seen)["holder"] != self._holder:
+        held = json.loads(seen) if seen else {"until_ms": 0}
+        if now_ms < held["until_ms"] <= planning.latest_lease_ms(now_ms) and held["holder"] != self._holder:
             return False
         return self._database.swap("lease", seen, self._mine(until_ms))
 

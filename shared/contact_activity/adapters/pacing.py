@@ -9,6 +9,7 @@ from contact_activity.rate_limit import (
     Limits,
     Pace,
     midnight_after,
+    set_right,
     slow_down,
     take_slot,
 )
@@ -48,6 +49,13 @@ class SharedLimiter:
 
     def slow_down(self) -> None:
         self._change(lambda pace: slow_down(pace, self._clock.now_ms()))
+
+    def set_right(self) -> None:
+        """Who loses a race here leaves it to the next."""
+        stored = self._load()
+        wanted = set_right(stored, self._clock.now_ms())
+        if wanted != stored:
+            self._swap(stored, wanted)
 
     def pace(self) -> Pace:
         return self._load()
