@@ -261,18 +261,18 @@ class _Syncing:
         now_ms = self._ports.clock.now_ms()
         fresh = self._walk.take(page.activities, page.unreadable, now_ms)
         self._result.unreadable.extend(fresh.unreadable)
-        if fresh.activities and not self._hold():
+        if fresh.activities and not self._publish_new(fresh.activities, now_ms):
             return False
-        if fresh.activities:
-            self._publish_new(fresh.activities, now_ms)
         self._result.pages += 1
         return True
 
-    def _publish_new(self, activities: Sequence[Activity], now_ms: int) -> None:
+    def _publish_new(self, activities: Sequence[Activity], now_ms: int) -> bool:
         """What the bus did not take is not published: the next try finds it new again."""
         events = [self._event(activity, now_ms) for activity in activities]
         accepted: frozenset[str] = frozenset()
         try:
+            if not self._hold():
+                return False
             self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
             accepted = frozenset(event.id for event in events)
         except PartlyAcceptedError as error:
@@ -282,6 +282,7 @@ class _Syncing:
             self._result.by_type.update(event.detail_type for event in events if event.id in accepted)
             keyed = zip(activities, events, strict=True)
             self._walk.take_back(activity for activity, event in keyed if event.id not in accepted)
+        return True
 
     def _hold(self) -> bool:
         """Have the contact alone until this invocation ends, so that no two publish the same.

@@ -59,7 +59,7 @@ class Watermark:
     """What is known of one contact, for all its reports together.
 
     `remembered` and `unreadable` are packed (14 bytes an activity, newest first; 8 a row).
-    No mark at all means that no walk was ever finished. `resync_ms`: the next walk publishes the
+    `resync_ms`: the next walk publishes the
     activities from then on again, also those that are remembered or forgotten; None: it does not.
     """
 
@@ -74,13 +74,15 @@ class Watermark:
     def with_published(self, progress: "Progress") -> "Watermark":
         """What an unfinished walk published counts as remembered, though the walk is given up.
 
-        The newest of it, so that the contact's item has room for the next walk.
+        The newest of it, so that the contact's item has room for the next walk. The types that it read
+        have marks, so that they are told from what was never read.
         """
+        marks = {type_: Mark(type_) for type_ in progress.types} | {mark.type: mark for mark in self.marks}
         keys = sorted({*unpack(self.remembered), *unpack(progress.candidates)})[-2 * REMEMBERED_MAX :]
         digests = dict.fromkeys(unpack(self.unreadable, _DIGEST_BYTES))
         digests |= dict.fromkeys(unpack(progress.unreadable, _DIGEST_BYTES))
         unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])
-        return replace(self, remembered=pack(keys), unreadable=unreadable)
+        return replace(self, marks=tuple(marks.values()), remembered=pack(keys), unreadable=unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,11 @@ class Progress:
     pages: int = 0
     oldest: tuple[tuple[ActivityType, int], ...] = ()
     again_from: tuple[tuple[ActivityType, int], ...] = ()
+
+    @property
+    def types(self) -> tuple[ActivityType, ...]:
+        _, reports, _ = self.fingerprint.split(" ")
+        return tuple(type_ for report in reports.split(",") for type_ in TYPES_BY_REPORT[report])
 
 
 @dataclass(slots=True)
@@ -285,11 +292,6 @@ class Walk:
         """The report is read from its first page once more."""
         self.pages = 0
         self._again_from = dict(self._oldest)
-
-    @property
-    def is_first(self) -> bool:
-        """No walk of this contact was ever finished."""
-        return not self.watermark.marks
 
     def is_again(self, activity: Activity) -> bool:
         """An earlier walk published it, or may have and forgot it: only a resync brings it back."""

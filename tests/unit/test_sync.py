@@ -6,20 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import ActivityType, iso
+from contact_activity.activity import ActivityType, EmailAddresses, iso
+from contact_activity.adapters.embedded import SqliteContacts
 from contact_activity.failures import describe
 from contact_activity.planning import queued_until_ms
 from contact_activity.ports import (
     Cause,
+    Contact,
     FatalError,
     ListedContact,
+    Message,
     Refusal,
     RetryError,
     WaitError,
     WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
-from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, Outcome
+from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, Outcome, SyncPolicy, sync
 from contact_activity.watermark import Progress, Reading, Watermark
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
@@ -84,7 +87,10 @@ def test_what_is_older_than_the_registration_is_marked(world: World) -> None:
 def resync(world: World, from_ms: int) -> None:
     """Ask for it as the operator's command does."""
     contact = world.contact()
-    watermark = replace(contact.watermark, resync_ms=from_ms)
+    watermark = contact.watermark
+    if contact.progress:
+        watermark = watermark.with_published(contact.progress)
+    watermark = replace(watermark, resync_ms=from_ms)
     assert world.contacts.save(replace(contact, watermark=watermark, progress=None))
 
 
@@ -476,6 +482,54 @@ def test_settings_that_change_during_a_walk_repeat_nothing(
     world.sync()
     world.reading = Reading("default")
     world.wait(HOUR_MS)
+    world.sync()
+    assert sorted(world.times) == times(5)
+
+
+@pytest.mark.parametrize("gives_up", ["reports", "resync"])
+def test_a_type_that_a_given_up_walk_read_repeats_nothing_when_it_is_read_again(
+    world: World, gives_up: str
+) -> None:
+    """Its first walk was never finished, and other types raise their floors meanwhile."""
+    reading = Reading("default", remembered_min=1, overlap_h=1)
+    clicks = [activity(PAST_MS + n * HOUR_MS, ActivityType.CLICKED, link_id="1") for n in range(3)]
+    opens = [activity(PAST_MS + (20 + n) * HOUR_MS) for n in range(6)]
+    world.reading, world.source.page_rows = reading, 9
+    world.source.activities["1"] = list(clicks)
+    world.source.links = {None: "9"}
+    world.sync(for_ms=CALL_MS)
+    world.source.links = {}
+    if gives_up == "resync":
+        resync(world, NOON_MS)
+    world.source.activities["1"] += opens
+    for reports in (("opens",), ("all",)):
+        world.reading = replace(reading, reports=reports)
+        world.wait(HOUR_MS)
+        assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(world.times) == [iso(of.occurred_ms) for of in clicks + opens]
+
+
+class FailsOnce(SqliteContacts):
+    """The `Contacts` port; the first contact that is stored is not."""
+
+    has_failed = False
+
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        if not self.has_failed:
+            self.has_failed = True
+            raise RetryError("the table did not take a change")
+        return super().save(contact, queued_until_ms=queued_until_ms)
+
+
+@pytest.mark.parametrize("reports", [("opens",), ("sends", "opens")])
+def test_what_could_not_be_held_is_published_by_the_next_sync(world: World, reports: tuple[str, ...]) -> None:
+    """The store fails just before the first publication: nothing of the page counts as published."""
+    world.reading = Reading("default", reports)
+    ports = replace(world.sync_ports(), contacts=FailsOnce(world.database))
+    policy = SyncPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS)
+    with pytest.raises(RetryError):
+        sync(Message("1", NOON_MS), ports, policy, deadline_ms=NOON_MS + HOUR_MS)
+    assert world.times == []
     world.sync()
     assert sorted(world.times) == times(5)
 
