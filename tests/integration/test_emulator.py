@@ -254,6 +254,7 @@ def unconditional(part: dict[str, dict[str, Any]]) -> list[str]:
     return [name for name, declared in part.items() if "Condition" not in declared]
 
 
+@pytest.mark.cloud
 def test_every_resource_of_the_template_is_created(emulator: Emulator, stack: Stack) -> None:
     """The local AWS takes the whole template, and the stack has all its outputs."""
     template = load_template(REPOSITORY / "template.yaml")
@@ -267,6 +268,7 @@ def test_every_resource_of_the_template_is_created(emulator: Emulator, stack: St
     assert all(stack.outputs.values())
 
 
+@pytest.mark.cloud
 def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, stack: Stack) -> None:
     """Time-outs, redrive, keys, concurrency and the schedule arrive as written."""
     queue = emulator.client("sqs").get_queue_attributes(
@@ -286,6 +288,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
     assert schedule["State"] == "ENABLED"
 
 
+@pytest.mark.cloud
 def test_functions_see_the_settings_and_nothing_of_the_user(emulator: Emulator, stack: Stack) -> None:
     """A function's environment is that of the template; the user's own credentials are not in it."""
     answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["WorkerName"], Payload=b"{}")
@@ -296,6 +299,7 @@ def test_functions_see_the_settings_and_nothing_of_the_user(emulator: Emulator, 
     assert configured["Configuration"]["Environment"]["Variables"]["ACCOUNT"] == "shop"
 
 
+@pytest.mark.cloud
 def test_failed_tick_is_kept_once(emulator: Emulator, stack: Stack) -> None:
     """An asynchronous tick that fails is not repeated, and is in the failures queue."""
     sqs, url = emulator.client("sqs"), stack.outputs["DispatchFailuresUrl"]
@@ -309,6 +313,7 @@ def test_failed_tick_is_kept_once(emulator: Emulator, stack: Stack) -> None:
     assert "Messages" not in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1)
 
 
+@pytest.mark.cloud
 def test_same_stack_again_builds_and_changes_nothing(emulator: Emulator, stack: Stack, project: Path) -> None:
     """A second deployment takes the layer from the cache and leaves the stack as it is."""
     (cached,) = (project / ".build").iterdir()
@@ -320,6 +325,7 @@ def test_same_stack_again_builds_and_changes_nothing(emulator: Emulator, stack: 
     assert [path.stat().st_mtime_ns for path in (project / ".build").iterdir()] == [built]
 
 
+@pytest.mark.cloud
 def test_stack_goes_on_after_a_stop(tmp_path: Path, project: Path) -> None:
     """A restored stack is deployed again, with another parameter, and works off what was waiting."""
     with Emulator(tmp_path) as emulator:
@@ -338,6 +344,7 @@ def test_stack_goes_on_after_a_stop(tmp_path: Path, project: Path) -> None:
         assert function["Configuration"]["Environment"]["Variables"]["CALLS_PER_DAY"] == "500"
 
 
+@pytest.mark.cloud
 def test_stack_that_is_refused_says_why(emulator: Emulator, tmp_path: Path) -> None:
     """What the local AWS does not know is named in the error, and a mended stack can be deployed."""
     path = tmp_path / "template.yaml"
@@ -348,6 +355,7 @@ def test_stack_that_is_refused_says_why(emulator: Emulator, tmp_path: Path) -> N
     assert deploy(emulator, path, stack_name="odd", parameters={}) == Stack({})
 
 
+@pytest.mark.cloud
 def test_function_without_a_handler_is_not_deployed(
     emulator: Emulator, project: Path, tmp_path: Path
 ) -> None:
