@@ -544,7 +544,7 @@ RESOURCES_BY_AWS = {
 @pytest.mark.parametrize("role", RESOURCES_BY_AWS)
 def test_what_aws_does_for_a_role_is_granted_and_no_more(role: str) -> None:
     """Logs, traces, failures that are kept, the queue that is polled and the tick that is sent."""
-    expected = dict(RESOURCES_BY_AWS[role])
+    expected: dict[str, object] = {**RESOURCES_BY_AWS[role]}
     if role in FUNCTIONS:
         # X-Ray has no resources that a permission could name.
         expected |= {"Logs": arn(f"{role}Logs"), "Traces": "*"}
