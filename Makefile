@@ -45,8 +45,11 @@ run: .venv/.ready ## the main job on this machine; without credentials, on a sim
 cloud: setup ## the same job through the real template, on a local AWS
 	@$(BIN)/contact-activity run --engine cloud --all
 
-test: setup ## the whole test suite
-	@$(BIN)/pytest
+# A process for each core; the tests of one file share what they set up.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
+
+test: setup ## the tests but for those that deploy the stack on the local AWS
+	@$(PYTEST) -m "not cloud"
 
 SEEDS ?= 10000
 simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
@@ -96,7 +99,7 @@ check: setup .venv-sam/.ready ## exactly what CI runs
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) build --cached
-	$(BIN)/pytest
+	$(PYTEST)
 
 lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) pyproject.toml $(RUNTIME_HAS) -o shared/requirements.txt

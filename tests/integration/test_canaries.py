@@ -94,6 +94,7 @@ def server(account: SimulatedAccount) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.cloud
 def test_the_functions_tell_no_secret_and_no_address(
     tmp_path: Path, server: Server, account: SimulatedAccount
 ) -> None:
@@ -123,6 +124,7 @@ def test_the_functions_tell_no_secret_and_no_address(
     assert told_in(written, [*personal(account), "@canary.example.org", API_KEY, ACCESS_TOKEN]) == []
 
 
+@pytest.mark.cloud
 @pytest.mark.parametrize("is_there", [True, False], ids=["with faults", "not there"])
 def test_the_traces_tell_no_secret_and_no_address(
     tmp_path: Path, server: Server, account: SimulatedAccount, is_there: bool

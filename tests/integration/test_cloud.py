@@ -25,6 +25,8 @@ from tests.support.running import (
     truth_of,
 )
 
+pytestmark = pytest.mark.cloud
+
 
 def test_the_local_cloud_publishes_everything_once(tmp_path: Path) -> None:
     """Through faults, a restart and late activity: every activity, with one id, and no call too many."""

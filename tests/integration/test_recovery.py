@@ -87,7 +87,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         )
 
 
-@pytest.fixture(params=["folder", "stack"])
+@pytest.fixture(params=["folder", pytest.param("stack", marks=pytest.mark.cloud)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A system with nothing stored."""
     if request.param == "stack":
@@ -170,6 +170,7 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     assert "0 contacts due now" in place.said("dead-letters", "--redrive")
 
 
+@pytest.mark.cloud
 def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     """Looking leaves them all there; a redrive makes their contacts due and leaves what is not ours."""
     place, sqs = cloud.place(), cloud.emulator.client("sqs")

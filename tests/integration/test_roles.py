@@ -25,6 +25,8 @@ from tests.support.deployed import deployed as deployed_stack
 from tests.support.deployed import record, set_polling
 from tests.support.running import CAMPAIGN, NOW, served
 
+pytestmark = pytest.mark.cloud
+
 Json = dict[str, Any]
 NOW_MS = int(NOW.timestamp() * 1_000)
 QUICK, LONG = "4711", "4712"

@@ -232,6 +232,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield Cloud(emulator, stack, [json.loads(line) for line in sink.getvalue().splitlines()])
 
 
+@pytest.mark.cloud
 def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
     """What `--stack` finds by the usual AWS settings is what the functions have done."""
     (system,) = systems("--stack", "contact-activity", **cloud.environment)
@@ -248,6 +249,7 @@ def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
     assert counts == Counter(event["detail-type"] for event in cloud.events)
 
 
+@pytest.mark.cloud
 def test_a_stack_tells_of_dead_letters(cloud: Cloud) -> None:
     """A message in the dead-letter queue is counted, also in the tables."""
     sqs, url = cloud.emulator.client("sqs"), cloud.stack.outputs["ContactDeadLettersUrl"]
@@ -258,6 +260,7 @@ def test_a_stack_tells_of_dead_letters(cloud: Cloud) -> None:
     assert "0 waiting · 1 dead letters · 0 failed ticks" in ended.stdout
 
 
+@pytest.mark.cloud
 def test_a_stack_that_is_not_there_is_one_line(cloud: Cloud) -> None:
     """An unknown name is exit status 1, and the line says where it was looked for."""
     ended = status("--stack", "nothing", **cloud.environment)
@@ -272,6 +275,7 @@ def test_a_stack_without_aws_settings_is_one_line() -> None:
     assert re.fullmatch(r"contact-activity: .*region.*\n", ended.stderr)
 
 
+@pytest.mark.cloud
 def test_one_id_leads_from_the_tick_to_each_event(cloud: Cloud) -> None:
     """The dispatcher's request id is in every line of both functions and in every event."""
     (tick,) = [line for line in cloud.documents("dispatcher") if line.get("message") == "tick"]
@@ -281,6 +285,7 @@ def test_one_id_leads_from_the_tick_to_each_event(cloud: Cloud) -> None:
     assert {event["detail"]["correlationid"] for event in cloud.events} == {tick["function_request_id"]}
 
 
+@pytest.mark.cloud
 def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
     """Real invocations write CloudWatch's format, under the dimension that the alarms ask for."""
     sent = emitted(cloud.logged("dispatcher")) + emitted(cloud.logged("worker"))
@@ -295,6 +300,7 @@ def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
     assert {"LagSeconds", "QuotaUsedPercent", "QuotaLagSeconds", "PausedByCredential"} <= set(sums)
 
 
+@pytest.mark.cloud
 def test_the_functions_log_no_address_and_no_secret(cloud: Cloud) -> None:
     """Whatever both functions write, no contact's address and no credential is in it."""
     written = "\n".join(cloud.logged("dispatcher") + cloud.logged("worker"))
@@ -304,6 +310,7 @@ def test_the_functions_log_no_address_and_no_secret(cloud: Cloud) -> None:
     assert "@" not in written
 
 
+@pytest.mark.cloud
 def test_the_stack_has_its_alarms_and_its_dashboard(cloud: Cloud) -> None:
     """CloudFormation makes every alarm, without an action as long as there is no topic."""
     cloudwatch = cloud.emulator.client("cloudwatch")

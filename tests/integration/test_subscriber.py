@@ -20,6 +20,8 @@ from contact_activity.subscriber import Subscriber, subscriber_on
 from contact_activity.timeline import UnusableEventError
 from tests.support.deployed import eventually
 
+pytestmark = pytest.mark.cloud
+
 EVENTS = REPOSITORY / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((EVENTS / "samples").glob("email.*"))}
 CLICKED, BOUNCED = SAMPLES["email.clicked.v1"], SAMPLES["email.bounced.v1"]

@@ -5,6 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
 from tests.support.running import CAMPAIGN, NOW, Operator, account_of, served
 
@@ -191,6 +193,7 @@ def test_a_malformed_summary_is_told_and_skipped(tmp_path: Path) -> None:
     assert len(operator.events()) == 1 + 5
 
 
+@pytest.mark.cloud
 def test_the_local_cloud_publishes_summaries_too(tmp_path: Path) -> None:
     """Through the deployed template and its roles: everything once, and then what moved."""
     account = small_account()

@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 PYTHON = [*MODULES.values(), *HANDLERS, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
