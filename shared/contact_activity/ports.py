@@ -236,7 +236,9 @@ class Limiter(Protocol):
         behind the deadline.
         """
 
-    def slow_down(self) -> None: ...
+    def slow_down(self, wait_s: float = 0) -> None:
+        """The API said "too fast": nobody takes a slot for so long, and for a second at least."""
+
     def pace(self) -> Pace: ...
 
 

@@ -68,9 +68,12 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
     return Slot(Pace(day, used + 1, at_ms + limits.slot_ms), at_ms)
 
 
-def slow_down(pace: Pace, now_ms: int) -> Pace:
-    """After the API said "too fast": nobody calls for a second."""
-    return replace(pace, next_slot_ms=_free_from(pace, now_ms) + SLOW_DOWN_MS)
+def slow_down(pace: Pace, now_ms: int, wait_ms: int = 0) -> Pace:
+    """After the API said "too fast": nobody calls for a second, or for as long as it asked for.
+
+    The second comes on top of the slots that others hold, the longer wait does not.
+    """
+    return replace(pace, next_slot_ms=max(_free_from(pace, now_ms) + SLOW_DOWN_MS, now_ms + wait_ms))
 
 
 def _free_from(pace: Pace, now_ms: int) -> int:
