@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from contact_activity import planning
 from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
+from contact_activity.failures import describe
 from contact_activity.ports import (
     Campaigns,
     Clock,
@@ -24,6 +25,7 @@ from contact_activity.ports import (
     Refusal,
     RetryError,
     Source,
+    TickFailure,
     WaitError,
     WaitReason,
 )
@@ -134,8 +136,14 @@ def _list_if_not_paused(
         return None
     try:
         _list_contacts(ports, report, deadline_ms, begin_listing)
-    except RetryError as error:
+    except (RetryError, FatalError) as error:
+        ports.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
+        if isinstance(error, FatalError):
+            raise
         return error
+    # Read first: a tick that failed is rare, and a write costs more.
+    if report.pages and ports.listings.failure():
+        ports.listings.put_failure(None)
     return None
 
 

@@ -57,6 +57,8 @@ class WaitReason(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"
     TIME = "time"
+    # A run that somebody watches ends: no call gets through before a setting or the network changes.
+    UNREACHABLE = "unreachable"
 
 
 class WaitError(Exception):
@@ -292,11 +294,24 @@ class Campaigns(Protocol):
         """Store it if nobody stored another since it was read (by `version`, which goes up by one)."""
 
 
+@dataclass(frozen=True, slots=True)
+class TickFailure:
+    """Why a tick failed, in one line, and when."""
+
+    error: str
+    at_ms: int
+
+
 class Listings(Protocol):
     """Where the listing of contacts stands; one dispatcher at a time writes it."""
 
     def get(self) -> Listing: ...
     def put(self, listing: Listing) -> None: ...
+
+    def failure(self) -> TickFailure | None:
+        """Of the last tick, if it failed."""
+
+    def put_failure(self, failure: TickFailure | None) -> None: ...
 
 
 class Tally(Protocol):
