@@ -137,6 +137,8 @@ def _status(arguments: argparse.Namespace, environment: Environment, console: Co
 
 
 def _exit_status(summary: Summary) -> int:
+    if summary.to_check:
+        return _fail(EXIT_FAILED, summary.to_check)
     if summary.pause:
         return _fail(_EXIT_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED), pause_text(summary.pause))
     if summary.failed:

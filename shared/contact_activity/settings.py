@@ -237,8 +237,8 @@ def _proxy(text: str) -> str | None:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ValueError("give an address without spaces")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port:
-        raise ValueError("give http://host:port or https://host:port")
+    if parts.scheme != "http" or not parts.hostname or not parts.port:
+        raise ValueError("give http://host:port")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("give http://host:port without a path")
     return text.rstrip("/")

@@ -173,6 +173,7 @@ def test_summaries_are_beside_the_activity_that_is_read() -> None:
         (PROXY, "http://proxy.example.org:port"),
         (PROXY, "http://:3128"),
         (PROXY, "socks5://proxy.example.org:1080"),
+        (PROXY, "https://proxy.example.org:3128"),
         (PROXY, "http://proxy.example.org:3128/path"),
         (PROXY, "http://proxy.example.org:3128?x=y"),
         (PROXY, "http://proxy.example.org:3128#top"),
