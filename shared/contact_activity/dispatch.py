@@ -25,7 +25,6 @@ from contact_activity.ports import (
     RetryError,
     Source,
     WaitError,
-    WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
@@ -289,10 +288,7 @@ def _hand_out_campaigns(
     except (RetryError, FatalError) as error:
         _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
     except WaitError as wait:
-        if wait.reason is WaitReason.CREDENTIAL:
-            _give_up_campaigns(ports, report, "the API refuses the campaign list", is_refused=True)
-        else:
-            pause_for(wait, ports.pauses)
+        pause_for(wait, ports.pauses)
 
 
 def _give_up_campaigns(ports: DispatchPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
