@@ -27,7 +27,6 @@ from contact_activity.ports import (
     Source,
     TickFailure,
     WaitError,
-    WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
@@ -297,10 +296,7 @@ def _hand_out_campaigns(
     except (RetryError, FatalError) as error:
         _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
     except WaitError as wait:
-        if wait.reason is WaitReason.CREDENTIAL:
-            _give_up_campaigns(ports, report, "the API refuses the campaign list", is_refused=True)
-        else:
-            pause_for(wait, ports.pauses)
+        pause_for(wait, ports.pauses)
 
 
 def _give_up_campaigns(ports: DispatchPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
