@@ -17,6 +17,8 @@ TIME_LIMIT_CHARACTERS = 64
 
 # What may be a part of a path, a key or a log line.
 USABLE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# Beyond it a float no longer tells a whole number from its neighbours.
+EXACT_MAX = 2**53
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -166,6 +168,40 @@ def parse_time(text: str) -> int | None:
     return time_ms if time_ms > 0 else None
 
 
+def whole_number(value: object) -> int | None:
+    """The integer that JSON wrote as `3` or `3.0`, or None: a boolean is none, nor a float beyond 2^53."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_MAX:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def id_text(value: object) -> str | None:
+    """An id as text, `"3"`, `3` and `3.0` alike; None for what is neither text nor a whole number."""
+    if isinstance(value, str):
+        return value
+    number = whole_number(value)
+    return None if number is None else str(number)
+
+
+def usable_id(value: object) -> str | None:
+    """An id that can be part of a path, or None."""
+    text = id_text(value)
+    return text if text and USABLE_ID.fullmatch(text) else None
+
+
+def count_of(value: object) -> int | None:
+    """A count, `"3"`, `3` and `3.0` alike; None for what is none."""
+    is_digits = isinstance(value, str) and re.fullmatch(r"[0-9]{1,16}", value)
+    number = int(str(value)) if is_digits else whole_number(value)
+    return number if number is not None and 0 <= number <= EXACT_MAX else None
+
+
+def is_of(row: object, name: str, id_: str) -> bool:
+    """Whether a row's field names this id, or names none."""
+    named = row.get(name) if isinstance(row, Mapping) else None
+    return named is None or named == "" or id_text(named) == id_
+
+
 def parse_row(row: object, contact_id: str) -> Activity | Unreadable:
     """The activity of one row of a v2 tracking report, asked for as `contact_id`.
 
@@ -184,7 +220,7 @@ def parse_row(row: object, contact_id: str) -> Activity | Unreadable:
     return Activity(
         type=type_,
         contact_id=contact_id,
-        campaign_id=_text(row, "campaign_id"),
+        campaign_id=_id(row, "campaign_id"),
         occurred_ms=occurred_ms,
         provider_time=str(provider_time),
         email_address=_text(row, "email_address"),
@@ -298,7 +334,7 @@ def _present(**fields: str | None) -> dict[str, str]:
 
 
 def _link(row: Mapping[str, object]) -> Link | None:
-    link = Link(id=_text(row, "link_id"), url=_text(row, "link_uri"))
+    link = Link(id=_id(row, "link_id"), url=_text(row, "link_uri"))
     return None if link == Link(None, None) else link
 
 
@@ -320,13 +356,19 @@ def _unsubscribe(row: Mapping[str, object]) -> Unsubscribe | None:
 
 
 def _text(row: Mapping[str, object], name: str) -> str | None:
-    """A field as text of at most 4 KB; numbers, which the API sends for some ids, become digits."""
+    """A field as text of at most 4 KB; numbers become digits."""
     value = row.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = str(value)
+    return _cut(id_text(value) or str(value))
+
+
+def _id(row: Mapping[str, object], name: str) -> str | None:
+    text = id_text(row.get(name))
+    return None if text is None else _cut(text)
+
+
+def _cut(text: str) -> str:
     if text.isascii() and len(text) <= TEXT_LIMIT_BYTES:
         return text
     return text.encode("utf-8", "replace")[:TEXT_LIMIT_BYTES].decode("utf-8", "ignore")

@@ -20,6 +20,7 @@ from contact_activity.ports import (
     PauseBoard,
     Queue,
     Refusal,
+    RefusedError,
     RetryError,
     Source,
     Tally,
@@ -160,6 +161,10 @@ def summarize(
     except WaitError as wait:
         _give_back(claimed, campaign, ports.campaigns)
         return CampaignReport(_wait(wait, message, ports))
+    except RefusedError:
+        # A key that may read contacts need not be allowed to read campaigns: that pauses nothing.
+        _give_back(claimed, campaign, ports.campaigns)
+        return CampaignReport(CampaignOutcome.REFUSED)
     except (RetryError, FatalError):
         _give_back(claimed, campaign, ports.campaigns)
         raise
@@ -211,12 +216,9 @@ def _ask(
 
 
 def _wait(wait: WaitError, message: CampaignMessage, ports: CampaignPorts) -> CampaignOutcome:
-    """A key that may read contacts need not be allowed to read campaigns: that pauses nothing."""
-    if wait.reason is WaitReason.QUOTA:
+    if wait.reason is not WaitReason.TIME:
         pause_for(wait, ports.pauses)
         return CampaignOutcome.PAUSED
-    if wait.reason is WaitReason.CREDENTIAL:
-        return CampaignOutcome.REFUSED
     # One of a time to come was planned by a clock that ran ahead, and would go round until then.
     if -CLOCKS_DIFFER_MS <= ports.clock.now_ms() - message.planned_ms < EVERY_MS:
         ports.queue.send([message])

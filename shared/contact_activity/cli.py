@@ -66,6 +66,8 @@ _STATUS_EPILOG = """\
   pauses        reason (quota, credential, operator) and until (null: until it is lifted)
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   published     events by day (UTC, today and yesterday) and detail type
+  failing_by_cause  contacts by what their last try failed with
+  tick_failure  error and at: why and when the last tick failed; null if it did not
 
 A folder may be in use by a run. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
 stack is; to read it takes cloudformation:DescribeStacks, dynamodb:Scan, dynamodb:GetItem and
@@ -135,6 +137,8 @@ def _status(arguments: argparse.Namespace, environment: Environment, console: Co
 
 
 def _exit_status(summary: Summary) -> int:
+    if summary.to_check:
+        return _fail(EXIT_FAILED, summary.to_check)
     if summary.pause:
         return _fail(_EXIT_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED), pause_text(summary.pause))
     if summary.failed:

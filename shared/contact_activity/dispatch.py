@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from contact_activity import planning
 from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
+from contact_activity.failures import describe
 from contact_activity.ports import (
     Campaigns,
     Clock,
@@ -24,8 +25,8 @@ from contact_activity.ports import (
     Refusal,
     RetryError,
     Source,
+    TickFailure,
     WaitError,
-    WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
@@ -138,8 +139,14 @@ def _list_if_not_paused(
         return None
     try:
         _list_contacts(ports, report, deadline_ms, begin_listing)
-    except RetryError as error:
+    except (RetryError, FatalError) as error:
+        ports.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
+        if isinstance(error, FatalError):
+            raise
         return error
+    # Read first: a tick that failed is rare, and a write costs more.
+    if report.pages and ports.listings.failure():
+        ports.listings.put_failure(None)
     return None
 
 
@@ -301,10 +308,7 @@ def _hand_out_campaigns(
     except (RetryError, FatalError) as error:
         _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
     except WaitError as wait:
-        if wait.reason is WaitReason.CREDENTIAL:
-            _give_up_campaigns(ports, report, "the API refuses the campaign list", is_refused=True)
-        else:
-            pause_for(wait, ports.pauses)
+        pause_for(wait, ports.pauses)
 
 
 def _give_up_campaigns(ports: DispatchPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:

@@ -38,3 +38,19 @@ def _foreign_text(error: Exception) -> str:
     answer = getattr(error, "response", None)
     code = f" {answer['Error']['Code']}" if isinstance(answer, dict) and "Error" in answer else ""
     return f"{type(error).__name__}{code}{where}"
+
+
+class Seldom:
+    """Lets a remark of one kind through at most once an interval, so that a log stays readable."""
+
+    def __init__(self, every_ms: int) -> None:
+        self._every_ms = every_ms
+        self._said_ms: dict[str, int] = {}
+
+    def lets_through(self, kind: str, now_ms: int) -> bool:
+        """Whether to make a remark of this kind now; `now_ms` is by the monotonic clock."""
+        said_ms = self._said_ms.get(kind)
+        if said_ms is not None and now_ms - said_ms < self._every_ms:
+            return False
+        self._said_ms[kind] = now_ms
+        return True

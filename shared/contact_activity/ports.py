@@ -57,6 +57,8 @@ class WaitReason(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"
     TIME = "time"
+    # A run that somebody watches ends: no call gets through before a setting or the network changes.
+    UNREACHABLE = "unreachable"
 
 
 class WaitError(Exception):
@@ -236,7 +238,9 @@ class Limiter(Protocol):
         behind the deadline.
         """
 
-    def slow_down(self) -> None: ...
+    def slow_down(self, wait_s: float = 0) -> None:
+        """The API said "too fast": nobody takes a slot for so long, and for a second at least."""
+
     def set_right(self) -> None:
         """The clock may have been set back: what is counted for a day to come counts for today."""
 
@@ -299,11 +303,24 @@ class Campaigns(Protocol):
         """Store it if nobody stored another since it was read (by `version`, which goes up by one)."""
 
 
+@dataclass(frozen=True, slots=True)
+class TickFailure:
+    """Why a tick failed, in one line, and when."""
+
+    error: str
+    at_ms: int
+
+
 class Listings(Protocol):
     """Where the listing of contacts stands; one dispatcher at a time writes it."""
 
     def get(self) -> Listing: ...
     def put(self, listing: Listing) -> None: ...
+
+    def failure(self) -> TickFailure | None:
+        """Of the last tick, if it failed."""
+
+    def put_failure(self, failure: TickFailure | None) -> None: ...
 
 
 class Tally(Protocol):

@@ -82,10 +82,13 @@ def set_right(pace: Pace, now_ms: int) -> Pace:
     return pace if pace.day <= latest_day else Pace(today, pace.used, _free_from(pace, now_ms))
 
 
-def slow_down(pace: Pace, now_ms: int) -> Pace:
-    """After the API said "too fast": nobody calls for a second."""
-    latest_ms = now_ms + SLOT_AHEAD_MAX_MS
-    return replace(pace, next_slot_ms=min(_free_from(pace, now_ms) + SLOW_DOWN_MS, latest_ms))
+def slow_down(pace: Pace, now_ms: int, wait_ms: int = 0) -> Pace:
+    """After the API said "too fast": nobody calls for a second, or for as long as it asked for.
+
+    The second comes on top of the slots that others hold, the longer wait does not.
+    """
+    asked_ms = max(_free_from(pace, now_ms) + SLOW_DOWN_MS, now_ms + wait_ms)
+    return replace(pace, next_slot_ms=min(asked_ms, now_ms + SLOT_AHEAD_MAX_MS))
 
 
 def _free_from(pace: Pace, now_ms: int) -> int:

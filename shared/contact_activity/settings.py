@@ -41,6 +41,8 @@ SETTINGS = (
     Setting("CONSTANT_CONTACT_API_KEY", "", "the application's key", secret=True),
     Setting("CONSTANT_CONTACT_ACCESS_TOKEN", "", "the account's token", secret=True),
     Setting("CONSTANT_CONTACT_BASE_URL", "https://api.constantcontact.com/v2", "where the API is"),
+    Setting("CONSTANT_CONTACT_PROXY", "", "the proxy that every call takes, as http://host:port"),
+    Setting("CONSTANT_CONTACT_CA_BUNDLE", "", "a PEM file of the only authorities that are trusted"),
     Setting("CONSTANT_CONTACT_API_VERSION", "v2", "the API's version"),
     Setting("CALLS_PER_SECOND", "4", "the key's calls in any second, shared by every worker"),
     Setting("CALLS_PER_DAY", "10000", "the key's calls in a UTC day"),
@@ -78,9 +80,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything but the credentials."""
+    """Everything but the credentials.
+
+    `proxy` may hold a password. `ca_bundle` is the absolute path of a file that nobody has opened yet.
+    """
 
     base_url: str
+    proxy: str | None = field(repr=False)
+    ca_bundle: str | None
     calls_per_second: float
     calls_per_day: int
     quota_share: float
@@ -119,6 +126,8 @@ def read_settings(environment: Environment) -> Settings:
     _parse(environment, "CONSTANT_CONTACT_API_VERSION", _api_version)
     return Settings(
         base_url=_parse(environment, "CONSTANT_CONTACT_BASE_URL", _base_url),
+        proxy=_parse(environment, "CONSTANT_CONTACT_PROXY", _proxy),
+        ca_bundle=_parse(environment, "CONSTANT_CONTACT_CA_BUNDLE", _path),
         calls_per_second=_parse(environment, "CALLS_PER_SECOND", _number(0.01, 1_000)),
         calls_per_day=_parse(environment, "CALLS_PER_DAY", _whole(1, 100_000_000)),
         quota_share=_parse(environment, "QUOTA_SHARE", _number(0.0001, 1)),
@@ -174,7 +183,7 @@ def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
 
 def _shown(name: str, text: str) -> str:
     """An address may hold a password or a key."""
-    if name == "CONSTANT_CONTACT_BASE_URL":
+    if name in ("CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_PROXY"):
         return ""
     shown = text if len(text) <= 80 else text[:77] + "..."
     return f"={shown!r}"
@@ -219,6 +228,28 @@ def _base_url(text: str) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ValueError("plain http is for this machine only, give https")
     return text.rstrip("/")
+
+
+def _proxy(text: str) -> str | None:
+    """Without the trailing slash; it may hold a user name and a password."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("give an address without spaces")
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or not parts.port:
+        raise ValueError("give http://host:port")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("give http://host:port without a path")
+    return text.rstrip("/")
+
+
+def _path(text: str) -> str | None:
+    if not text:
+        return None
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError("give the absolute path of a PEM file")
+    return text
 
 
 def _is_loopback(host: str) -> bool:

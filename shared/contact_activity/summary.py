@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 
-from contact_activity.activity import USABLE_ID, Event, Unreadable, iso, row_digest
+from contact_activity.activity import Event, Unreadable, count_of, is_of, iso, row_digest, usable_id
 
 # A contact that does nothing new is asked all the same once in this time: counts can move without
 # a row, and a summary can lag behind the rows that made it worth asking for.
 SUMMARY_AGE_MS = 28 * 86_400_000
 # Of one contact; the newest are kept. More than two a day for a year.
 CAMPAIGNS_MAX = 1_000
-COUNT_MAX = 2**53
 
 
 class SummaryKind(Enum):
@@ -126,29 +125,30 @@ class News:
     left_out: int = 0
 
 
-def usable_id(value: object) -> str | None:
-    """An id as text, also one that the API sends as a number; None if it cannot be part of a path."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+def parse_contact_summary(body: object, contact_id: str) -> SummaryReport | None:
+    """The contact summary report, asked for as `contact_id`; None if the body is not one."""
+    return _single(body, _parse(body, SummaryKind.CONTACT, contact_id, None))
+
+
+def parse_summary_by_campaign(body: object, contact_id: str) -> SummaryReport | None:
+    """The contact summary by campaign: a bare array; a row that cannot be read spoils no other.
+
+    None if the body is not one: no array, one without a readable row, or of another contact.
+    """
+    if not isinstance(body, list) or not all(is_of(row, "contact_id", contact_id) for row in body):
         return None
-    return str(value) if USABLE_ID.fullmatch(str(value)) else None
-
-
-def parse_contact_summary(body: object, contact_id: str) -> SummaryReport:
-    """The contact summary report, asked for as `contact_id`."""
-    return _report([_parse(body, SummaryKind.CONTACT, contact_id, None)])
-
-
-def parse_summary_by_campaign(body: object, contact_id: str) -> SummaryReport:
-    """The contact summary by campaign: a bare array; a row that cannot be read spoils no other."""
-    if not isinstance(body, list):
-        return SummaryReport(unreadable=(row_digest(body),))
     kind = SummaryKind.CONTACT_CAMPAIGN
-    return _report([_parse(row, kind, contact_id, _campaign_id(row)) for row in body])
+    parsed = [_parse(row, kind, contact_id, _campaign_id(row)) for row in body]
+    report = SummaryReport(
+        snapshots=tuple(part for part in parsed if isinstance(part, Snapshot)),
+        unreadable=tuple(part.digest for part in parsed if isinstance(part, Unreadable)),
+    )
+    return report if report.snapshots or not body else None
 
 
-def parse_campaign_summary(body: object, campaign_id: str) -> SummaryReport:
-    """The campaign summary report, asked for as `campaign_id`."""
-    return _report([_parse(body, SummaryKind.CAMPAIGN, None, campaign_id)])
+def parse_campaign_summary(body: object, campaign_id: str) -> SummaryReport | None:
+    """The campaign summary report, asked for as `campaign_id`; None if the body is not one."""
+    return _single(body, _parse(body, SummaryKind.CAMPAIGN, None, campaign_id))
 
 
 def is_due(known: Summarized, *, now_ms: int, found_new: bool) -> bool:
@@ -250,11 +250,15 @@ def _age(key: str) -> tuple[int, str]:
     return len(key), key
 
 
-def _report(parsed: Sequence[Snapshot | Unreadable]) -> SummaryReport:
-    return SummaryReport(
-        snapshots=tuple(part for part in parsed if isinstance(part, Snapshot)),
-        unreadable=tuple(part.digest for part in parsed if isinstance(part, Unreadable)),
-    )
+def _single(body: object, parsed: Snapshot | Unreadable) -> SummaryReport | None:
+    """A report of one snapshot. One without counts is broken: the API sends zeros, it leaves none out."""
+    if isinstance(parsed, Unreadable):
+        return None
+    if parsed.contact_id is not None and not is_of(body, "contact_id", parsed.contact_id):
+        return None
+    if parsed.campaign_id is not None and not is_of(body, "campaign_id", parsed.campaign_id):
+        return None
+    return SummaryReport((parsed,))
 
 
 def _parse(
@@ -264,14 +268,10 @@ def _parse(
         return Unreadable("not an object", row_digest(row))
     if kind is not SummaryKind.CONTACT and not campaign_id:
         return Unreadable("no usable campaign id", row_digest(row))
-    values = {name: row[name] for name in COUNT_NAMES if row.get(name) is not None}
-    if not values or not all(_is_count(value) for value in values.values()):
+    counts = {name: count_of(row[name]) for name in COUNT_NAMES if row.get(name) is not None}
+    if not counts or None in counts.values():
         return Unreadable("no usable counts", row_digest(row))
-    return Snapshot(kind, contact_id, campaign_id, SummaryCounts(**values))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_MAX
+    return Snapshot(kind, contact_id, campaign_id, SummaryCounts(**counts))
 
 
 def _campaign_id(row: object) -> str | None:

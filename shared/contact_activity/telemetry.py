@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from contact_activity.campaigns import CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
 from contact_activity.failures import describe
-from contact_activity.ports import AnyMessage, CampaignMessage
+from contact_activity.ports import AnyMessage, CampaignMessage, Cause
 from contact_activity.rate_limit import PauseReason
 from contact_activity.settings import SettingsError
 from contact_activity.sync import SyncReport
@@ -162,6 +162,11 @@ def tell_failure(message: AnyMessage, error: Exception) -> None:
     else:
         _count(Metric.CONTACTS_FAILED, 1)
         logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": _cause(error)})
+
+
+def tell_failed_try(cause: Cause, status: int, tries: int) -> None:
+    """Log a call that is tried again; `status` 0: no answer came."""
+    logger.warning("call failed", extra={"cause": cause, "status": status, "tries": tries})
 
 
 def tell_no_message(message_id: str) -> None:

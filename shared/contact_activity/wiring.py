@@ -25,13 +25,15 @@ from contact_activity.adapters.aws import (
     dynamo_limiter,
     secret_credentials,
 )
+from contact_activity.adapters.certificates import checked_ca_bundle
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.codec import message_from_body
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.campaigns import CampaignPorts, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import AnyMessage, CampaignMessage
+from contact_activity.failures import Seldom
+from contact_activity.ports import AnyMessage, CampaignMessage, Cause
 from contact_activity.settings import Credentials, read_settings, read_tick_ms, required
 from contact_activity.sync import SyncPolicy, SyncPorts, sync
 
@@ -40,6 +42,7 @@ RESERVE_MS = 45_000
 RETRY_AFTER_S = 30
 
 _CLOCK = SystemClock()
+_SELDOM = Seldom(every_ms=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +192,21 @@ def _shared() -> _Shared:
         pauses=DynamoPauses(dynamodb, table),
         queue=SqsQueue(aws_client("sqs"), required(os.environ, "QUEUE_URL")),
         limiter=limiter,
-        source=ConstantContact(settings.base_url, credentials, limiter, _CLOCK),
+        source=ConstantContact(
+            settings.base_url,
+            credentials,
+            limiter,
+            _CLOCK,
+            proxy=settings.proxy,
+            ca_bundle=checked_ca_bundle(settings.ca_bundle),
+            on_failure=_tell_failed_try,
+        ),
     )
+
+
+def _tell_failed_try(cause: Cause, status: int, tries: int) -> None:
+    if _SELDOM.lets_through(cause, _CLOCK.monotonic_ms()):
+        telemetry.tell_failed_try(cause, status, tries)
 
 
 def _deadline_ms(remaining_ms: int) -> int:

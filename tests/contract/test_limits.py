@@ -24,7 +24,7 @@ def work(family: Family, base_url: str, waits: list[WaitReason]) -> None:
     credentials = Credentials(API_KEY, ACCESS_TOKEN)
     client = ConstantContact(base_url, lambda: credentials, limiter, clock)
     deadline_ms = clock.monotonic_ms() + 60_000
-    with closing(client._session):
+    with closing(client):
         try:
             while True:
                 client.tracking("4711", "all", since_ms=None, next_=None, deadline_ms=deadline_ms)

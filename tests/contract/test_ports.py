@@ -33,6 +33,7 @@ from contact_activity.ports import (
     Limiter,
     ListedContact,
     Message,
+    TickFailure,
     WaitError,
     WaitReason,
 )
@@ -620,6 +621,14 @@ class TestListings:
         family.listings.put(Listing("before", 1, 2, 3, 4, 5))
         family.listings.put(listing)
         assert family.listings.get() == listing
+
+    def test_the_last_ticks_failure_is_kept_until_it_is_over(self, family: Family) -> None:
+        """It stands beside the listing, the later over the earlier, and can be taken away."""
+        assert family.listings.failure() is None
+        for failure in (TickFailure("refused", NOW_MS), TickFailure("unknown", NOW_MS + 1), None):
+            family.listings.put_failure(failure)
+            assert family.listings.failure() == failure
+        assert family.listings.get() == Listing()
 
 
 class TestTally:

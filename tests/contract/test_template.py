@@ -38,7 +38,9 @@ def on_aws(value: Any, *, has_key: bool = False) -> Any:
         return value
     if "Fn::If" in value:
         condition, chosen, otherwise = value["Fn::If"]
-        is_so = {"IsLocal": False, "HasAlarmTopic": True, "HasKey": has_key}[condition]
+        is_so = {"IsLocal": False, "HasAlarmTopic": True, "HasKey": has_key, "HasCaBundleLayer": True}[
+            condition
+        ]
         return on_aws(chosen if is_so else otherwise, has_key=has_key)
     named = {name: on_aws(item, has_key=has_key) for name, item in value.items()}
     return {name: item for name, item in named.items() if item != NO_VALUE}
@@ -186,6 +188,9 @@ def test_no_credential_is_a_parameter_or_in_an_environment(setting: Setting) -> 
         ("CONSTANT_CONTACT_BASE_URL", "https://api.example.org/v2"),
         ("CONSTANT_CONTACT_BASE_URL", "http://127.0.0.1:8080/v2"),
         ("CONSTANT_CONTACT_BASE_URL", "http://localhost:8080"),
+        ("CONSTANT_CONTACT_PROXY", "http://proxy.example.org:3128"),
+        ("CONSTANT_CONTACT_PROXY", "http://10.0.0.1:80/"),
+        ("CONSTANT_CONTACT_CA_BUNDLE", "/opt/company.pem"),
         ("CALLS_PER_SECOND", "0.5"),
         ("CALLS_PER_DAY", "1"),
         ("QUOTA_SHARE", "1"),
@@ -217,6 +222,13 @@ def test_template_and_code_take_the_same_values(setting: str, text: str) -> None
         ("CONSTANT_CONTACT_BASE_URL", "ftp://api.example.org/v2"),
         ("CONSTANT_CONTACT_BASE_URL", "https://user@api.example.org/v2"),
         ("CONSTANT_CONTACT_BASE_URL", "https://api.example.org/v2?a=b"),
+        ("CONSTANT_CONTACT_PROXY", "proxy.example.org:3128"),
+        ("CONSTANT_CONTACT_PROXY", "http://proxy.example.org"),
+        ("CONSTANT_CONTACT_PROXY", "http://proxy.example.org:0"),
+        ("CONSTANT_CONTACT_PROXY", "http://proxy.example.org:3128/path"),
+        ("CONSTANT_CONTACT_PROXY", "socks5://proxy.example.org:1080"),
+        ("CONSTANT_CONTACT_PROXY", "https://proxy.example.org:3128"),
+        ("CONSTANT_CONTACT_CA_BUNDLE", "company.pem"),
         ("CONSTANT_CONTACT_API_VERSION", "v3"),
         ("CALLS_PER_SECOND", "0.001"),
         ("CALLS_PER_SECOND", "1001"),
@@ -246,6 +258,20 @@ def test_template_refuses_what_the_code_refuses(setting: str, text: str) -> None
     """A mistake in a setting is found when it is deployed, not when it is run."""
     assert not code_accepts(setting, text)
     assert not template_accepts(parameter_of(Setting(setting, "", "")), text)
+
+
+def test_the_password_of_a_proxy_is_no_parameter() -> None:
+    """It would stand in the functions' environment, where more people read than in the secret."""
+    assert not template_accepts("ConstantContactProxy", "http://me:hunter2@proxy.example.org:3128")
+
+
+def test_a_layer_with_certificates_is_the_users_own() -> None:
+    """It is beside the layer of the code, and without one there is none."""
+    assert PARAMETERS["CaBundleLayerArn"]["Default"] == ""
+    assert WHOLE["Globals"]["Function"]["Layers"] == [
+        {"Ref": "SharedLayer"},
+        {"Fn::If": ["HasCaBundleLayer", {"Ref": "CaBundleLayerArn"}, NO_VALUE]},
+    ]
 
 
 # ---------------------------------------------------------------------------------- queues, schedule

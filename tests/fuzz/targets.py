@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 
-import requests
-
 from contact_activity.activity import ActivityType, EmailAddresses, Event, Unreadable, parse_row, to_event
 from contact_activity.adapters.aws_bus import BATCH_BYTES, entry_bytes
 from contact_activity.adapters.aws_secret import parse_secret
@@ -23,14 +21,13 @@ from contact_activity.adapters.codec import (
     summaries_to_json,
 )
 from contact_activity.adapters.constant_contact import (
-    Verdict,
-    _answer,
     _listed_campaign,
     _listed_contact,
     _Page,
     _read_page,
-    judge,
 )
+from contact_activity.adapters.transport import Reply
+from contact_activity.adapters.verdict import Verdict, judge, read_answer
 from contact_activity.settings import (
     DEPLOYMENT_SETTINGS,
     SETTINGS,
@@ -102,6 +99,8 @@ def summary(data: bytes) -> None:
         (SummaryKind.CONTACT_CAMPAIGN, parse_summary_by_campaign(body, "4711")),
         (SummaryKind.CAMPAIGN, parse_campaign_summary(body, "111")),
     ):
+        if report is None:
+            continue
         news = compare(Summarized(kind), report.snapshots, NOW_MS)
         for change in news.changes:
             _check(summary_event(change, account="a", observed_ms=NOW_MS))
@@ -152,9 +151,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def _judged(data: bytes) -> object:
     """The body of an answer that is gone on with; the first byte chooses status and cursor."""
     first = data[0] if data else 0
-    response = requests.Response()
-    response.status_code = STATUSES[first % len(STATUSES)]
-    read = _answer(response, data[1:])
+    read = read_answer(Reply(STATUSES[first % len(STATUSES)], {}, data[1:]), NOW_MS)
     return read.body if judge(read, has_next=first > 127) is Verdict.OK else None
 
 

@@ -12,7 +12,10 @@ from contact_activity.adapters.aws import SqsQueue
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.simulated import Kind, Switches, error
 from contact_activity.local.stack import Stack
+from contact_activity.ports import Cause
+from tests.support.certificates import Authority
 from tests.support.deployed import deployed, eventually
+from tests.support.fronts import Front, Proxy, closing_all
 from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
@@ -56,6 +59,29 @@ def test_the_local_cloud_publishes_everything_once(tmp_path: Path) -> None:
     for secret in (API_KEY, ACCESS_TOKEN):
         assert [path.name for path in written if secret.encode() in path.read_bytes()] == []
         assert all(secret not in said for said in operator.said)
+
+
+def test_the_functions_take_the_proxy_and_trust_the_bundle(tmp_path: Path) -> None:
+    """Every call goes through it to an API with a private authority; without the bundle the run ends."""
+    account, authority, proxy = account_of(3), Authority(tmp_path), Proxy()
+    with served(account) as server:
+        front = Front(int(server.base_url.split(":")[2].split("/")[0]), tls=authority.server_context())
+        operator = Operator.of(tmp_path, server, engine="cloud")
+        operator.environment |= {
+            "CONSTANT_CONTACT_BASE_URL": f"https://127.0.0.1:{front.port}/v2",
+            "CONSTANT_CONTACT_PROXY": f"http://127.0.0.1:{proxy.port}",
+        }
+        with closing_all(front, proxy):
+            refused = operator.run()
+            assert server.calls == []
+            operator.environment["CONSTANT_CONTACT_CA_BUNDLE"] = str(authority.bundle)
+            assert operator.run().returncode == 0, operator.said
+    assert refused.returncode == 1
+    told = refused.stderr.splitlines()[-1]
+    assert told.startswith(f"contact-activity: no call reached the API: {Cause.CERTIFICATE_UNTRUSTED}")
+    assert "CONSTANT_CONTACT_CA_BUNDLE" in told
+    assert set(operator.published()) == truth_of(account)
+    assert len(proxy.asked) == front.met
 
 
 @pytest.fixture

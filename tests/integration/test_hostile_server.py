@@ -11,8 +11,10 @@ from contextlib import closing, contextmanager
 import pytest
 
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ANSWER_BYTES_MAX, ANSWER_VALUES_MAX, ConstantContact
+from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import Database, sqlite_limiter
+from contact_activity.adapters.transport import ANSWER_BYTES_MAX
+from contact_activity.adapters.verdict import ANSWER_VALUES_MAX
 from contact_activity.ports import FatalError, Refusal, RetryError, TrackingPage
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
@@ -71,7 +73,7 @@ def asked(server: Hostile) -> Iterator[ConstantContact]:
         limiter = sqlite_limiter(database, Limits(1_000, 1_000), clock)
         client = ConstantContact(server.url, lambda: Credentials(KEY, TOKEN), limiter, clock)
         yield client
-        client._session.close()
+        client.close()
 
 
 def ask(server: Hostile) -> object:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contact_activity.activity import iso
 from contact_activity.adapters.aws import DynamoContacts, DynamoPauses
 from contact_activity.adapters.codec import message_to_body
 from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
@@ -23,6 +24,7 @@ from contact_activity.watermark import Watermark
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
+LAST_ERROR = "the API failed 21 times, at last with 503: the API answers with server errors"
 
 
 @dataclass
@@ -156,12 +158,15 @@ def test_a_resync_of_nobody_is_an_error(place: Place) -> None:
 def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     """Failing contacts are due now and no longer failing; the others are as they were."""
     later = NOW_MS + 90 * DAY_MS
-    place.register("failing", due_ms=later, failures=3)
+    place.register("failing", due_ms=later, failures=3, last_error=LAST_ERROR, failed_ms=NOW_MS)
     place.register("fine", due_ms=later)
     for arguments in (["dead-letters"], ["dead-letters", "--redrive", "--dry-run"]):
         said = place.said(*arguments)
         assert "1 contacts failing, 0 dead letters" in said
-        assert "3 failed" in said
+        (line,) = [line for line in said.splitlines() if "3 failed" in line]
+        assert line.split(maxsplit=6)[1] == "failing"
+        assert iso(NOW_MS) in line
+        assert line.rstrip().endswith(LAST_ERROR)
     assert "1 contacts due now" in place.said("dead-letters", "--redrive")
     failing, fine = place.contacts.get("failing"), place.contacts.get("fine")
     assert failing
@@ -177,12 +182,14 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     url = cloud.stack.outputs["ContactDeadLettersUrl"]
     later = NOW_MS + 90 * DAY_MS
     ids = [f"dead-{number}" for number in range(12)]
-    place.register(*ids, due_ms=later)
+    place.register(*ids, due_ms=later, last_error=LAST_ERROR, failed_ms=NOW_MS)
     messages = [Message(id_, NOW_MS) for id_ in [*ids, "unknown"]]
     for body in [*map(message_to_body, messages), message_to_body(CampaignMessage("77", NOW_MS)), "{}"]:
         sqs.send_message(QueueUrl=url, MessageBody=body)
     for _ in range(2):
-        assert "0 contacts failing, 15 dead letters" in place.said("dead-letters")
+        said = place.said("dead-letters")
+        assert "0 contacts failing, 15 dead letters" in said
+        assert said.count(f"{iso(NOW_MS)}  {LAST_ERROR}") == len(ids)
     assert "1 dead letters deleted" in place.said("forget", "dead-11")
     said = place.said("dead-letters", "--redrive")
     assert "11 contacts due now, 13 letters deleted" in said

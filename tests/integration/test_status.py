@@ -20,6 +20,7 @@ from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import (
     Database,
     SqliteContacts,
+    SqliteListings,
     SqlitePauses,
     SqliteTally,
     sqlite_limiter,
@@ -28,7 +29,7 @@ from contact_activity.local.cloud import TEMPLATE, EventReader, subscribe
 from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
 from contact_activity.local.stack import Stack, deploy, load_template
-from contact_activity.ports import ListedContact
+from contact_activity.ports import Cause, ListedContact, TickFailure
 from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pause, PauseReason
 from contact_activity.telemetry import NAMESPACE
 from tests.support.emf import emitted
@@ -86,6 +87,7 @@ def store_backlog(state_dir: Path) -> None:
         contacts.save(
             replace(gone, times_gone=1, failures=1, due_ms=now_ms + 7 * DAY_MS, synced_ms=now_ms - HOUR_MS)
         )
+        SqliteListings(database).put_failure(TickFailure("the host is unknown", DAY_MS))
         contacts.claim(now_ms=now_ms, until_ms=now_ms + HOUR_MS, most=1)
         SqlitePauses(database).pause(Pause(PauseReason.CREDENTIAL, None))
         SqlitePauses(database).pause(Pause(PauseReason.QUOTA, now_ms - 1))
@@ -107,6 +109,8 @@ def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
         "quota": {"used": 1, "limit": LIMIT},
         "pauses": [{"reason": "credential", "until": None}],
         "messages": None,
+        "failing_by_cause": {"unknown": 1},
+        "tick_failure": {"error": "the host is unknown", "at": "1970-01-02T00:00:00.000Z"},
     }
 
 
@@ -122,8 +126,28 @@ def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:
         "1 of 9,000",
         "credential",
         "1,234",
+        "failed at 1970-01-02T00:00:00.000Z: the host is unknown",
     ):
         assert fact in ended.stdout
+
+
+def test_contacts_that_fail_are_counted_by_cause(tmp_path: Path) -> None:
+    """However often each was tried; the most frequent cause comes first."""
+    texts = [f"the API failed {tries} times: {Cause.TIMED_OUT}" for tries in range(3)]
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        contacts = SqliteContacts(database)
+        contacts.register([ListedContact(str(number), "") for number in range(5)], 0)
+        for number, text in enumerate(["the API answered 405", *texts]):
+            contact = contacts.get(str(number))
+            assert contact
+            contacts.save(replace(contact, failures=1, last_error=text, failed_ms=7))
+    (system,) = systems("--state", str(tmp_path))
+    assert list(system["failing_by_cause"].items()) == [
+        (Cause.TIMED_OUT.value, 3),
+        ("the API answered 405", 1),
+    ]
+    told = status("--state", str(tmp_path)).stdout
+    assert f"3 · {Cause.TIMED_OUT}" in told
 
 
 def test_the_limit_is_that_of_the_settings(tmp_path: Path) -> None:

@@ -140,13 +140,13 @@ MUTATIONS = (
     Mutation(
         "who was too fast goes on",
         "adapters/constant_contact.py",
-        "                    self._limiter.slow_down()\n",
-        "                    continue\n",
+        "                self._limiter.slow_down(answer.retry_after_s)\n            case Verdict.DAY",
+        "                return\n            case Verdict.DAY",
         (),
     ),
     Mutation(
         "a cursor that expired is a contact that is gone",
-        "adapters/constant_contact.py",
+        "adapters/verdict.py",
         "case 400 | 404 if has_next",
         "case 400 if has_next",
         (),
@@ -168,8 +168,8 @@ MUTATIONS = (
     Mutation(
         "an error names the call that failed",
         "adapters/constant_contact.py",
-        "urllib3.exceptions.HTTPError):\n            return Answer(0)\n",
-        "urllib3.exceptions.HTTPError) as error:\n            raise RetryError(str(error)) from None\n",
+        "            return Answer(0, failure=error.cause)\n",
+        "            raise RetryError(target) from None\n",
         (),
     ),
 )

@@ -8,17 +8,12 @@ import io
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
-
-import urllib3
-from requests import ConnectionError as NoConnection
-from requests import ConnectTimeout, PreparedRequest, ReadTimeout, Response
-from requests.adapters import HTTPAdapter
 
 from contact_activity import telemetry
 from contact_activity.activity import EmailAddresses, Event
@@ -33,19 +28,21 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
+from contact_activity.adapters.transport import Connection, NoAnswerError, Reply
 from contact_activity.campaigns import CampaignOutcome, CampaignPorts, CampaignReport, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.local.simulated import Server
-from contact_activity.local.simulated.faults import Delivery
 from contact_activity.local.simulated.transport import Incoming
 from contact_activity.ports import (
     AnyMessage,
     CampaignMessage,
+    Cause,
     Contact,
     FatalError,
     M,
     Message,
     PartlyAcceptedError,
+    RefusedError,
     RetryError,
     WaitError,
 )
@@ -60,7 +57,8 @@ INVOCATION_MS = 75_000
 TICK_TIME_MS = 240_000
 RECEIVES_MAX = 3
 CREDENTIALS = Credentials("sim-key-canary", "sim-token-canary")
-OTHERS_PATH = "/v2/others"
+BASE_PATH = "/v2"
+OTHERS_PATH = f"{BASE_PATH}/others"
 REFUSALS = {401, 403, 429}
 REFUSALS_BELIEVED = 2
 # A call is on its way so long. What is left of the margin is for a worker that wakes late.
@@ -123,14 +121,22 @@ class Chances:
     message_handled_twice_at_once: float = 0.0
 
 
-class InProcess(HTTPAdapter):
-    """The API server without a socket; what breaks on the wire breaks here too."""
+class InProcess:
+    """The `Transport` port to the API server, without a socket; what breaks on the wire breaks here too."""
 
     def __init__(self, process: "Process") -> None:
-        super().__init__()
         self._process = process
 
-    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
+    def connected(self, **_: float) -> AbstractContextManager[Connection]:
+        return nullcontext(self)
+
+    def is_quiet(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> Reply:  # noqa: ARG002
         world = self._process.world
         self._process.may_call()
         self._process.may_crash()
@@ -141,9 +147,9 @@ class InProcess(HTTPAdapter):
         if world.happens("connection_timed_out"):
             world.clock.sleep(CONNECT_TIMEOUT_S)
             self._process.answers.append(0)
-            raise ConnectTimeout(str(request.url))
+            raise NoAnswerError(Cause.TIMED_OUT)
         world.clock.sleep(world.rng.choice(ARRIVAL_S))
-        delivery = world.server.answer(_incoming(request))
+        delivery = world.server.answer(_incoming(target, headers))
         is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
         self._process.answers.append(delivery.status if is_whole else 0)
         world.clock.sleep(0.05 + delivery.pause_s)
@@ -151,32 +157,23 @@ class InProcess(HTTPAdapter):
         if world.happens("answer_timed_out"):
             world.clock.sleep(READ_TIMEOUT_S)
             self._process.answers.append(0)
-            raise ReadTimeout(str(request.url))
-        if delivery.status == 0:
-            raise NoConnection(str(request.url))
+            raise NoAnswerError(Cause.TIMED_OUT)
+        if delivery.status == 0 or delivery.length != len(delivery.sent):
+            raise NoAnswerError(Cause.CONNECTION_CLOSED)
         if delivery.status == 403 and b"over.ratelimit" in delivery.sent:
             world.count("day_used_up_at_the_api")
             self._process.is_day_used_up = True
         elif delivery.status in {403, 429}:
             self._process.slow_until_ms = world.clock.now_ms() + SLOW_DOWN_MS
-        return self.build_response(request, _raw(delivery))
+        received = {name.lower(): value for name, value in delivery.headers.items()}
+        return Reply(delivery.status, received, delivery.sent)
 
 
-def _incoming(request: PreparedRequest) -> Incoming:
-    target = urlsplit(str(request.url))
-    query = dict(parse_qsl(target.query, keep_blank_values=True))
-    key, headers = query.pop("api_key", None), request.headers
-    return Incoming("GET", target.path, query, key, headers["Authorization"], headers["Accept"])
-
-
-def _raw(delivery: Delivery) -> urllib3.HTTPResponse:
-    return urllib3.HTTPResponse(
-        io.BytesIO(delivery.sent),
-        headers={"Content-Length": str(delivery.length), **delivery.headers},
-        status=delivery.status,
-        preload_content=False,
-        request_method="GET",
-    )
+def _incoming(target: str, headers: Mapping[str, str]) -> Incoming:
+    url = urlsplit(BASE_PATH + target)
+    query = dict(parse_qsl(url.query, keep_blank_values=True))
+    key = query.pop("api_key", None)
+    return Incoming("GET", url.path, query, key, headers["Authorization"], headers["Accept"])
 
 
 class Fragile:
@@ -345,9 +342,13 @@ class Process:
         database, clock = world.database, OwnClock(self)
         self.limiter: Any = Fragile(sqlite_limiter(database, world.limits, clock), self)
         client = ConstantContact(
-            "https://api.example.org/v2", lambda: CREDENTIALS, self.limiter, clock, jitter=world.rng.random
+            "https://api.example.org/v2",
+            lambda: CREDENTIALS,
+            self.limiter,
+            clock,
+            jitter=world.rng.random,
+            transport=InProcess(self),
         )
-        client._session.mount("https://", InProcess(self))
         self.source: Any = Fragile(client, self, is_aws=False)
         self.contacts: Any = Fragile(WatchedContacts(world), self)
         self.pauses: Any = Fragile(WatchedPauses(self), self)
@@ -376,7 +377,7 @@ class Process:
 
     def _was_its_own_failure(self, error: Exception) -> None:
         """The quota and the credential are nobody's failure: only what fails itself may go back."""
-        if isinstance(error, ThrottledError | PartlyAcceptedError):
+        if isinstance(error, ThrottledError | PartlyAcceptedError | RefusedError):
             return
         if set(self.answers) <= REFUSALS | {200}:
             self.world.fail(f"a quota or a credential counts as a failure: {error}")

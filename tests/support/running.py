@@ -78,8 +78,17 @@ class Operator:
         return [str(COMMAND), "run", "--engine", self.engine, "--once", *where, *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return self._start(self.command(*arguments))
+
+    def start_every(self, minutes: int) -> subprocess.Popen[str]:
+        """A run that keeps ticking."""
+        once = self.command()
+        once.remove("--once")
+        return self._start([*once, "--every", str(minutes)])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(*arguments),
+            command,
             env=self.environment,
             cwd=self.folder,
             text=True,

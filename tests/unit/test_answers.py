@@ -4,15 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.adapters.constant_contact import (
-    Answer,
-    Verdict,
-    _error_key,
-    _listed_contact,
-    _next_token,
-    _read_page,
-    judge,
-)
+from contact_activity.adapters.constant_contact import _listed_contact, _next_token, _read_page
+from contact_activity.adapters.verdict import Answer, Verdict, _error_key, judge
 from contact_activity.ports import ListedContact
 from tests.support.rows import ANY_TEXT, JSON, rows
 

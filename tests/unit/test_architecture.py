@@ -25,7 +25,7 @@ IMPURE = {
     "uuid",
     "subprocess",
 }
-OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
+OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3", "http.client"}
 CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main", "local.stack_status"}
 # The last two hand it on to the processes that they start; the example of a subscriber wires itself.
 READS_ENVIRONMENT = {"wiring", "subscriber", "cli", "local.emulator", "local.stack"}

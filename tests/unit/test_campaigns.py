@@ -12,6 +12,7 @@ from contact_activity.ports import (
     ListedContact,
     Message,
     Refusal,
+    RefusedError,
     RetryError,
     WaitError,
     WaitReason,
@@ -103,7 +104,14 @@ def test_a_list_that_fails_is_begun_again_after_an_hour(world: World, failure: E
     assert world.tick().campaigns_enqueued == 5
 
 
-@pytest.mark.parametrize("failure", [FatalError("refused"), WaitError(WaitReason.CREDENTIAL)])
+def test_a_dead_credential_met_at_the_list_pauses(world: World) -> None:
+    """It holds for the contacts as well."""
+    world.source.faults[2] = WaitError(WaitReason.CREDENTIAL)
+    world.tick()
+    assert [pause.reason for pause in world.pauses.get().by_reason] == [PauseReason.CREDENTIAL]
+
+
+@pytest.mark.parametrize("failure", [FatalError("refused"), RefusedError("refused")])
 def test_a_list_that_is_refused_pauses_nothing(world: World, failure: Exception) -> None:
     """A key may read contacts and not campaigns; it is asked again after an interval."""
     world.source.faults[2] = failure
@@ -191,18 +199,22 @@ def test_a_campaign_that_is_gone_publishes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait", "outcome"),
-    [
-        (WaitError(WaitReason.CREDENTIAL), CampaignOutcome.REFUSED),
-        (WaitError(WaitReason.QUOTA, NOON_MS + HOUR_MS), CampaignOutcome.PAUSED),
-    ],
+    "wait", [WaitError(WaitReason.CREDENTIAL), WaitError(WaitReason.QUOTA, NOON_MS + HOUR_MS)]
 )
-def test_only_the_quota_pauses(world: World, wait: WaitError, outcome: CampaignOutcome) -> None:
-    """A refused credential may be refused for campaigns only; contacts find out whether it is dead."""
+def test_the_quota_and_the_credential_pause(world: World, wait: WaitError) -> None:
+    """What holds for the contacts holds for the campaigns."""
     world.source.faults[1] = wait
-    assert world.summarize("1").outcome is outcome
-    assert bool(world.pauses.get().by_reason) is (outcome is CampaignOutcome.PAUSED)
+    assert world.summarize("1").outcome is CampaignOutcome.PAUSED
+    assert world.pauses.get().by_reason
     assert world.queue.depth() == 0
+
+
+def test_a_campaign_that_is_refused_pauses_nothing(world: World) -> None:
+    """A key that may read contacts need not be allowed to read campaigns: no failure, and due again."""
+    world.source.faults[1] = RefusedError("the API refuses this resource: 403")
+    assert world.summarize("1").outcome is CampaignOutcome.REFUSED
+    assert not world.pauses.get().by_reason
+    assert world.campaigns.get("1").summarized.asked_ms is None
 
 
 def test_a_paused_system_asks_for_no_campaign(world: World) -> None:

@@ -1,19 +1,25 @@
 """The v2 client in virtual time, against a transport that answers by a script."""
 
-import io
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import urllib3
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 
+from contact_activity.adapters import transport
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.ports import FatalError, RetryError, TrackingPage, WaitError, WaitReason
+from contact_activity.adapters.transport import Connection
+from contact_activity.ports import (
+    Cause,
+    FatalError,
+    RefusedError,
+    RetryError,
+    TrackingPage,
+    WaitError,
+    WaitReason,
+)
 from contact_activity.rate_limit import HOUR_MS, Limits
 from contact_activity.settings import Credentials
 from tests.support.rows import NOON_MS, row
@@ -21,6 +27,7 @@ from tests.support.virtual_clock import VirtualClock
 
 PAGE = (200, json.dumps({"meta": {"pagination": {}}, "results": []}))
 REFUSED = (401, '[{"error_key": "http.status.authentication.invalid_token"}]')
+FORBIDDEN = (403, "[]")
 TOO_FAST = (403, '[{"error_key": "mashery.not.authorized.over.qps"}]')
 USED_UP = (403, '[{"error_key": "mashery.not.authorized.over.ratelimit"}]')
 BROKEN = (503, "<html>maintenance</html>")
@@ -29,20 +36,27 @@ MINUTE_MS = 60_000
 Reply = tuple[int, str]
 
 
-class ScriptedTransport(HTTPAdapter):
+class ScriptedTransport:
     """Answers with `script`, then with `always`; `queries` holds what was asked."""
 
     def __init__(self, always: Reply = PAGE) -> None:
-        super().__init__()
         self.script: list[Reply] = []
         self.always = always
         self.queries: list[dict[str, str]] = []
 
-    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
-        self.queries.append(dict(parse_qsl(urlsplit(str(request.url)).query)))
+    def connected(self, **_: float) -> AbstractContextManager[Connection]:
+        return nullcontext(self)
+
+    def is_quiet(self) -> bool:
+        return True
+
+    def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> transport.Reply:  # noqa: ARG002
+        self.queries.append(dict(parse_qsl(urlsplit(target).query)))
         status, body = self.script.pop(0) if self.script else self.always
-        raw = urllib3.HTTPResponse(io.BytesIO(body.encode()), status=status, preload_content=False)
-        return self.build_response(request, raw)
+        return transport.Reply(status, {}, body.encode())
+
+    def close(self) -> None:
+        pass
 
 
 class Client:
@@ -54,9 +68,13 @@ class Client:
         self.limiter = sqlite_limiter(Database(":memory:"), Limits(4, 10_000), self.clock)
         credentials = Credentials("secret-key", "secret-token")
         self.api = ConstantContact(
-            "https://api.example.org/v2", lambda: credentials, self.limiter, self.clock, jitter=lambda: 0.5
+            "https://api.example.org/v2",
+            lambda: credentials,
+            self.limiter,
+            self.clock,
+            jitter=lambda: 0.5,
+            transport=self.transport,
         )
-        self.api._session.mount("https://", self.transport)
 
     def tracking(
         self, *script: Reply, report: str = "all", next_: str | None = None, for_ms: int = MINUTE_MS
@@ -67,10 +85,8 @@ class Client:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client()
-    yield client
-    client.api._session.close()
+def client() -> Client:
+    return Client()
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -95,48 +111,87 @@ def test_a_cursor_is_asked_alone(client: Client) -> None:
 
 def test_a_page_is_parsed(client: Client) -> None:
     """Rows become activities of the contact that was asked for, the others digests."""
-    page = client.tracking((200, json.dumps({"results": [row(contact_id=9), {}]})))
+    page = client.tracking((200, json.dumps({"results": [row(contact_id=4711), {}]})))
     assert isinstance(page, TrackingPage)
     assert [of.contact_id for of in page.activities] == ["4711"]
     assert len(page.unreadable) == 1
 
 
-# --- a refused credential -------------------------------------------------------------------------
+# --- a refusal ------------------------------------------------------------------------------------
 
 
 def test_a_single_refusal_is_not_believed(client: Client) -> None:
     """Under load the API refuses good tokens at random: asked again a second later, it accepts."""
-    assert client.tracking(REFUSED)
+    assert client.tracking(REFUSED, PAGE, PAGE)
     assert client.clock.now_ms() >= NOON_MS + 1_000
+    assert client.transport.queries[1] == {"limit": "1", "api_key": "secret-key"}
 
 
-def test_two_refusals_a_second_apart_are_believed(client: Client) -> None:
-    """The credential has to be waited for."""
+@pytest.mark.parametrize("reply", [REFUSED, FORBIDDEN])
+def test_a_refusal_of_everything_is_the_credentials(client: Client, reply: Reply) -> None:
+    """The neutral call, a second later, is refused too: the credential has to be waited for."""
     with pytest.raises(WaitError) as wait:
-        client.tracking(REFUSED, REFUSED)
+        client.tracking(reply, reply)
     assert wait.value.reason is WaitReason.CREDENTIAL
     assert client.clock.now_ms() >= NOON_MS + 1_000
 
 
-def test_an_accepted_call_between_two_refusals_clears_the_first(client: Client) -> None:
-    """Only refusals with no accepted call between them count together."""
+@pytest.mark.parametrize("script", [(REFUSED, PAGE, REFUSED, PAGE), (FORBIDDEN, PAGE)])
+def test_a_refusal_of_one_resource_is_its_own_failure(client: Client, script: tuple[Reply, ...]) -> None:
+    """The neutral call is accepted: the error names status and key, and no credential is given up."""
+    with pytest.raises(RefusedError) as error:
+        client.tracking(*script)
+    assert str(error.value).startswith(f"the API refuses this resource: {script[0][0]}")
+    assert len(client.transport.queries) == len(script)
+
+
+def test_the_contact_list_is_judged_by_the_neutral_call_too(client: Client) -> None:
+    """A credential that may read one contact, but not list them all, is not dead."""
+    client.transport.script = [FORBIDDEN, PAGE]
+    with pytest.raises(RefusedError):
+        client.api.contacts(since_ms=None, next_=None, deadline_ms=NOON_MS + MINUTE_MS)
+
+
+def test_an_accepted_call_clears_what_was_refused_before(client: Client) -> None:
+    """However often single calls are refused, with accepted ones between them."""
     for _ in range(3):
-        assert client.tracking(REFUSED, PAGE)
+        assert client.tracking(REFUSED, PAGE, PAGE)
 
 
-def test_an_accepted_probe_clears_a_refusal_too(client: Client) -> None:
-    """After the credential was mended a single refusal is as random as before."""
-    with pytest.raises(WaitError):
-        client.tracking(REFUSED, REFUSED)
-    client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
-    client.clock.sleep(600)
-    assert client.tracking(REFUSED)
+def test_a_neutral_call_that_is_not_answered_is_made_again(client: Client) -> None:
+    """Only an answer to it decides: a broken one, or one for later, says nothing of the credential."""
+    assert client.tracking(REFUSED, BROKEN, TOO_FAST, (200, "{}"), PAGE, PAGE)
+    client.transport.always = BROKEN
+    with pytest.raises(RetryError) as error:
+        client.tracking(REFUSED)
+    assert error.value.cause is Cause.SERVER_ERROR
+
+
+def test_a_neutral_call_can_use_up_the_day(client: Client) -> None:
+    """That has to be waited for, whatever was refused."""
+    with pytest.raises(WaitError) as wait:
+        client.tracking(REFUSED, USED_UP)
+    assert wait.value.reason is WaitReason.QUOTA
 
 
 def test_a_refusal_near_the_deadline_is_no_failure_of_the_contact(client: Client) -> None:
     """There is no time to ask again: that has to be waited for, like any want of time."""
     with pytest.raises(WaitError):
         client.tracking(REFUSED, for_ms=900)
+
+
+def test_a_probe_learns_whether_the_credential_is_accepted(client: Client) -> None:
+    """It is the neutral call, once."""
+    deadline_ms = NOON_MS + MINUTE_MS
+    client.api.probe(deadline_ms=deadline_ms)
+    client.transport.script = [REFUSED, USED_UP, BROKEN]
+    for reason in (WaitReason.CREDENTIAL, WaitReason.QUOTA):
+        with pytest.raises(WaitError) as wait:
+            client.api.probe(deadline_ms=deadline_ms)
+        assert wait.value.reason is reason
+    with pytest.raises(RetryError):
+        client.api.probe(deadline_ms=deadline_ms)
+    assert len(client.transport.queries) == 4
 
 
 # --- limits and errors ----------------------------------------------------------------------------
@@ -192,4 +247,4 @@ def test_every_call_takes_a_slot(client: Client) -> None:
     """Repetitions and probes count against the day as well."""
     client.tracking(BROKEN, TOO_FAST, REFUSED)
     client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
-    assert client.limiter.pace().used == len(client.transport.queries) == 5
+    assert client.limiter.pace().used == len(client.transport.queries) == 6

@@ -4,12 +4,15 @@ import pytest
 
 from contact_activity.adapters.embedded import SqliteLease, sqlite_limiter
 from contact_activity.dispatch import TickOutcome
+from contact_activity.failures import describe
 from contact_activity.planning import QUEUED_TICKS, Listing
 from contact_activity.ports import (
+    Cause,
     FatalError,
     ListedContact,
     Refusal,
     RetryError,
+    TickFailure,
     WaitError,
     WaitReason,
 )
@@ -31,6 +34,32 @@ def world() -> World:
 
 def handed_out(world: World) -> list[str]:
     return [message.contact_id for message in drain(world.queue)]
+
+
+# --- a tick that fails ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [RetryError("the API failed 9 times", Cause.CONNECTION_REFUSED), FatalError("no /contacts")]
+)
+def test_a_tick_that_fails_says_why_until_one_lists_again(world: World, error: Exception) -> None:
+    """Why and when the listing failed is stored; the next page that is read takes it away."""
+    world.source.fault = error
+    with pytest.raises(type(error)):
+        world.tick()
+    assert world.listings.failure() == TickFailure(describe(error), world.clock.now_ms())
+    world.source.fault = None
+    world.tick()
+    assert world.listings.failure() is None
+
+
+def test_a_tick_that_lists_nothing_mends_nothing(world: World) -> None:
+    """A pause says nothing about whether the API can be reached again."""
+    failure = TickFailure("the connection is refused", NOON_MS)
+    world.listings.put_failure(failure)
+    world.pauses.pause(Pause(PauseReason.OPERATOR, None))
+    world.tick()
+    assert world.listings.failure() == failure
 
 
 # --- the listing ----------------------------------------------------------------------------------

@@ -24,11 +24,14 @@ from tests.support.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
 URL = "CONSTANT_CONTACT_BASE_URL"
+PROXY, CA_BUNDLE = "CONSTANT_CONTACT_PROXY", "CONSTANT_CONTACT_CA_BUNDLE"
 
 DEFAULTS = {
     KEY: "",
     TOKEN: "",
     URL: "https://api.constantcontact.com/v2",
+    "CONSTANT_CONTACT_PROXY": "",
+    "CONSTANT_CONTACT_CA_BUNDLE": "",
     "CONSTANT_CONTACT_API_VERSION": "v2",
     "CALLS_PER_SECOND": "4",
     "CALLS_PER_DAY": "10000",
@@ -43,6 +46,8 @@ DEFAULTS = {
 }
 PARSED_DEFAULTS = Settings(
     base_url="https://api.constantcontact.com/v2",
+    proxy=None,
+    ca_bundle=None,
     calls_per_second=4,
     calls_per_day=10_000,
     quota_share=0.9,
@@ -81,6 +86,8 @@ def test_every_setting_is_taken_over() -> None:
     settings = read_settings(
         {
             URL: "http://127.0.0.1:8080/v2/",
+            PROXY: "http://proxy.example.org:3128/",
+            CA_BUNDLE: " /etc/ssl/company.pem ",
             "CALLS_PER_SECOND": "2.5",
             "ACCOUNT": "acme-2.test_x",
             "REPORTS": " opens, sends,opens",
@@ -91,6 +98,8 @@ def test_every_setting_is_taken_over() -> None:
         }
     )
     assert settings.base_url == "http://127.0.0.1:8080/v2"
+    assert settings.proxy == "http://proxy.example.org:3128"
+    assert settings.ca_bundle == "/etc/ssl/company.pem"
     assert settings.limits.calls_per_second == 2.5
     assert settings.reading == Reading("acme-2.test_x", ("sends", "opens"), 1_718_150_400_000, 24, 500)
     assert settings.email_addresses is EmailAddresses.HASHED
@@ -158,6 +167,20 @@ def test_summaries_are_beside_the_activity_that_is_read() -> None:
         (URL, "https://host/v2#top"),
         (URL, "https://ho st/v2"),
         (URL, "https://host/v2\nX-Header: 1"),
+        (PROXY, "proxy.example.org:3128"),
+        (PROXY, "http://proxy.example.org"),
+        (PROXY, "http://proxy.example.org:0"),
+        (PROXY, "http://proxy.example.org:port"),
+        (PROXY, "http://:3128"),
+        (PROXY, "socks5://proxy.example.org:1080"),
+        (PROXY, "https://proxy.example.org:3128"),
+        (PROXY, "http://proxy.example.org:3128/path"),
+        (PROXY, "http://proxy.example.org:3128?x=y"),
+        (PROXY, "http://proxy.example.org:3128#top"),
+        (PROXY, "http://proxy example.org:3128"),
+        (CA_BUNDLE, "company.pem"),
+        (CA_BUNDLE, "~/company.pem"),
+        (CA_BUNDLE, "/etc/\x00company.pem"),
     ],
 )
 def test_a_malformed_value_is_told_in_one_line_that_names_the_setting(name: str, value: str) -> None:
@@ -243,6 +266,17 @@ def test_a_credential_that_cannot_be_sent_is_told_without_its_value(name: str, v
 def test_a_credential_in_the_address_is_refused_without_showing_it(url: str) -> None:
     """The address is no place for a secret, and neither is the line that says so."""
     assert "hunter2" not in refusal({URL: url})
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:hunter2@host:8080/path", "http://me:hunter2@host", "http://me:hunter2@ho st:8080"]
+)
+def test_the_password_of_a_proxy_is_never_shown(proxy: str) -> None:
+    """Neither in the line that refuses it, nor in the text of the settings that hold it."""
+    assert "hunter2" not in refusal({PROXY: proxy})
+    settings = read_settings({PROXY: "http://me:hunter2@host:8080"})
+    assert settings.proxy == "http://me:hunter2@host:8080"
+    assert "hunter2" not in f"{settings!r}"
 
 
 def test_credentials_are_not_shown() -> None:

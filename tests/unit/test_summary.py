@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import iso
+from contact_activity.activity import EXACT_MAX, iso
 from contact_activity.summary import (
     CAMPAIGNS_MAX,
-    COUNT_MAX,
     COUNT_NAMES,
     SUMMARY_AGE_MS,
     Snapshot,
@@ -69,32 +68,49 @@ def test_a_contact_in_no_campaign_has_an_empty_summary() -> None:
     assert parse_summary_by_campaign([], "4711") == SummaryReport()
 
 
-def test_a_campaign_summary_is_of_the_campaign_asked_for() -> None:
-    """The id in the path counts, not one that the report may have."""
-    report = parse_campaign_summary({**BODY, "campaign_id": 9}, "111")
+@pytest.mark.parametrize("named", [{"campaign_id": 111}, {"campaign_id": "111"}, {"campaign_id": 111.0}, {}])
+def test_a_campaign_summary_is_of_the_campaign_asked_for(named: dict[str, object]) -> None:
+    """It may say so itself, as text or as a number, or not."""
+    report = parse_campaign_summary({**BODY, **named}, "111")
     assert report == SummaryReport((Snapshot(SummaryKind.CAMPAIGN, None, "111", COUNTS),))
+
+
+def test_a_summary_that_names_another_is_none() -> None:
+    """Counts of another contact or campaign are never taken for those that were asked for."""
+    assert parse_campaign_summary({**BODY, "campaign_id": 9}, "111") is None
+    assert parse_contact_summary({**BODY, "contact_id": "9"}, "4711") is None
+    rows = [{"campaign_id": "111", "contact_id": of, "opens": 1} for of in (4711, 9)]
+    assert parse_summary_by_campaign(rows, "4711") is None
+
+
+@pytest.mark.parametrize("opens", ["19", 19, 19.0])
+def test_a_count_may_be_text_or_a_number(opens: object) -> None:
+    """Whatever the provider's serialiser makes of it today."""
+    report = parse_contact_summary({**BODY, "opens": opens}, "4711")
+    assert report == parse_contact_summary({**BODY, "opens": 19}, "4711")
 
 
 @pytest.mark.parametrize(
     "body",
     [
         {**BODY, "opens": -1},
-        {**BODY, "opens": "19"},
+        {**BODY, "opens": "many"},
         {**BODY, "opens": 1.5},
         {**BODY, "opens": True},
-        {**BODY, "opens": COUNT_MAX + 1},
+        {**BODY, "opens": EXACT_MAX + 1},
+        {**BODY, "opens": 1e30},
         {},
         {"contact_id": "4711"},
+        [{"error_key": "http.status.internal_server_error", "error_message": "..."}],
         dict.fromkeys(BODY),
         [],
         "busy",
     ],
 )
-def test_a_malformed_summary_is_unreadable(body: object) -> None:
-    """A negative, endless or textual count makes a report unreadable, and so does no count at all."""
-    for report in (parse_contact_summary(body, "4711"), parse_campaign_summary(body, "111")):
-        assert report.snapshots == ()
-        assert len(report.unreadable) == 1
+def test_a_malformed_summary_is_none(body: object) -> None:
+    """A negative, endless or wordy count makes a report no report, and so does no count at all."""
+    assert parse_contact_summary(body, "4711") is None
+    assert parse_campaign_summary(body, "111") is None
 
 
 def test_an_unreadable_row_spoils_no_other() -> None:
@@ -106,20 +122,27 @@ def test_an_unreadable_row_spoils_no_other() -> None:
         {"campaign_id": "../x", "opens": 1},
     ]
     report = parse_summary_by_campaign([good, *bad], "4711")
+    assert report
     assert report.snapshots == (in_campaign("111", opens=1),)
     assert len(set(report.unreadable)) == len(bad)
-    assert parse_summary_by_campaign({"error": 1}, "4711").snapshots == ()
+
+
+@pytest.mark.parametrize("body", [{"error": 1}, {}, None, [{"error_key": "busy"}], [5, []]])
+def test_a_summary_by_campaign_without_a_readable_row_is_none(body: object) -> None:
+    """Only the empty array says that there is nothing."""
+    assert parse_summary_by_campaign(body, "4711") is None
+    assert parse_summary_by_campaign([], "4711") == SummaryReport()
 
 
 @given(JSON)
-def test_any_body_is_read_or_told_by_digest(body: object) -> None:
-    """Whatever the API sends, no parser fails, and what is told of it is a digest."""
+def test_any_body_is_a_report_or_none(body: object) -> None:
+    """Whatever the API sends, no parser fails, and what is told of an unreadable row is a digest."""
     for report in (
         parse_contact_summary(body, "4711"),
         parse_summary_by_campaign(body, "4711"),
         parse_campaign_summary(body, "111"),
     ):
-        assert all(len(digest) == 16 for digest in report.unreadable)
+        assert report is None or all(len(digest) == 16 for digest in report.unreadable)
 
 
 # When to ask

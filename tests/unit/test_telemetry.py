@@ -19,7 +19,7 @@ from contact_activity import telemetry
 from contact_activity.adapters.codec import message_from_body
 from contact_activity.campaigns import CampaignOutcome, CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import CampaignMessage, Message, RetryError
+from contact_activity.ports import CampaignMessage, Cause, Message, RetryError
 from contact_activity.rate_limit import PauseReason
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.telemetry import NAMESPACE, Metric
@@ -234,6 +234,14 @@ def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
     where = "" if isinstance(error, RetryError) else r" at codec\.py:\d+"
     assert (line["message"], line["contact_id"]) == ("contact failed", "4711")
     assert re.fullmatch(re.escape(cause) + where, line["cause"])
+
+
+def test_a_call_that_failed_is_a_warning_without_an_address(logged: io.StringIO) -> None:
+    """Told are the cause, the status if there was an answer, and how often it was tried."""
+    telemetry.tell_failed_try(Cause.UNKNOWN_HOST, 0, 2)
+    (line,) = lines(logged)
+    assert (line["level"], line["message"]) == ("WARNING", "call failed")
+    assert (line["cause"], line["status"], line["tries"]) == (Cause.UNKNOWN_HOST.value, 0, 2)
 
 
 def test_traces_record_calls_to_aws_and_no_others() -> None:

@@ -30,7 +30,15 @@ from contact_activity.adapters.codec import (
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
-from contact_activity.ports import Campaign, Clock, Contact, ContactOutline, ListedContact, RetryError
+from contact_activity.ports import (
+    Campaign,
+    Clock,
+    Contact,
+    ContactOutline,
+    ListedContact,
+    RetryError,
+    TickFailure,
+)
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -477,6 +485,13 @@ class DynamoListings:
 
     def put(self, listing: Listing) -> None:
         self._table.put("listing", "listing", json.dumps(asdict(listing)))
+
+    def failure(self) -> TickFailure | None:
+        stored = json.loads(self._table.get("tick_failure").text("failure", "null"))
+        return stored and TickFailure(**stored)
+
+    def put_failure(self, failure: TickFailure | None) -> None:
+        self._table.put("tick_failure", "failure", json.dumps(failure and asdict(failure)))
 
 
 class DynamoTally:

@@ -1,35 +1,37 @@
-"""The Constant Contact v2 API over HTTPS: one session, every call paced, every answer judged.
+"""The Constant Contact v2 API over HTTPS: every call paced, every answer judged.
 
 What an answer means is one table (`judge`). Nothing that an exception says here holds a URL, a
 body or a credential: the key is in the query of every call.
 """
 
-import json
-import logging
 import random
 import re
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum, auto
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
-
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from contact_activity.activity import (
     TIME_LIMIT_CHARACTERS,
     USABLE_ID,
     Unreadable,
+    is_of,
     iso,
     parse_row,
     parse_time,
+    usable_id,
 )
+from contact_activity.adapters.transport import (
+    ANSWER_TIMEOUT_S,
+    HttpTransport,
+    NoAnswerError,
+    Reply,
+    Transport,
+)
+from contact_activity.adapters.verdict import Answer, Verdict, judge, judge_misfit, read_answer
 from contact_activity.ports import (
     CampaignsPage,
+    Cause,
     Clock,
     ContactsPage,
     FatalError,
@@ -37,6 +39,7 @@ from contact_activity.ports import (
     ListedCampaign,
     ListedContact,
     Refusal,
+    RefusedError,
     RetryError,
     TrackingPage,
     WaitError,
@@ -50,80 +53,33 @@ from contact_activity.summary import (
     parse_campaign_summary,
     parse_contact_summary,
     parse_summary_by_campaign,
-    usable_id,
 )
 from contact_activity.watermark import ALL_REPORT
 
 PAGE_ROWS = 500
 CAMPAIGNS_PAGE_ROWS = 50
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 20.0
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
-# A value can be three bytes of an answer and a hundred of memory, of which a function has 256 MB.
-ANSWER_VALUES_MAX = 500_000
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
+REFUSALS_BELIEVED = 2
+CUT_SHORT_S = 0.05
 
-_QPS_KEY = "mashery.not.authorized.over.qps"
-_RATE_KEY = "mashery.not.authorized.over.ratelimit"
 # What can be stored and sent again; a cursor is opaque beyond that.
 _USABLE_NEXT = re.compile(r"[\x20-\x7e]{1,4096}")
-# Mashery's own header says the same when the body cannot be read.
-_KEY_BY_HEADER = {"ERR_403_DEVELOPER_OVER_QPS": _QPS_KEY, "ERR_403_DEVELOPER_OVER_RATE": _RATE_KEY}
-
 
 T = TypeVar("T")
-
-
-class Verdict(Enum):
-    OK = auto()
-    AGAIN = auto()
-    SLOW_DOWN = auto()
-    DAY_USED_UP = auto()
-    REFUSED = auto()
-    NEXT_EXPIRED = auto()
-    GONE = auto()
-    FATAL = auto()
 
 
 _REFUSALS = {Verdict.NEXT_EXPIRED: Refusal.NEXT_EXPIRED, Verdict.GONE: Refusal.GONE}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`status` 0: no answer came. `body` is None unless it was whole, valid JSON."""
-
-    status: int
-    body: object = None
-    error_key: str = ""
-
-
-def judge(answer: Answer, *, has_next: bool) -> Verdict:
-    """What an answer means; `has_next`: a cursor was sent."""
-    match answer.status:
-        case 200:
-            return Verdict.AGAIN if answer.body is None else Verdict.OK
-        case 400 | 404 if has_next:
-            return Verdict.NEXT_EXPIRED
-        case 404:
-            return Verdict.GONE
-        case 429:
-            return Verdict.SLOW_DOWN
-        case 403 if answer.error_key == _QPS_KEY:
-            return Verdict.SLOW_DOWN
-        case 403 if answer.error_key == _RATE_KEY:
-            return Verdict.DAY_USED_UP
-        case 401 | 403:
-            return Verdict.REFUSED
-        case status if 400 <= status < 500 and status != 408:
-            return Verdict.FATAL
-    return Verdict.AGAIN
-
-
 class ConstantContact:
-    """The `Source` port on the v2 API. One instance serves any number of threads."""
+    """The `Source` port on the v2 API. One instance serves any number of threads.
+
+    `proxy`, `ca_bundle`: see `HttpTransport`; neither is ever read from the environment. `on_failure`
+    is told of each try that failed: why, the status if there was an answer, and how many tries that
+    makes of this call.
+    """
 
     def __init__(
         self,
@@ -134,15 +90,22 @@ class ConstantContact:
         *,
         jitter: Callable[[], float] = random.random,
         connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        on_failure: Callable[[Cause, int, int], object] = lambda *_: None,
+        transport: Transport | None = None,
     ) -> None:
-        self._base_url = base_url
         self._credentials = credentials
         self._limiter = limiter
         self._clock = clock
         self._jitter = jitter
-        self._session = _session(connections)
-        self._refused_ms: int | None = None
-        self._lock = threading.Lock()
+        self._on_failure = on_failure
+        self._transport = transport or HttpTransport(
+            base_url, connections=connections, proxy=proxy, ca_bundle=ca_bundle
+        )
+
+    def close(self) -> None:
+        self._transport.close()
 
     def contacts(
         self, *, since_ms: int | None, next_: str | None, deadline_ms: int
@@ -167,7 +130,7 @@ class ConstantContact:
         # The contact's bounces are the one report without this filter; they are filtered here.
         if since_ms is not None and report != "bounces":
             params["created_since"] = iso(since_ms)
-        page = self._page(path, params, next_, deadline_ms)
+        page = self._page(path, params, next_, deadline_ms, contact_id)
         if isinstance(page, Refusal):
             return page
         parsed = [parse_row(row, contact_id) for row in page.rows]
@@ -200,22 +163,31 @@ class ConstantContact:
         return CampaignsPage(tuple(campaign for campaign in listed if campaign), page.next)
 
     def probe(self, *, deadline_ms: int) -> None:
-        self._limiter.acquire(deadline_ms=deadline_ms)
-        verdict = judge(self._ask("/contacts", {"limit": "1"}), has_next=False)
-        if verdict is Verdict.REFUSED:
-            raise WaitError(WaitReason.CREDENTIAL)
-        if verdict is Verdict.DAY_USED_UP:
-            raise self._day_used_up()
-        if verdict is not Verdict.OK:
-            raise RetryError("the probe was not answered")
-        self._refused_ms = None
+        tries = _Tries(deadline_ms)
+        verdict, answer = self._ask_neutral(tries)
+        match verdict:
+            case Verdict.OK:
+                return
+            case Verdict.REFUSED:
+                raise WaitError(WaitReason.CREDENTIAL)
+            case Verdict.DAY_USED_UP:
+                raise self._day_used_up()
+            case Verdict.SLOW_DOWN:
+                self._limiter.slow_down(answer.retry_after_s)
+        self._count_failure(tries, answer)
+        raise tries.error()
 
     def _page(
-        self, path: str, params: Mapping[str, str], next_: str | None, deadline_ms: int
+        self,
+        path: str,
+        params: Mapping[str, str],
+        next_: str | None,
+        deadline_ms: int,
+        contact_id: str | None = None,
     ) -> "_Page | Refusal":
         """One page of a paged resource. With a cursor nothing else is asked: the API refuses both."""
         asked = params if next_ is None else {"next": next_}
-        return self._call(path, asked, _read_page, deadline_ms)
+        return self._call(path, asked, lambda body: _read_page(body, contact_id), deadline_ms)
 
     def _call(
         self, path: str, params: Mapping[str, str], read: Callable[[object], T | None], deadline_ms: int
@@ -224,56 +196,95 @@ class ConstantContact:
 
         Raises `WaitError`, `FatalError`, or `RetryError` when the deadline would pass first.
         """
-        failures = 0
+        tries = _Tries(deadline_ms)
         while True:
-            self._acquire(failures, deadline_ms)
-            answer = self._ask(path, params)
-            verdict = judge(answer, has_next="next" in params)
-            result = read(answer.body) if verdict is Verdict.OK else _REFUSALS.get(verdict)
+            verdict, answer, result = self._try(path, params, read, tries)
             if result is not None:
-                self._refused_ms = None
                 return result
-            match verdict:
-                case Verdict.SLOW_DOWN:
-                    self._limiter.slow_down()
-                case Verdict.DAY_USED_UP:
-                    raise self._day_used_up()
-                case Verdict.REFUSED:
-                    self._confirm_refusal(deadline_ms)
-                case Verdict.FATAL:
-                    raise FatalError(f"the API answered {answer.status} {answer.error_key}".rstrip())
-                case _:
-                    failures += 1
-                    self._back_off(failures, answer.status, deadline_ms)
+            if verdict in _REFUSALS:
+                return _REFUSALS[verdict]
+            if verdict is Verdict.REFUSED:
+                self._believe_refusal(answer, tries)
+            else:
+                self._prepare_next(verdict, answer, tries)
 
-    def _acquire(self, failures: int, deadline_ms: int) -> None:
-        try:
-            self._limiter.acquire(deadline_ms=deadline_ms)
-        except WaitError as wait:
-            if failures and wait.reason is WaitReason.TIME:
-                raise RetryError(f"the API failed {failures} times") from None
-            raise
+    def _try(
+        self, path: str, params: Mapping[str, str], read: Callable[[object], T | None], tries: "_Tries"
+    ) -> tuple[Verdict, Answer, T | None]:
+        """One call. The result is None unless the verdict is to go on."""
+        answer = self._ask(path, params, tries)
+        verdict = judge(answer, has_next="next" in params)
+        if verdict is not Verdict.OK:
+            return verdict, answer, None
+        result = read(answer.body)
+        if result is None:
+            verdict = judge_misfit(answer, has_next="next" in params)
+        return verdict, answer, result
 
-    def _back_off(self, failures: int, status: int, deadline_ms: int) -> None:
-        wait_s = back_off_s(failures, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
-        if self._is_too_late(wait_s, deadline_ms):
-            raise RetryError(f"the API failed {failures} times, at last with {status}")
-        self._clock.sleep(wait_s)
+    def _ask_neutral(self, tries: "_Tries") -> tuple[Verdict, Answer]:
+        """The call that every credential of this API may make."""
+        verdict, answer, _ = self._try("/contacts", {"limit": "1"}, _read_page, tries)
+        return verdict, answer
 
-    def _confirm_refusal(self, deadline_ms: int) -> None:
-        """Believe a refusal when it comes twice, a second apart, with no accepted call between.
+    def _believe_refusal(self, answer: Answer, tries: "_Tries") -> None:
+        """Return to ask again. Raises `WaitError` for a dead credential, `RefusedError` for a good one.
 
-        Under load the API was seen to answer 401 at random.
+        Under load the API was seen to answer 401 at random: a good one is refused twice before.
         """
-        now_ms = self._clock.now_ms()
-        with self._lock:
-            if self._refused_ms is None:
-                self._refused_ms = now_ms
-            elif now_ms - self._refused_ms >= CONFIRM_REFUSAL_S * 1_000:
-                raise WaitError(WaitReason.CREDENTIAL)
-        if self._is_too_late(CONFIRM_REFUSAL_S, deadline_ms):
+        self._check_credential(tries)
+        tries.refusals += 1
+        if answer.status == 403 or tries.refusals >= REFUSALS_BELIEVED:
+            text = f"the API refuses this resource: {answer.status} {answer.error_key}"
+            raise RefusedError(text.rstrip())
+
+    def _check_credential(self, tries: "_Tries") -> None:
+        """The neutral call decides, a second later. Raises `WaitError` if it is refused too."""
+        if self._is_too_late(CONFIRM_REFUSAL_S, tries.deadline_ms):
             raise WaitError(WaitReason.TIME)
         self._clock.sleep(CONFIRM_REFUSAL_S)
+        while True:
+            verdict, answer = self._ask_neutral(tries)
+            if verdict is Verdict.OK:
+                return
+            if verdict is Verdict.REFUSED:
+                raise WaitError(WaitReason.CREDENTIAL)
+            self._prepare_next(verdict, answer, tries)
+
+    def _prepare_next(self, verdict: Verdict, answer: Answer, tries: "_Tries") -> None:
+        """Wait as the answer asks for. Raises what ends the call instead."""
+        match verdict:
+            case Verdict.SLOW_DOWN:
+                self._limiter.slow_down(answer.retry_after_s)
+            case Verdict.DAY_USED_UP:
+                raise self._day_used_up()
+            case Verdict.FATAL | Verdict.GONE | Verdict.NEXT_EXPIRED:
+                raise FatalError(f"the API answered {answer.status} {answer.error_key}".rstrip())
+            case _:
+                self._count_failure(tries, answer)
+                self._back_off(tries, answer)
+
+    def _count_failure(self, tries: "_Tries", answer: Answer) -> None:
+        tries.failures += 1
+        tries.last = answer
+        self._on_failure(answer.cause, answer.status, tries.failures)
+
+    def _back_off(self, tries: "_Tries", answer: Answer) -> None:
+        wait_s = back_off_s(
+            tries.failures, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter()
+        )
+        if answer.status == 503:
+            wait_s = max(wait_s, answer.retry_after_s)
+        if self._is_too_late(wait_s, tries.deadline_ms):
+            raise tries.error()
+        self._clock.sleep(wait_s)
+
+    def _acquire(self, tries: "_Tries") -> None:
+        try:
+            self._limiter.acquire(deadline_ms=tries.deadline_ms)
+        except WaitError as wait:
+            if tries.failures and wait.reason is WaitReason.TIME:
+                raise tries.error() from None
+            raise
 
     def _is_too_late(self, wait_s: float, deadline_ms: int) -> bool:
         return self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms
@@ -283,37 +294,51 @@ class ConstantContact:
         until_ms = quota_refused_until(self._limiter.pace(), self._limiter.limits, now_ms)
         return WaitError(WaitReason.QUOTA, until_ms)
 
-    def _ask(self, path: str, params: Mapping[str, str]) -> Answer:
+    def _ask(self, path: str, params: Mapping[str, str], tries: "_Tries") -> Answer:
+        """Take a slot and make one call. Raises `WaitError` or `RetryError` when no slot is to be had."""
         credentials = self._credentials()
+        target = f"{path}?{urlencode({**params, 'api_key': credentials.api_key})}"
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {credentials.access_token}"}
         try:
-            # Prepared here: merging with the session's own settings would take longer than the rest.
-            request = requests.Request(
-                "GET",
-                self._base_url + path,
-                params={**params, "api_key": credentials.api_key},
-                headers={**self._session.headers, "Authorization": f"Bearer {credentials.access_token}"},
-            ).prepare()
-            with self._session.send(
-                request,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return _answer(response, self._read_body(response))
-        except (requests.RequestException, urllib3.exceptions.HTTPError):
-            return Answer(0)
+            return read_answer(self._exchange(target, headers, tries), self._clock.now_ms())
+        except NoAnswerError as error:
+            if not tries.failures and self._is_cut_short(error, tries.deadline_ms):
+                raise WaitError(WaitReason.TIME) from None
+            return Answer(0, failure=error.cause)
 
-    def _read_body(self, response: requests.Response) -> bytes:
-        """The whole body, within a size and a time that `requests` alone does not bound."""
-        give_up_ms = self._clock.monotonic_ms() + ANSWER_TIMEOUT_S * 1_000
-        body = bytearray()
-        while chunk := response.raw.read1(65_536, decode_content=True):
-            body += chunk
-            if len(body) > ANSWER_BYTES_MAX or self._clock.monotonic_ms() > give_up_ms:
-                raise urllib3.exceptions.HTTPError("an answer without end")
-        if body.count(b",") > ANSWER_VALUES_MAX:
-            raise urllib3.exceptions.HTTPError("an answer of too many values")
-        return bytes(body)
+    def _is_cut_short(self, error: NoAnswerError, deadline_ms: int) -> bool:
+        """Our own deadline ended the call: that is nobody's failure."""
+        return error.cause is Cause.TIMED_OUT and self._is_too_late(CUT_SHORT_S, deadline_ms)
+
+    def _exchange(self, target: str, headers: Mapping[str, str], tries: "_Tries") -> Reply:
+        """Nothing slow stands between the slot and the call: the connection is made before.
+
+        One that was closed meanwhile is made anew, once, and waits for another slot.
+        """
+        for _ in range(2):
+            with self._transport.connected(within_s=self._left_s(tries.deadline_ms)) as connection:
+                self._acquire(tries)
+                if connection.is_quiet():
+                    return connection.get(target, headers, within_s=self._left_s(tries.deadline_ms))
+        raise NoAnswerError(Cause.CONNECTION_CLOSED)
+
+    def _left_s(self, deadline_ms: int) -> float:
+        return min(ANSWER_TIMEOUT_S, (deadline_ms - self._clock.monotonic_ms()) / 1_000)
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What a call has come to: how often it failed, and at last by what."""
+
+    deadline_ms: int
+    failures: int = 0
+    refusals: int = 0
+    last: Answer = field(default_factory=lambda: Answer(0))
+
+    def error(self) -> RetryError:
+        times = f"the API failed {self.failures} time{'s' * (self.failures != 1)}"
+        status = f" ({self.last.status})" if self.last.status else ""
+        return RetryError(f"{times}, at last: {self.last.cause}{status}", self.last.cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,49 +347,11 @@ class _Page:
     next: str | None
 
 
-class _Session(requests.Session):
-    """Follows no redirect, and so has no use for where one leads.
-
-    With `allow_redirects=False` alone, `requests` would still read a redirect's whole body, without
-    the bounds that an answer has here, and raise what its address makes it raise.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        return None
-
-
-def _session(connections: int) -> requests.Session:
-    # Below that it tells of calls and odd answers with the whole address, which holds the key.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    session = _Session()
-    session.trust_env = False
-    session.headers["Accept"] = "application/json"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _answer(response: requests.Response, body: bytes) -> Answer:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        parsed = None
-    key = _error_key(parsed) or _KEY_BY_HEADER.get(response.headers.get("X-Mashery-Error-Code", ""), "")
-    return Answer(response.status_code, parsed, key)
-
-
-def _error_key(body: object) -> str:
-    """The key of an error body: documented as an array of objects, seen as one object too."""
-    first = body[0] if isinstance(body, list) and body else body
-    key = first.get("error_key") if isinstance(first, dict) else None
-    return key if isinstance(key, str) and re.fullmatch(r"[\w.]{1,80}", key) else ""
-
-
-def _read_page(body: object) -> _Page | None:
-    """Rows and cursor of a page, or None if it is not one."""
+def _read_page(body: object, contact_id: str | None = None) -> _Page | None:
+    """Rows and cursor of a page, or None if it is not one, or not of the contact that was asked for."""
     if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+        return None
+    if contact_id is not None and not all(is_of(row, "contact_id", contact_id) for row in body["results"]):
         return None
     try:
         link = ((body.get("meta") or {}).get("pagination") or {}).get("next_link")
@@ -408,11 +395,10 @@ def _listed_campaign(row: object) -> ListedCampaign | None:
 def _listed_contact(row: object) -> ListedContact | None:
     if not isinstance(row, dict):
         return None
-    id_, modified = row.get("id"), row.get("modified_date")
-    id_text = str(id_) if isinstance(id_, str | int) and not isinstance(id_, bool) else ""
-    if not USABLE_ID.fullmatch(id_text):
+    id_, modified = usable_id(row.get("id")), row.get("modified_date")
+    if id_ is None:
         return None
     # It is only compared with what was listed before, so what is no time may as well be nothing.
     if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
         modified = ""
-    return ListedContact(id_text, modified)
+    return ListedContact(id_, modified)

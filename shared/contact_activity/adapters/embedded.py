@@ -27,7 +27,16 @@ from contact_activity.adapters.codec import (
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
-from contact_activity.ports import AnyMessage, Campaign, Clock, Contact, ContactOutline, ListedContact, M
+from contact_activity.ports import (
+    AnyMessage,
+    Campaign,
+    Clock,
+    Contact,
+    ContactOutline,
+    ListedContact,
+    M,
+    TickFailure,
+)
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
@@ -390,6 +399,13 @@ class SqliteListings:
 
     def put(self, listing: Listing) -> None:
         self._database.put("listing", json.dumps(asdict(listing)))
+
+    def failure(self) -> TickFailure | None:
+        stored = json.loads(self._database.get("tick_failure") or "null")
+        return stored and TickFailure(**stored)
+
+    def put_failure(self, failure: TickFailure | None) -> None:
+        self._database.put("tick_failure", json.dumps(failure and asdict(failure)))
 
 
 class SqliteTally:

@@ -47,8 +47,9 @@ class SharedLimiter:
             if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:
                 return
 
-    def slow_down(self) -> None:
-        self._change(lambda pace: slow_down(pace, self._clock.now_ms()))
+    def slow_down(self, wait_s: float = 0) -> None:
+        wait_ms = round(wait_s * 1_000)
+        self._change(lambda pace: slow_down(pace, self._clock.now_ms(), wait_ms))
 
     def set_right(self) -> None:
         """Who loses a race here leaves it to the next."""

@@ -25,6 +25,7 @@ from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import write_all
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.local.emulator import Emulator
+from contact_activity.local.reach import TRIES_MOST, TRY_FOR_MS, Reach, ReachLimiter, reaching_source
 from contact_activity.local.run import (
     Account,
     Display,
@@ -36,7 +37,8 @@ from contact_activity.local.run import (
     opened_events,
 )
 from contact_activity.local.stack import deploy
-from contact_activity.settings import Settings
+from contact_activity.ports import FatalError, RetryError, WaitError
+from contact_activity.settings import Settings, SettingsError
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 STACK_NAME = "contact-activity"
@@ -53,8 +55,9 @@ _log = logging.getLogger(__name__)
 def run_cloud(account: Account, options: RunOptions, display: Display) -> Summary:
     """Deploy, then run the whole path once, or every `options.every_ms` until interrupted.
 
-    Raises `RunError`.
+    Raises `RunError` or `SettingsError`.
     """
+    _check_proxy(account.settings)
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
         sink = stack.enter_context(opened_events(options.events))
@@ -68,13 +71,25 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         _put_secret(emulator, deployed.outputs["SecretArn"], account)
         subscriber = subscribe(emulator, deployed.outputs["EventBusName"])
         engine = CloudEngine(emulator, deployed.outputs, account.settings, options, display)
+        if not options.every_ms:
+            engine.try_to_reach(account)
         return engine.run(EventReader(emulator.client("sqs"), subscriber, sink))
+
+
+def _check_proxy(settings: Settings) -> None:
+    if settings.proxy and "@" in settings.proxy:
+        raise SettingsError(
+            "CONSTANT_CONTACT_PROXY holds a user name: the functions' environment is no place for a "
+            "password, use the embedded engine"
+        )
 
 
 def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
     minutes = max(SCHEDULE_LEAST_MIN, options.tick_ms // 60_000)
     return {
         "ConstantContactBaseUrl": settings.base_url,
+        "ConstantContactProxy": settings.proxy or "",
+        "ConstantContactCaBundle": settings.ca_bundle or "",
         "CallsPerSecond": f"{settings.calls_per_second:g}",
         "CallsPerDay": str(settings.calls_per_day),
         "QuotaShare": f"{settings.quota_share:g}",
@@ -180,6 +195,26 @@ class CloudEngine:
         self._summary = Summary()
         self._enqueued = 0
 
+    def try_to_reach(self, account: Account) -> None:
+        """Return once the API answers a call, whatever it says; without a call while all is paused.
+
+        Raises `RunError` with what to check if no call gets through: the functions would try for minutes.
+        """
+        if self._is_paused():
+            return
+        reach = Reach(self._clock, _log.warning, is_one_time=True)
+        source = reaching_source(account, ReachLimiter(self._limiter, reach), reach, connections=1)
+        for _ in range(TRIES_MOST):
+            try:
+                source.probe(deadline_ms=self._clock.monotonic_ms() + TRY_FOR_MS)
+            except RetryError:
+                continue
+            except (WaitError, FatalError):
+                pass
+            break
+        if reach.is_over:
+            raise RunError(str(reach.to_check()))
+
     def run(self, reader: EventReader) -> Summary:
         """Tick once, or every `options.every_ms` until interrupted."""
         self._summary.events = reader.received
@@ -270,7 +305,7 @@ class CloudEngine:
         self._summary.contacts = len(contacts)
         self._summary.gone = sum(contact.times_gone > 0 for contact in touched)
         self._summary.synced = len(touched) - self._summary.gone
-        failing = [contact.id for contact in contacts if contact.failures]
-        failed = [f"contact {contact_id}" for contact_id in failing[:dead]]
-        self._summary.failed = dict.fromkeys(failed, "its message is in the dead-letter queue")
+        failing = [contact for contact in contacts if contact.failures]
+        in_queue = "its message is in the dead-letter queue"
+        self._summary.failed = {f"contact {of.id}": of.last_error or in_queue for of in failing[:dead]}
         self._summary.calls_today = self._calls_today()

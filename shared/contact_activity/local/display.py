@@ -100,7 +100,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     """The end of a run: events by type, then what else there is to know, if anything."""
     if summary.published:
         console.print(_events_table(summary))
-    elif not summary.pause and not summary.failed:
+    elif not summary.pause and not summary.failed and not summary.to_check:
         console.print("Nothing new: no contact did anything that is not published already.")
     console.print(
         f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · "
@@ -152,6 +152,14 @@ def _remarks(summary: Summary) -> list[str]:
         )
     if summary.owed_summaries:
         remarks.append(f"{summary.owed_summaries:,} summaries could not be had; they are asked for later.")
+    return remarks + _failures(summary)
+
+
+def _failures(summary: Summary) -> list[str]:
+    remarks = []
+    if summary.failed_tries:
+        causes = ", ".join(f"{cause} ({count:,})" for cause, count in summary.failed_tries.most_common())
+        remarks.append(f"{summary.failed_tries.total():,} calls failed: {causes}.")
     for name, cause in list(summary.failed.items())[:FAILED_SHOWN]:
         remarks.append(f"{name} failed: {cause}; it is tried again later.")
     if len(summary.failed) > FAILED_SHOWN:

@@ -6,7 +6,6 @@ import uuid
 from contextlib import ExitStack, closing
 
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import (
     Database,
     Delivery,
@@ -22,6 +21,7 @@ from contact_activity.adapters.embedded import (
 )
 from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.local.reach import Reach, ReachClock, ReachLimiter, reaching_source
 from contact_activity.local.run import (
     ACCOUNT_DATABASE,
     RECEIVES_MAX,
@@ -34,7 +34,7 @@ from contact_activity.local.run import (
     locked,
     opened_events,
 )
-from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError
+from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError, TickFailure
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 
 WORKERS = 8
@@ -80,10 +80,11 @@ class EmbeddedEngine:
         clock: SystemClock,
     ) -> None:
         settings = account.settings
-        limiter = sqlite_limiter(database, settings.limits, clock)
-        source = ConstantContact(
-            settings.base_url, lambda: account.credentials, limiter, clock, connections=WORKERS
+        self._reach = Reach(clock, _log.warning, is_one_time=options.every_ms is None)
+        limiter = ReachLimiter(
+            sqlite_limiter(database, settings.limits, ReachClock(self._reach)), self._reach
         )
+        source = reaching_source(account, limiter, self._reach, connections=WORKERS)
         queue, pauses, listings = MemoryQueue(), SqlitePauses(database), SqliteListings(database)
         self._contacts, self._lease = SqliteContacts(database), SqliteLease(database)
         self._campaigns = SqliteCampaigns(database)
@@ -100,9 +101,9 @@ class EmbeddedEngine:
             settings.reading, settings.email_addresses, options.tick_ms, settings.contact_summaries
         )
         self._lookback_days = settings.lookback_days
-        self._bus, self._queue, self._clock = bus, queue, clock
+        self._bus, self._queue, self._clock, self._listings = bus, queue, clock, listings
         self._options, self._display = options, display
-        self._summary = Summary(events=bus.published)
+        self._summary = Summary(events=bus.published, failed_tries=self._reach.failed_tries)
         self._summary_lock = threading.Lock()
         self._stopping = threading.Event()
         self._crash: Exception | None = None
@@ -130,11 +131,18 @@ class EmbeddedEngine:
     def run_once(self) -> Summary:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
         report = self._tick(begin_listing=True)
-        while not self._is_paused() and (not report.listing_is_complete or self._count_due()):
+        while not self._is_ended() and (not report.listing_is_complete or self._count_due()):
             # Nothing may be due that can be handed out yet.
             self._clock.sleep(0 if report.enqueued else LOOK_S)
             report = self._tick(begin_listing=False)
         return self._sum_up()
+
+    def _is_ended(self) -> bool:
+        if not self._reach.is_over:
+            return self._is_paused()
+        self._summary.to_check = self._reach.to_check()
+        self._listings.put_failure(TickFailure(str(self._reach.cause), self._clock.now_ms()))
+        return True
 
     def run_every(self) -> Summary:
         """Until interrupted; pauses are waited out."""
@@ -168,7 +176,7 @@ class EmbeddedEngine:
         if report.campaigns_failed:
             _log.warning("the campaigns could not be listed: %s", report.campaigns_failed)
         self._display.step("reading activity")
-        while self._queue.depth() and not self._crash:
+        while self._queue.depth() and not self._crash and not self._reach.is_over:
             self._show()
             self._clock.sleep(LOOK_S)
         self._show()

@@ -168,18 +168,28 @@ def request_resync(system: System, contact_ids: Iterable[str], from_ms: int, now
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """What failed until now: contacts that wait for another try, and messages given up."""
+    """What failed until now: contacts that wait for another try, and messages given up.
+
+    `letter_contacts`: what is stored of the contact of each of `letters`, None where nothing is.
+    """
 
     contacts: list[ContactOutline]
     letters: list[DeadLetter]
+    letter_contacts: list[ContactOutline | None]
 
 
 def failing(system: System) -> Failing:
     """Look, and put everything back."""
-    contacts = [outline for outline in system.contacts.outlines() if outline.failures]
     with _taken(system) as taken:
         letters = [letter for batch in taken.batches() for letter in batch]
-    return Failing(contacts, letters)
+    its_ids = {_contact_id(letter) for letter in letters}
+    outlines = [of for of in system.contacts.outlines() if of.failures or of.id in its_ids]
+    by_id = {outline.id: outline for outline in outlines}
+    return Failing(
+        [outline for outline in outlines if outline.failures],
+        letters,
+        [by_id.get(_contact_id(letter) or "") for letter in letters],
+    )
 
 
 @dataclass(frozen=True, slots=True)

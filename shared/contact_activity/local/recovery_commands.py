@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from contact_activity.activity import USABLE_ID, iso, parse_time
 from contact_activity.local import recovery
 from contact_activity.local.recovery import Failing, System, folder_systems
 from contact_activity.local.run import RunError, locked
-from contact_activity.ports import CampaignMessage, DeadLetter
+from contact_activity.ports import CampaignMessage, ContactOutline, DeadLetter
 
 _WHERE = """
 It acts on every system whose state is in the folder ("account", "simulated"), or on a stack, by
@@ -62,8 +63,9 @@ examples:
 """
 _DEAD_LETTERS = """\
 Lists the contacts whose last try failed, and the messages that were given up after three tries
-(a stack has them in its dead-letter queue). With --redrive all of these are due now and their
-dead letters are deleted. A message is a hint only: none is sent again, the next tick plans anew.
+(a stack has them in its dead-letter queue), each with the last error and its time. With --redrive
+all of these are due now and their dead letters are deleted. A message is a hint only: none is sent
+again, the next tick plans anew.
 
 examples:
   contact-activity dead-letters --stack contact-activity
@@ -78,6 +80,8 @@ permissions, beside cloudformation:DescribeStacks:
                   dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
 """
 SHOWN_MOST = 50
+# Wider than a terminal, which wraps a line itself: what is cut cannot be read at all.
+TABLE_CHARACTERS = 500
 
 
 P = TypeVar("P", bound=argparse.ArgumentParser)
@@ -247,14 +251,23 @@ def _letters(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) -
 def _print_failing(name: str, found: Failing) -> None:
     _say(f"{name}: {len(found.contacts):,} contacts failing, {len(found.letters):,} dead letters")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("what", "id", "", "when"):
-        table.add_column(heading)
+    for heading in ("what", "id", "", "when", "last failed", "because"):
+        table.add_column(heading, no_wrap=True)
     for contact in found.contacts[:SHOWN_MOST]:
-        table.add_row("contact", contact.id, f"{contact.failures} failed", f"again {iso(contact.due_ms)}")
-    for letter in found.letters[:SHOWN_MOST]:
-        table.add_row(*_letter_row(letter), "given up", f"since {iso(letter.sent_ms)}")
+        tries = f"{contact.failures} failed"
+        table.add_row("contact", contact.id, tries, f"again {iso(contact.due_ms)}", *_last_failure(contact))
+    letters = zip(found.letters, found.letter_contacts, strict=True)
+    for letter, of_letter in islice(letters, SHOWN_MOST):
+        since = f"since {iso(letter.sent_ms)}"
+        table.add_row(*_letter_row(letter), "given up", since, *_last_failure(of_letter))
     if table.row_count:
-        Console(highlight=False, soft_wrap=True).print(table)
+        Console(highlight=False, soft_wrap=True, width=TABLE_CHARACTERS).print(table)
+
+
+def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:
+    if contact is None or contact.failed_ms is None:
+        return "", ""
+    return iso(contact.failed_ms), contact.last_error or ""
 
 
 def _letter_row(letter: DeadLetter) -> tuple[str, str]:

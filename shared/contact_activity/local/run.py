@@ -50,7 +50,11 @@ class Account:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to. `failed` names contacts and campaigns with the cause of the last try."""
+    """What a run came to. `failed` names contacts and campaigns with the cause of the last try.
+
+    `failed_tries` counts calls that failed, by cause, also those that a later try mended. `to_check`:
+    why the run gave up reaching the API, in one line; None if it did not.
+    """
 
     contacts: int = 0
     synced: int = 0
@@ -65,6 +69,8 @@ class Summary:
     calls_today: int = 0
     events: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    failed_tries: Counter[str] = field(default_factory=Counter)
+    to_check: str | None = None
     pause: Pause | None = None
 
     @property

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from contact_activity.adapters.aws import (
     DynamoContacts,
+    DynamoListings,
     DynamoPauses,
     DynamoTally,
     SqsQueue,
@@ -35,6 +36,7 @@ def stack_status(stack_name: str) -> Status:
         limits=limits,
         pauses=DynamoPauses(dynamodb, table).get(),
         published=last_two_days(DynamoTally(dynamodb, table), now_ms),
+        tick_failure=DynamoListings(dynamodb, table).failure(),
         messages=_messages(aws_client("sqs"), outputs),
     )
     return status_of(observed, now_ms)

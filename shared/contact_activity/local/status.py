@@ -4,6 +4,7 @@ Nothing is changed and no call is made to Constant Contact.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -18,16 +19,20 @@ from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import (
     Database,
     SqliteContacts,
+    SqliteListings,
     SqlitePauses,
     SqliteTally,
     sqlite_limiter,
 )
+from contact_activity.failures import kind_of
 from contact_activity.local.run import databases_in
-from contact_activity.ports import ContactOutline, Tally
+from contact_activity.ports import ContactOutline, Tally, TickFailure
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses
 
 P95 = 0.95
 NONE = "–"
+NO_CAUSE = "unknown"
+CAUSES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Observed:
     pauses: Pauses
     published: Sequence["DayCount"]
     messages: Messages | None = None
+    tick_failure: TickFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Status:
     pauses: tuple[Pause, ...]
     messages: Messages | None
     published: Sequence[DayCount]
+    failing_by_cause: Mapping[str, int]
+    tick_failure: TickFailure | None
 
 
 def status_of(observed: Observed, now_ms: int) -> Status:
@@ -122,7 +130,16 @@ def status_of(observed: Observed, now_ms: int) -> Status:
         pauses=observed.pauses.active(now_ms),
         messages=observed.messages,
         published=observed.published,
+        failing_by_cause=_by_cause(contacts),
+        tick_failure=observed.tick_failure,
     )
+
+
+def _by_cause(contacts: Iterable[ContactOutline]) -> Mapping[str, int]:
+    """How many contacts fail by each cause, most first."""
+    # An earlier version kept no cause.
+    causes = Counter(kind_of(of.last_error or NO_CAUSE) for of in contacts if of.failures)
+    return dict(causes.most_common())
 
 
 def _spread(ages_ms: Iterable[int]) -> Spread | None:
@@ -158,6 +175,7 @@ def _database_status(name: str, path: Path, limits: Limits) -> Status:
             limits=limits,
             pauses=SqlitePauses(database).get(),
             published=last_two_days(SqliteTally(database), now_ms),
+            tick_failure=SqliteListings(database).failure(),
         )
         return status_of(observed, now_ms)
 
@@ -168,9 +186,14 @@ def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
         asdict(status)
         | {"pauses": [{"reason": pause.reason.value, "until": _until(pause)} for pause in status.pauses]}
         | {"published": {count.day: dict(count.events) for count in status.published}}
+        | {"failing_by_cause": dict(status.failing_by_cause), "tick_failure": _failure(status.tick_failure)}
         for status in statuses
     ]
     return {"observed_at": iso(now_ms), "systems": systems}
+
+
+def _failure(failure: TickFailure | None) -> dict[str, str] | None:
+    return None if failure is None else {"error": failure.error, "at": iso(failure.at_ms)}
 
 
 def _until(pause: Pause) -> str | None:
@@ -193,14 +216,22 @@ def _facts(status: Status) -> list[tuple[str, str]]:
     facts = [
         ("contacts", f"{counts.known:,} known · {counts.due:,} due · {counts.waiting:,} in a message"),
         ("", f"{counts.never_synced:,} never read · {counts.failing:,} failing · {counts.gone:,} gone"),
+        *(("failing" if not n else "", line) for n, line in enumerate(_failing_lines(status))),
         ("due for", _spread_text(status.lag_s)),
         ("since last read", _spread_text(status.since_sync_s)),
         ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
         ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
     ]
+    if status.tick_failure:
+        told = status.tick_failure
+        facts.append(("last tick", f"failed at {iso(told.at_ms)}: {told.error}"))
     if status.messages:
         facts.append(("messages", _messages_text(status.messages)))
     return facts
+
+
+def _failing_lines(status: Status) -> list[str]:
+    return [f"{count:,} · {cause}" for cause, count in list(status.failing_by_cause.items())[:CAUSES_SHOWN]]
 
 
 def _messages_text(messages: Messages) -> str:

@@ -1,0 +1,179 @@
+"""What can stand between a client and a server: TLS, a proxy, and things that go wrong on the way."""
+
+import base64
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+BYTES_MAX = 65_536
+HEAD_BYTES_MAX = 8_192
+
+Treatment = Callable[[socket.socket], None]
+"""What is done to a connection, as it comes, instead of leading it on."""
+
+
+class Front:
+    """Leads each connection to a port of this machine, those of `first` excepted; `met` counts all.
+
+    `tls`: it speaks TLS to the client, and plain to the target. `closes_after`: it takes no connection
+    more once so many were led on, each for one exchange.
+    """
+
+    def __init__(
+        self,
+        target_port: int,
+        *first: Treatment,
+        tls: ssl.SSLContext | None = None,
+        closes_after: int | None = None,
+        port: int = 0,
+    ) -> None:
+        self._target_port, self._first, self._tls = target_port, list(first), tls
+        self._closes_after = closes_after
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listening.getsockname()[1]
+        self.met = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        _close(self._listening)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self.met += 1
+            if self._closes_after is not None and self.met >= self._closes_after:
+                _close(self._listening)
+                self._one_exchange(connection)
+                return
+            treat = self._first.pop(0) if self._first else self._welcome
+            threading.Thread(target=self._treated, args=(treat, connection), daemon=True).start()
+
+    def _treated(self, treat: Treatment, connection: socket.socket) -> None:
+        with connection:
+            try:
+                treat(connection)
+            except OSError:
+                return
+
+    def _welcome(self, connection: socket.socket) -> None:
+        if self._tls is None:
+            self._lead_on(connection)
+            return
+        with self._tls.wrap_socket(connection, server_side=True) as secured:
+            self._lead_on(secured)
+
+    def _lead_on(self, connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", self._target_port)) as target:
+            pump(connection, target)
+
+    def _one_exchange(self, connection: socket.socket) -> None:
+        with connection, socket.create_connection(("127.0.0.1", self._target_port)) as target:
+            target.sendall(head_of(connection).replace(b"keep-alive", b"close"))
+            while data := target.recv(BYTES_MAX):
+                connection.sendall(data)
+
+
+class Proxy:
+    """A proxy that knows `CONNECT` only; `asked` holds the hosts and ports it was asked for.
+
+    `password`: only who gives it is let through, as the user `me`.
+    """
+
+    def __init__(self, password: str | None = None) -> None:
+        self._authorization = None
+        if password is not None:
+            self._authorization = b"Basic " + base64.b64encode(f"me:{password}".encode())
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.asked: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        _close(self._listening)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._treated, args=(connection,), daemon=True).start()
+
+    def _treated(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self._lead_on(connection)
+            except OSError:
+                return
+
+    def _lead_on(self, connection: socket.socket) -> None:
+        head = head_of(connection)
+        wanted = re.match(rb"CONNECT ([^ :]+):(\d+) HTTP/1\.[01]\r\n", head)
+        if not wanted:
+            connection.sendall(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
+            return
+        self.asked.append(f"{wanted[1].decode()}:{wanted[2].decode()}")
+        if self._authorization and self._authorization not in head:
+            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        with socket.create_connection((wanted[1].decode(), int(wanted[2]))) as target:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            pump(connection, target)
+
+
+def _close(listening: socket.socket) -> None:
+    """At once, also under a thread that waits for a connection."""
+    with contextlib.suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+
+
+def head_of(connection: socket.socket) -> bytes:
+    """All up to the empty line."""
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES_MAX:
+        data = connection.recv(BYTES_MAX)
+        if not data:
+            return head
+        head += data
+    return head
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    """Both directions, until either side ends."""
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(BYTES_MAX):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    back = threading.Thread(target=copy, args=(other, one), daemon=True)
+    back.start()
+    copy(one, other)
+    back.join()
+
+
+@contextmanager
+def closing_all(*fronts: Front | Proxy) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for front in fronts:
+            front.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
