@@ -27,6 +27,7 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CHUNK_BYTES = 65_536
+LISTEN_LEAST_S, LISTEN_MOST_S = 0.01, 0.25
 _PORTS = {"http": 80, "https": 443}
 _GZIP = zlib.MAX_WBITS | 16
 
@@ -115,10 +116,15 @@ class HttpTransport:
             connection.close()
 
     def _connect(self, within_s: float) -> "_HttpConnection":
+        begun_s = time.monotonic()
         try:
-            return self._dial(within_s)
+            connection = self._dial(within_s)
         except (OSError, HTTPException, UnicodeError) as error:
             raise NoAnswerError(_cause_of(error, Cause.NOT_CONNECTED)) from None
+        # What a server says before it is asked arrives in this time, and not for the answer to a call.
+        took_s = time.monotonic() - begun_s
+        time.sleep(min(max(took_s, LISTEN_LEAST_S), LISTEN_MOST_S))
+        return connection
 
     def _dial(self, within_s: float) -> "_HttpConnection":
         address = _address(self._proxy or self._url)
