@@ -169,7 +169,7 @@ MUTATIONS = (
         "an error names the call that failed",
         "adapters/constant_contact.py",
         "            return Answer(0, failure=error.cause)\n",
-        "            raise RetryError(target) from None\n",
+        "            raise RetryError(request.path_url) from None\n",
         (),
     ),
 )

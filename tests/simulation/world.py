@@ -170,7 +170,7 @@ class InProcess:
 
 
 def _incoming(target: str, headers: Mapping[str, str]) -> Incoming:
-    url = urlsplit(BASE_PATH + target)
+    url = urlsplit(target)
     query = dict(parse_qsl(url.query, keep_blank_values=True))
     key = query.pop("api_key", None)
     return Incoming("GET", url.path, query, key, headers["Authorization"], headers["Accept"])

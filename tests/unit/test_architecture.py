@@ -25,7 +25,7 @@ IMPURE = {
     "uuid",
     "subprocess",
 }
-OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3", "certifi"}
+OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
 CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main", "local.stack_status"}
 # The last two hand it on to the processes that they start; the example of a subscriber wires itself.
 READS_ENVIRONMENT = {"wiring", "subscriber", "cli", "local.emulator", "local.stack"}
@@ -100,7 +100,7 @@ def test_the_use_cases_import_only_the_core_and_the_ports(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_clients_of_the_outside_world_are_imported_by_adapters_only(name: str) -> None:
-    """boto3, botocore, sqlite3, HTTP clients and their authorities; the launcher of the local cloud may use boto3."""
+    """boto3, botocore, sqlite3, requests and urllib3; the launcher of the local cloud may use boto3."""
     allowed = OUTSIDE if name.startswith("adapters.") else set()
     if name in CLOUD_SIDE:
         allowed = {"boto3", "botocore"}

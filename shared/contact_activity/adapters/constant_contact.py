@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+from requests import PreparedRequest, Request
 
 from contact_activity.activity import (
     TIME_LIMIT_CHARACTERS,
@@ -95,6 +97,7 @@ class ConstantContact:
         on_failure: Callable[[Cause, int, int], object] = lambda *_: None,
         transport: Transport | None = None,
     ) -> None:
+        self._base_url = base_url
         self._credentials = credentials
         self._limiter = limiter
         self._clock = clock
@@ -297,10 +300,14 @@ class ConstantContact:
     def _ask(self, path: str, params: Mapping[str, str], tries: "_Tries") -> Answer:
         """Take a slot and make one call. Raises `WaitError` or `RetryError` when no slot is to be had."""
         credentials = self._credentials()
-        target = f"{path}?{urlencode({**params, 'api_key': credentials.api_key})}"
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {credentials.access_token}"}
+        request = Request(
+            "GET",
+            self._base_url + path,
+            params={**params, "api_key": credentials.api_key},
+            headers={"Accept": "application/json", "Authorization": f"Bearer {credentials.access_token}"},
+        ).prepare()
         try:
-            return read_answer(self._exchange(target, headers, tries), self._clock.now_ms())
+            return read_answer(self._exchange(request, tries), self._clock.now_ms())
         except NoAnswerError as error:
             if not tries.failures and self._is_cut_short(error, tries.deadline_ms):
                 raise WaitError(WaitReason.TIME) from None
@@ -310,7 +317,7 @@ class ConstantContact:
         """Our own deadline ended the call: that is nobody's failure."""
         return error.cause is Cause.TIMED_OUT and self._is_too_late(CUT_SHORT_S, deadline_ms)
 
-    def _exchange(self, target: str, headers: Mapping[str, str], tries: "_Tries") -> Reply:
+    def _exchange(self, request: PreparedRequest, tries: "_Tries") -> Reply:
         """Nothing slow stands between the slot and the call: the connection is made before.
 
         One that was closed meanwhile is made anew, once, and waits for another slot.
@@ -319,7 +326,8 @@ class ConstantContact:
             with self._transport.connected(within_s=self._left_s(tries.deadline_ms)) as connection:
                 self._acquire(tries)
                 if connection.is_quiet():
-                    return connection.get(target, headers, within_s=self._left_s(tries.deadline_ms))
+                    within_s = self._left_s(tries.deadline_ms)
+                    return connection.get(request.path_url, request.headers, within_s=within_s)
         raise NoAnswerError(Cause.CONNECTION_CLOSED)
 
     def _left_s(self, deadline_ms: int) -> float:

@@ -1,8 +1,8 @@
 """HTTP/1.1 as the API needs it: a bound on each whole exchange, and connections that owe nothing.
 
-The standard library speaks the protocol. What it leaves open is here: one deadline and one count of
-bytes over everything that is read, answers that come early, late or twice, and a connection that
-stands before the call's slot comes.
+`requests` makes a request, and the standard library speaks the protocol. What both leave open is here:
+one deadline and one count of bytes over everything that is read, answers that come early, late or
+twice, and a connection that stands before the call's slot comes.
 """
 
 import io
@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import certifi
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from contact_activity.ports import Cause
 
@@ -78,7 +78,7 @@ class HttpTransport:
     ) -> None:
         self._url = urlsplit(base_url)
         self._proxy = urlsplit(proxy) if proxy else None
-        self._ca_bundle = ca_bundle or certifi.where()
+        self._ca_bundle = ca_bundle or DEFAULT_CA_BUNDLE_PATH
         self._tls: ssl.SSLContext | None = None
         self._connections = connections
         self._idle: list[_HttpConnection] = []
@@ -166,9 +166,7 @@ class HttpTransport:
     @property
     def _target_prefix(self) -> str:
         """A proxy that is not asked to tunnel is told the whole address."""
-        if self._proxy and self._url.scheme == "http":
-            return f"http://{self._url.netloc}{self._url.path}"
-        return self._url.path
+        return f"http://{self._url.netloc}" if self._proxy and self._url.scheme == "http" else ""
 
 
 class _HttpConnection:
