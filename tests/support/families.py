@@ -115,7 +115,7 @@ class AwsFamily:
     def __init__(self, clients: "Clients") -> None:
         self._clients = clients
         name = f"family-{next(_numbers)}"
-        self._table = create_table(clients.dynamodb, name)
+        self.table = create_table(clients.dynamodb, name)
         self._bus_name = name
         self._queue_url = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
         self._events_url = create_bus(clients, name)
@@ -127,10 +127,10 @@ class AwsFamily:
         self.tally: Tally = DynamoTally(clients.dynamodb, name)
 
     def lease(self) -> Lease:
-        return DynamoLease(self._clients.dynamodb, self._table)
+        return DynamoLease(self._clients.dynamodb, self.table)
 
     def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return dynamo_limiter(self._clients.dynamodb, self._table, limits, clock)
+        return dynamo_limiter(self._clients.dynamodb, self.table, limits, clock)
 
     def bus(self, clock: Clock) -> Bus:
         return EventBridgeBus(self._clients.events, self._bus_name, clock)

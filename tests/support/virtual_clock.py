@@ -20,3 +20,25 @@ class VirtualClock:
     def sleep(self, wait_s: float) -> None:
         self.slept_s.append(wait_s)
         self._local.now_ms = self.now_ms() + round(wait_s * 1_000)
+
+
+class SettableClock(VirtualClock):
+    """Shows `ahead_ms` more than the time that passes; `real_ms` is the time elsewhere."""
+
+    def __init__(self, start_ms: int, ahead_ms: int = 0) -> None:
+        super().__init__(start_ms)
+        self.ahead_ms = ahead_ms
+
+    @property
+    def real_ms(self) -> int:
+        return super().now_ms()
+
+    def now_ms(self) -> int:
+        return self.real_ms + self.ahead_ms
+
+    def monotonic_ms(self) -> int:
+        return self.real_ms
+
+    def sleep(self, wait_s: float) -> None:
+        self.slept_s.append(wait_s)
+        self._local.now_ms = self.real_ms + round(wait_s * 1_000)

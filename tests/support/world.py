@@ -149,7 +149,7 @@ class ScriptedSource:
     def _call(
         self, resource: str, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> Refusal | None:
-        if self._clock.now_ms() + CALL_MS > deadline_ms:
+        if self._clock.monotonic_ms() + CALL_MS > deadline_ms:
             raise WaitError(WaitReason.TIME)
         self._clock.sleep(CALL_MS / 1_000)
         self.asked.append((resource, since_ms, next_))
