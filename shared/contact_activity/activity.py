@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 
+from contact_activity.addresses import cut, hide_and_cut
+
 EVENT_SOURCE = "contact-activity"
-TEXT_LIMIT_BYTES = 4096
 TIME_LIMIT_CHARACTERS = 64
 
 # What may be a part of a path, a key or a log line.
@@ -113,7 +114,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One activity of one contact. `None` is a field that the provider left out; "" is kept."""
+    """One activity of one contact. `None` is a field that the provider left out; "" is kept.
+
+    Free text is whole, in the length of the provider: an address in it is hidden before it is cut.
+    """
 
     type: ActivityType
     contact_id: str
@@ -266,9 +270,10 @@ def to_event(
     backfill: bool,
     correlation_id: str | None = None,
 ) -> Event:
-    """The event of an activity.
+    """The event of an activity, its free text cut at 4 KB.
 
-    Only its context may differ between two calls: `observedtime`, `backfill` and `correlationid`.
+    Unless addresses are `plain`, the row's own is `[address]` wherever else the row has it. Only the
+    context may differ between two calls: `observedtime`, `backfill` and `correlationid`.
     """
     event_id = derive_id(account, activity)
     detail = {
@@ -293,30 +298,33 @@ def to_event(
 
 
 def _data(activity: Activity, account: str, email_addresses: EmailAddresses) -> dict[str, object]:
+    def fields(**texts: str | None) -> dict[str, str]:
+        hidden = None if email_addresses is EmailAddresses.PLAIN else activity.email_address
+        return {name: hide_and_cut(text, hidden) for name, text in texts.items() if text is not None}
+
     data: dict[str, object] = {
         "account": account,
         "contact": {"id": activity.contact_id, **_address(activity.email_address, email_addresses)},
     }
     if activity.campaign_id is not None:
-        data["campaign"] = {"id": activity.campaign_id}
+        data["campaign"] = fields(id=activity.campaign_id)
     data["activity"] = {
         "type": activity.type.past_tense,
         "provider_type": activity.type.provider_type,
         "occurred_at": iso(activity.occurred_ms),
-        "provider_time": activity.provider_time,
+        **fields(provider_time=activity.provider_time),
     }
     if activity.link:
-        data["link"] = _present(id=activity.link.id, url=activity.link.url)
+        data["link"] = fields(id=activity.link.id, url=activity.link.url)
     if activity.bounce:
         bounce = activity.bounce
-        data["bounce"] = _present(
-            code=bounce.code,
-            category=bounce.category.value,
-            description=bounce.description,
-            message=bounce.message,
-        )
+        data["bounce"] = {
+            **fields(code=bounce.code),
+            "category": bounce.category.value,
+            **fields(description=bounce.description, message=bounce.message),
+        }
     if activity.unsubscribe:
-        data["unsubscribe"] = _present(source=activity.unsubscribe.source, reason=activity.unsubscribe.reason)
+        data["unsubscribe"] = fields(source=activity.unsubscribe.source, reason=activity.unsubscribe.reason)
     return data
 
 
@@ -334,41 +342,41 @@ def _present(**fields: str | None) -> dict[str, str]:
 
 
 def _link(row: Mapping[str, object]) -> Link | None:
-    link = Link(id=_id(row, "link_id"), url=_text(row, "link_uri"))
+    link = Link(id=_id(row, "link_id"), url=_whole_text(row, "link_uri"))
     return None if link == Link(None, None) else link
 
 
 def _bounce(row: Mapping[str, object]) -> Bounce:
-    code = _text(row, "bounce_code")
+    code = _whole_text(row, "bounce_code")
     return Bounce(
         code=code,
         category=_CATEGORY_BY_CODE.get(code or "", BounceCategory.UNKNOWN),
-        description=_text(row, "bounce_description"),
-        message=_text(row, "bounce_message"),
+        description=_whole_text(row, "bounce_description"),
+        message=_whole_text(row, "bounce_message"),
     )
 
 
 def _unsubscribe(row: Mapping[str, object]) -> Unsubscribe | None:
     unsubscribe = Unsubscribe(
-        source=_text(row, "unsubscribe_source"), reason=_text(row, "unsubscribe_reason")
+        source=_whole_text(row, "unsubscribe_source"), reason=_whole_text(row, "unsubscribe_reason")
     )
     return None if unsubscribe == Unsubscribe(None, None) else unsubscribe
 
 
 def _text(row: Mapping[str, object], name: str) -> str | None:
-    """A field as text of at most 4 KB; numbers become digits."""
+    """A field as text of at most 4 KB."""
+    text = _whole_text(row, name)
+    return None if text is None else cut(text)
+
+
+def _whole_text(row: Mapping[str, object], name: str) -> str | None:
+    """A field as text; numbers become digits."""
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return _cut(id_text(value) or str(value))
+    return id_text(value) or str(value)
 
 
 def _id(row: Mapping[str, object], name: str) -> str | None:
     text = id_text(row.get(name))
-    return None if text is None else _cut(text)
-
-
-def _cut(text: str) -> str:
-    if text.isascii() and len(text) <= TEXT_LIMIT_BYTES:
-        return text
-    return text.encode("utf-8", "replace")[:TEXT_LIMIT_BYTES].decode("utf-8", "ignore")
+    return None if text is None else cut(text)

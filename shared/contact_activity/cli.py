@@ -17,8 +17,16 @@ from rich.console import Console
 from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
 from contact_activity.local.embedded import run_embedded
 from contact_activity.local.recovery_commands import add_recovery
-from contact_activity.local.run import Account, Engine, RunError, RunOptions, Summary
-from contact_activity.ports import FatalError, RetryError
+from contact_activity.local.run import (
+    EVENTS_FILES,
+    Account,
+    Engine,
+    RunError,
+    RunOptions,
+    Summary,
+    UsageError,
+)
+from contact_activity.ports import FatalError, RetryError, StandstillError
 from contact_activity.rate_limit import PauseReason
 from contact_activity.settings import (
     SETTINGS,
@@ -31,6 +39,7 @@ from contact_activity.settings import (
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
 _EXIT_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
+STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # By name, since importing boto3 takes as long as an embedded run takes to start.
 _MENDS = {
     "NoRegionError": "set AWS_REGION, or AWS_PROFILE to a profile that has one",
@@ -82,19 +91,50 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    is_stdout_closed = sys.stdout is None
+    _open_standard_files()
+    arguments = _parser().parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
     # State and events hold what people did, and their addresses.
     os.umask(0o077)
     console = Console(stderr=True)
+    return _flushed(_status_of(arguments, console))
+
+
+def _open_standard_files() -> None:
+    """Otherwise the next file that is opened takes the place of one that the caller closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _flushed(status: int) -> int:
+    """What is printed last may find that its reader has left: nobody misses it."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Or Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            return _fail(EXIT_FAILED, f"standard output takes no more: {error.strerror}")
+    return status
+
+
+def _status_of(arguments: argparse.Namespace, console: Console) -> int:
     try:
         return int(arguments.command(arguments, os.environ, console))
-    except SettingsError as error:
+    except BrokenPipeError:
+        return _fail(EXIT_FAILED, "the reader of standard output has left before the end")
+    except (SettingsError, UsageError) as error:
         return _fail(EXIT_USAGE, str(error))
     except KeyboardInterrupt:
         if getattr(arguments, "every", None):
             return EXIT_DONE
         return _fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
-    except (RunError, RetryError, FatalError) as error:
+    except (RunError, StandstillError, RetryError, FatalError) as error:
         return _fail(EXIT_FAILED, str(error))
     except Exception as error:
         if arguments.debug:
@@ -190,9 +230,13 @@ def _interruptible() -> Iterator[None]:
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
     state_dir = Path(arguments.state)
-    events = None if arguments.events == "-" else Path(arguments.events or state_dir / "events.jsonl")
+    if arguments.events in STDOUT_NAMES and arguments.is_stdout_closed:
+        raise UsageError(f"--events {arguments.events}, but standard output is closed: give a file")
+    is_copied = arguments.events == "-"
+    given = None if is_copied else arguments.events
+    events = Path(given or state_dir / EVENTS_FILES[arguments.engine])
     every_ms = arguments.every * 60_000 if arguments.every else None
-    return RunOptions(state_dir, events, arguments.all, every_ms)
+    return RunOptions(state_dir, events, arguments.all, every_ms, is_copied)
 
 
 def _minutes(text: str) -> int:
@@ -237,7 +281,8 @@ def _add_run(commands: "argparse._SubParsersAction[_Parser]") -> None:
     run.add_argument(
         "--events",
         metavar="FILE",
-        help="append events here (default STATE/events.jsonl); - is standard output",
+        help="append events here (default STATE/events.jsonl, of the local cloud STATE/cloud-events.jsonl); "
+        "- writes them to standard output as well as to the default file",
     )
     run.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     run.set_defaults(command=_run)

@@ -53,6 +53,17 @@ class RefusedError(FatalError):
     """The API refuses this one resource, though it accepts the credential."""
 
 
+class StandstillError(Exception):
+    """The state or the events file cannot be used now: no contact's failure, and none can be worked on.
+
+    One line that says what to do. `is_passing`: it may end by itself.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
 class WaitReason(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"

@@ -27,6 +27,7 @@ from contact_activity.ports import (
     Refusal,
     RetryError,
     Source,
+    StandstillError,
     Tally,
     TrackingPage,
     WaitError,
@@ -122,6 +123,7 @@ def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms:
     """Sync the contact of a message.
 
     Raises `RetryError` or `FatalError` when the contact itself failed; it is then due again later.
+    Raises `StandstillError` when nothing can be stored: it stays due.
     """
     now_ms = ports.clock.now_ms()
     if ports.pauses.get().active(now_ms):
@@ -202,6 +204,8 @@ class _Syncing:
     def run(self) -> SyncReport:
         try:
             self._result.outcome = self._read_or_wait()
+        except StandstillError:
+            raise
         except Exception as error:
             # Any: tried again at once and for ever, it would cost a call of the day each time.
             self._record_failure(error)

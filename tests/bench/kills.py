@@ -24,7 +24,8 @@ from rich.progress import Progress
 
 from contact_activity.local.cloud import CloudEngine, EventReader, subscribe
 from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import RunError, RunOptions, opened_events
+from contact_activity.local.events_file import opened_events
+from contact_activity.local.run import RunError, RunOptions
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.settings import read_settings
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial

@@ -27,7 +27,8 @@ from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.dispatch import DispatchPorts, dispatch
 from contact_activity.local.cloud import CloudEngine, EventReader, subscribe
 from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import RunError, RunOptions, opened_events
+from contact_activity.local.events_file import opened_events
+from contact_activity.local.run import RunError, RunOptions
 from contact_activity.local.simulated import Kind, Server, SimulatedAccount
 from contact_activity.local.stack import Stack
 from contact_activity.ports import ListedContact

@@ -24,7 +24,6 @@ from moto import mock_aws
 
 from contact_activity.activity import (
     EVENT_SOURCE,
-    TEXT_LIMIT_BYTES,
     Activity,
     ActivityType,
     EmailAddresses,
@@ -33,6 +32,7 @@ from contact_activity.activity import (
     to_event,
 )
 from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.addresses import TEXT_LIMIT_BYTES
 from contact_activity.ports import Message
 from contact_activity.summary import (
     COUNT_NAMES,

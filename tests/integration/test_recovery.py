@@ -16,7 +16,8 @@ from contact_activity.adapters.codec import message_to_body
 from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
 from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.run import ACCOUNT_DATABASE, locked, opened_events
+from contact_activity.local.events_file import opened_events
+from contact_activity.local.run import ACCOUNT_DATABASE, locked
 from contact_activity.local.stack import Stack, deploy
 from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason

@@ -12,7 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contact_activity.activity import (
-    TEXT_LIMIT_BYTES,
     Activity,
     ActivityType,
     BounceCategory,
@@ -27,6 +26,7 @@ from contact_activity.activity import (
     row_digest,
     to_event,
 )
+from contact_activity.addresses import TEXT_LIMIT_BYTES
 from tests.support.rows import ANY_TEXT, JSON, NOON_MS, TIMES_MS, TYPES, activity, row, rows
 
 IDS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)
@@ -109,12 +109,11 @@ def test_any_json_is_parsed_into_a_publishable_event_or_a_digest(provided: objec
 
 @given(JSON, JSON)
 def test_texts_are_cut_to_whole_characters_within_the_limit(value: object, other: object) -> None:
-    """No text of an activity is longer than the limit, and none is broken inside a character."""
-    bounced = parse_row(row(ActivityType.BOUNCED, bounce_message=value, bounce_code=other), "1")
-    assert isinstance(bounced, Activity)
-    assert bounced.bounce
-    for text in (bounced.bounce.message, bounced.bounce.code):
-        assert len((text or "").encode("utf-8")) <= TEXT_LIMIT_BYTES
+    """No text of an event is longer than the limit, and none is broken inside a character."""
+    for mode in EmailAddresses:
+        bounce = data_of(row(ActivityType.BOUNCED, bounce_message=value, bounce_code=other), mode)["bounce"]
+        for name in ("message", "code"):
+            assert len(bounce.get(name, "").encode("utf-8")) <= TEXT_LIMIT_BYTES
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ is stored. One connection behind one lock: calls to Constant Contact take far lo
 import json
 import sqlite3
 import threading
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from contact_activity import planning
 from contact_activity.activity import EVENT_SOURCE, Event, iso
@@ -35,6 +36,7 @@ from contact_activity.ports import (
     ContactOutline,
     ListedContact,
     M,
+    StandstillError,
     TickFailure,
 )
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
@@ -86,28 +88,85 @@ _ADDED_TO_CONTACT = {
 }
 
 
+# Longer than the commits of a backup or of a person who looks at the file take.
+BUSY_WAIT_S = 5.0
+_PASSING_FAULTS = {
+    sqlite3.SQLITE_BUSY: "is locked by another process: end that one, or wait for it, and run again",
+    sqlite3.SQLITE_LOCKED: "is locked by another process: end that one, or wait for it, and run again",
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full: make room and run again",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: look after the disk, then run again",
+}
+_LASTING_FAULTS = {
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_NOTADB: "is no database",
+}
+_MOVE_AWAY = "put a copy in its place, or move it away: all activity is then read and published again"
+_DENIED_FAULTS = {
+    sqlite3.SQLITE_READONLY: "may not be written: see who owns it and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: see who owns it and its folder",
+    sqlite3.SQLITE_PERM: "may not be used: see who owns it and its folder",
+}
+
+
+def _standstill(where: object, error: sqlite3.Error) -> StandstillError | None:
+    """What to do about a fault of the file; None for a fault that is ours."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _LASTING_FAULTS:
+        return StandstillError(f"the state {where} {_LASTING_FAULTS[code]}: {_MOVE_AWAY}", is_passing=False)
+    if code in _DENIED_FAULTS:
+        return StandstillError(f"the state {where} {_DENIED_FAULTS[code]}", is_passing=False)
+    if code in _PASSING_FAULTS:
+        return StandstillError(f"the state {where} {_PASSING_FAULTS[code]}", is_passing=True)
+    return None
+
+
 class Database:
     """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread.
 
+    Every method raises `StandstillError` when the file cannot be used.
     `is_read_only`: nothing is created or changed, also beside a process that writes.
     """
 
     def __init__(self, path: Path | str, *, is_read_only: bool = False) -> None:
         self._lock = threading.RLock()
+        self._path = path
+        self._fault: StandstillError | None = None
+        self._failed_s = float("-inf")
         where = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
-        self._connection = sqlite3.connect(
-            where, check_same_thread=False, isolation_level=None, uri=is_read_only
-        )
-        if is_read_only:
-            self._stand_in()
-            return
+        with self._told():
+            self._connection = sqlite3.connect(
+                where, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_read_only
+            )
+            if is_read_only:
+                self._stand_in()
+            else:
+                self._set_up()
+
+    def _set_up(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         # What is erased or overwritten shall not stay in free pages.
         self._connection.execute("PRAGMA secure_delete = ON")
+        # A power cut may take the last commits, never their order: events are on disk before them.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
         for column, kind in self._lacking().items():
             self.execute(f"ALTER TABLE contact ADD COLUMN {column} {kind}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """One statement, or those of a transaction, with no other thread beside."""
+        asked_s = time.monotonic()
+        with self._lock:
+            if self._fault and asked_s < self._failed_s:
+                # It has waited as long as the one before it.
+                raise self._fault
+            try:
+                yield
+            except sqlite3.Error as error:
+                self._fault, self._failed_s = _standstill(self._path, error), time.monotonic()
+                if self._fault is None:
+                    raise
+                raise self._fault from error
 
     def _lacking(self) -> dict[str, str]:
         present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
@@ -124,17 +183,17 @@ class Database:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Returns how many rows changed."""
-        with self._lock:
+        with self._told():
             return self._connection.execute(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
         """All in one transaction; returns how many rows changed."""
-        with self._lock, self._connection:
+        with self._told(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._connection.executemany(sql, rows).rowcount
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with self._lock:
+        with self._told():
             return self._connection.execute(sql, parameters).fetchall()
 
     @contextmanager
@@ -544,31 +603,31 @@ class MemoryQueue:
             self._changed.notify()
 
 
+class Sink(Protocol):
+    """Takes lines, from any thread."""
+
+    def write(self, lines: bytes, /) -> int:
+        """Return how many bytes once all of them are where they will not be lost."""
+
+
 class FileBus:
     """The `Bus` port: each event as a subscriber receives it from EventBridge, one JSON object a line.
 
-    `sink` is unbuffered, so that a line is out before the state that depends on it is stored.
     `published` counts the events by `detail-type`.
     """
 
-    def __init__(self, sink: BinaryIO, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(self, sink: Sink, clock: Clock, new_id: Callable[[], str]) -> None:
         self._sink = sink
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
-        self._is_broken = False
         self.published: Counter[str] = Counter()
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  a file is never busy
-        """Raises `OSError` when the sink takes no more, and from then on: a line may be cut."""
+        """Return when the sink has the events; raises what it raises."""
         time = iso(self._clock.now_ms())[:-5] + "Z"
-        lines = b"".join(self._envelope(event, time) for event in events)
+        self._sink.write(b"".join(self._envelope(event, time) for event in events))
         with self._lock:
-            if self._is_broken:
-                raise OSError("the events file took no more")
-            self._is_broken = True
-            write_all(self._sink, lines)
-            self._is_broken = False
             self.published.update(event.detail_type for event in events)
 
     def _envelope(self, event: Event, time: str) -> bytes:
@@ -584,26 +643,3 @@ class FileBus:
         }
         head = json.dumps(envelope, separators=(",", ":"))
         return f'{head[:-1]},"detail":{event.detail}}}\n'.encode()
-
-
-def write_all(sink: BinaryIO, data: bytes) -> None:
-    """An unbuffered file may take only a part of what it is given."""
-    left = memoryview(data)
-    while left:
-        left = left[sink.write(left) :]
-
-
-def open_events_file(path: Path) -> BinaryIO:
-    """Open for appending; a last line that a kill cut is dropped."""
-    with path.open("ab+") as file:
-        end = file.seek(0, 2)
-        while end > 0:
-            start = max(0, end - 65_536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
-    return path.open("ab", buffering=0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from contact_activity.activity import EVENT_SOURCE, iso
 from contact_activity.adapters.aws import (
@@ -22,9 +22,10 @@ from contact_activity.adapters.aws import (
     dynamo_limiter,
 )
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import write_all
+from contact_activity.adapters.embedded import Sink
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.local.emulator import Emulator
+from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import TRIES_MOST, TRY_FOR_MS, Reach, ReachLimiter, reaching_source
 from contact_activity.local.run import (
     Account,
@@ -34,7 +35,6 @@ from contact_activity.local.run import (
     Standing,
     Summary,
     locked,
-    opened_events,
 )
 from contact_activity.local.stack import deploy
 from contact_activity.ports import FatalError, RetryError, WaitError
@@ -60,7 +60,9 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
     _check_proxy(account.settings)
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
-        sink = stack.enter_context(opened_events(options.events))
+        sink = stack.enter_context(
+            opened_events(options.events, is_copied_to_stdout=options.is_copied_to_stdout)
+        )
         display.step("starting the local AWS")
         name = "cloud-simulated" if account.is_simulated else "cloud"
         emulator = stack.enter_context(Emulator(options.state_dir / name))
@@ -125,21 +127,20 @@ def subscribe(emulator: Emulator, bus_name: str) -> str:
 
 @dataclass(slots=True)
 class EventReader:
-    """Moves events from the subscriber's queue to the sink; each is out before it is deleted."""
+    """Moves events from the subscriber's queue to the sink; each is on disk before it is deleted."""
 
     sqs: Any
     queue_url: str
-    sink: BinaryIO
+    sink: Sink
     received: Counter[str] = field(default_factory=Counter)
 
     def drain(self) -> None:
         """Until the queue gives nothing more."""
         while messages := self._receive():
-            for message in messages:
-                envelope = json.loads(message["Body"])
-                line = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")) + "\n"
-                write_all(self.sink, line.encode())
-                self.received[envelope["detail-type"]] += 1
+            envelopes = [json.loads(message["Body"]) for message in messages]
+            lines = [json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in envelopes]
+            self.sink.write("".join(f"{line}\n" for line in lines).encode())
+            self.received.update(envelope["detail-type"] for envelope in envelopes)
             self.sqs.delete_message_batch(
                 QueueUrl=self.queue_url,
                 Entries=[

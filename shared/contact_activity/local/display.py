@@ -110,8 +110,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     )
     for line in _remarks(summary):
         console.print(line, highlight=False, soft_wrap=True)
-    if options.events:
-        console.print(f"Events: {options.events}", highlight=False, soft_wrap=True)
+    console.print(f"Events: {options.events}", highlight=False, soft_wrap=True)
 
 
 def _events_table(summary: Summary) -> Table:

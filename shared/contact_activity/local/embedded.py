@@ -2,8 +2,11 @@
 
 import logging
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack, closing
+from typing import TypeVar
 
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import (
@@ -21,6 +24,7 @@ from contact_activity.adapters.embedded import (
 )
 from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import Reach, ReachClock, ReachLimiter, reaching_source
 from contact_activity.local.run import (
     ACCOUNT_DATABASE,
@@ -32,9 +36,15 @@ from contact_activity.local.run import (
     Standing,
     Summary,
     locked,
-    opened_events,
 )
-from contact_activity.ports import AnyMessage, CampaignMessage, FatalError, RetryError, TickFailure
+from contact_activity.ports import (
+    AnyMessage,
+    CampaignMessage,
+    FatalError,
+    RetryError,
+    StandstillError,
+    TickFailure,
+)
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 
 WORKERS = 8
@@ -45,22 +55,40 @@ LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 def run_embedded(account: Account, options: RunOptions, display: Display) -> Summary:
     """Run the whole path once, or every `options.every_ms` until interrupted.
 
-    Raises `RunError`, or `RetryError` and `FatalError` when the contacts cannot be listed.
+    Raises `RunError`, `StandstillError`, or `RetryError` and `FatalError` when the contacts cannot be
+    listed.
     """
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
-        sink = stack.enter_context(opened_events(options.events))
+        sink = stack.enter_context(
+            opened_events(options.events, is_copied_to_stdout=options.is_copied_to_stdout)
+        )
         name = SIMULATED_DATABASE if account.is_simulated else ACCOUNT_DATABASE
-        database = stack.enter_context(closing(Database(options.state_dir / name)))
+        path = options.state_dir / name
+        database = stack.enter_context(closing(_when_free(lambda: Database(path), options)))
         clock = SystemClock()
         engine = EmbeddedEngine(database, FileBus(sink, clock, _new_id), account, options, display, clock)
         stack.callback(engine.stop)
-        engine.start()
+        _when_free(engine.start, options)
         return engine.run_every() if options.every_ms else engine.run_once()
+
+
+def _when_free(begin: Callable[[], T], options: RunOptions) -> T:
+    """What it returns; a run that keeps running waits for a state that another process has."""
+    while True:
+        try:
+            return begin()
+        except StandstillError as error:
+            if not (options.every_ms and error.is_passing):
+                raise
+            _log.warning("%s; it is tried again", error)
+            time.sleep(LOOK_S)
 
 
 def _new_id() -> str:
@@ -107,6 +135,7 @@ class EmbeddedEngine:
         self._summary_lock = threading.Lock()
         self._stopping = threading.Event()
         self._crash: Exception | None = None
+        self._standstill: StandstillError | None = None
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(WORKERS)
         ]
@@ -149,17 +178,28 @@ class EmbeddedEngine:
         while True:
             started_ms = self._clock.monotonic_ms()
             try:
+                self._go_on_after_a_standstill()
                 self._tick(begin_listing=True)
             except (RetryError, FatalError) as error:
                 _log.warning("this tick could not list the contacts: %s", error)
+            except StandstillError as error:
+                if not error.is_passing:
+                    raise
+                _log.warning("this tick failed, the next one goes on: %s", error)
             while self._clock.monotonic_ms() < started_ms + self._options.tick_ms:
                 self._show(wait="the next tick")
                 self._clock.sleep(LOOK_S)
 
+    def _go_on_after_a_standstill(self) -> None:
+        """What was given up is still claimed, though nobody has it: the queue is empty between ticks."""
+        if self._standstill:
+            self._contacts.release_all()
+            self._standstill = None
+
     def _tick(self, *, begin_listing: bool) -> DispatchReport:
         self._display.step("listing contacts")
         report = DispatchReport()
-        failure: RetryError | None = None
+        failure: Exception | None = None
         try:
             report = dispatch(
                 self._dispatch_ports,
@@ -170,7 +210,7 @@ class EmbeddedEngine:
                 campaign_lookback_days=self._lookback_days,
                 correlation_id=_new_id(),
             )
-        except RetryError as error:
+        except (RetryError, StandstillError) as error:
             failure = error
         self._summary.unreadable_contacts += report.unreadable_contacts
         if report.campaigns_failed:
@@ -180,7 +220,7 @@ class EmbeddedEngine:
             self._show()
             self._clock.sleep(LOOK_S)
         self._show()
-        cause = self._crash or failure
+        cause = self._crash or self._standstill or failure
         if cause:
             raise cause
         return report
@@ -190,10 +230,28 @@ class EmbeddedEngine:
             delivery = self._queue.receive(wait_s=LOOK_S)
             if delivery:
                 try:
-                    self._handle(delivery)
+                    self._handle_unless_standing(delivery)
+                except StandstillError as error:
+                    self._stand_still(error)
                 except Exception as error:  # noqa: BLE001  it ends the run; the main thread raises it
                     self._crash = error
                     self._stopping.set()
+
+    def _stand_still(self, error: StandstillError) -> None:
+        """Give the delivery up: its contact stays due. A single run ends, and so does any that must."""
+        if self._options.every_ms and error.is_passing:
+            self._standstill = error
+            self._queue.done()
+        else:
+            self._crash = error
+            self._stopping.set()
+
+    def _handle_unless_standing(self, delivery: Delivery) -> None:
+        if self._standstill:
+            # Each would wait as long as the first.
+            self._queue.done()
+        else:
+            self._handle(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
         deadline_ms = self._clock.monotonic_ms() + CONTACT_TIME_MS
@@ -246,13 +304,18 @@ class EmbeddedEngine:
         summary, left = self._summary, self._queue.depth()
         done = summary.synced + summary.gone + len(summary.failed)
         limits = self._sync_ports.limiter.limits
-        paused = self._is_paused() and self._summary.pause
+        try:
+            paused = self._is_paused() and self._summary.pause
+            calls = self._calls_today()
+        except StandstillError:
+            # Whoever needs the state to go on tells of it.
+            return
         self._display.show(
             Standing(
                 done=done,
                 planned=done + left,
                 events=summary.published,
-                calls=self._calls_today(),
+                calls=calls,
                 left_s=left * limits.slot_ms / 1_000,
                 wait=f"pause: {paused.reason}" if paused else wait,
             )

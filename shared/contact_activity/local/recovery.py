@@ -8,6 +8,7 @@ it published comes again with equal ids.
 import fcntl
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contact_activity.adapters.embedded import Database, SqliteCampaigns, SqliteContacts, SqlitePauses
+from contact_activity.local.events_file import is_at, sync_folder
 from contact_activity.local.run import RunError, databases_in
 from contact_activity.ports import (
     Campaigns,
@@ -102,18 +104,19 @@ def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
 
 
 def forget_events(path: Path, contact_id: str, *, is_dry_run: bool) -> int:
-    """Erase the lines of the contact from an events file; returns how many.
+    """Erase the lines of the contact from an events file; returns how many events they were.
 
-    A last line that a kill cut goes too, as at the start of a run. Raises `RunError` while a run
-    writes the file.
+    A line that cannot be read is no event to any reader: it goes if it names the contact, and stays
+    otherwise. A last line that a kill cut goes too, as at the start of a run. Raises `RunError` while
+    a run writes the file.
     """
     # Of a link, what it points to.
     path = path.resolve()
     with path.open("rb") as lines:
-        found = sum(_is_event_of(line, contact_id) for line in lines)
+        found = sum(_contact_of(line) == contact_id for line in lines)
         if not is_dry_run:
             lines.seek(0)
-            _keep(path, lines, lambda line: line.endswith(b"\n") and not _is_event_of(line, contact_id))
+            _keep(path, lines, lambda line: line.endswith(b"\n") and not _tells_of(line, contact_id))
     return found
 
 
@@ -123,6 +126,8 @@ def _keep(path: Path, lines: BinaryIO, is_kept: Callable[[bytes], bool]) -> None
         fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(f"a run writes {path}: wait for it to end") from None
+    if not is_at(lines.fileno(), path):
+        raise RunError(f"{path} was just written anew: try again")
     anew = path.with_name(f"{path.name}.forgetting")
     anew.unlink(missing_ok=True)
     before = os.fstat(lines.fileno())
@@ -133,14 +138,26 @@ def _keep(path: Path, lines: BinaryIO, is_kept: Callable[[bytes], bool]) -> None
         kept.flush()
         os.fsync(kept.fileno())
     anew.replace(path)
+    sync_folder(path.parent)
 
 
-def _is_event_of(line: bytes, contact_id: str) -> bool:
+def _tells_of(line: bytes, contact_id: str) -> bool:
+    found = _contact_of(line)
+    if found is not None:
+        return found == contact_id
+    # An event names its contact before it says anything about it.
+    return (
+        re.search(rb"(?<![A-Za-z0-9-])%b(?![A-Za-z0-9-])" % re.escape(contact_id).encode(), line) is not None
+    )
+
+
+def _contact_of(line: bytes) -> str | None:
+    """The contact that an event is about, "" for one about none; None for what is no event."""
     try:
         contact = json.loads(line)["detail"]["data"].get("contact", {})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return isinstance(contact, dict) and contact.get("id") == contact_id
+        return str(contact.get("id", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def known_ids(system: System) -> list[str]:

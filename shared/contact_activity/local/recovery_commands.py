@@ -15,7 +15,7 @@ from rich.table import Table
 from contact_activity.activity import USABLE_ID, iso, parse_time
 from contact_activity.local import recovery
 from contact_activity.local.recovery import Failing, System, folder_systems
-from contact_activity.local.run import RunError, locked
+from contact_activity.local.run import EVENTS_FILES, RunError, locked
 from contact_activity.ports import CampaignMessage, ContactOutline, DeadLetter
 
 _WHERE = """
@@ -94,7 +94,11 @@ def add_recovery(commands: "argparse._SubParsersAction[P]") -> None:
     _command(commands, "resume", "end the operator's pause", _RESUME, _resume)
     forget = _command(commands, "forget", "erase what is stored of a contact", _FORGET, _forget)
     forget.add_argument("contact_id", type=_contact_id, metavar="CONTACT_ID")
-    forget.add_argument("--events", metavar="FILE", help="the events file (default STATE/events.jsonl)")
+    forget.add_argument(
+        "--events",
+        metavar="FILE",
+        help="the events file (default STATE/events.jsonl, STATE/cloud-events.jsonl)",
+    )
     resync = _command(commands, "resync", "publish activity since a date again", _RESYNC, _resync)
     which = resync.add_mutually_exclusive_group(required=True)
     which.add_argument("contact_id", nargs="?", type=_contact_id, metavar="CONTACT_ID")
@@ -198,14 +202,20 @@ def _forget(arguments: argparse.Namespace, _: Mapping[str, str], __: Console) ->
             letters = f", {done.dead_letters} dead letters deleted" if done.dead_letters else ""
             _say(f"{system.name}: contact {contact_id}: {stored}{letters}")
         if is_in_folder:
-            events = Path(arguments.events or state_dir / "events.jsonl")
-            if events.is_file():
-                lines = recovery.forget_events(events, contact_id, is_dry_run=is_dry_run)
-                _say(f"{events}: {lines:,} events erased")
-            else:
-                _say(f"{events} is not there: if the runs wrote another file, give it with --events")
+            _forget_events(arguments, state_dir)
     _say("a contact that Constant Contact still lists comes back; subscribers keep what they have")
     return 0
+
+
+def _forget_events(arguments: argparse.Namespace, state_dir: Path) -> None:
+    """In the file given, or in those that the runs of both engines write by default."""
+    defaults = [state_dir / name for name in EVENTS_FILES.values()]
+    files = [Path(arguments.events)] if arguments.events else [path for path in defaults if path.is_file()]
+    for file in files:
+        lines = recovery.forget_events(file, arguments.contact_id, is_dry_run=arguments.dry_run)
+        _say(f"{file}: {lines:,} events erased")
+    if not files:
+        _say(f"{defaults[0]} is not there: if the runs wrote another file, give it with --events")
 
 
 def _resync(arguments: argparse.Namespace, _: Mapping[str, str], console: Console) -> int:

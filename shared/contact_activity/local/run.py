@@ -2,15 +2,13 @@
 
 import fcntl
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from contact_activity.adapters.embedded import open_events_file
 from contact_activity.rate_limit import Pause
 from contact_activity.settings import Credentials, Settings
 
@@ -19,20 +17,27 @@ TICK_MS = 15 * 60_000
 ACCOUNT_DATABASE = "contact-activity.sqlite3"
 SIMULATED_DATABASE = "simulated.sqlite3"
 RECEIVES_MAX = 3
+# In the state folder too, unless `--events` says otherwise; by engine.
+EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
 
 
 class RunError(Exception):
     """The run cannot go on: one line that says why and how to mend it."""
 
 
+class UsageError(RunError):
+    """What was asked for cannot be done, whatever happens meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`every_ms` None: one run; `events` None: standard output."""
+    """`every_ms` None: one run. With `is_copied_to_stdout` events go there as well."""
 
     state_dir: Path
-    events: Path | None
+    events: Path
     treat_all_as_due: bool = False
     every_ms: int | None = None
+    is_copied_to_stdout: bool = False
 
     @property
     def tick_ms(self) -> int:
@@ -127,24 +132,3 @@ def locked(state_dir: Path) -> Iterator[None]:
         raise RunError(f"another run uses {state_dir}: wait for it to end, or give another --state") from None
     finally:
         os.close(file)
-
-
-@contextmanager
-def opened_events(path: Path | None) -> Iterator[BinaryIO]:
-    """The unbuffered file that events are appended to; None is standard output.
-
-    Runs may share it; none may have it open while it is written anew. Raises `RunError`.
-    """
-    if path is None:
-        yield os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open_events_file(path)
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(f"lines of {path} are being erased: wait for that to end") from None
-    except OSError as error:
-        raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
-    with file:
-        yield file

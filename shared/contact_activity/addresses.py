@@ -1,0 +1,145 @@
+"""A person's address inside other texts, where it must not be published.
+
+Pure. A bounce message quotes the address, a link carries it as a parameter, a reason is signed with
+it; each in its own spelling.
+"""
+
+import re
+import unicodedata
+from contextlib import suppress
+from functools import lru_cache
+
+TEXT_LIMIT_BYTES = 4096
+PLACEHOLDER = "[address]"
+
+# How often a text may be encoded again: `%40`, `%2540` and so on.
+_NESTED = 3
+# An address has at most 64 bytes before the @ and 255 behind it.
+_ADDRESS_CHARACTERS = 320
+_TAG_CHARACTERS = 64
+# No spelling of a character is longer: four bytes, each encoded by `%` to the depth above.
+_SPELLING_CHARACTERS = 4 * (len("%40") + 2 * _NESTED) + len("&amp;")
+_ENTITY_NAMES = {
+    "@": "commat",
+    "+": "plus",
+    ".": "period",
+    "_": "lowbar",
+    "-": "hyphen|dash",
+    '"': "quot|quote",
+    "'": "apos",
+    "&": "amp",
+}
+# A return path writes `ada@example.org` as `ada=example.org`; a form writes a space as `+`.
+_STANDS_FOR = {"@": "=", "+": " ", " ": "+"}
+
+
+def cut(text: str) -> str:
+    """The text in at most 4 KB of UTF-8, never inside a character; a lone surrogate becomes `?`."""
+    if text.isascii() and len(text) <= TEXT_LIMIT_BYTES:
+        return text
+    return text.encode("utf-8", "replace")[:TEXT_LIMIT_BYTES].decode("utf-8", "ignore")
+
+
+def hide_and_cut(text: str, address: str | None) -> str:
+    """The text with `[address]` for each spelling of the address, then cut as by `cut`.
+
+    Found in any case, percent-encoded in any part and up to four times over, as character references,
+    quoted-printable, with the name in quotes, with another `+` tag or none, in the form of return paths,
+    and with the domain in letters or in its `xn--` form. A value without an `@` is no address.
+    """
+    address = (address or "").strip()
+    if not all(address.partition("@")):
+        return cut(text)
+    # Now, since the `?` of a lone surrogate may be a part of the address.
+    text = text.encode("utf-8", "replace").decode()
+    if len(text) <= TEXT_LIMIT_BYTES and not _sign(address).search(text):
+        return cut(text)
+    pattern = _spellings(address)
+    longest = (len(address) + _TAG_CHARACTERS) * _SPELLING_CHARACTERS
+    parts: list[str] = []
+    # Of a huge text no more is searched than comes out.
+    room, start = TEXT_LIMIT_BYTES, 0
+    while room > 0 and start < len(text):
+        found = pattern.search(text, start, start + room + longest)
+        end = found.start() if found else start + room
+        parts.append(text[start:end])
+        room -= end - start
+        if not found:
+            break
+        parts.append(PLACEHOLDER)
+        room -= len(PLACEHOLDER)
+        start = found.end()
+    return cut("".join(parts))
+
+
+@lru_cache(maxsize=256)
+def _sign(address: str) -> re.Pattern[str]:
+    """What every spelling holds: found much faster, and most texts do not hold it."""
+    domain = unicodedata.normalize("NFC", address).rpartition("@")[2]
+    begins = sorted({_spelled(form[:2]) for form in _domains(domain)})
+    return re.compile(f"{_spelled_one('@')}(?:{'|'.join(begins)})", re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)
+def _spellings(address: str) -> re.Pattern[str]:
+    if len(address) > _ADDRESS_CHARACTERS:
+        return re.compile(re.escape(address), re.IGNORECASE)
+    name, _, domain = unicodedata.normalize("NFC", address).rpartition("@")
+    if len(name) > 2 and name[0] == name[-1] == '"':
+        name = name[1:-1]
+    quote, at = _spelled_one('"'), _spelled_one("@")
+    domains = "|".join(_spelled(form) for form in sorted(_domains(domain)))
+    whole = f"(?P<quote>{quote})?{_name(name)}(?(quote){quote}){at}(?:{domains})"
+    return re.compile(whole, re.IGNORECASE)
+
+
+def _name(name: str) -> str:
+    """The name with its own tag, with another, or with none: all of them reach the same person."""
+    base, plus, tag = name.partition("+")
+    if not base:
+        return _spelled(name)
+    any_tag = rf'[^\s@<>"]{{0,{_TAG_CHARACTERS}}}?'
+    tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
+    return f"{_spelled(base)}(?:{_spelled_one('+')}(?:{tags}))?"
+
+
+def _domains(domain: str) -> set[str]:
+    """The domain as it is, in letters, and in its `xn--` form."""
+    forms = {domain}
+    with suppress(UnicodeError):
+        forms.add(domain.encode("idna").decode())
+    with suppress(UnicodeError):
+        forms.add(domain.encode().decode("idna"))
+    return forms - {""}
+
+
+def _spelled(text: str) -> str:
+    return "".join(_spelled_one(character) for character in text)
+
+
+def _spelled_one(character: str) -> str:
+    """A group that takes every spelling of one character, each in one way only."""
+    cases = {character.lower(), character.upper(), character.casefold()}
+    cases |= {unicodedata.normalize("NFD", form) for form in cases}
+    # The pattern ignores case: of both there would be two ways through each character.
+    spellings = {re.escape(form.casefold()) for form in cases}
+    for form in cases:
+        encoded = form.encode("utf-8", "replace")
+        spellings.add("".join(_percent(byte) for byte in encoded))
+        spellings.add("".join(f"={byte:02x}" for byte in encoded))
+        if len(form) == 1:
+            spellings.add(_reference(form))
+    if character in _STANDS_FOR:
+        other = _STANDS_FOR[character]
+        spellings |= {re.escape(other), _percent(ord(other))}
+    return f"(?:{'|'.join(sorted(spellings))})"
+
+
+def _percent(byte: int) -> str:
+    return f"%(?:25){{0,{_NESTED}}}{byte:02x}"
+
+
+def _reference(character: str) -> str:
+    code = ord(character)
+    names = f"|{_ENTITY_NAMES[character]}" if character in _ENTITY_NAMES else ""
+    return f"&(?:amp;){{0,{_NESTED}}}(?:#0{{0,4}}{code}|#x0{{0,4}}{code:x}{names});?"

@@ -1,0 +1,388 @@
+"""Where a run writes its events: files that others write too, pipes, devices, standard output."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.local.events_file import opened_events
+from contact_activity.local.run import RunError
+from tests.support.running import (
+    COMMAND,
+    ActivityKey,
+    Operator,
+    account_of,
+    key_of,
+    served,
+    truth_of,
+)
+
+ACCOUNT = account_of(40)
+TRUTH = truth_of(ACCOUNT)
+
+
+def events_in(text: str) -> list[dict[str, Any]]:
+    """The lines that can be read, as every reader has to."""
+    events = []
+    for line in text.splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
+def keys_in(text: str, account: str = "default") -> list[ActivityKey]:
+    return [key_of(event) for event in events_in(text) if event["detail"]["data"]["account"] == account]
+
+
+def run_command(operator: Operator, events: str) -> list[str]:
+    return [str(COMMAND), "run", "--state", str(operator.state_dir), "--events", events]
+
+
+def ran(
+    operator: Operator, events: str, *, closing: str = "", stdout: int = subprocess.PIPE
+) -> "subprocess.CompletedProcess[str]":
+    """A run from a shell that has done `closing` to its standard files, such as `>&-`."""
+    shell = ["bash", "-c", f'exec "$@" {closing}', "run", *run_command(operator, events)]
+    return subprocess.run(
+        shell,
+        env=operator.environment,
+        cwd=operator.folder,
+        text=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+
+
+def cause_of(ended: "subprocess.CompletedProcess[str]") -> str:
+    """The one line that says why; there is no trace."""
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("contact-activity:")]
+    return line
+
+
+# --- a file of several runs -----------------------------------------------------------------------
+
+
+def test_runs_that_share_a_file_cut_nothing_of_each_other(tmp_path: Path) -> None:
+    """Each run's events are all there, however many runs begin while others write."""
+    with served(account_of(120)) as server, ExitStack() as started:
+        truth = truth_of(account_of(120))
+        operators = []
+        for number in range(5):
+            operator = Operator.of(tmp_path, server, ACCOUNT=f"a{number}")
+            operators.append(replace(operator, folder=tmp_path / str(number)))
+            operators[-1].folder.mkdir()
+        shared = tmp_path / "events.jsonl"
+        runs = []
+        for operator in operators:
+            runs.append(started.enter_context(operator.start("--events", str(shared))))
+            time.sleep(0.7)
+        for run in runs:
+            _, said = run.communicate(timeout=100)
+            assert run.returncode == 0, said
+    text = shared.read_text(encoding="utf-8")
+    for number in range(5):
+        assert set(keys_in(text, f"a{number}")) == truth
+
+
+def test_what_another_run_is_writing_is_not_cut(tmp_path: Path) -> None:
+    """Its line is not whole yet; ours begin behind it on a line of their own."""
+    shared = tmp_path / "events.jsonl"
+    with served(ACCOUNT) as server, opened_events(shared) as other:
+        other.write(b'{"is":"whole"}\n')
+        with shared.open("ab", buffering=0) as half_way:
+            half_way.write(b'{"is":"being wri')
+        operator = Operator.of(tmp_path, server)
+        assert ran(operator, str(shared)).returncode == 0
+    first, second, *rest = shared.read_text(encoding="utf-8").splitlines()
+    assert (first, second) == ('{"is":"whole"}', '{"is":"being wri')
+    assert set(keys_in("\n".join(rest))) == TRUTH
+
+
+def limited(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path) -> None:
+    """The run that meets the end of the disk says so and goes on later; the other one is not harmed."""
+    shared = tmp_path / "events.jsonl"
+    with served(account_of(120)) as server, ExitStack() as running:
+        truth = truth_of(account_of(120))
+        one = Operator.of(tmp_path / "one", server, ACCOUNT="one")
+        other = Operator.of(tmp_path / "other", server, ACCOUNT="other")
+        for operator in (one, other):
+            operator.folder.mkdir()
+        # Larger than the database becomes.
+        with shared.open("wb") as file:
+            file.truncate(30_000_000)
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+        beside = running.enter_context(other.start("--events", str(shared)))
+        while shared.stat().st_size < 30_002_000:
+            time.sleep(0.01)
+        full = subprocess.run(
+            run_command(one, str(shared)),
+            env=one.environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            preexec_fn=lambda: limited(shared.stat().st_size + 3_000),
+        )
+        _, said = beside.communicate(timeout=100)
+        assert (full.returncode, beside.returncode) == (1, 0), said
+        assert "takes no more" in cause_of(full)
+        assert ran(one, str(shared)).returncode == 0
+    text = shared.read_bytes().lstrip(b"\0").decode()
+    assert set(keys_in(text, "other")) == truth
+    assert set(keys_in(text, "one")) == truth
+
+
+APPENDS = """
+import resource, sys
+from pathlib import Path
+from contact_activity.local.events_file import opened_events
+from contact_activity.local.run import RunError
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+path = Path(sys.argv[1])
+with opened_events(path) as one, opened_events(path) as other:
+    one.write(b'{"of":"one","n":1}\\n')
+    limit(int(sys.argv[2]))
+    try:
+        one.write(b'{"of":"one","n":2}\\n{"of":"one","n":3}\\n')
+    except RunError:
+        pass
+    limit(resource.RLIM_INFINITY)
+    other.write(b'{"of":"other","n":1}\\n{"of":"other","n":2}\\n')
+    other.write(b'{"of":"other","n":3}\\n')
+"""
+
+
+@pytest.mark.parametrize("limit", range(18, 58, 3))
+def test_lines_are_whole_wherever_another_run_was_cut(tmp_path: Path, limit: int) -> None:
+    """Who follows a cut line writes its own first line again."""
+    path = tmp_path / "events.jsonl"
+    subprocess.run([sys.executable, "-c", APPENDS, str(path), str(limit)], check=True, timeout=60)
+    found = [(event["of"], event["n"]) for event in events_in(path.read_text(encoding="utf-8"))]
+    assert {("one", 1), ("other", 1), ("other", 2), ("other", 3)} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_file_of_somebody_else_keeps_its_last_line(tmp_path: Path) -> None:
+    """Only the beginning of an event is taken for a line that a kill cut."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"first\nno newline")
+    with opened_events(path) as sink:
+        sink.write(b"{}\n")
+    assert path.read_bytes() == b"first\nno newline\n{}\n"
+
+
+def test_a_run_waits_for_another_that_begins(tmp_path: Path) -> None:
+    """Many that begin at once look at the file's end one after the other; none is turned away."""
+    path, refused = tmp_path / "events.jsonl", []
+
+    def begin() -> None:
+        for _ in range(50):
+            try:
+                with opened_events(path) as sink:
+                    sink.write(b"{}\n")
+            except RunError as error:
+                refused.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not refused
+    assert path.read_bytes() == b"{}\n" * 200
+
+
+# --- pipes, devices and standard output -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "closing"),
+    [
+        ("/dev/stdout", ""),
+        ("/dev/fd/1", ""),
+        ("/dev/fd/7", "7>&1 >/dev/null"),
+        ("/dev/stdout", "| cat"),
+        ("-", ""),
+        ("-", "| cat"),
+        ("/dev/stderr", "2>&1"),
+    ],
+)
+def test_events_go_wherever_they_can_be_written(tmp_path: Path, events: str, closing: str) -> None:
+    """A pipe by any of its names takes them all."""
+    with served(ACCOUNT) as server:
+        ended = ran(Operator.of(tmp_path, server), events, closing=closing)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
+    assert sorted(keys_in(ended.stdout)) == sorted(TRUTH)
+
+
+def test_a_process_substitution_takes_them(tmp_path: Path) -> None:
+    """`--events >(...)`, and the state is beside it."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        command = " ".join(run_command(operator, ">(cat > took.jsonl)"))
+        ended = subprocess.run(
+            ["bash", "-c", f"{command}; code=$?; wait $!; sleep 0.2; exit $code"],
+            env=operator.environment,
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            timeout=60,
+        )
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(keys_in((tmp_path / "took.jsonl").read_text(encoding="utf-8"))) == sorted(TRUTH)
+
+
+def test_nothing_is_kept_in_the_null_device(tmp_path: Path) -> None:
+    """It takes all; a next run has nothing to publish."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        assert ran(operator, "/dev/null").returncode == 0
+        assert "Nothing new" in ran(operator, "/dev/null").stderr
+
+
+def test_a_named_pipe_is_waited_for_with_a_word(tmp_path: Path) -> None:
+    """Until its reader is there: then it gets everything."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        with operator.start("--events", str(pipe)) as run:
+            assert run.stderr
+            while "waiting for a reader" not in run.stderr.readline():
+                pass
+            took = pipe.read_text(encoding="utf-8")
+            run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert sorted(keys_in(took)) == sorted(TRUTH)
+
+
+def test_a_named_pipe_that_nobody_reads_is_named(tmp_path: Path) -> None:
+    """And not waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(RunError, match="nobody reads the pipe"),
+        opened_events(tmp_path / "pipe", reader_wait_s=0.1),
+    ):
+        pass
+
+
+def test_a_named_pipe_whose_reader_leaves_loses_nothing(tmp_path: Path) -> None:
+    """The run ends with one line; what was not taken is published by the next run."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with served(account_of(120)) as server:
+        operator = Operator.of(tmp_path, server)
+        with operator.start("--events", str(pipe)) as run, pipe.open(encoding="utf-8") as reader:
+            took = [reader.readline() for _ in range(3)]
+            reader.close()
+            _, said = run.communicate(timeout=60)
+        assert run.returncode == 1
+        assert "takes no more (Broken pipe)" in said.splitlines()[-1]
+        assert "Traceback" not in said
+        assert len(events_in("".join(took))) == 3
+        assert ran(operator, str(tmp_path / "rest.jsonl")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("events", "closing", "status", "cause"),
+    [
+        (".", "", 2, "--events . is a folder: give a file"),
+        ("-", ">&-", 2, "--events -, but standard output is closed: give a file"),
+        ("/dev/stdout", ">&-", 2, "--events /dev/stdout, but standard output is closed"),
+        ("/dev/fd/9", "", 1, "--events /dev/fd/9 cannot be written: No such file or directory"),
+        ("/dev/full", "", 1, "--events /dev/full takes no more (No space left on device)"),
+        ("-", ">/dev/full", 1, "standard output took no more (No space left on device)"),
+        ("/dev/null/x", "", 1, "--events /dev/null/x cannot be written: Not a directory"),
+    ],
+)
+def test_what_cannot_take_events_is_one_line(
+    tmp_path: Path, events: str, closing: str, status: int, cause: str
+) -> None:
+    """It says what is wrong; the next run publishes whatever was not taken."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        ended = ran(operator, events, closing=closing)
+        assert (ended.returncode, cause in cause_of(ended)) == (status, True), ended.stderr
+        default = operator.state_dir / "events.jsonl"
+        assert ran(operator, str(default)).returncode == 0
+    assert sorted(keys_in(default.read_text(encoding="utf-8"))) == sorted(TRUTH)
+
+
+@pytest.mark.parametrize("closing", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_files_may_be_closed(tmp_path: Path, closing: str) -> None:
+    """No file of the run takes their place: the events file holds events and nothing else."""
+    path = tmp_path / "events.jsonl"
+    with served(ACCOUNT) as server:
+        ended = ran(Operator.of(tmp_path, server), str(path), closing=closing)
+    assert ended.returncode == 0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert sorted(key_of(json.loads(line)) for line in lines) == sorted(TRUTH)
+
+
+def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:
+    """When its reader leaves, as `head` does, the run goes on into the default file and ends well."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        with subprocess.Popen(
+            run_command(operator, "-"),
+            env=operator.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as run:
+            assert run.stdout
+            assert run.stderr
+            first = run.stdout.readline()
+            run.stdout.close()
+            said = run.stderr.read()
+            assert run.wait(timeout=60) == 0
+    assert len(events_in(first)) == 1
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    kept = (operator.state_dir / "events.jsonl").read_text(encoding="utf-8")
+    assert sorted(keys_in(kept)) == sorted(TRUTH)
+
+
+@pytest.mark.parametrize("closing", ["| true", "| head -c 1", ">&-", ">/dev/full"])
+def test_status_has_no_trace_whoever_reads_it(tmp_path: Path, closing: str) -> None:
+    """A reader that leaves early is no error to speak of."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        assert ran(operator, "/dev/null").returncode == 0
+    shell = [
+        "bash",
+        "-c",
+        f'"$@" {closing}',
+        "status",
+        str(COMMAND),
+        "status",
+        "--state",
+        str(operator.state_dir),
+    ]
+    ended = subprocess.run(shell, text=True, capture_output=True, check=False, timeout=60)
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert ended.returncode == (1 if "full" in closing else 0)
