@@ -75,7 +75,7 @@ def test_slow_tries_are_fewer(step_ms: int) -> None:
     assert tries == (2 if step_ms > TRY_FOR_MS else TRIES_MOST)
 
 
-@pytest.mark.parametrize("cause", HOPELESS)
+@pytest.mark.parametrize("cause", sorted(HOPELESS))
 def test_what_to_check_are_settings(cause: Cause) -> None:
     """One line names the cause and the settings that can be wrong."""
     clock = VirtualClock(NOON_MS)
