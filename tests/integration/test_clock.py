@@ -22,7 +22,7 @@ from moto import mock_aws
 from contact_activity.activity import ActivityType, iso
 from contact_activity.adapters.aws import aws_client
 from contact_activity.planning import HELD_MAX_MS, Listing, longest_waits, queued_until_ms, standing
-from contact_activity.ports import ListedCampaign, ListedContact
+from contact_activity.ports import ListedCampaign, ListedContact, TickFailure
 from contact_activity.rate_limit import (
     SLOT_AHEAD_MAX_MS,
     Limits,
@@ -82,7 +82,7 @@ STAMPS = {
 # An operator may pause for years.
 BY_A_PERSON = {"pauses.operator"}
 # Nobody but people looks at it.
-FOR_PEOPLE = {"published.day"}
+FOR_PEOPLE = {"published.day", "tick_failure.at_ms"}
 NO_TIMES = {
     *("contact.version", "contact.failures", "contact.times_gone", "contact.due_shard"),
     *("contact.progress.pages", "contact.progress.restarts", "contact.progress.next"),
@@ -90,7 +90,7 @@ NO_TIMES = {
     *("contact.summaries.*.published.*[0]", *(f"contact.summaries.*.published.*[{n}]" for n in range(1, 7))),
     *("campaign.version", *(f"campaign.summary.*.published.*[{n}]" for n in range(7))),
     *("listing.contacts", "listing.counted", "listing.next"),
-    *("pace.used", "published.events", "published.*"),
+    *("tick_failure", "pace.used", "published.events", "published.*"),
 }
 
 
@@ -190,6 +190,7 @@ def leave_all_that_can_be(system: System) -> None:
             contacts=6,
         )
     )
+    family.listings.put_failure(TickFailure("no answer", hour_ago_ms))
     for reason in PauseReason:
         family.pauses.pause(Pause(reason, hour_ago_ms))
     assert family.lease().take(now_ms=hour_ago_ms, until_ms=hour_ago_ms + 1)

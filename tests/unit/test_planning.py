@@ -200,7 +200,7 @@ def test_a_listing_after_a_clock_that_was_ahead_is_a_full_one(name: str, ahead_m
         since_ms = None if started_ms is None else mark_ms
         known = Listing("cursor", started_ms, since_ms, mark_ms, NOON_MS - 2 * DAY_MS)
         latest_ms = NOON_MS - (DAY_MS if name in {"since_ms", "mark_ms"} else 0)
-        listing = begin_listing(replace(known, **{name: latest_ms + ahead_ms}), NOON_MS)
+        listing = begin_listing(replace(known, **{name: latest_ms + ahead_ms}), NOON_MS)  # type: ignore[arg-type]
         assert (listing.started_ms, listing.since_ms, listing.next) == (NOON_MS, None, None)
 
 
