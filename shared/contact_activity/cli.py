@@ -74,6 +74,7 @@ _STATUS_EPILOG = """\
   quota         used and limit: calls of the UTC day, by this system's own count
   pauses        reason (quota, credential, operator) and until (null: until it is lifted)
   messages      waiting, dead_letters, failed_ticks; null for a state folder
+  clock         contacts with times that only a clock that was ahead can have set: due, read, failed
   published     events by day (UTC, today and yesterday) and detail type
   failing_by_cause  contacts by what their last try failed with
   tick_failure  error and at: why and when the last tick failed; null if it did not
@@ -167,7 +168,9 @@ def _status(arguments: argparse.Namespace, environment: Environment, console: Co
 
         statuses = [stack_status(arguments.stack)]
     else:
-        statuses = folder_status(Path(arguments.state), read_settings(environment).limits)
+        settings = read_settings(environment)
+        calls_each = len(settings.reading.reports)
+        statuses = folder_status(Path(arguments.state), settings.limits, calls_each)
     if arguments.json:
         print(json.dumps(to_json(statuses, time.time_ns() // 1_000_000)))  # noqa: T201
         return EXIT_DONE

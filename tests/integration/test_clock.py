@@ -4,20 +4,25 @@ Every number that the two stores hold is here, with what it is. A time has the l
 honestly lie in the future; later ones are tried one by one.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moto import mock_aws
 
 from contact_activity.activity import ActivityType, iso
 from contact_activity.adapters.aws import aws_client
 from contact_activity.planning import HELD_MAX_MS, Listing, longest_waits, queued_until_ms, standing
-from contact_activity.ports import ListedCampaign, ListedContact
+from contact_activity.ports import ListedCampaign, ListedContact, TickFailure
 from contact_activity.rate_limit import (
     SLOT_AHEAD_MAX_MS,
     Limits,
@@ -77,7 +82,7 @@ STAMPS = {
 # An operator may pause for years.
 BY_A_PERSON = {"pauses.operator"}
 # Nobody but people looks at it.
-FOR_PEOPLE = {"published.day"}
+FOR_PEOPLE = {"published.day", "tick_failure.at_ms"}
 NO_TIMES = {
     *("contact.version", "contact.failures", "contact.times_gone", "contact.due_shard"),
     *("contact.progress.pages", "contact.progress.restarts", "contact.progress.next"),
@@ -85,7 +90,7 @@ NO_TIMES = {
     *("contact.summaries.*.published.*[0]", *(f"contact.summaries.*.published.*[{n}]" for n in range(1, 7))),
     *("campaign.version", *(f"campaign.summary.*.published.*[{n}]" for n in range(7))),
     *("listing.contacts", "listing.counted", "listing.next"),
-    *("pace.used", "published.events", "published.*"),
+    *("tick_failure", "pace.used", "published.events", "published.*"),
 }
 
 
@@ -185,6 +190,7 @@ def leave_all_that_can_be(system: System) -> None:
             contacts=6,
         )
     )
+    family.listings.put_failure(TickFailure("no answer", hour_ago_ms))
     for reason in PauseReason:
         family.pauses.pause(Pause(reason, hour_ago_ms))
     assert family.lease().take(now_ms=hour_ago_ms, until_ms=hour_ago_ms + 1)
@@ -364,3 +370,107 @@ def test_a_day_to_come_that_is_used_up_is_today(engine: str, request: pytest.Fix
     assert system.account.calls == calls
     system.tick()
     all_is_out(system)
+
+
+# ----------------------------------------------------------------------------------------- histories
+
+BUSY = ("1", "2", "3", "4", "5")
+# Hardly more than a day of ticks takes.
+FEW = Limits(4, 1_000)
+
+
+class History:
+    """Five contacts that go on reading mail, one that the API fails for, and one that is gone.
+
+    The API's clock is right, whatever ours shows.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self.system = System(family, SettableClock(NOON_MS), FEW, READING)
+        self.account = self.system.account
+        self.account.listed = [
+            ListedContact(id_, iso(NOON_MS - DAY_MS)) for id_ in (*BUSY, "gone", "failing")
+        ]
+        self.account.gone, self.account.failing = {"gone"}, {"failing"}
+        self.account.activities = {id_: [] for id_ in BUSY}
+        self.late_ms = 0
+        self._numbers = itertools.count()
+
+    def go_on(self, for_ms: int) -> None:
+        until_ms = self.system.clock.real_ms + for_ms
+        while self.system.clock.real_ms < until_ms:
+            self._live()
+            self.system.tick_until(self.system.clock.real_ms + 1)
+
+    def _live(self) -> None:
+        number = next(self._numbers)
+        id_ = BUSY[number % len(BUSY)]
+        occurred_ms = self.system.clock.real_ms - 1 - number % 60_000
+        self.account.activities[id_].append(activity(occurred_ms, contact_id=id_))
+        if number == 7:
+            self.late_ms = self.system.clock.real_ms
+            self.account.listed.append(ListedContact("late", iso(self.system.clock.real_ms - HOUR_MS)))
+            self.account.activities["late"] = [
+                activity(self.system.clock.real_ms - HOUR_MS, contact_id="late")
+            ]
+
+    def check(self, since_ms: int) -> None:
+        """All is out, once; from then on nobody waited longer than it may, and no day had more calls."""
+        self.system.tick_until(self.system.clock.real_ms + 3 * TICK_MS)
+        all_is_out(self.system)
+        usual_ms = longest_waits(contacts=8, calls_each=1, tick_ms=TICK_MS, limits=FEW).by_standing_ms[0]
+        for id_, read_ms in self.account.read_ms.items():
+            bound_ms = {"gone": 28 * DAY_MS, "failing": DAY_MS}.get(id_, usual_ms)
+            known_ms = max(since_ms, self.late_ms) if id_ == "late" else since_ms
+            times_ms = [known_ms, *(at_ms for at_ms in read_ms if at_ms >= since_ms)]
+            gaps_ms = [later - earlier for earlier, later in pairwise([*times_ms, self.system.clock.real_ms])]
+            assert max(gaps_ms) <= bound_ms + 2 * TICK_MS, f"{id_} waited for {max(gaps_ms)} ms"
+        days = Counter(at_ms // DAY_MS for at_ms in self.account.called_ms if at_ms >= since_ms)
+        assert max(days.values()) <= FEW.calls_per_day
+
+
+@pytest.mark.parametrize("ahead_ms", [HOUR_MS, 26 * HOUR_MS, 10 * DAY_MS, 30 * DAY_MS, 400 * DAY_MS])
+def test_a_clock_that_was_ahead_and_is_set_right_costs_nothing(ahead_ms: int) -> None:
+    """Work goes on, whatever it did meanwhile."""
+    history = History(EmbeddedFamily())
+    history.go_on(2 * HOUR_MS)
+    history.system.clock.ahead_ms = ahead_ms
+    history.go_on(5 * HOUR_MS)
+    history.system.clock.ahead_ms = 0
+    history.go_on(26 * HOUR_MS)
+    history.check(NOON_MS + 7 * HOUR_MS)
+
+
+@pytest.mark.parametrize("ahead_ms", [26 * HOUR_MS, 400 * DAY_MS])
+def test_a_stack_goes_on_after_a_clock_that_was_ahead(moto: Store, ahead_ms: int) -> None:
+    """The same on the AWS adapters."""
+    history = History(moto.family)
+    history.go_on(2 * TICK_MS)
+    history.system.clock.ahead_ms = ahead_ms
+    history.go_on(3 * TICK_MS)
+    history.system.clock.ahead_ms = 0
+    history.go_on(3 * TICK_MS)
+    history.check(NOON_MS + 5 * TICK_MS)
+
+
+JUMPS_MS = st.sampled_from([0, -2 * HOUR_MS, 90_000, HOUR_MS, 26 * HOUR_MS, 10 * DAY_MS, 400 * DAY_MS])
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.tuples(JUMPS_MS, st.integers(1, 8), st.integers(0, 6)), min_size=1, max_size=5))
+def test_a_clock_that_jumps_while_work_is_under_way_costs_nothing(jumps: list[tuple[int, int, int]]) -> None:
+    """Forward and back, between two ticks and between two calls."""
+    history = History(EmbeddedFamily())
+    clock = history.system.clock
+
+    def jump(ahead_ms: int) -> None:
+        clock.ahead_ms = ahead_ms
+
+    history.go_on(2 * TICK_MS)
+    for ahead_ms, ticks, calls in jumps:
+        history.account.meanwhile[history.account.calls + calls] = partial(jump, ahead_ms)
+        history.go_on(ticks * TICK_MS)
+    jump(0)
+    since_ms = clock.real_ms
+    history.go_on(6 * HOUR_MS)
+    history.check(since_ms)

@@ -998,6 +998,19 @@ class TestLife:
         assert 1 <= len(account.campaigns()) - len(first.campaigns()) <= 3
         assert 500 < new < 3_000
 
+    @pytest.mark.parametrize("days", [2, 400])
+    def test_it_lives_on_after_a_clock_that_was_ahead(self, tmp_path: Path, days: int) -> None:
+        """A visit of a time to come takes nothing from the next ones: activity, trickle and campaigns."""
+        path = tmp_path / "account.json"
+        open_account(path, NOW)
+        open_account(path, NOW + timedelta(days=days))
+        at = NOW + timedelta(days=1, hours=1)
+        account = open_account(path, at)
+        counts = [len(account.truth(at + timedelta(hours=hours))) for hours in range(12)]
+        assert counts == sorted(set(counts))
+        sent = len(account.campaigns())
+        assert len(open_account(path, NOW + timedelta(days=25)).campaigns()) > sent
+
     def test_late_bounces_arrive_between_visits(self, tmp_path: Path) -> None:
         """Over some visits, bounces with stamps of more than a day ago turn up."""
         path = tmp_path / "account.json"

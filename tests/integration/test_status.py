@@ -85,7 +85,7 @@ def store_backlog(state_dir: Path) -> None:
         gone = contacts.get("gone")
         assert gone
         contacts.save(
-            replace(gone, times_gone=1, failures=1, due_ms=now_ms + 7 * DAY_MS, synced_ms=now_ms - HOUR_MS)
+            replace(gone, times_gone=3, failures=1, due_ms=now_ms + 7 * DAY_MS, synced_ms=now_ms - HOUR_MS)
         )
         SqliteListings(database).put_failure(TickFailure("the host is unknown", DAY_MS))
         contacts.claim(now_ms=now_ms, until_ms=now_ms + HOUR_MS, most=1)
@@ -111,7 +111,25 @@ def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
         "messages": None,
         "failing_by_cause": {"unknown": 1},
         "tick_failure": {"error": "the host is unknown", "at": "1970-01-02T00:00:00.000Z"},
+        "clock": {"due": 0, "read": 0, "failed": 0},
     }
+
+
+def test_a_clock_that_was_ahead_does_not_let_it_look_content(tmp_path: Path) -> None:
+    """Contacts that are put off for longer than any can wait are due, and it is said why."""
+    store_backlog(tmp_path)
+    now_ms = SystemClock().now_ms()
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        database.execute(
+            "UPDATE contact SET due_ms = ?, synced_ms = ?, failed_ms = ?, queued_until_ms = ?",
+            (now_ms + 40 * DAY_MS,) * 4,
+        )
+    (system,) = systems("--state", str(tmp_path))
+    assert system["contacts"] | {"due": 5, "waiting": 0} == system["contacts"]
+    assert system["lag_s"] is not None
+    assert system["since_sync_s"] == {"median": 0, "p95": 0, "oldest": 0}
+    assert system["clock"] == {"due": 5, "read": 5, "failed": 5}
+    assert "the next tick mends it" in " ".join(status("--state", str(tmp_path)).stdout.split())
 
 
 def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _NAMES = {
     "pace.next_slot_at": "pace.next_slot_ms",
     "lease.held_until": "lease.until_ms",
     "campaigns.listed_at": "campaigns_listed",
+    "tick_failure.failure.at_ms": "tick_failure.at_ms",
     "pauses.quota_until": "pauses.quota",
     "pauses.credential_until": "pauses.credential",
     "pauses.operator_until": "pauses.operator",

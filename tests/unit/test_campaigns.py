@@ -233,6 +233,15 @@ def test_running_out_of_time_sends_the_message_again_within_its_interval(world: 
     assert handed_out(world) == []
 
 
+@pytest.mark.parametrize("ahead_ms", [HOUR_MS, 400 * DAY_MS])
+def test_a_message_of_a_time_to_come_does_not_go_round_until_then(world: World, ahead_ms: int) -> None:
+    """A clock that ran ahead planned it; it is worked on, and not sent again when time runs out."""
+    planned_ms = world.clock.now_ms() + ahead_ms
+    assert world.summarize("1", planned_ms=planned_ms, for_ms=1).outcome is CampaignOutcome.UNFINISHED
+    assert handed_out(world) == []
+    assert world.summarize("1", planned_ms=planned_ms).outcome is CampaignOutcome.SUMMARIZED
+
+
 def test_a_campaign_that_fails_gives_its_message_back(world: World) -> None:
     """It is tried again like a contact, and nothing of it is stored."""
     world.source.faults[1] = RetryError("busy")

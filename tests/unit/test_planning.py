@@ -1,5 +1,7 @@
 """Which contacts are asked, and when."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +15,14 @@ from contact_activity.planning import (
     due_after_failure_ms,
     due_after_gone_ms,
     listing_page_read,
+    longest_waits,
     next_due_ms,
     queued_until_ms,
     restart_listing,
+    standing,
     tick_budget,
 )
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pace, take_slot
+from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, Limits, Pace, take_slot
 from tests.support.rows import NOON_MS
 
 TICK_MS = 15 * 60_000
@@ -182,3 +186,52 @@ def test_a_budget_is_never_more_than_the_limiter_grants(
 def test_a_lost_message_delays_its_contact_by_two_ticks() -> None:
     """That long a contact counts as in a message."""
     assert queued_until_ms(NOON_MS, TICK_MS) == NOON_MS + 2 * TICK_MS
+
+
+# --- a clock that was ahead -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead_ms", [5 * 60_000, DAY_MS, 400 * DAY_MS])
+@pytest.mark.parametrize("name", ["started_ms", "since_ms", "mark_ms", "full_ms"])
+def test_a_listing_after_a_clock_that_was_ahead_is_a_full_one(name: str, ahead_ms: int) -> None:
+    """Whatever was changed since then is in it, also where a listing was under way."""
+    for started_ms in (None, NOON_MS - HOUR_MS):
+        mark_ms = NOON_MS - HOUR_MS - DAY_MS
+        since_ms = None if started_ms is None else mark_ms
+        known = Listing("cursor", started_ms, since_ms, mark_ms, NOON_MS - 2 * DAY_MS)
+        latest_ms = NOON_MS - (DAY_MS if name in {"since_ms", "mark_ms"} else 0)
+        listing = begin_listing(replace(known, **{name: latest_ms + ahead_ms}), NOON_MS)  # type: ignore[arg-type]
+        assert (listing.started_ms, listing.since_ms, listing.next) == (NOON_MS, None, None)
+
+
+STANDING = {"failures": st.integers(0, 40), "times_gone": st.integers(0, 12)}
+
+
+@given(**STANDING, contacts=st.integers(0, 10**6), tick_ms=st.integers(1, 24 * 60).map(lambda m: m * 60_000))
+def test_no_honest_wait_is_taken_for_a_dishonest_one(
+    failures: int, times_gone: int, contacts: int, tick_ms: int
+) -> None:
+    """Whatever a worker sets now, by a clock that is at most a minute ahead, is within the bound."""
+    waits = longest_waits(contacts=contacts, calls_each=1, tick_ms=tick_ms, limits=KEY)
+    latest_ms = waits.latest_ms(NOON_MS, standing(failures=failures, times_gone=times_gone))
+    now_ms = NOON_MS + CLOCKS_DIFFER_MS
+    if failures:
+        assert due_after_failure_ms(now_ms, failures=failures, tick_ms=tick_ms) <= latest_ms
+    if times_gone:
+        assert due_after_gone_ms(now_ms, times_gone=times_gone, tick_ms=tick_ms) <= latest_ms
+    if not failures and not times_gone:
+        due_ms = next_due_ms(now_ms, contacts=contacts, calls_each=1, tick_ms=tick_ms, limits=KEY)
+        assert due_ms == latest_ms
+
+
+@given(**STANDING)
+def test_nobody_waits_for_longer_than_its_standing_allows(failures: int, times_gone: int) -> None:
+    """The bound is what the longest of its reasons gives, and a minute for clocks that differ."""
+    waits = longest_waits(contacts=1, calls_each=1, tick_ms=TICK_MS, limits=KEY)
+    latest_ms = waits.latest_ms(0, standing(failures=failures, times_gone=times_gone))
+    longest_ms = max(
+        TICK_MS,
+        DAY_MS if failures else 0,
+        due_after_gone_ms(0, times_gone=times_gone, tick_ms=TICK_MS) if times_gone else 0,
+    )
+    assert latest_ms <= longest_ms + CLOCKS_DIFFER_MS

@@ -15,6 +15,7 @@ from contact_activity.rate_limit import (
     ARRIVAL_MARGIN_MS,
     DAY_MS,
     HOUR_MS,
+    SLOT_AHEAD_MAX_MS,
     Limits,
     Pace,
     Pause,
@@ -25,6 +26,7 @@ from contact_activity.rate_limit import (
     is_own_budget,
     midnight_after,
     quota_refused_until,
+    set_right,
     slow_down,
     take_slot,
 )
@@ -287,3 +289,57 @@ def test_a_pause_ends_at_its_time_and_one_without_a_time_when_it_is_lifted() -> 
     assert pauses.active(NOON_MS - 1)
     assert not pauses.active(NOON_MS)
     assert pauses.with_pause(Pause(PauseReason.CREDENTIAL, None)).active(NOON_MS + 100 * DAY_MS)
+
+
+AHEAD_MS = st.sampled_from([5 * 60_000, HOUR_MS, 3 * DAY_MS, 400 * DAY_MS])
+
+
+@given(AHEAD_MS)
+def test_a_day_that_is_used_up_ends_at_midnight_whatever_a_clock_said(ahead_ms: int) -> None:
+    """A later end was set by a clock that ran ahead; only an operator pauses for so long."""
+    late_ms = MIDNIGHT_MS + ahead_ms
+    assert not Pauses((Pause(PauseReason.QUOTA, late_ms),)).active(NOON_MS)
+    assert Pauses((Pause(PauseReason.OPERATOR, late_ms),)).active(NOON_MS)
+
+
+@given(st.integers(0, DAY_MS), st.integers(0, 60_000))
+def test_a_pause_that_another_clock_set_honestly_holds(now_ms: int, ahead_ms: int) -> None:
+    """For the day or for an hour, by a clock that is at most a minute ahead, also past midnight."""
+    theirs_ms = NOON_MS + now_ms + ahead_ms
+    for until_ms in (midnight_after(theirs_ms), theirs_ms + HOUR_MS):
+        pauses = Pauses((Pause(PauseReason.QUOTA, until_ms),))
+        assert bool(pauses.active(NOON_MS + now_ms)) == (NOON_MS + now_ms < until_ms)
+
+
+@given(LIMITS, AHEAD_MS, st.integers(1, 400), st.integers(0, 200))
+def test_what_a_clock_counted_that_ran_ahead_was_called_today(
+    limits: Limits, ahead_ms: int, days: int, used: int
+) -> None:
+    """It is spent once: from today's calls, and from no other day's."""
+    pace = Pace((NOON_MS + days * DAY_MS) // DAY_MS, used, NOON_MS + days * DAY_MS + ahead_ms)
+    assert calls_left(pace, limits, NOON_MS) == max(0, limits.calls_per_day - used)
+    slot = take_slot(pace, limits, NOON_MS)
+    assert (slot is None) == (used >= limits.calls_per_day)
+    if slot:
+        assert (slot.at_ms, slot.pace.day, slot.pace.used) == (NOON_MS, NOON_MS // DAY_MS, used + 1)
+    right = set_right(pace, NOON_MS)
+    assert calls_left(right, limits, NOON_MS) == calls_left(pace, limits, NOON_MS)
+    assert calls_left(right, limits, NOON_MS + DAY_MS) == limits.calls_per_day
+
+
+@given(LIMITS, st.integers(0, DAY_MS - 1), st.integers(0, SLOT_AHEAD_MAX_MS))
+def test_a_slot_that_others_wait_for_is_left_as_it_is(limits: Limits, at_ms: int, ahead_ms: int) -> None:
+    """Also behind midnight: no clock ran ahead that gave it."""
+    now_ms = MIDNIGHT_MS + at_ms
+    pace = Pace((now_ms + ahead_ms) // DAY_MS, 1, now_ms + ahead_ms)
+    assert set_right(pace, now_ms) == pace
+    slot = take_slot(pace, limits, now_ms)
+    assert slot is None or slot.at_ms >= now_ms + ahead_ms
+
+
+def test_many_that_come_too_fast_stop_nobody_for_long() -> None:
+    """However many workers are told so at once."""
+    pace = Pace(0, 0, NOON_MS)
+    for _ in range(5_000):
+        pace = slow_down(pace, NOON_MS)
+    assert pace.next_slot_ms == NOON_MS + SLOT_AHEAD_MAX_MS

@@ -302,7 +302,9 @@ class CloudEngine:
 
     def _sum_up(self, started_ms: int, dead: int) -> None:
         contacts = list(self._contacts.scan())
-        touched = [contact for contact in contacts if (contact.synced_ms or 0) >= started_ms]
+        # A later time than now was set by a clock that ran ahead, before this run.
+        now_ms = self._clock.now_ms()
+        touched = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]
         self._summary.contacts = len(contacts)
         self._summary.gone = sum(contact.times_gone > 0 for contact in touched)
         self._summary.synced = len(touched) - self._summary.gone

@@ -16,7 +16,9 @@ from contact_activity.activity import USABLE_ID, iso, parse_time
 from contact_activity.local import recovery
 from contact_activity.local.recovery import Failing, System, folder_systems
 from contact_activity.local.run import EVENTS_FILES, RunError, locked
+from contact_activity.planning import FAILURE_WAIT_MAX_MS, GONE_WAIT_MAX_MS
 from contact_activity.ports import CampaignMessage, ContactOutline, DeadLetter
+from contact_activity.rate_limit import is_too_late
 
 _WHERE = """
 It acts on every system whose state is in the folder ("account", "simulated"), or on a stack, by
@@ -265,7 +267,7 @@ def _print_failing(name: str, found: Failing) -> None:
         table.add_column(heading, no_wrap=True)
     for contact in found.contacts[:SHOWN_MOST]:
         tries = f"{contact.failures} failed"
-        table.add_row("contact", contact.id, tries, f"again {iso(contact.due_ms)}", *_last_failure(contact))
+        table.add_row("contact", contact.id, tries, _again(contact), *_last_failure(contact))
     letters = zip(found.letters, found.letter_contacts, strict=True)
     for letter, of_letter in islice(letters, SHOWN_MOST):
         since = f"since {iso(letter.sent_ms)}"
@@ -278,6 +280,13 @@ def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:
     if contact is None or contact.failed_ms is None:
         return "", ""
     return iso(contact.failed_ms), contact.last_error or ""
+
+
+def _again(contact: ContactOutline) -> str:
+    longest_ms = GONE_WAIT_MAX_MS if contact.times_gone else FAILURE_WAIT_MAX_MS
+    if is_too_late(contact.due_ms, _now_ms() + longest_ms):
+        return "again at the next tick: the clock was ahead"
+    return f"again {iso(contact.due_ms)}"
 
 
 def _letter_row(letter: DeadLetter) -> tuple[str, str]:

@@ -17,17 +17,25 @@ from contact_activity.adapters.aws import (
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.local.run import RunError
 from contact_activity.local.status import Messages, Observed, Status, last_two_days, status_of
-from contact_activity.rate_limit import Limits
-from contact_activity.settings import read_settings
+from contact_activity.planning import longest_waits
+from contact_activity.settings import read_settings, read_tick_ms
 
-_LIMITS = {"CallsPerSecond": "CALLS_PER_SECOND", "CallsPerDay": "CALLS_PER_DAY", "QuotaShare": "QUOTA_SHARE"}
+_SETTINGS = {
+    "CallsPerSecond": "CALLS_PER_SECOND",
+    "CallsPerDay": "CALLS_PER_DAY",
+    "QuotaShare": "QUOTA_SHARE",
+    "Reports": "REPORTS",
+    "ScheduleMinutes": "TICK_MINUTES",
+}
 
 
 def stack_status(stack_name: str) -> Status:
     """Read the whole table once, by the few attributes that are counted. Raises `RunError` for no stack."""
     clock = SystemClock()
     now_ms = clock.now_ms()
-    outputs, limits = described(aws_client("cloudformation"), stack_name)
+    outputs, environment = described(aws_client("cloudformation"), stack_name)
+    settings = read_settings(environment)
+    limits = settings.limits
     dynamodb, table = aws_client("dynamodb"), outputs["TableName"]
     observed = Observed(
         name=stack_name,
@@ -37,6 +45,12 @@ def stack_status(stack_name: str) -> Status:
         pauses=DynamoPauses(dynamodb, table).get(),
         published=last_two_days(DynamoTally(dynamodb, table), now_ms),
         tick_failure=DynamoListings(dynamodb, table).failure(),
+        waits=longest_waits(
+            contacts=DynamoListings(dynamodb, table).get().contacts,
+            calls_each=len(settings.reading.reports),
+            tick_ms=read_tick_ms(environment),
+            limits=limits,
+        ),
         messages=_messages(aws_client("sqs"), outputs),
     )
     return status_of(observed, now_ms)
@@ -50,8 +64,8 @@ def _messages(sqs: BaseClient, outputs: Mapping[str, str]) -> Messages:
     )
 
 
-def described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str, str], Limits]:
-    """The outputs of a stack, and the limits that its parameters give. Raises `RunError` for none."""
+def described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The outputs of a stack, and the settings that its parameters give. Raises `RunError` for none."""
     try:
         (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     except ClientError as error:
@@ -63,5 +77,4 @@ def described(cloudformation: BaseClient, stack_name: str) -> tuple[Mapping[str,
     if "TableName" not in outputs:
         raise RunError(f"the stack {stack_name} is not one of Contact Activity, or not deployed yet")
     given = {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", ())}
-    settings = {setting: given[name] for name, setting in _LIMITS.items() if name in given}
-    return outputs, read_settings(settings).limits
+    return outputs, {setting: given[name] for name, setting in _SETTINGS.items() if name in given}

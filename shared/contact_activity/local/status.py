@@ -26,8 +26,15 @@ from contact_activity.adapters.embedded import (
 )
 from contact_activity.failures import kind_of
 from contact_activity.local.run import databases_in
+from contact_activity.planning import (
+    LongestWaits,
+    latest_queued_ms,
+    longest_waits,
+    queued_until_ms,
+    standing,
+)
 from contact_activity.ports import ContactOutline, Tally, TickFailure
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses, is_too_late
 
 P95 = 0.95
 NONE = "–"
@@ -54,6 +61,7 @@ class Observed:
     limits: Limits
     pauses: Pauses
     published: Sequence["DayCount"]
+    waits: LongestWaits
     messages: Messages | None = None
     tick_failure: TickFailure | None = None
 
@@ -88,6 +96,15 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """How many contacts have a time in the future that only a clock that ran ahead can have set."""
+
+    due: int
+    read: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """The calls of the UTC day, by this system's own count."""
 
@@ -109,30 +126,45 @@ class Status:
     published: Sequence[DayCount]
     failing_by_cause: Mapping[str, int]
     tick_failure: TickFailure | None
+    clock: "Ahead"
 
 
 def status_of(observed: Observed, now_ms: int) -> Status:
     """Sum up what is stored of a system."""
     contacts = list(observed.contacts)
+    put_off = [of for of in contacts if _is_put_off(of, observed.waits, now_ms)]
+    longest_queued_ms = latest_queued_ms(queued_until_ms(now_ms, DAY_MS))
+    # One that is due in a time that nobody can honestly wait is due now.
+    due_ms = [of.due_ms for of in contacts if of.due_ms <= now_ms] + [now_ms] * len(put_off)
     return Status(
         name=observed.name,
         contacts=ContactCounts(
             known=len(contacts),
-            due=sum(of.due_ms <= now_ms for of in contacts),
-            waiting=sum(of.queued_until_ms > now_ms for of in contacts),
+            due=len(due_ms),
+            waiting=sum(now_ms < of.queued_until_ms <= longest_queued_ms for of in contacts),
             failing=sum(of.failures > 0 for of in contacts),
             gone=sum(of.times_gone > 0 for of in contacts),
             never_synced=sum(of.synced_ms is None for of in contacts),
         ),
-        lag_s=_spread(now_ms - of.due_ms for of in contacts if of.due_ms <= now_ms),
-        since_sync_s=_spread(now_ms - of.synced_ms for of in contacts if of.synced_ms is not None),
+        lag_s=_spread(now_ms - since_ms for since_ms in due_ms),
+        since_sync_s=_spread(max(0, now_ms - of.synced_ms) for of in contacts if of.synced_ms is not None),
         quota=Quota(observed.pace.used_on(now_ms), observed.limits.calls_per_day),
         pauses=observed.pauses.active(now_ms),
         messages=observed.messages,
         published=observed.published,
         failing_by_cause=_by_cause(contacts),
         tick_failure=observed.tick_failure,
+        clock=Ahead(
+            due=len(put_off),
+            read=sum(is_too_late(of.synced_ms, now_ms) for of in contacts),
+            failed=sum(is_too_late(of.failed_ms, now_ms) for of in contacts),
+        ),
     )
+
+
+def _is_put_off(of: ContactOutline, waits: LongestWaits, now_ms: int) -> bool:
+    waits_for = standing(failures=of.failures, times_gone=of.times_gone)
+    return of.due_ms > waits.latest_ms(now_ms, waits_for)
 
 
 def _by_cause(contacts: Iterable[ContactOutline]) -> Mapping[str, int]:
@@ -159,12 +191,14 @@ def _day_count(tally: Tally, day: int) -> DayCount:
     return DayCount(iso(day * DAY_MS)[:10], dict(sorted(tally.on(day).items())))
 
 
-def folder_status(state_dir: Path, limits: Limits) -> list[Status]:
+def folder_status(state_dir: Path, limits: Limits, calls_each: int = 1) -> list[Status]:
     """Each system whose state is in the folder, also while a run holds it. Raises `RunError` for none."""
-    return [_database_status(name, path, limits) for name, path in databases_in(state_dir).items()]
+    return [
+        _database_status(name, path, limits, calls_each) for name, path in databases_in(state_dir).items()
+    ]
 
 
-def _database_status(name: str, path: Path, limits: Limits) -> Status:
+def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> Status:
     clock = SystemClock()
     now_ms = clock.now_ms()
     with closing(Database(path, is_read_only=True)) as database:
@@ -176,6 +210,13 @@ def _database_status(name: str, path: Path, limits: Limits) -> Status:
             pauses=SqlitePauses(database).get(),
             published=last_two_days(SqliteTally(database), now_ms),
             tick_failure=SqliteListings(database).failure(),
+            # A run may tick as rarely as once a day.
+            waits=longest_waits(
+                contacts=SqliteListings(database).get().contacts,
+                calls_each=calls_each,
+                tick_ms=DAY_MS,
+                limits=limits,
+            ),
         )
         return status_of(observed, now_ms)
 
@@ -225,6 +266,9 @@ def _facts(status: Status) -> list[tuple[str, str]]:
     if status.tick_failure:
         told = status.tick_failure
         facts.append(("last tick", f"failed at {iso(told.at_ms)}: {told.error}"))
+    ahead = status.clock
+    if ahead.due or ahead.read or ahead.failed:
+        facts.append(("clock", _ahead_text(ahead)))
     if status.messages:
         facts.append(("messages", _messages_text(status.messages)))
     return facts
@@ -232,6 +276,13 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 def _failing_lines(status: Status) -> list[str]:
     return [f"{count:,} · {cause}" for cause, count in list(status.failing_by_cause.items())[:CAUSES_SHOWN]]
+
+
+def _ahead_text(ahead: Ahead) -> str:
+    return (
+        f"was ahead: of {ahead.due:,} contacts the due time is too late (the next tick mends it), "
+        f"{ahead.read:,} were read and {ahead.failed:,} failed in the future"
+    )
 
 
 def _messages_text(messages: Messages) -> str:

@@ -39,6 +39,7 @@ def live_on(account: SimulatedAccount, life: Life, now_ms: int) -> Life:
 
     The same account, life and moment give the same rows. Rows that were there stay as they are.
     """
+    life = _set_right(life, now_ms)
     if len(account.rows()) < ROWS_MAX:
         rng = random.Random(f"{life.seed}:{now_ms}")
         away_ms = min(max(now_ms - life.visited_ms, 0), 7 * DAY_MS)
@@ -55,9 +56,17 @@ def live_on(account: SimulatedAccount, life: Life, now_ms: int) -> Life:
     return Life(life.seed, max(now_ms, life.visited_ms), max(life.planned_until_ms, now_ms + _AHEAD_MS))
 
 
+def _set_right(life: Life, now_ms: int) -> Life:
+    """A clock that was ahead at the last visit planned a day that is far away."""
+    is_ahead = life.planned_until_ms > now_ms + _AHEAD_MS
+    planned_until_ms = now_ms if is_ahead else life.planned_until_ms
+    return Life(life.seed, min(life.visited_ms, now_ms), planned_until_ms)
+
+
 def _send_due_campaigns(account: SimulatedAccount, rng: random.Random, now_ms: int) -> None:
     """At most one a day, at the latest after 9 days, and no more than three for a long absence."""
-    last_ms = max((campaign.sent_ms or 0 for campaign in account.campaigns()), default=0)
+    sent_ms = [campaign.sent_ms or 0 for campaign in account.campaigns()]
+    last_ms = max((of for of in sent_ms if of <= now_ms), default=0)
     for weeks_ago in (2, 1):
         missed_ms = now_ms - weeks_ago * 7 * DAY_MS
         if missed_ms - last_ms > 7 * DAY_MS:
