@@ -251,6 +251,29 @@ def test_events_are_erased_where_they_are_and_the_file_stays_its_owners(tmp_path
     assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept.jsonl"]
 
 
+def test_lines_that_cannot_be_read_are_erased_only_with_the_person_they_name(tmp_path: Path) -> None:
+    """No reader gets an event from them, but a person's address may be in them."""
+    Database(tmp_path / ACCOUNT_DATABASE).close()
+    glued = EVENT_OF_4711[:40] + EVENT_OF_4712
+    others = [
+        b"\n",
+        b"\0\0\n",
+        b"no JSON of 47111 and a-4711\n",
+        EVENT_OF_4712[:-20] + b"\n",
+        EVENT_OF_4712,
+        b"[]\n",
+    ]
+    of_4711 = [EVENT_OF_4711, EVENT_OF_4711[:-20] + b"\n", EVENT_OF_4711[:60] + EVENT_OF_4712, glued]
+    for name in ("events.jsonl", "cloud-events.jsonl"):
+        (tmp_path / name).write_bytes(b"".join([*others, *of_4711, *others]))
+    said = at(tmp_path).said("forget", "4711")
+    for name in ("events.jsonl", "cloud-events.jsonl"):
+        assert f"{name}: 1 events erased" in said
+        left = (tmp_path / name).read_bytes()
+        assert b'"4711"' not in left
+        assert [line for line in left.splitlines(keepends=True) if line in others] == others * 2
+
+
 def test_no_line_is_erased_under_a_run_of_another_folder(tmp_path: Path) -> None:
     """It appends to the same file: what it wrote to a file that is replaced would be lost."""
     Database(tmp_path / ACCOUNT_DATABASE).close()

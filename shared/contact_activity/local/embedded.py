@@ -112,7 +112,7 @@ class EmbeddedEngine:
         limiter = ReachLimiter(
             sqlite_limiter(database, settings.limits, ReachClock(self._reach)), self._reach
         )
-        source = reaching_source(account, limiter, self._reach, connections=WORKERS)
+        self._source = source = reaching_source(account, limiter, self._reach, connections=WORKERS)
         queue, pauses, listings = MemoryQueue(), SqlitePauses(database), SqliteListings(database)
         self._contacts, self._lease = SqliteContacts(database), SqliteLease(database)
         self._campaigns = SqliteCampaigns(database)
@@ -156,6 +156,7 @@ class EmbeddedEngine:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=max(0, until_ms - self._clock.monotonic_ms()) / 1_000)
+        self._source.close()
 
     def run_once(self) -> Summary:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
