@@ -13,16 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +26,7 @@ from contact_activity.adapters.transport import ANSWER_BYTES_MAX
 from contact_activity.ports import Cause, FatalError, RetryError, TrackingPage, WaitError
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
+from tests.support.certificates import Authority
 
 KEY, TOKEN = "canary-key-77aa", "canary-token-88bb"
 FOR_MS = 600
@@ -235,34 +229,9 @@ def requested(connection: socket.socket) -> str | None:
     return request.split(b"/contacts/", 1)[-1].split(b"/", 1)[0].decode()
 
 
-@dataclass(frozen=True)
-class Authority:
-    """Its own certificate, for 127.0.0.1: `bundle` trusts it, `pem` has the key as well."""
-
-    bundle: str
-    pem: str
-
-    def server_side(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.pem)
-        return context
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("authority")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
-    here, now = x509.IPAddress(IPv4Address("127.0.0.1")), datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([here]), critical=False)
-        .sign(key, SHA256())
-    ).public_bytes(Encoding.PEM)
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "bundle.pem").write_bytes(certificate)
-    (folder / "server.pem").write_bytes(secret + certificate)
-    return Authority(str(folder / "bundle.pem"), str(folder / "server.pem"))
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @contextmanager
@@ -404,9 +373,9 @@ def test_a_slow_secret_bunches_no_calls() -> None:
 
 def test_a_slow_connection_bunches_no_calls(authority: Authority) -> None:
     """It stands before its call takes a slot, TLS and all."""
-    server = Server(tls=authority.server_side(), handshake_waits_s=SLOW_S)
+    server = Server(tls=authority.server_context(), handshake_waits_s=SLOW_S)
     url = f"https://127.0.0.1:{server.port}/v2"
-    with closing(server), client_of(url, Limits(4, 1_000), ca_bundle=authority.bundle) as client:
+    with closing(server), client_of(url, Limits(4, 1_000), ca_bundle=str(authority.bundle)) as client:
         call_at_once(client)
     assert len(server.arrivals_s) == CALLS
     assert most_in_any_second(server.arrivals_s) <= 4
@@ -417,10 +386,10 @@ def test_a_slow_connection_bunches_no_calls(authority: Authority) -> None:
 
 def test_a_proxy_is_asked_for_a_tunnel_with_its_credentials(authority: Authority) -> None:
     """What goes through it is the same TLS; the key is in nothing that it reads."""
-    server = Server(tls=authority.server_side())
+    server = Server(tls=authority.server_context())
     with closing(server), closing(Proxy(server.port)) as proxy:
         options: dict[str, Any] = {
-            "ca_bundle": authority.bundle,
+            "ca_bundle": str(authority.bundle),
             "proxy": f"http://user:p%40ss@127.0.0.1:{proxy.port}",
         }
         with client_of(f"https://127.0.0.1:{server.port}/v2", **options) as client:
@@ -442,9 +411,9 @@ def test_a_proxy_is_asked_for_a_tunnel_with_its_credentials(authority: Authority
 )
 def test_a_proxy_that_does_not_tunnel_is_no_way(says: bytes, authority: Authority) -> None:
     """Nothing of the call is told to it."""
-    server = Server(tls=authority.server_side())
+    server = Server(tls=authority.server_context())
     with closing(server), closing(Proxy(server.port, says=says)) as proxy:
-        way: dict[str, Any] = {"ca_bundle": authority.bundle, "proxy": f"http://127.0.0.1:{proxy.port}"}
+        way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
         cause = cause_of(f"https://127.0.0.1:{server.port}/v2", **way)
     assert cause in {Cause.NOT_CONNECTED, Cause.ANSWER_UNUSABLE}
     assert not server.arrivals_s
@@ -452,10 +421,10 @@ def test_a_proxy_that_does_not_tunnel_is_no_way(says: bytes, authority: Authorit
 
 def test_a_proxy_has_no_longer_than_a_connection_takes(authority: Authority) -> None:
     """Not even when it says its answer a byte at a time."""
-    server = Server(tls=authority.server_side())
+    server = Server(tls=authority.server_context())
     with closing(server), closing(Proxy(server.port, byte_wait_s=1)) as proxy:
         begun_s = time.monotonic()
-        way: dict[str, Any] = {"ca_bundle": authority.bundle, "proxy": f"http://127.0.0.1:{proxy.port}"}
+        way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
         cause = cause_of(f"https://127.0.0.1:{server.port}/v2", for_ms=5_600, **way)
     assert cause is Cause.TIMED_OUT
     assert time.monotonic() - begun_s < 5 + LATE_MS / 1_000
@@ -481,7 +450,7 @@ def test_each_failure_has_its_cause(authority: Authority) -> None:
     """By the class of what went wrong, and told at each try."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         closed_port = free.getsockname()[1]
-    tls, other = Server(tls=authority.server_side()), Server(greeting=b"220 mail.example.org\r\n" * 9)
+    tls, other = Server(tls=authority.server_context()), Server(greeting=b"220 mail.example.org\r\n" * 9)
     cut = Server([Act(cut_at=0.5)] * 20)
     with closing(tls), closing(other), closing(cut):
         for url, expected in (
@@ -501,9 +470,9 @@ def test_variables_of_the_environment_change_nothing(
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.setenv(name, authority.bundle)
-    with closing(Server(tls=authority.server_side())) as server:
+        monkeypatch.setenv(name, str(authority.bundle))
+    with closing(Server(tls=authority.server_context())) as server:
         url = f"https://127.0.0.1:{server.port}/v2"
         assert cause_of(url) is Cause.CERTIFICATE_UNTRUSTED
-        with client_of(url, ca_bundle=authority.bundle) as client:
+        with client_of(url, ca_bundle=str(authority.bundle)) as client:
             assert campaigns_in(ask(client, "7")) == {"of-7"}
