@@ -77,7 +77,7 @@ def zipped_nothing(_: bytes) -> bytes:
 
 
 FORMS = (plain, chunked, zipped, failed)
-EMPTY_BLOCKS = b"\x00\x00\x00\xff\xff" * 13_000
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ class Server:
         for wait_s, data in act.said(contact_id):
             time.sleep(wait_s)
             connection.sendall(data)
-        sent = 0
-        while act.flood and sent < FLOOD_BYTES:
-            connection.sendall(act.flood)
-            sent += len(act.flood)
+        sent, flood = 0, act.flood * 13_000
+        while flood and sent < FLOOD_BYTES:
+            connection.sendall(flood)
+            sent += len(flood)
             self.sent_most = max(self.sent_most, sent)
         if act.cut_at is not None and act.is_cut_open:
             time.sleep(FOR_MS / 1_000)
@@ -266,14 +266,7 @@ def campaigns_in(page: object) -> set[str | None]:
 PLACES = st.floats(0, 1)
 SURPLUS = st.sampled_from([plain(body_of("9")), b"\r\n", b"x", b"HTTP/1.1 200 OK\r\n"])
 # Each floods another part of an answer.
-FLOODS = st.sampled_from(
-    [
-        b"HTTP/1.1 103 Wait\r\n\r\n" * 3_000,
-        b"HTTP/1.1 200 OK\r\n" + b"x" * 65_536,
-        b"X-Header: y\r\n" * 5_000,
-        b"\x1f\x8b\x08\x00" + b"\x00" * 65_536,
-    ]
-)
+FLOODS = st.sampled_from([b"HTTP/1.1 103 Wait\r\n\r\n", b"x", b"X-Header: y\r\n", b"\x00"])
 ACTS = st.one_of(
     st.builds(
         Act,
@@ -296,7 +289,7 @@ ACTS = st.one_of(
 @example(acts=[Act(of_another=True)], greeting=b"")
 @example(acts=[], greeting=plain(body_of("9")))
 @example(acts=[Act(dribble_from=0.0)], greeting=b"")
-@example(acts=[Act(form=zipped_nothing, flood=EMPTY_BLOCKS)], greeting=b"")
+@example(acts=[Act(form=zipped_nothing, flood=EMPTY_BLOCK)], greeting=b"")
 def test_whatever_a_server_does_no_contact_has_anothers_rows(acts: list[Act], greeting: bytes) -> None:
     """And every call ends in time, within its bytes, as documented."""
     with closing(Server(acts, greeting)) as server, client_of(f"http://127.0.0.1:{server.port}/v2") as client:
@@ -427,7 +420,7 @@ def test_a_proxy_has_no_longer_than_a_connection_takes(authority: Authority) -> 
         way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
         cause = cause_of(f"https://127.0.0.1:{server.port}/v2", for_ms=5_600, **way)
     assert cause is Cause.TIMED_OUT
-    assert time.monotonic() - begun_s < 5 + LATE_MS / 1_000
+    assert time.monotonic() - begun_s < 6 + LATE_MS / 1_000
 
 
 def cause_of(url: str, *, for_ms: int = FOR_MS, **options: Any) -> Cause | None:
