@@ -7,11 +7,13 @@ and what it raises is documented and tells nothing of the key, the token or the 
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,9 +23,10 @@ from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import Database, sqlite_limiter
 from contact_activity.adapters.transport import ANSWER_BYTES_MAX
-from contact_activity.ports import FatalError, RetryError, TrackingPage, WaitError
+from contact_activity.ports import Cause, FatalError, RetryError, TrackingPage, WaitError
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
+from tests.support.certificates import Authority
 
 KEY, TOKEN = "canary-key-77aa", "canary-token-88bb"
 FOR_MS = 600
@@ -31,7 +34,7 @@ FOR_MS = 600
 LATE_MS = 1_500
 # Time for what a server says unasked to arrive: between calls, and between connecting and calling.
 LIMITS = Limits(10, 100_000)
-SOCKET_BUFFERS_BYTES = 8 * 1024 * 1024
+SOCKET_BUFFERS_BYTES = 12 * 1024 * 1024
 FLOOD_BYTES = 64 * 1024 * 1024
 CONTACTS = ("1", "2", "3")
 
@@ -68,7 +71,13 @@ def failed(_: bytes) -> bytes:
     return b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
 
+def zipped_nothing(_: bytes) -> bytes:
+    """The head of a body that goes on for ever and comes to nothing when it is decoded."""
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08" + bytes(7)
+
+
 FORMS = (plain, chunked, zipped, failed)
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 
 
 @dataclass(frozen=True)
@@ -103,13 +112,16 @@ class Act:
 class Server:
     """Answers each request by the next act, then truthfully; `greeting` comes before any request."""
 
-    acts: Sequence[Act]
+    acts: Sequence[Act] = ()
     greeting: bytes = b""
+    tls: ssl.SSLContext | None = None
+    handshake_waits_s: Sequence[float] = ()
     sent_most: int = 0
+    arrivals_s: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._left = list(self.acts)
+        self._left, self._waits_s = list(self.acts), list(self.handshake_waits_s)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -128,28 +140,82 @@ class Server:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            if self.greeting:
-                connection.sendall(self.greeting)
-            while (contact_id := requested(connection)) is not None:
-                with self._lock:
-                    act = self._left.pop(0) if self._left else Act()
-                if not self._perform(act, contact_id, connection):
-                    return
+        with suppress(OSError), self._secured(connection) as secured:
+            self._answer(secured)
+
+    def _answer(self, connection: socket.socket) -> None:
+        if self.greeting:
+            connection.sendall(self.greeting)
+        while (contact_id := requested(connection)) is not None:
+            self.arrivals_s.append(time.monotonic())
+            with self._lock:
+                act = self._left.pop(0) if self._left else Act()
+            if not self._perform(act, contact_id, connection):
+                return
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self.tls is None:
+            return connection
+        with self._lock:
+            wait_s = self._waits_s.pop(0) if self._waits_s else 0.0
+        time.sleep(wait_s)
+        return self.tls.wrap_socket(connection, server_side=True)
 
     def _perform(self, act: Act, contact_id: str, connection: socket.socket) -> bool:
         """False if the connection is to be closed."""
         for wait_s, data in act.said(contact_id):
             time.sleep(wait_s)
             connection.sendall(data)
-        sent = 0
-        while act.flood and sent < FLOOD_BYTES:
-            connection.sendall(act.flood)
-            sent += len(act.flood)
+        sent, flood = 0, act.flood * 13_000
+        while flood and sent < FLOOD_BYTES:
+            connection.sendall(flood)
+            sent += len(flood)
             self.sent_most = max(self.sent_most, sent)
         if act.cut_at is not None and act.is_cut_open:
             time.sleep(FOR_MS / 1_000)
         return act.cut_at is None and not act.flood
+
+
+class Proxy:
+    """Tunnels to where it is asked to, after `says`; `heads` holds what it was asked with."""
+
+    def __init__(
+        self, to_port: int, *, says: bytes = b"HTTP/1.1 200 OK\r\n\r\n", byte_wait_s: float = 0
+    ) -> None:
+        self._to_port, self._says, self._byte_wait_s = to_port, says, byte_wait_s
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.heads: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._tunnel, args=(connection,), daemon=True).start()
+
+    def _tunnel(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError), socket.create_connection(("127.0.0.1", self._to_port)) as there:
+            self.heads.append(connection.recv(65_536))
+            for byte in self._says:
+                connection.sendall(bytes([byte]))
+                time.sleep(self._byte_wait_s)
+            back = threading.Thread(target=pumped, args=(there, connection), daemon=True)
+            back.start()
+            pumped(connection, there)
+            back.join()
+
+
+def pumped(from_: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while data := from_.recv(65_536):
+            to.sendall(data)
+        to.shutdown(socket.SHUT_WR)
 
 
 def requested(connection: socket.socket) -> str | None:
@@ -163,13 +229,23 @@ def requested(connection: socket.socket) -> str | None:
     return request.split(b"/contacts/", 1)[-1].split(b"/", 1)[0].decode()
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
 @contextmanager
-def client_of(url: str, **options: object) -> Iterator[ConstantContact]:
+def client_of(
+    url: str,
+    limits: Limits = LIMITS,
+    credentials: Callable[[], Credentials] = lambda: Credentials(KEY, TOKEN),
+    **options: Any,
+) -> Iterator[ConstantContact]:
     clock = SystemClock()
     with closing(Database(":memory:")) as database:
-        limiter = sqlite_limiter(database, LIMITS, clock)
+        limiter = sqlite_limiter(database, limits, clock)
         limiter.acquire(deadline_ms=clock.monotonic_ms() + FOR_MS)
-        client = ConstantContact(url, lambda: Credentials(KEY, TOKEN), limiter, clock, **options)  # type: ignore[arg-type]
+        client = ConstantContact(url, credentials, limiter, clock, **options)
         with closing(client):
             yield client
 
@@ -190,14 +266,7 @@ def campaigns_in(page: object) -> set[str | None]:
 PLACES = st.floats(0, 1)
 SURPLUS = st.sampled_from([plain(body_of("9")), b"\r\n", b"x", b"HTTP/1.1 200 OK\r\n"])
 # Each floods another part of an answer.
-FLOODS = st.sampled_from(
-    [
-        b"HTTP/1.1 103 Wait\r\n\r\n" * 3_000,
-        b"HTTP/1.1 200 OK\r\n" + b"x" * 65_536,
-        b"X-Header: y\r\n" * 5_000,
-        b"\x1f\x8b\x08\x00" + b"\x00" * 65_536,
-    ]
-)
+FLOODS = st.sampled_from([b"HTTP/1.1 103 Wait\r\n\r\n", b"x", b"X-Header: y\r\n", b"\x00"])
 ACTS = st.one_of(
     st.builds(
         Act,
@@ -220,6 +289,7 @@ ACTS = st.one_of(
 @example(acts=[Act(of_another=True)], greeting=b"")
 @example(acts=[], greeting=plain(body_of("9")))
 @example(acts=[Act(dribble_from=0.0)], greeting=b"")
+@example(acts=[Act(form=zipped_nothing, flood=EMPTY_BLOCK)], greeting=b"")
 def test_whatever_a_server_does_no_contact_has_anothers_rows(acts: list[Act], greeting: bytes) -> None:
     """And every call ends in time, within its bytes, as documented."""
     with closing(Server(acts, greeting)) as server, client_of(f"http://127.0.0.1:{server.port}/v2") as client:
@@ -248,3 +318,154 @@ def test_a_row_may_name_its_contact_in_any_form(named: object) -> None:
     server = Server([Act(form=lambda _: answer)])
     with closing(server), client_of(f"http://127.0.0.1:{server.port}/v2") as client:
         assert campaigns_in(ask(client, "7")) == {"of-7"}
+
+
+# --- where and when calls arrive ------------------------------------------------------------------
+
+SLOW_S = (0.9, 0.6, 0.3)
+CALLS = 12
+
+
+class SlowSecret:
+    """Takes so long for the first readers, and no time for the others."""
+
+    def __init__(self) -> None:
+        self._waits_s, self._lock = list(SLOW_S), threading.Lock()
+
+    def __call__(self) -> Credentials:
+        with self._lock:
+            wait_s = self._waits_s.pop(0) if self._waits_s else 0.0
+        time.sleep(wait_s)
+        return Credentials(KEY, TOKEN)
+
+
+def call_at_once(client: ConstantContact) -> None:
+    """As many calls as there are workers, each of a contact of its own."""
+    workers = [
+        threading.Thread(target=ask, args=(client, str(n)), kwargs={"for_ms": 20_000}) for n in range(CALLS)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def most_in_any_second(arrivals_s: Sequence[float]) -> int:
+    return max(sum(begun_s <= at_s < begun_s + 1 for at_s in arrivals_s) for begun_s in arrivals_s)
+
+
+def test_a_slow_secret_bunches_no_calls() -> None:
+    """Whatever a worker waits for, it waits before it takes a slot."""
+    server = Server()
+    url = f"http://127.0.0.1:{server.port}/v2"
+    with closing(server), client_of(url, Limits(4, 1_000), SlowSecret()) as client:
+        call_at_once(client)
+    assert len(server.arrivals_s) == CALLS
+    assert most_in_any_second(server.arrivals_s) <= 4
+
+
+def test_a_slow_connection_bunches_no_calls(authority: Authority) -> None:
+    """It stands before its call takes a slot, TLS and all."""
+    server = Server(tls=authority.server_context(), handshake_waits_s=SLOW_S)
+    url = f"https://127.0.0.1:{server.port}/v2"
+    with closing(server), client_of(url, Limits(4, 1_000), ca_bundle=str(authority.bundle)) as client:
+        call_at_once(client)
+    assert len(server.arrivals_s) == CALLS
+    assert most_in_any_second(server.arrivals_s) <= 4
+
+
+# --- TLS, proxies and causes ----------------------------------------------------------------------
+
+
+def test_a_proxy_is_asked_for_a_tunnel_with_its_credentials(authority: Authority) -> None:
+    """What goes through it is the same TLS; the key is in nothing that it reads."""
+    server = Server(tls=authority.server_context())
+    with closing(server), closing(Proxy(server.port)) as proxy:
+        options: dict[str, Any] = {
+            "ca_bundle": str(authority.bundle),
+            "proxy": f"http://user:p%40ss@127.0.0.1:{proxy.port}",
+        }
+        with client_of(f"https://127.0.0.1:{server.port}/v2", **options) as client:
+            assert campaigns_in(ask(client, "7")) == {"of-7"}
+            assert campaigns_in(ask(client, "8")) == {"of-8"}
+    (head,) = proxy.heads
+    assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % server.port)
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in head
+    assert KEY.encode() not in head
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nand more than that",
+        b"220 mail.example.org\r\n\r\n",
+    ],
+)
+def test_a_proxy_that_does_not_tunnel_is_no_way(says: bytes, authority: Authority) -> None:
+    """Nothing of the call is told to it."""
+    server = Server(tls=authority.server_context())
+    with closing(server), closing(Proxy(server.port, says=says)) as proxy:
+        way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
+        cause = cause_of(f"https://127.0.0.1:{server.port}/v2", **way)
+    assert cause in {Cause.NOT_CONNECTED, Cause.ANSWER_UNUSABLE}
+    assert not server.arrivals_s
+
+
+def test_a_proxy_has_no_longer_than_a_connection_takes(authority: Authority) -> None:
+    """Not even when it says its answer a byte at a time."""
+    server = Server(tls=authority.server_context())
+    with closing(server), closing(Proxy(server.port, byte_wait_s=1)) as proxy:
+        begun_s = time.monotonic()
+        way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
+        cause = cause_of(f"https://127.0.0.1:{server.port}/v2", for_ms=5_600, **way)
+    assert cause is Cause.TIMED_OUT
+    assert time.monotonic() - begun_s < 6 + LATE_MS / 1_000
+
+
+def cause_of(url: str, *, for_ms: int = FOR_MS, **options: Any) -> Cause | None:
+    """Why a call failed at last, and each of its tries before."""
+    causes: list[Cause] = []
+
+    def note(cause: Cause, status: int, tries: int) -> None:
+        causes.append(cause)
+        assert (status, tries) == (0, len(causes))
+
+    with client_of(url, on_failure=note, **options) as client:
+        error = ask(client, "7", for_ms=for_ms)
+    assert isinstance(error, RetryError)
+    assert str(error).endswith(f"at last: {error.cause}")
+    assert set(causes) == {error.cause}
+    return error.cause
+
+
+def test_each_failure_has_its_cause(authority: Authority) -> None:
+    """By the class of what went wrong, and told at each try."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        closed_port = free.getsockname()[1]
+    tls, other = Server(tls=authority.server_context()), Server(greeting=b"220 mail.example.org\r\n" * 9)
+    cut = Server([Act(cut_at=0.5)] * 20)
+    with closing(tls), closing(other), closing(cut):
+        for url, expected in (
+            ("https://no-such-host.invalid/v2", Cause.UNKNOWN_HOST),
+            (f"http://127.0.0.1:{closed_port}/v2", Cause.CONNECTION_REFUSED),
+            (f"https://127.0.0.1:{tls.port}/v2", Cause.CERTIFICATE_UNTRUSTED),
+            (f"https://127.0.0.1:{other.port}/v2", Cause.NOT_CONNECTED),
+            (f"http://127.0.0.1:{cut.port}/v2", Cause.CONNECTION_CLOSED),
+        ):
+            assert cause_of(url) is expected
+
+
+def test_variables_of_the_environment_change_nothing(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a proxy nor an authority comes from there: whoever sets them would read every call."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(authority.bundle))
+    with closing(Server(tls=authority.server_context())) as server:
+        url = f"https://127.0.0.1:{server.port}/v2"
+        assert cause_of(url) is Cause.CERTIFICATE_UNTRUSTED
+        with client_of(url, ca_bundle=str(authority.bundle)) as client:
+            assert campaigns_in(ask(client, "7")) == {"of-7"}

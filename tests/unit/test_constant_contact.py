@@ -1,7 +1,7 @@
 """The v2 client in virtual time, against a transport that answers by a script."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +22,7 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import HOUR_MS, Limits
 from contact_activity.settings import Credentials
+from contact_activity.summary import SummaryKind, SummaryReport
 from tests.support.rows import NOON_MS, row
 from tests.support.virtual_clock import VirtualClock
 
@@ -33,7 +34,7 @@ USED_UP = (403, '[{"error_key": "mashery.not.authorized.over.ratelimit"}]')
 BROKEN = (503, "<html>maintenance</html>")
 MINUTE_MS = 60_000
 
-Reply = tuple[int, str]
+Reply = tuple[int, str] | tuple[int, str, dict[str, str]]
 
 
 class ScriptedTransport:
@@ -52,8 +53,8 @@ class ScriptedTransport:
 
     def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> transport.Reply:  # noqa: ARG002
         self.queries.append(dict(parse_qsl(urlsplit(target).query)))
-        status, body = self.script.pop(0) if self.script else self.always
-        return transport.Reply(status, {}, body.encode())
+        status, body, *said = self.script.pop(0) if self.script else self.always
+        return transport.Reply(status, dict(*said), body.encode())
 
     def close(self) -> None:
         pass
@@ -248,3 +249,97 @@ def test_every_call_takes_a_slot(client: Client) -> None:
     client.tracking(BROKEN, TOO_FAST, REFUSED)
     client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
     assert client.limiter.pace().used == len(client.transport.queries) == 6
+
+
+# --- answers that are not what was asked for ------------------------------------------------------
+
+
+def paged(*rows: object) -> Reply:
+    return (200, json.dumps({"results": rows}))
+
+
+OF_ANOTHER = paged(row(contact_id=4711), row(contact_id=9))
+
+
+def test_a_page_with_a_row_of_another_contact_is_asked_for_again(client: Client) -> None:
+    """It is counted as a failure, and nothing of it is told."""
+    page = client.tracking(OF_ANOTHER, paged(row(contact_id="4711")))
+    assert isinstance(page, TrackingPage)
+    assert len(page.activities) == 1
+    client.transport.always = OF_ANOTHER
+    with pytest.raises(RetryError) as error:
+        client.tracking()
+    assert error.value.cause is Cause.ANSWER_UNUSABLE
+
+
+@pytest.mark.parametrize("wrap", [lambda error: [error], lambda error: error])
+def test_an_error_with_a_200_is_taken_at_its_word(client: Client, wrap: Callable[[object], object]) -> None:
+    """By its key, as if it had come with its own status; without a known one it is a broken page."""
+
+    def error(key: str) -> Reply:
+        return (200, json.dumps(wrap({"error_key": key, "error_message": "..."})))
+
+    assert client.tracking(error("mashery.not.authorized.over.qps"))
+    assert client.clock.now_ms() >= NOON_MS + 1_000
+    assert client.tracking(error("http.status.internal_server_error"))
+    with pytest.raises(WaitError) as wait:
+        client.tracking(error("mashery.not.authorized.over.ratelimit"))
+    assert wait.value.reason is WaitReason.QUOTA
+    with pytest.raises(WaitError) as wait:
+        client.tracking(*[error("http.status.authentication.invalid_token")] * 2)
+    assert wait.value.reason is WaitReason.CREDENTIAL
+
+
+def test_a_page_whose_rows_look_like_errors_is_a_page(client: Client) -> None:
+    """A field of a row means nothing for the whole."""
+    rows = [row(contact_id=4711, error_key="mashery.not.authorized.over.ratelimit")]
+    assert isinstance(client.tracking(paged(*rows)), TrackingPage)
+    assert len(client.transport.queries) == 1
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '{"error_key": "busy"}', '{"opens": -1}', '{"opens": "many"}'])
+@pytest.mark.parametrize("kind", [SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN])
+def test_a_summary_of_another_shape_is_a_failure(client: Client, kind: SummaryKind, body: str) -> None:
+    """So it stays owed; of one by campaign the empty array says that there is nothing."""
+    client.transport.always = (200, body)
+
+    def ask() -> object:
+        return client.api.contact_summary("4711", kind, deadline_ms=NOON_MS + 10_000)
+
+    if kind is SummaryKind.CONTACT_CAMPAIGN and body == "[]":
+        assert ask() == SummaryReport()
+    else:
+        with pytest.raises(RetryError) as error:
+            ask()
+        assert error.value.cause is Cause.ANSWER_UNUSABLE
+        assert len(client.transport.queries) > 1
+
+
+# --- how long to wait -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (429, "", {"retry-after": "40"}),
+        (*TOO_FAST, {"retry-after": "Wed, 12 Jun 2024 12:00:40 GMT"}),
+        (503, "", {"retry-after": "40"}),
+        (503, "", {"retry-after": "Wed, 12 Jun 2024 09:00:40 GMT", "date": "Wed, 12 Jun 2024 09:00:00 GMT"}),
+    ],
+)
+def test_the_api_may_ask_for_more_time(client: Client, reply: Reply) -> None:
+    """Too fast holds for every worker; a server that is busy holds up this call alone."""
+    assert client.tracking(reply)
+    waited_ms = client.clock.now_ms() - NOON_MS
+    assert 40_000 <= waited_ms <= 41_000
+
+
+def test_a_time_that_is_asked_for_behind_the_deadline_is_not_waited_for(client: Client) -> None:
+    """A busy server is a failure then, a pace that is too fast a want of time."""
+    with pytest.raises(RetryError) as error:
+        client.tracking((503, "", {"retry-after": "60"}))
+    assert str(error.value) == "the API failed 1 time, at last: the API answers with server errors (503)"
+    with pytest.raises(WaitError) as wait:
+        client.tracking((429, "", {"retry-after": "60"}))
+    assert wait.value.reason is WaitReason.TIME
+    assert client.clock.now_ms() < NOON_MS + MINUTE_MS

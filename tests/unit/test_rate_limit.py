@@ -122,6 +122,15 @@ def test_after_too_fast_nobody_calls_for_a_second(limits: Limits, ahead_ms: int)
     assert slow_down(Pace(0, 0, 5), NOON_MS).next_slot_ms == NOON_MS + 1_000
 
 
+@given(st.integers(0, 5_000), st.integers(0, 60_000))
+def test_after_too_fast_nobody_calls_for_as_long_as_the_api_asks(ahead_ms: int, wait_ms: int) -> None:
+    """From now on, however many were told so at once, and for a second behind the last slot at least."""
+    once = slow_down(Pace(0, 0, NOON_MS + ahead_ms), NOON_MS, wait_ms)
+    assert once.next_slot_ms == max(NOON_MS + ahead_ms + 1_000, NOON_MS + wait_ms)
+    again = slow_down(once, NOON_MS, wait_ms)
+    assert again.next_slot_ms == once.next_slot_ms + 1_000
+
+
 @given(LIMITS, GAPS_MS, st.integers(0, 3 * HOUR_MS))
 def test_the_promised_calls_before_a_time_can_be_granted(
     limits: Limits, gaps_ms: list[int], for_ms: int

@@ -1,0 +1,167 @@
+"""How an answer is read before it is judged: its JSON, its error key, how long it asks to wait."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.activity import count_of, id_text, is_of, usable_id
+from contact_activity.adapters.transport import Reply
+from contact_activity.adapters.verdict import RETRY_AFTER_MAX_S, Answer, Verdict, judge_misfit, read_answer
+from tests.support.rows import JSON, NOON_MS
+
+QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"
+NOON = datetime.fromtimestamp(NOON_MS / 1_000, UTC)
+
+
+def read(body: bytes = b"{}", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return read_answer(Reply(200, named, body), NOON_MS)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"NaN",
+        b'{"campaign_id": NaN}',
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"[1e999]",
+        b'{"a": [{"b": -1e400}]}',
+        b"[1,]",
+        b"{'a': 1}",
+        b'["\xff"]',
+        '["a"]'.encode("utf-16"),
+        b"[" * 100_000,
+        b"[" + b"9" * 5_000 + b"]",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_what_is_no_json_is_no_body(body: bytes) -> None:
+    """Python would read some of it; no other reader of an event could."""
+    assert read(body).body is None
+
+
+def finite(value: object) -> bool:
+    if isinstance(value, list):
+        return all(finite(of) for of in value)
+    if isinstance(value, dict):
+        return all(finite(of) for of in value.values())
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@given(JSON)
+def test_only_finite_json_is_read_and_is_read_whole(value: object) -> None:
+    """A number that is none, anywhere in it, makes it no JSON; all else comes as it was sent."""
+    body = read(json.dumps(value).encode()).body
+    assert body == (value if finite(value) else None)
+
+
+# --- ids and counts -------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**53))
+def test_an_id_and_a_count_are_the_same_in_every_form(number: int) -> None:
+    """As text, as an integer, and as a float that is whole."""
+    forms = [str(number), number, float(number)]
+    assert {id_text(form) for form in forms} == {usable_id(form) for form in forms} == {str(number)}
+    assert {count_of(form) for form in forms} == {number}
+    assert all(is_of({"contact_id": form}, "contact_id", str(number)) for form in forms)
+
+
+@pytest.mark.parametrize("value", [True, False, None, 1.5, 1e30, -1e30, math.nan, math.inf, [], {}, [3]])
+def test_what_is_no_whole_number_is_no_id_and_no_count(value: object) -> None:
+    """Nor is a boolean, which Python takes for one."""
+    assert (id_text(value), usable_id(value), count_of(value)) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-1", "+1", "1.0", " 1", "1e3", "\u0661", "9" * 17, -1, 2**53 + 1, "nan"]
+)
+def test_what_is_no_count(value: object) -> None:
+    """Only digits are, within what a number of JSON can hold."""
+    assert count_of(value) is None
+
+
+@given(JSON, JSON)
+def test_a_row_is_of_the_contact_that_it_names(row: object, named: object) -> None:
+    """A row that names none is anybody's; one that names a contact is nobody else's."""
+    assert is_of(row, "contact_id", "4711") or isinstance(row, dict)
+    is_ours = named is None or named == "" or id_text(named) == "4711"
+    assert is_of({"contact_id": named}, "contact_id", "4711") is is_ours
+
+
+# --- an error with a 200 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "verdict", "verdict_with_next"),
+    [
+        (QPS, Verdict.SLOW_DOWN, Verdict.SLOW_DOWN),
+        (RATE, Verdict.DAY_USED_UP, Verdict.DAY_USED_UP),
+        ("mashery.not.authorized.inactive", Verdict.REFUSED, Verdict.REFUSED),
+        ("http.status.authentication.invalid_token", Verdict.REFUSED, Verdict.REFUSED),
+        ("http.status.not_found", Verdict.GONE, Verdict.NEXT_EXPIRED),
+        ("http.status.bad_request", Verdict.FATAL, Verdict.NEXT_EXPIRED),
+        ("http.status.internal_server_error", Verdict.AGAIN, Verdict.AGAIN),
+        ("", Verdict.AGAIN, Verdict.AGAIN),
+    ],
+)
+def test_an_error_with_a_200_means_what_its_key_says(
+    key: str, verdict: Verdict, verdict_with_next: Verdict
+) -> None:
+    """As an array or as an object, like one that comes with its own status."""
+    error = {"error_key": key, "error_message": "..."}
+    for body in (error, [error]):
+        answer = read(json.dumps(body).encode())
+        assert judge_misfit(answer, has_next=False) is verdict
+        assert judge_misfit(answer, has_next=True) is verdict_with_next
+
+
+# --- how long to wait -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait_s"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 60 ", 60),
+        ("61", 60),
+        ("9" * 20, 60),
+        ("", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("soon", 0),
+    ],
+)
+def test_retry_after_in_seconds(retry_after: str, wait_s: float) -> None:
+    """At most a minute, and garbage is none."""
+    assert read(retry_after=retry_after).retry_after_s == wait_s
+
+
+@given(st.integers(-100, 100), st.integers(-86_400, 86_400))
+def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their_clock_s: int) -> None:
+    """Whatever their clock says of now; without it, by ours."""
+    theirs = NOON + timedelta(seconds=their_clock_s)
+    until = format_datetime(theirs + timedelta(seconds=ahead_s), usegmt=True)
+    expected_s = min(RETRY_AFTER_MAX_S, max(0, ahead_s))
+    assert read(retry_after=until, date=format_datetime(theirs, usegmt=True)).retry_after_s == expected_s
+    ours = format_datetime(NOON + timedelta(seconds=ahead_s), usegmt=True)
+    assert read(retry_after=ours).retry_after_s == expected_s
+    assert read(retry_after=ours, date="some day").retry_after_s == expected_s
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_retry_after_is_a_wait_of_a_minute_at_most(retry_after: str, date: str) -> None:
+    """Reading it never fails."""
+    assert 0 <= read(retry_after=retry_after, date=date).retry_after_s <= RETRY_AFTER_MAX_S
