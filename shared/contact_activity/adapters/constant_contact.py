@@ -103,6 +103,7 @@ class ConstantContact:
         self._clock = clock
         self._jitter = jitter
         self._on_failure = on_failure
+        self._accepted_ms = -1
         self._transport = transport or HttpTransport(
             base_url, connections=connections, proxy=proxy, ca_bundle=ca_bundle
         )
@@ -221,7 +222,8 @@ class ConstantContact:
             return verdict, answer, None
         result = read(answer.body)
         if result is None:
-            verdict = judge_misfit(answer, has_next="next" in params)
+            return judge_misfit(answer, has_next="next" in params), answer, None
+        self._accepted_ms = self._clock.monotonic_ms()
         return verdict, answer, result
 
     def _ask_neutral(self, tries: "_Tries") -> tuple[Verdict, Answer]:
@@ -241,16 +243,22 @@ class ConstantContact:
             raise RefusedError(text.rstrip())
 
     def _check_credential(self, tries: "_Tries") -> None:
-        """The neutral call decides, a second later. Raises `WaitError` if it is refused too."""
+        """The neutral call decides, a second later. Raises `WaitError` if it is refused too.
+
+        A call of another worker that was accepted meanwhile says that the refusal was one at random.
+        """
         if self._is_too_late(CONFIRM_REFUSAL_S, tries.deadline_ms):
             raise WaitError(WaitReason.TIME)
+        refused_ms = self._clock.monotonic_ms()
         self._clock.sleep(CONFIRM_REFUSAL_S)
         while True:
             verdict, answer = self._ask_neutral(tries)
             if verdict is Verdict.OK:
                 return
             if verdict is Verdict.REFUSED:
-                raise WaitError(WaitReason.CREDENTIAL)
+                if self._accepted_ms <= refused_ms:
+                    raise WaitError(WaitReason.CREDENTIAL)
+                verdict, refused_ms = Verdict.AGAIN, self._clock.monotonic_ms()
             self._prepare_next(verdict, answer, tries)
 
     def _prepare_next(self, verdict: Verdict, answer: Answer, tries: "_Tries") -> None:
