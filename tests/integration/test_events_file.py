@@ -156,7 +156,7 @@ APPENDS = """
 import resource, sys
 from pathlib import Path
 from contact_activity.local.events_file import opened_events
-from contact_activity.local.run import RunError
+from contact_activity.ports import StandstillError
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -167,7 +167,7 @@ with opened_events(path) as one, opened_events(path) as other:
     limit(int(sys.argv[2]))
     try:
         one.write(b'{"of":"one","n":2}\\n{"of":"one","n":3}\\n')
-    except RunError:
+    except StandstillError:
         pass
     limit(resource.RLIM_INFINITY)
     other.write(b'{"of":"other","n":1}\\n{"of":"other","n":2}\\n')
