@@ -13,12 +13,18 @@ from pathlib import Path
 import pytest
 
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import Database, FileBus
+from contact_activity.adapters.embedded import Database, FileBus, sqlite_limiter
 from contact_activity.local.embedded import EmbeddedEngine
 from contact_activity.local.events_file import AppendedFile
 from contact_activity.local.run import ACCOUNT_DATABASE, Account, RunOptions, Summary
+from contact_activity.rate_limit import HOUR_MS, Limits
 from contact_activity.settings import read_credentials, read_settings
+from tests.support.rows import NOON_MS
 from tests.support.running import Operator, account_of, served, truth_of
+from tests.support.virtual_clock import VirtualClock
+
+# Of SQLite's `PRAGMA synchronous`: FULL.
+SYNCED = 2
 
 
 class Disk:
@@ -144,3 +150,31 @@ def test_threads_that_write_at_once_share_a_sync(tmp_path: Path) -> None:
     assert not missing
     assert disk.syncs < 800
     os.close(disk.file)
+
+
+class WatchedPace(Database):
+    """Notes with each count of a call whether it is on disk when it is committed."""
+
+    def __init__(self, path: Path) -> None:
+        self.on_disk: list[bool] = []
+        super().__init__(path)
+
+    def swap(self, name: str, seen: str | None, wanted: str) -> bool:
+        ((level,),) = self.rows("PRAGMA synchronous")
+        self.on_disk.append(level == SYNCED)
+        return super().swap(name, seen, wanted)
+
+
+@pytest.mark.parametrize(("calls_per_second", "unsynced_most"), [(1, 0), (4, 0), (60, 12)])
+def test_a_power_cut_takes_no_call_from_the_days_count(
+    tmp_path: Path, calls_per_second: int, unsynced_most: int
+) -> None:
+    """At the API's own pace each call is on disk before it is made; above it, all but a quarter second's."""
+    clock = VirtualClock(NOON_MS)
+    with closing(WatchedPace(tmp_path / "pace.sqlite3")) as database:
+        limiter = sqlite_limiter(database, Limits(calls_per_second, 9_000), clock)
+        for _ in range(100):
+            limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+        runs = "".join("x" if synced else "." for synced in database.on_disk).split("x")
+        assert max(map(len, runs)) <= unsynced_most
+        assert database.rows("PRAGMA synchronous") == [(SYNCED - 1,)]
