@@ -561,15 +561,15 @@ def sqlite_limiter(database: Database, limits: Limits, clock: Clock) -> SharedLi
         stored = database.get("pace")
         return Pace(**json.loads(stored)) if stored else Pace()
 
-    synced_ms: int | None = None
+    synced_slot_ms = 0
 
     def swap(seen: Pace, wanted: Pace) -> Pace | None:
-        nonlocal synced_ms
-        before, now_ms = _pace_to_json(seen) if seen != Pace() else None, clock.monotonic_ms()
-        is_time = synced_ms is None or now_ms - synced_ms >= PACE_SYNCED_EVERY_MS
-        with database.synced() if is_time else nullcontext():
+        nonlocal synced_slot_ms
+        before = _pace_to_json(seen) if seen != Pace() else None
+        is_to_sync = abs(wanted.next_slot_ms - synced_slot_ms) >= PACE_SYNCED_EVERY_MS
+        with database.synced() if is_to_sync else nullcontext():
             is_swapped = database.swap("pace", before, _pace_to_json(wanted))
-        synced_ms = now_ms if is_time else synced_ms
+        synced_slot_ms = wanted.next_slot_ms if is_to_sync else synced_slot_ms
         return None if is_swapped else load()
 
     return SharedLimiter(limits, load, swap, clock)
