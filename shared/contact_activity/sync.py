@@ -157,14 +157,16 @@ def _set_right(contact: Contact, now_ms: int) -> Contact:
 def _continued(contact: Contact, reading: Reading) -> tuple[Contact, Reading]:
     """The contact, and what is read of it, when other settings began an unfinished walk.
 
-    The walk is given up, and what it published stays known. One that published more than it remembers
-    is finished as it was begun, since nothing else tells that part of it from what is new.
+    The walk is given up, and what it published stays known. One that published more than it remembers,
+    or that a resync asked for, is finished as it was begun, since nothing else tells what it published
+    from what is new, or wanted again.
     """
     progress = contact.progress
     if progress is None or progress.fingerprint == reading.fingerprint:
         return contact, reading
     begun = reading.as_begun(progress.fingerprint)
-    if begun and progress.forgotten_ms is not None:
+    is_to_finish = progress.forgotten_ms is not None or contact.watermark.resync_ms is not None
+    if begun and is_to_finish:
         return contact, begun
     # Under another account the same activities have other ids.
     watermark = contact.watermark.with_published(progress) if begun else contact.watermark

@@ -111,6 +111,19 @@ def test_a_resync_publishes_the_same_events_again_as_backfill(world: World) -> N
     assert world.contact().watermark.resync_ms is None
 
 
+def test_settings_that_change_during_a_resync_bring_nothing_a_third_time(world: World) -> None:
+    """What the resync asked for is finished as it was begun."""
+    world.sync()
+    resync(world, PAST_MS)
+    world.wait(HOUR_MS)
+    world.sync(for_ms=2 * CALL_MS)
+    world.reading = Reading("default", ("opens",))
+    for _ in range(2):
+        world.wait(HOUR_MS)
+        world.sync()
+    assert sorted(world.times) == sorted(times(5) * 2)
+
+
 def test_a_worker_that_raced_a_resync_does_not_drop_it(world: World) -> None:
     """It was asked for while a walk was under way: that walk stores nothing, the next one serves it."""
     world.sync()
