@@ -121,7 +121,6 @@ SHAPES = {
 }
 THOUSANDS = (10_600, 11_200)
 TIES_A_PAGE = 4
-REFUSED_CONTACTS = False
 
 
 def shape_of(seed: int, rng: random.Random) -> str:
@@ -400,7 +399,7 @@ class History:
         return max(0.1, self.overlap_least_h - shift_h - 0.01 - error_h)
 
     def _at_the_edge(self) -> None:
-        """At the end of the window, to the millisecond: the last that may be lost, and the first that may not."""
+        """At the end of the window, to the millisecond: what may be lost last, and what may not."""
         contact, now_ms = self.rng.choice(self.account.contacts()), self.clock.now_ms()
         self._add_shown(contact.id, now_ms)
         self._add_shown(contact.id, now_ms - self.overlap_least_h * HOUR_MS - 1, is_promised=False)
@@ -493,15 +492,12 @@ class History:
         self.server.script(contact.id, error(404, "http.status.not_found", "Not found."))
         self.out_of_sight.add(contact.id)
 
-    def _contact_refused(self) -> bool:
+    def _contact_refused(self) -> None:
         """The credential is good, and this contact is refused for a while."""
-        if not REFUSED_CONTACTS:
-            return False
         contact = self.rng.choice(self.account.contacts())
         refusal = error(403, "http.status.forbidden", "Forbidden.")
         self.server.script(contact.id, *[refusal] * self.rng.choice([2, 10, 60]))
         self.world.refused_contacts.add(contact.id)
-        return True
 
     def _contact_erased(self) -> None:
         """All that is stored of it is forgotten; the API has it still, and lists it when it is edited."""
