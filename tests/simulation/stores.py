@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 from contact_activity.adapters.embedded import (
@@ -28,6 +29,7 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import Limits
 
+ROOT = Path(__file__).parents[2]
 _numbers = count()
 Item = Mapping[str, Mapping[str, object]]
 
@@ -90,7 +92,7 @@ class EmbeddedStores:
 
 @cache
 def _dynamodb() -> Any:
-    """moto's DynamoDB, in this process; imported only where a history asks for it, since that takes seconds."""
+    """moto's DynamoDB, in this process; imported only where a history asks for it: it takes seconds."""
     import boto3
     from moto import mock_aws
 
@@ -108,13 +110,12 @@ class AwsStores:
 
     def __init__(self, is_stale: Callable[[], bool]) -> None:
         from contact_activity.adapters import aws_table as aws
-        from contact_activity.local.emulator import REPOSITORY
         from contact_activity.local.stack import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"
         self._aws = aws
-        defined = load_template(REPOSITORY / "template.yaml")["Resources"]["Table"]["Properties"]
+        defined = load_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
         parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self._client.create_table(TableName=self._name, **{part: defined[part] for part in parts})
         self._table = aws.Table(self._client, self._name)
