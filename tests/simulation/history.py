@@ -354,7 +354,7 @@ class History:
             message_doubled=often,
             message_handled_twice_at_once=often / 4,
             secret_slow=often / 4,
-            index_stale=3 * often if self.shape.is_aws else 0.0,
+            index_stale=0.5 if self.shape.is_aws else 0.0,
             clock_differs=often,
         )
 
