@@ -402,6 +402,14 @@ class Promises:
                 self.fail("an unreadable row was told twice")
             self.unreadable_told.add(told)
 
+    def failed(self, process: "Process", message: Message) -> None:
+        """A contact that failed is counted as such, so that it waits longer each time."""
+        known, stored = process.contact, self.world.stores.contacts.get(message.contact_id)
+        if process.met_others or self.world.chances_ever or known is None or stored is None:
+            return
+        if stored.failures != known.failures + 1:
+            self.fail(f"a contact that failed {known.failures + 1} times counts {stored.failures} failures")
+
     def ticked(self, process: "Process", report: DispatchReport, calls_left_before: int) -> None:
         """A tick hands out what can be granted before the next, and says what is so."""
         world, now_ms = self.world, process.clock.now_ms()

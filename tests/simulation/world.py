@@ -307,7 +307,10 @@ class World:
 
     def contacts_listed_least(self) -> int:
         """Contacts that every count of them must hold."""
-        return 0
+        is_lost = self.accidents["contact_erased"] or self.accidents["contact_deleted"]
+        if self.chances_ever or is_lost or not self.is_new_told_rightly:
+            return 0
+        return self.promises.registered
 
     def fail(self, what: str) -> NoReturn:
         raise BrokenPromiseError(f"seed {self.seed}: {what}")
@@ -553,6 +556,8 @@ class Process:
             return self._sync(message)
         except (RetryError, FatalError) as error:
             failure = error
+            if isinstance(message, Message):
+                self.world.promises.failed(self, message)
             self.world.journal.listen(lambda: telemetry.tell_failure(message, failure))
             raise
 
