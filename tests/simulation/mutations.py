@@ -258,6 +258,27 @@ MUTATIONS = (
         (57,),
     ),
     Mutation(
+        "a mark moves back",
+        "watermark.py",
+        "type_: _latest(self.watermark.mark(type_).through_ms, self._through.get(type_))",
+        "type_: self._through.get(type_)",
+        (4,),
+    ),
+    Mutation(
+        "the window is an hour shorter",
+        "watermark.py",
+        "through_ms - overlap_h * _HOUR_MS",
+        "through_ms - (overlap_h - 1) * _HOUR_MS",
+        (4,),
+    ),
+    Mutation(
+        "nothing is forgotten",
+        "watermark.py",
+        "kept = ordered[:remembered_min] + [key for key in ordered[remembered_min:] if key >= oldest]",
+        "kept = ordered",
+        (2,),
+    ),
+    Mutation(
         "a contact that is out of sight is forgotten",
         "sync.py",
         "gone = replace(self._contact, times_gone=times_gone,",
@@ -314,6 +335,13 @@ MUTATIONS = (
         (0,),
     ),
     Mutation(
+        "what the bus did not take of a page counts as published",
+        "sync.py",
+        "            accepted = error.accepted\n",
+        "            accepted = frozenset(event.id for event in events)\n",
+        (12,),
+    ),
+    Mutation(
         "who waits shortest comes first",
         "adapters/embedded.py",
         '" ORDER BY due_ms LIMIT ?"',
@@ -356,6 +384,13 @@ MUTATIONS = (
         (0,),
     ),
     Mutation(
+        "two dispatchers work at once",
+        "adapters/embedded.py",
+        'if now_ms < held["until_ms"] <=',
+        'if now_ms + 10**15 < held["until_ms"] <=',
+        (1,),
+    ),
+    Mutation(
         "a contact that fails again waits no longer",
         "planning.py",
         "tick_ms << min(failures - 1, 20)",
@@ -388,6 +423,27 @@ MUTATIONS = (
         "dispatch.py",
         "        ports.pauses.lift(PauseReason.CREDENTIAL)\n",
         "        pass\n",
+        (2,),
+    ),
+    Mutation(
+        "slots have no margin",
+        "rate_limit.py",
+        "return ceil((1_000 + ARRIVAL_MARGIN_MS) / self.calls_per_second)",
+        "return ceil(1_000 / self.calls_per_second)",
+        (0,),
+    ),
+    Mutation(
+        "a day has a call too many",
+        "rate_limit.py",
+        "if used >= limits.calls_per_day:",
+        "if used > limits.calls_per_day:",
+        (13,),
+    ),
+    Mutation(
+        "a summary says that every count moved",
+        "summary.py",
+        "if before.get(name) != value)",
+        "if True)",
         (2,),
     ),
 )
