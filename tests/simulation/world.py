@@ -10,35 +10,28 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 from contact_activity import telemetry
 from contact_activity.activity import EmailAddresses, Event
+from contact_activity.adapters.codec import message_from_body, message_to_body
 from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import (
-    Database,
-    SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
 from contact_activity.adapters.transport import Connection, NoAnswerError, Reply
 from contact_activity.campaigns import CampaignOutcome, CampaignPorts, CampaignReport, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.dispatch import DispatchPorts, DispatchReport, TickOutcome, dispatch
 from contact_activity.local.simulated import Server
 from contact_activity.local.simulated.transport import Incoming
 from contact_activity.ports import (
     AnyMessage,
+    Campaign,
     CampaignMessage,
     Cause,
     Contact,
     FatalError,
+    ListedContact,
     M,
     Message,
     PartlyAcceptedError,
@@ -46,24 +39,32 @@ from contact_activity.ports import (
     RetryError,
     WaitError,
 )
-from contact_activity.rate_limit import SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
+from contact_activity.rate_limit import DAY_MS, SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
 from contact_activity.settings import Credentials
 from contact_activity.summary import SummaryKind
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import Reading
+from tests.simulation.promises import Promises
+from tests.simulation.stores import EmbeddedStores, Stores
 
 TICK_MS = 15 * 60_000
 INVOCATION_MS = 75_000
 TICK_TIME_MS = 240_000
+# An invocation is over so long after its deadline.
+RESERVE_MS = 45_000
+LEASE_MARGIN_MS = 10_000
 RECEIVES_MAX = 3
 CREDENTIALS = Credentials("sim-key-canary", "sim-token-canary")
 BASE_PATH = "/v2"
 OTHERS_PATH = f"{BASE_PATH}/others"
 REFUSALS = {401, 403, 429}
-REFUSALS_BELIEVED = 2
 # A call is on its way so long. What is left of the margin is for a worker that wakes late.
 ARRIVAL_S = (0.02, 0.02, 0.14)
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 10
+CLOCKS_DIFFER_MS = (-15, -7, 7, 15)
+# Since the machine started.
+MONOTONIC_START_MS = 3_600_000
+SECRET_SLOW_S = 1.5
 
 
 class Crash(BaseException):
@@ -82,13 +83,13 @@ class Clock:
     """Time passes only for who sleeps."""
 
     def __init__(self, start_ms: int) -> None:
-        self.time_ms = start_ms
+        self.time_ms = self._start_ms = start_ms
 
     def now_ms(self) -> int:
         return self.time_ms
 
     def monotonic_ms(self) -> int:
-        return self.time_ms
+        return self.time_ms - self._start_ms + MONOTONIC_START_MS
 
     def sleep(self, wait_s: float) -> None:
         self.time_ms += max(1, round(wait_s * 1_000))
@@ -119,6 +120,13 @@ class Chances:
     message_lost: float = 0.0
     message_doubled: float = 0.0
     message_handled_twice_at_once: float = 0.0
+    secret_slow: float = 0.0
+    index_stale: float = 0.0
+    clock_differs: float = 0.0
+
+    @property
+    def are_none(self) -> bool:
+        return not any(getattr(self, chance.name) for chance in fields(self))
 
 
 class InProcess:
@@ -149,7 +157,11 @@ class InProcess:
             self._process.answers.append(0)
             raise NoAnswerError(Cause.TIMED_OUT)
         world.clock.sleep(world.rng.choice(ARRIVAL_S))
-        delivery = world.server.answer(_incoming(target, headers))
+        incoming = _incoming(target, headers)
+        self._process.calls.append(incoming)
+        world.trace(f"call: {incoming.path} {dict(incoming.query)}")
+        world.calls_by_day[world.clock.now_ms() // DAY_MS] += 1
+        delivery = world.server.answer(incoming)
         is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
         self._process.answers.append(delivery.status if is_whole else 0)
         world.clock.sleep(0.05 + delivery.pause_s)
@@ -194,6 +206,7 @@ class Fragile:
             result = value(*arguments, **named)
             self._process.may_crash()
             if self._is_aws and self._process.world.happens("aws_answer_lost"):
+                self._process.world.promises.given_up(self._process)
                 raise ThrottledError
             return result
 
@@ -201,13 +214,13 @@ class Fragile:
 
 
 class OwnClock:
-    """Who sleeps may wake late: others run meanwhile."""
+    """Who sleeps may wake late: others run meanwhile. It may be set wrong."""
 
     def __init__(self, process: "Process") -> None:
         self._process = process
 
     def now_ms(self) -> int:
-        return self._process.world.clock.now_ms()
+        return self._process.world.clock.now_ms() + self._process.skew_ms
 
     def monotonic_ms(self) -> int:
         return self._process.world.clock.monotonic_ms()
@@ -249,29 +262,55 @@ class Delivered:
 
 @dataclass
 class World:
-    """The API, the shared state, the queue and the bus, and the accidents that befall them."""
+    """The API, the shared state, the queue and the bus, and the accidents that befall them.
+
+    `clock_error_ms`: how far the machines' clocks are ahead of the truth; `clock_error_most_ms`: ever were.
+    """
 
     seed: int
     clock: Clock
     server: Server
     reading: Reading
     limits: Limits
+    calls_per_second: int
+    page_rows: int
     summaries: tuple[SummaryKind, ...] = ()
     campaign_lookback_days: int | None = None
+    tick_ms: int = TICK_MS
+    invocation_ms: int = INVOCATION_MS
+    stores: Stores = field(default_factory=EmbeddedStores)
     chances: Chances = field(default_factory=Chances)
     accidents: Counter[str] = field(default_factory=Counter)
     queue: list[Delivered] = field(default_factory=list)
     dead_letters: list[AnyMessage] = field(default_factory=list)
     published: list[Event] = field(default_factory=list)
-    saves: list[Callable[[Contact], None]] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     trace: Callable[[str], None] = lambda _: None
     depth: int = 0
     is_stopped: bool = False
+    is_new_told_rightly: bool = True
+    refused_contacts: set[str] = field(default_factory=set)
+    is_index_stale: bool = False
+    clock_error_ms: int = 0
+    clock_error_most_ms: int = 0
+    chances_ever: bool = False
+    calls_by_day: Counter[int] = field(default_factory=Counter)
+    ticks: set[str] = field(default_factory=set)
+    working: "list[Process]" = field(default_factory=list)
+    dispatching: "Process | None" = None
+    promises: Promises = field(init=False)
+    secrets: tuple[str, ...] = (CREDENTIALS.api_key, CREDENTIALS.access_token)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}:world")
-        self.database = Database(":memory:")
+        self.limits_most = self.limits
+
+    def contacts_listed_least(self) -> int:
+        """Contacts that every count of them must hold."""
+        is_lost = self.accidents["contact_erased"] or self.accidents["contact_deleted"]
+        if self.chances_ever or is_lost or not self.is_new_told_rightly:
+            return 0
+        return self.promises.registered
 
     def fail(self, what: str) -> NoReturn:
         raise BrokenPromiseError(f"seed {self.seed}: {what}")
@@ -287,6 +326,10 @@ class World:
         self.count(name)
         return True
 
+    def is_refused(self, subject: str) -> bool:
+        """The API refuses this contact, though it accepts the credential."""
+        return subject in self.refused_contacts
+
     def others_call(self, times: int) -> None:
         """Another stack spends calls of the same key, at once; its token is another."""
         for _ in range(times):
@@ -295,11 +338,12 @@ class World:
             )
 
     def pause_as_operator(self) -> None:
-        SqlitePauses(self.database).pause(Pause(PauseReason.OPERATOR, None))
+        self.stores.pauses.pause(Pause(PauseReason.OPERATOR, None))
         self.is_stopped = True
 
     def tick(self) -> None:
         """One invocation of the dispatcher."""
+        self.is_index_stale = self.happens("index_stale")
         process = Process(self)
         process.run(process.dispatch)
 
@@ -329,58 +373,105 @@ class World:
 
 
 class Process:
-    """One invocation: its own client and limiter, over the state that all share."""
+    """One invocation: its own clock, client and limiter, over the state that all share."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.is_dead = False
         self.message: AnyMessage | None = None
+        self.subject = "the dispatcher"
         self.answers: list[int] = []
+        self.calls: list[Incoming] = []
         self.is_stopped = world.is_stopped
         self.is_day_used_up = False
         self.slow_until_ms = 0
-        database, clock = world.database, OwnClock(self)
-        self.limiter: Any = Fragile(sqlite_limiter(database, world.limits, clock), self)
+        self.contact: Contact | None = None
+        self.reading = world.reading
+        self.is_reading = False
+        self.was_paused = False
+        self.met_others = self.met_operator = False
+        self.unsaved: dict[str, None] = {}
+        self.sent = self.refused = 0
+        self.depth_seen: int | None = None
+        self.lease_until_ms = 0
+        differs = world.happens("clock_differs")
+        self.skew_ms = world.clock_error_ms + (world.rng.choice(CLOCKS_DIFFER_MS) if differs else 0)
+        self.clock = OwnClock(self)
+        self.began_ms = self.clock.now_ms()
+        stores = world.stores
+        self.limiter: Any = Fragile(stores.limiter(world.limits, self.clock), self)
         client = ConstantContact(
             "https://api.example.org/v2",
-            lambda: CREDENTIALS,
+            self._credentials,
             self.limiter,
-            clock,
+            self.clock,
             jitter=world.rng.random,
             transport=InProcess(self),
         )
         self.source: Any = Fragile(client, self, is_aws=False)
-        self.contacts: Any = Fragile(WatchedContacts(world), self)
+        self.contacts: Any = Fragile(WatchedContacts(self), self)
         self.pauses: Any = Fragile(WatchedPauses(self), self)
-        self.listings: Any = Fragile(SqliteListings(database), self)
-        self.campaigns: Any = Fragile(SqliteCampaigns(database), self)
-        self.tally: Any = Fragile(SqliteTally(database), self)
-        self.lease: Any = Fragile(SqliteLease(database), self)
-        self.bus: Any = Fragile(SimulatedBus(world), self)
-        self.queue: Any = Fragile(SimulatedQueue(world), self)
+        self.listings: Any = Fragile(stores.listings, self)
+        self.campaigns: Any = Fragile(WatchedCampaigns(self), self)
+        self.tally: Any = Fragile(stores.tally, self)
+        self.lease: Any = Fragile(WatchedLease(self), self)
+        self.bus: Any = Fragile(SimulatedBus(self), self)
+        self.queue: Any = Fragile(SimulatedQueue(self), self)
+
+    def _credentials(self) -> Credentials:
+        if self.world.happens("secret_slow"):
+            self.world.clock.sleep(SECRET_SLOW_S)
+        return CREDENTIALS
+
+    def true_ms(self, time_ms: int) -> int:
+        """What a time of this process's clock is in truth."""
+        return time_ms - self.skew_ms
 
     def run(self, work: Callable[[], object]) -> bool:
         """True if it came to its end; a failure of any kind gives the message back."""
+        world = self.world
+        world.working.append(self)
         try:
             outcome = work()
         except Crash:
+            world.promises.given_up(self)
             return False
         except WaitError as wait:
-            self.world.fail(f"a message goes back for nobody's failure: {wait}")
+            world.fail(f"a message goes back for nobody's failure: {wait}")
         except (RetryError, FatalError, ThrottledError) as error:
-            self.world.trace(f"failed: {error}")
-            self.world.journal.note_failure()
+            world.trace(f"failed: {error}")
+            world.journal.note_failure()
             self._was_its_own_failure(error)
+            if isinstance(error, ThrottledError):
+                world.promises.given_up(self)
             return False
-        self.world.trace(f"done: {outcome}")
+        finally:
+            world.working.remove(self)
+            if world.dispatching is self:
+                world.dispatching = None
+        world.trace(f"done: {outcome}")
+        if self.unsaved and self.met_operator:
+            world.promises.given_up(self)
         return True
 
     def _was_its_own_failure(self, error: Exception) -> None:
         """The quota and the credential are nobody's failure: only what fails itself may go back."""
         if isinstance(error, ThrottledError | PartlyAcceptedError | RefusedError):
             return
-        if set(self.answers) <= REFUSALS | {200}:
+        if set(self.answers) <= REFUSALS | {200} and not self.world.is_refused(self.subject):
             self.world.fail(f"a quota or a credential counts as a failure: {error}")
+
+    def refusals(self) -> int:
+        return sum(status in {401, 403} for status in self.answers)
+
+    def is_neutral_call_accepted(self) -> bool:
+        """The last call about the credential alone was answered."""
+        asked = [
+            status
+            for call, status in zip(self.calls, self.answers, strict=False)
+            if call.path == "/v2/contacts" and call.query == {"limit": "1"}
+        ]
+        return bool(asked) and asked[-1] == 200
 
     def before_call(self, *, is_aws: bool) -> None:
         if self.is_dead:
@@ -388,6 +479,7 @@ class Process:
         world = self.world
         self.others_may_run()
         if is_aws and world.happens("throttled"):
+            world.promises.given_up(self)
             raise ThrottledError
         self.may_crash()
 
@@ -399,10 +491,13 @@ class Process:
             world.pause_as_operator()
         world.depth += 1
         if world.happens("second_worker"):
+            self.met_others = True
             world.deliver()
         if self.message and world.happens("message_handled_twice_at_once"):
+            self.met_others = True
             world.hand(self.message)
         if world.happens("second_dispatcher"):
+            self.met_others = True
             world.tick()
         world.depth -= 1
 
@@ -431,29 +526,45 @@ class Process:
             self.listings,
             self.lease,
             self.limiter,
-            world.clock,
+            self.clock,
             self.campaigns,
         )
+        tick = f"tick-{len(world.ticks)}"
+        world.ticks.add(tick)
+        used = world.stores.limiter(world.limits, self.clock).pace()
         report = dispatch(
             ports,
             tick_ms=TICK_MS,
-            deadline_ms=world.clock.now_ms() + TICK_TIME_MS,
+            deadline_ms=world.clock.monotonic_ms() + TICK_TIME_MS,
             calls_each=len(world.reading.reports),
             campaign_lookback_days=world.campaign_lookback_days,
+            correlation_id=tick,
         )
+        if report.outcome is not TickOutcome.LEASE_HELD:
+            world.promises.ticked(self, report, calls_left(used, world.limits, self.began_ms))
+        self._is_in_time(TICK_TIME_MS)
         world.journal.listen(lambda: telemetry.tell_tick(report))
         return report
 
     def handle(self, message: AnyMessage) -> SyncReport | CampaignReport:
         self.message = message
+        self.subject = message.contact_id if isinstance(message, Message) else message.campaign_id
+        self.was_paused = bool(self.world.stores.pauses.get().active(self.clock.now_ms()))
         try:
             if isinstance(message, CampaignMessage):
                 return self._summarize(message)
             return self._sync(message)
         except (RetryError, FatalError) as error:
             failure = error
+            if isinstance(message, Message):
+                self.world.promises.failed(self, message)
             self.world.journal.listen(lambda: telemetry.tell_failure(message, failure))
             raise
+
+    def _is_in_time(self, allowed_ms: int) -> None:
+        took_ms = self.clock.now_ms() - self.began_ms
+        if took_ms > allowed_ms + RESERVE_MS and not self.met_others:
+            self.world.fail(f"an invocation of {allowed_ms} ms took {took_ms} ms")
 
     def _sync(self, message: Message) -> SyncReport:
         world = self.world
@@ -465,90 +576,177 @@ class Process:
             self.pauses,
             self.listings,
             self.limiter,
-            world.clock,
+            self.clock,
             self.tally,
         )
-        policy = SyncPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
-        report = sync(message, ports, policy, deadline_ms=world.clock.now_ms() + INVOCATION_MS)
+        self.is_reading = True
+        before = world.stores.look(message.contact_id)
+        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
+        report = sync(message, ports, policy, deadline_ms=world.clock.monotonic_ms() + world.invocation_ms)
         if report.outcome is Outcome.RACE_LOST:
             world.count("conditional_write_lost")
+        world.promises.handled(self, message, before, report)
+        self._is_in_time(world.invocation_ms)
         world.journal.listen(lambda: telemetry.tell_sync(report, message.contact_id))
         return report
 
     def _summarize(self, message: CampaignMessage) -> CampaignReport:
         world = self.world
         ports = CampaignPorts(
-            self.campaigns, self.source, self.bus, self.queue, self.pauses, world.clock, self.tally
+            self.campaigns, self.source, self.bus, self.queue, self.pauses, self.clock, self.tally
         )
-        deadline_ms = world.clock.now_ms() + INVOCATION_MS
-        report = summarize(message, ports, account=world.reading.account, deadline_ms=deadline_ms)
+        deadline_ms = world.clock.monotonic_ms() + world.invocation_ms
+        report = summarize(message, ports, account=self.reading.account, deadline_ms=deadline_ms)
         if report.outcome is CampaignOutcome.RACE_LOST:
             world.count("conditional_write_lost")
         world.journal.listen(lambda: telemetry.tell_campaign(report, message.campaign_id))
         return report
 
 
-class WatchedContacts(SqliteContacts):
+def _brief(contact: Contact) -> str:
+    marks = {m.type.report: (m.through_ms, m.floor_ms) for m in contact.watermark.marks}
+    is_unfinished = "in a walk" if contact.progress else "done"
+    return (
+        f"contact {contact.id} {is_unfinished}, due {contact.due_ms}, failures {contact.failures},"
+        f" gone {contact.times_gone}, remembers {len(contact.watermark.remembered) // 14}, marks {marks}"
+    )
+
+
+class Watched:
+    """A store of all that a process shares, with somebody who looks at what it does."""
+
+    def __init__(self, process: Process, store: Any) -> None:
+        self._process = process
+        self._world = process.world
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class WatchedContacts(Watched):
     """Every stored contact is shown to whoever checks the world."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.database)
-        self._world = world
+    def __init__(self, process: Process) -> None:
+        super().__init__(process, process.world.stores.contacts)
+
+    def get(self, contact_id: str) -> Contact | None:
+        contact: Contact | None = self._store.get(contact_id)
+        if self._process.contact is None:
+            self._process.contact = contact
+        return contact
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
-        is_saved = super().save(contact, queued_until_ms=queued_until_ms)
+        before = self._world.stores.look(contact.id)
+        is_saved: bool = self._store.save(contact, queued_until_ms=queued_until_ms)
         if is_saved:
-            for check in self._world.saves:
-                check(contact)
+            self._world.trace(f"saved: {_brief(contact)}")
+            self._world.promises.saved(self._process, before, contact)
+        elif before is not None and before.version == contact.version:
+            self._world.fail("a write was refused though nobody else wrote")
+        return is_saved
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        before = {contact.id: self._world.stores.look(contact.id) for contact in listed}
+        new: int = self._store.register(listed, now_ms, is_full=is_full)
+        self._world.promises.registered_page(listed, before, now_ms, new, is_full=is_full)
+        return new
+
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+        before = list(self._store.outlines())
+        ids: list[str] = self._store.claim(now_ms=now_ms, until_ms=until_ms, most=most)
+        self._world.promises.claimed(before, ids, now_ms, until_ms, most)
+        return ids
+
+
+class WatchedCampaigns(Watched):
+    """What was published of a campaign is stored with it."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process, process.world.stores.campaigns)
+
+    def save(self, campaign: Campaign) -> bool:
+        is_saved: bool = self._store.save(campaign)
+        if is_saved:
+            self._process.unsaved.clear()
         return is_saved
 
 
-class WatchedPauses(SqlitePauses):
-    """Nobody pauses for a quota that is not used up, or for a credential that was refused once."""
+class WatchedPauses(Watched):
+    """Every pause is shown to whoever checks the world."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(process.world.database)
-        self._process = process
+        super().__init__(process, process.world.stores.pauses)
 
     def pause(self, pause: Pause) -> None:
-        process, world = self._process, self._process.world
-        pace = sqlite_limiter(world.database, world.limits, world.clock).pace()
-        is_left = calls_left(pace, world.limits, world.clock.now_ms()) > 0
-        if pause.reason is PauseReason.QUOTA and is_left and not process.is_day_used_up:
-            world.fail("a pause for a quota that is not used up")
-        is_new = PauseReason.CREDENTIAL not in {known.reason for known in self.get().by_reason}
-        is_believed = process.answers.count(401) >= REFUSALS_BELIEVED
-        if pause.reason is PauseReason.CREDENTIAL and is_new and not is_believed:
-            world.fail("a credential that was refused once is given up")
-        super().pause(pause)
+        process, world = self._process, self._world
+        pace = world.stores.limiter(world.limits, process.clock).pace()
+        is_left = calls_left(pace, world.limits, process.clock.now_ms()) > 0
+        is_known = pause.reason in {known.reason for known in self._store.get().by_reason}
+        world.promises.pausing(process, pause, is_left=is_left, is_known=is_known)
+        self._store.pause(pause)
+
+
+class WatchedLease(Watched):
+    """No two dispatchers work at once, as long as the first is within its time."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process, process.world.stores.lease())
+
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        is_taken: bool = self._store.take(now_ms=now_ms, until_ms=until_ms)
+        holder, world = self._world.dispatching, self._world
+        if is_taken:
+            allowed_ms = TICK_TIME_MS + LEASE_MARGIN_MS
+            if (
+                holder
+                and not holder.is_dead
+                and now_ms < holder.began_ms + allowed_ms
+                and not world.clock_error_most_ms
+            ):
+                world.fail("two dispatchers work at once")
+            world.dispatching = self._process
+        return is_taken
 
 
 class SimulatedBus:
     """Accepts everything, or only the first part of it."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._world = process.world
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
         if len({event.id for event in events}) < len(events):
             self._world.fail("an activity is published twice at once")
         if self._world.happens("bus_takes_a_part"):
             part = events[: self._world.rng.randrange(len(events))]
-            self._world.published.extend(part)
+            self._take(part)
             raise PartlyAcceptedError("the bus took a part", frozenset(event.id for event in part))
-        self._world.published.extend(events)
+        self._take(events)
+
+    def _take(self, events: Sequence[Event]) -> None:
+        self._world.trace(f"published: {len(events)} of {self._process.subject}")
+        for event in events:
+            self._world.promises.publishing(self._process, event)
+            self._world.published.append(event)
 
 
 class SimulatedQueue:
     """Accepts everything, or all but some."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._world = process.world
 
     def send(self, messages: Sequence[M]) -> list[M]:
         rejected = [message for message in messages if self._world.happens("queue_takes_a_part")]
-        self._world.queue.extend(Delivered(message) for message in messages if message not in rejected)
+        accepted = [message_from_body(message_to_body(m)) for m in messages if m not in rejected]
+        self._world.queue.extend(map(Delivered, accepted))
+        self._process.sent += len(accepted)
+        self._process.refused += len(rejected)
         return rejected
 
     def depth(self) -> int:
+        self._process.depth_seen = len(self._world.queue)
         return len(self._world.queue)

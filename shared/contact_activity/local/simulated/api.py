@@ -94,33 +94,38 @@ class Api:
         contact = self._known_contact(contact_id)
         kind = _KIND_BY_REPORT[report] if report else None
         start = self._start(query, default_limit=500, limit_max=500)
-        page = tracking_page(self._items(contact, kind, start, query.now_ms), start, self._switches)
+        rows = self._visible(contact.id, query.now_ms)
+        page = tracking_page(self._items(contact, kind, start, rows), start, self._switches)
+        counters = wire.counters(rows) if self._switches.row_counters and kind is None else {}
         keeps = start.since_ms is not None and self._switches.next_keeps_created_since
         return list_reply(
             self._link_path(query.path),
             page.following,
-            [activity for _, activity in page.items],
+            [self._shown(contact, row, counters) for _, row in page.items],
             self._kept(start, query, since=keeps),
         )
 
     def _items(
-        self, contact: Contact, kind: Kind | None, start: Start, now_ms: int
-    ) -> list[tuple[int, wire.Json]]:
-        """A contact's rows with the times they show, filtered and in order."""
+        self, contact: Contact, kind: Kind | None, start: Start, rows: list[Row]
+    ) -> list[tuple[int, Row | None]]:
+        """A contact's rows with the times they show, filtered and in order; None is one of an unknown type."""
         switches = self._switches
-        rows = self._visible(contact.id, now_ms)
-        counters = wire.counters(rows) if switches.row_counters and kind is None else {}
         is_filtered = kind is not Kind.BOUNCE or switches.bounces_honour_created_since
         since_ms = start.since_ms or 0 if is_filtered else 0
-        items = [
-            (shown_ms, wire.activity(row, switches) | counters)
+        items: list[tuple[int, Row | None]] = [
+            (shown_ms, row)
             for row in rows
             if kind in (None, row.kind) and (shown_ms := wire.shown_ms(row, switches)) >= since_ms
         ]
         if kind is None and wire.chosen(switches.unknown_type_share, "type", contact.id):
-            items.append((contact.created_ms, wire.unknown_activity(contact, switches)))
+            items.append((contact.created_ms, None))
         items.sort(key=_shown_time, reverse=switches.order is Order.NEWEST_FIRST)
         return items
+
+    def _shown(self, contact: Contact, row: Row | None, counters: wire.Json) -> wire.Json:
+        if row is None:
+            return wire.unknown_activity(contact, self._switches)
+        return wire.activity(row, self._switches) | counters
 
     def _visible(self, contact_id: str, now_ms: int) -> list[Row]:
         rows = self._account.rows_of_contact(contact_id, now_ms)
@@ -242,7 +247,7 @@ class Api:
         return campaign.listed and not unlisted
 
 
-def _shown_time(item: tuple[int, wire.Json]) -> int:
+def _shown_time(item: tuple[int, object]) -> int:
     return item[0]
 
 

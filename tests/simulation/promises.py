@@ -1,0 +1,583 @@
+"""What must hold all along a history and at its end, whatever happens in it."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from contact_activity.activity import Event, iso
+from contact_activity.dispatch import DispatchReport
+from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.local.simulated.account import Row
+from contact_activity.local.simulated.quota import most_in_a_second
+from contact_activity.local.simulated.server import Call
+from contact_activity.local.simulated.wire import shown_ms
+from contact_activity.ports import Contact, ContactOutline, ListedContact, Message
+from contact_activity.rate_limit import DAY_MS, HOUR_MS, Pause, PauseReason, midnight_after
+from contact_activity.summary import SummaryKind
+from contact_activity.sync import Outcome, SyncReport
+from contact_activity.watermark import Reading, Watermark, unpack
+
+if TYPE_CHECKING:
+    from tests.simulation.stores import Stored
+    from tests.simulation.world import Process, World
+
+SUMMARY_TYPES = {kind.detail_type for kind in SummaryKind}
+# What the limiter's margin forgives: workers whose clocks differ by more may meet at the server.
+SKEW_FORGIVEN_MS = 20
+PAGES_A_CRASH_REPEATS = 11
+# Rows of one millisecond may be forgotten together.
+TIES_MOST = 5
+MEMORY_NEARLY_FULL = 2_000
+KEY_BYTES = 14
+# Slots that lie ahead when a tick begins.
+SLOW_STARTS = 10
+
+
+@dataclass(slots=True)
+class Told:
+    """A row of the account, by what its event must be.
+
+    `is_promised`: it came inside the window in which nothing is lost. `is_had`: it was published,
+    under whatever name of the account; `is_kept`: and that was stored.
+    """
+
+    row: Row
+    shown_ms: int
+    is_promised: bool
+    is_had: bool = False
+    is_kept: bool = False
+
+
+@dataclass
+class Promises:
+    """Looks at every event, every write and every message of a world."""
+
+    world: "World"
+    account: SimulatedAccount
+    switches: Switches
+    address_domain: str
+    by_contact: dict[str, list[Told]] = field(default_factory=dict)
+    owed: dict[str, dict[int, Told]] = field(default_factory=dict)
+    by_id: dict[str, Told] = field(default_factory=dict)
+    published_as: dict[str, str] = field(default_factory=dict)
+    excused: set[str] = field(default_factory=set)
+    activities: set[str] = field(default_factory=set)
+    watermarks: dict[str, Watermark] = field(default_factory=dict)
+    resyncs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    summaries: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
+    summaries_in_doubt: set[str] = field(default_factory=set)
+    unreadable_told: set[tuple[str, str]] = field(default_factory=set)
+    accounts: set[str] = field(default_factory=set)
+    registered: int = 0
+    settings_changed: bool = False
+
+    def fail(self, what: str) -> NoReturn:
+        self.world.fail(what)
+
+    # What the account has.
+
+    def id_of(self, row: Row, account: str) -> str:
+        kind, campaign_id, contact_id, _, link_id = row.key
+        time_ms = str(shown_ms(row, self.switches))
+        key = [account, kind, campaign_id, contact_id, time_ms, link_id]
+        return hashlib.sha256("\n".join(key).encode()).hexdigest()[:32]
+
+    def expect(self, row: Row, *, is_promised: bool) -> None:
+        told = Told(row, shown_ms(row, self.switches), is_promised)
+        self.by_contact.setdefault(row.contact_id, []).append(told)
+        same = self.by_id.get(self.id_of(row, self.world.reading.account))
+        if same is None:
+            for account in self.accounts | {self.world.reading.account}:
+                self.by_id[self.id_of(row, account)] = told
+            if is_promised:
+                self.owed.setdefault(row.contact_id, {})[id(told)] = told
+
+    def account_renamed(self, account: str) -> None:
+        """Every id changes, and what is published again under an old name is no repetition."""
+        self.accounts |= {self.world.reading.account, account}
+        for own in self.by_contact.values():
+            for told in own:
+                self.by_id.setdefault(self.id_of(told.row, account), told)
+        self.excused |= set(self.published_as) & set(self.by_id)
+
+    def excuse_before(self, start_ms: int, start_least_ms: int) -> None:
+        """The start date moves later: what was asked for and is not read yet may be missed from now on."""
+        for owed in self.owed.values():
+            for key, told in list(owed.items()):
+                if start_least_ms <= told.shown_ms < start_ms:
+                    del owed[key]
+
+    def newest_shown_ms(self, contact_id: str, now_ms: int) -> int:
+        times = (
+            told.shown_ms
+            for told in self.by_contact.get(contact_id, ())
+            if told.row.inserted_ms <= now_ms and told.shown_ms <= now_ms
+        )
+        return max(times, default=now_ms)
+
+    # Each event.
+
+    def publishing(self, process: "Process", event: Event) -> None:
+        detail = json.loads(event.detail)
+        data = json.dumps(detail["data"], sort_keys=True)
+        is_again = event.id in self.published_as
+        if self.published_as.setdefault(event.id, data) != data:
+            self.fail(f"two events of the id {event.id} differ in their data")
+        if is_again and event.id not in self.excused:
+            self.fail(
+                f"an event of {process.subject} was published again for no reason{self._known_of(event)}"
+            )
+        self.excused.discard(event.id)
+        process.unsaved[event.id] = None
+        if not iso(process.began_ms) <= detail["observedtime"] <= iso(process.clock.now_ms()):
+            self.fail("an event does not say when it was observed")
+        if detail.get("correlationid") not in self.world.ticks:
+            self.fail("an event does not say which tick it comes from")
+        if event.detail_type in SUMMARY_TYPES:
+            self._summary(event, detail, is_again=is_again)
+        else:
+            self._activity(process, event, detail, is_again=is_again)
+
+    def _known_of(self, event: Event) -> str:
+        told = self.by_id.get(event.id)
+        if told is None:
+            return f": {event.detail_type}"
+        row = told.row
+        late_h = (row.inserted_ms - told.shown_ms) / HOUR_MS
+        kept = "stored" if told.is_kept else "not stored"
+        return f": {row.kind.report} at {told.shown_ms}, {late_h:.1f} h late, {kept}"
+
+    def _activity(
+        self, process: "Process", event: Event, detail: Mapping[str, object], *, is_again: bool
+    ) -> None:
+        told = self.by_id.get(event.id)
+        if told is None:
+            self.fail(f"the event {event.id} is of no activity of the account")
+        self.activities.add(event.id)
+        self._data_is_true(told, detail["data"])
+        self._backfill_is_true(process, told, detail["backfill"], is_again=is_again)
+        start_ms = process.reading.start_ms
+        if start_ms is not None and told.shown_ms < start_ms:
+            self.fail("an activity before the start date was published")
+        told.is_had = True
+        self.owed.get(told.row.contact_id, {}).pop(id(told), None)
+
+    def _data_is_true(self, told: Told, data: object) -> None:
+        assert isinstance(data, dict)
+        own = dict(told.row.own)
+        if data["contact"]["id"] != told.row.contact_id or data["campaign"]["id"] != told.row.campaign_id:
+            self.fail("an event names another contact or campaign than its row")
+        if data["contact"].get("email_address", told.row.email_address) != told.row.email_address:
+            self.fail("an event has another address than its row")
+        if data["activity"]["occurred_at"] != iso(told.shown_ms):
+            self.fail("an event has another time than its row")
+        link = data.get("link", {})
+        if link.get("url", own.get("link_uri")) != own.get("link_uri") or link.get("id") != own.get(
+            "link_id"
+        ):
+            self.fail("an event has another link than its row")
+        if data.get("bounce", {}).get("code") != own.get("bounce_code"):
+            self.fail("an event has another bounce than its row")
+        if data.get("unsubscribe", {}).get("source") != own.get("unsubscribe_source"):
+            self.fail("an event has another source of unsubscription than its row")
+
+    def _backfill_is_true(self, process: "Process", told: Told, said: object, *, is_again: bool) -> None:
+        """Older than its contact here; and what a resync brings again."""
+        contact = process.contact
+        if contact is None or process.reading.account in self.accounts:
+            return
+        floors = [mark.floor_ms or 0 for mark in contact.watermark.marks]
+        if told.shown_ms < contact.registered_ms:
+            wanted: bool | None = True
+        elif contact.watermark.resync_ms is None:
+            wanted = False
+        elif told.is_kept and is_again:
+            wanted = True
+        else:
+            wanted = False if told.shown_ms >= max(floors, default=0) and not is_again else None
+        if wanted is not None and said is not wanted:
+            self.fail(f"an event says backfill {said}, and it is not so")
+
+    def _summary(self, event: Event, detail: Mapping[str, object], *, is_again: bool) -> None:
+        data = detail["data"]
+        assert isinstance(data, dict)
+        key = (
+            event.detail_type,
+            data.get("contact", {}).get("id", ""),
+            data.get("campaign", {}).get("id", ""),
+        )
+        before, now = self.summaries.get(key), data["summary"]
+        moved = [name for name in now if before is None or before.get(name) != now[name]]
+        if not is_again and not self.summaries_in_doubt & set(key[1:]) and data["changed"] != moved:
+            self.fail(f"a summary says that {data['changed']} changed, and {moved} did")
+        self.summaries[key] = now
+
+    def given_up(self, process: "Process") -> None:
+        """A process that crashed, or that AWS failed: what it published and did not store may come again."""
+        page = self.world.page_rows * PAGES_A_CRASH_REPEATS
+        own = [id_ for id_ in process.unsaved if id_ in self.by_id]
+        if len(own) > page:
+            self.fail(f"a crash repeats {len(own)} events, of pages of {self.world.page_rows}")
+        self.excused |= set(process.unsaved)
+        self.summaries_in_doubt.add(process.subject)
+        process.unsaved.clear()
+
+    # Each write.
+
+    def saved(self, process: "Process", before: "Stored | None", contact: Contact) -> None:
+        """A watermark never moves back, and never passes an activity that is not published."""
+        if before is None or before.version != contact.version:
+            self.fail(f"a write to contact {contact.id} overwrote another's")
+        for event_id in process.unsaved:
+            if told := self.by_id.get(event_id):
+                told.is_kept = True
+        process.unsaved.clear()
+        self._marks_hold(process, contact)
+        if process.is_reading and contact.held_until_ms is not None and contact.progress is None:
+            # Taken in hand: nothing is known of it yet that was not before.
+            return
+        self._floor_is_right(process, contact)
+        self.watermarks[contact.id] = contact.watermark
+        self._is_due_in_time(process, contact)
+        stored = self.world.stores.look(contact.id)
+        if stored and contact.progress is None and stored.queued_until_ms and not contact.failures:
+            self.fail(f"contact {contact.id} is in no message, and counts as if it were")
+        is_synced = not (contact.progress or contact.failures or contact.times_gone)
+        if contact.synced_ms is not None and is_synced and process.is_reading:
+            at_ms = process.true_ms(contact.synced_ms)
+            self.nothing_is_missing(contact.id, at_ms, process.reading)
+
+    def _marks_hold(self, process: "Process", contact: Contact) -> None:
+        old = self.watermarks.get(contact.id, Watermark())
+        for mark in old.marks:
+            now = contact.watermark.mark(mark.type)
+            if (now.through_ms or 0) < (mark.through_ms or 0) or (now.floor_ms or 0) < (mark.floor_ms or 0):
+                self.fail(f"a mark of contact {contact.id} moved back")
+        for mark in contact.watermark.marks:
+            latest_ms = process.clock.now_ms() + self.world.clock_error_most_ms
+            if (mark.through_ms or 0) > latest_ms:
+                self.fail(f"a mark of contact {contact.id} lies in the future")
+        floor_ms = max((mark.floor_ms or 0 for mark in contact.watermark.marks), default=0)
+        lost = set(unpack(old.remembered)) - set(unpack(contact.watermark.remembered))
+        if any(int.from_bytes(key[:6]) >= floor_ms for key in lost):
+            self.fail(f"memory of contact {contact.id} was lost")
+
+    def _floor_is_right(self, process: "Process", contact: Contact) -> None:
+        """Only what is beyond the newest and older than the window is forgotten, and all of that."""
+        old, reading, watermark = (
+            self.watermarks.get(contact.id, Watermark()),
+            process.reading,
+            contact.watermark,
+        )
+        raised = [
+            mark.floor_ms
+            for mark in watermark.marks
+            if mark.floor_ms is not None and mark.floor_ms > (old.mark(mark.type).floor_ms or 0)
+        ]
+        keys = len(watermark.remembered) // KEY_BYTES
+        if keys >= MEMORY_NEARLY_FULL:
+            return
+        through_ms = max((mark.through_ms or 0 for mark in watermark.marks), default=0)
+        oldest_ms = through_ms - reading.overlap_h * HOUR_MS
+        if raised and max(raised) > oldest_ms:
+            self.fail(f"contact {contact.id} forgot what is inside the window")
+        if raised and keys < reading.remembered_min - TIES_MOST:
+            self.fail(f"contact {contact.id} remembers {keys} activities, not {reading.remembered_min}")
+        if (
+            self.settings_changed
+            or watermark == old
+            or not process.is_reading
+            or contact.progress
+            or len(kinds_of(reading)) < len(Kind)
+        ):
+            return
+        if contact.synced_ms is not None and not contact.failures and not contact.times_gone:
+            newest_ms = min(through_ms, contact.synced_ms)
+            old_keys = unpack(watermark.remembered)[reading.remembered_min :]
+            limit_ms = newest_ms - reading.overlap_h * HOUR_MS
+            if through_ms and any(int.from_bytes(key[:6]) < limit_ms for key in old_keys):
+                self.fail(f"contact {contact.id} remembers more than it must")
+
+    def _is_due_in_time(self, process: "Process", contact: Contact) -> None:
+        """Cadence after a sync, back-off after a failure."""
+        if not process.is_reading or process.contact is None or process.met_others:
+            return
+        wait_ms = contact.due_ms - process.clock.now_ms()
+        tick_ms = self.world.tick_ms
+        if contact.failures > process.contact.failures:
+            wanted_ms = min(DAY_MS, tick_ms * 2 ** (contact.failures - 1))
+            if wait_ms != wanted_ms:
+                self.fail(f"a contact that failed {contact.failures} times waits {wait_ms} ms")
+        elif contact.times_gone > process.contact.times_gone:
+            ladder_ms = (tick_ms, DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 28 * DAY_MS)
+            if wait_ms != ladder_ms[min(contact.times_gone, len(ladder_ms)) - 1]:
+                self.fail(f"a contact that was gone {contact.times_gone} times waits {wait_ms} ms")
+        elif not (contact.failures or contact.times_gone or contact.progress):
+            limits = self.world.limits
+            a_day = min(limits.calls_per_day, DAY_MS / limits.slot_ms)
+            each_ms = len(process.reading.reports) * DAY_MS / a_day
+            least_ms = max(tick_ms, self.world.contacts_listed_least() * each_ms * 0.99 - 1)
+            most_ms = max(tick_ms, self.registered * each_ms * 1.01 + 1)
+            if not least_ms <= wait_ms <= most_ms:
+                self.fail(f"a contact that was synced waits {wait_ms} ms, not {least_ms} to {most_ms}")
+
+    def registered_page(
+        self,
+        listed: Sequence[ListedContact],
+        before: Mapping[str, "Stored | None"],
+        now_ms: int,
+        new: int,
+        *,
+        is_full: bool,
+    ) -> None:
+        """A listing adds, wakes those that are gone and changed (a full one: all it shows), and no more."""
+        self.registered += new
+        if self.world.is_new_told_rightly and new != sum(stored is None for stored in before.values()):
+            self.fail(f"a listing counts {new} new contacts")
+        for contact in listed:
+            old, stored = before[contact.id], self.world.stores.look(contact.id)
+            if stored is None or stored.modified_date != contact.modified_date:
+                self.fail("a listed contact is not stored as it was listed")
+            if old is None:
+                continue
+            is_woken = old.times_gone > 0 and (is_full or old.modified_date != contact.modified_date)
+            if is_woken and stored.due_ms > now_ms:
+                self.fail("a contact that was gone and changed is not due")
+            if not old.times_gone and stored.due_ms != old.due_ms:
+                self.fail("a listing moved when a contact is due")
+            if stored.version != old.version or stored.queued_until_ms != old.queued_until_ms:
+                self.fail("a listing touched what a worker stored")
+
+    def _is_free(self, outline: ContactOutline, now_ms: int) -> bool:
+        """In no message; or as a clock that was ahead said it, longer than any message is waited for."""
+        return not now_ms < outline.queued_until_ms <= now_ms + 3 * self.world.tick_ms
+
+    def claimed(
+        self, before: Sequence[ContactOutline], ids: Sequence[str], now_ms: int, until_ms: int, most: int
+    ) -> None:
+        """Those that are due and in no message, oldest first."""
+        free = {o.id: o.due_ms for o in before if o.due_ms <= now_ms and self._is_free(o, now_ms)}
+        if not set(ids) <= set(free):
+            self.fail("a contact was handed out that is not due, or is in a message")
+        if len(ids) > most or len(set(ids)) < len(ids):
+            self.fail("more contacts were claimed than were asked for")
+        if self.world.is_index_stale:
+            return
+        left = [due_ms for id_, due_ms in free.items() if id_ not in ids]
+        if left and len(ids) < most:
+            self.fail("a contact that is due was left")
+        if left and ids and max(free[id_] for id_ in ids) > min(left):
+            self.fail("a contact that waits longer was left for one that waits less")
+        for id_ in ids:
+            stored = self.world.stores.look(id_)
+            if stored and stored.queued_until_ms != until_ms:
+                self.fail("a contact that is handed out does not count as out")
+
+    # Each message.
+
+    def handled(
+        self, process: "Process", message: Message, before: "Stored | None", report: SyncReport
+    ) -> None:
+        calls, outcome, now_ms = len(process.calls), report.outcome, process.began_ms
+        synced_ms = before.synced_ms if before else None
+        was_synced = synced_ms is not None
+        if synced_ms is not None and message.planned_ms <= synced_ms <= now_ms and calls:
+            self.fail("a message of a contact that was synced since cost a call")
+        if outcome is Outcome.STALE and not was_synced and not process.met_others:
+            self.fail("a contact that was never synced counts as synced")
+        if process.was_paused and calls:
+            self.fail("a call in a pause")
+        if outcome is Outcome.UNFINISHED and report.pages and not process.sent and not process.refused:
+            self.fail("a walk that is not done has no message to go on with")
+        is_left = outcome is Outcome.PAUSED or (outcome is Outcome.UNFINISHED and not report.pages)
+        stored = self.world.stores.look(message.contact_id)
+        if is_left and stored and stored.queued_until_ms > now_ms and not process.met_others:
+            self.fail("a contact that is left alone still counts as out")
+        for digest in report.unreadable:
+            told = (message.contact_id, digest)
+            if told in self.unreadable_told and not self.world.chances_ever:
+                self.fail("an unreadable row was told twice")
+            self.unreadable_told.add(told)
+
+    def failed(self, process: "Process", message: Message) -> None:
+        """A contact that failed is counted as such, so that it waits longer each time."""
+        known, stored = process.contact, self.world.stores.contacts.get(message.contact_id)
+        if process.met_others or self.world.chances_ever or known is None or stored is None:
+            return
+        if stored.failures != known.failures + 1:
+            self.fail(f"a contact that failed {known.failures + 1} times counts {stored.failures} failures")
+
+    def ticked(self, process: "Process", report: DispatchReport, calls_left_before: int) -> None:
+        """A tick hands out what can be granted before the next, and says what is so."""
+        world, now_ms = self.world, process.clock.now_ms()
+        if process.met_others or world.is_index_stale or world.clock_error_most_ms:
+            return
+        handed = report.enqueued + report.rejected
+        if report.enqueued > process.sent and report.campaigns_failed is None:
+            self.fail("a tick says that it handed out more than it did")
+        due = [outline for outline in world.stores.contacts.outlines() if outline.due_ms <= now_ms]
+        lag_ms = max((now_ms - outline.due_ms for outline in due), default=0)
+        if report.lag_ms != lag_ms:
+            self.fail(f"a tick says that the lag is {report.lag_ms} ms, not {lag_ms}")
+        if (report.calls_used or 0) < world.calls_by_day[now_ms // DAY_MS] and not world.chances_ever:
+            self.fail("a tick counts fewer calls than were made")
+        if process.depth_seen is None or not handed:
+            return
+        each, limits = len(process.reading.reports), world.limits
+        is_midnight = midnight_after(process.began_ms) < now_ms + world.tick_ms
+        by_day = calls_left_before + (limits.calls_per_day if is_midnight else 0)
+        most = max(1, min(world.tick_ms // limits.slot_ms, by_day) // each)
+        if handed + process.depth_seen > most:
+            self.fail(f"a tick hands out {handed} beside {process.depth_seen}, of {most} that can be granted")
+        free = [outline for outline in due if self._is_free(outline, now_ms)]
+        spent = len(process.calls) + 2 + SLOW_STARTS
+        least = min(world.tick_ms // limits.slot_ms - spent, by_day - spent) // each
+        if free and not report.rejected and handed + process.depth_seen < least:
+            self.fail(
+                f"a tick hands out {handed} beside {process.depth_seen}, of {least} that can be granted"
+            )
+
+    def pausing(self, process: "Process", pause: Pause, *, is_left: bool, is_known: bool) -> None:
+        """Nobody pauses for a quota that is not used up, or for a credential that was refused once."""
+        if pause.reason is PauseReason.QUOTA:
+            if is_left and not process.is_day_used_up:
+                self.fail("a pause for a quota that is not used up")
+            now_ms = process.clock.now_ms()
+            until_ms = pause.until_ms or 0
+            hour_ms = now_ms + HOUR_MS
+            least_ms, most_ms = sorted((hour_ms - 1, midnight_after(now_ms)))
+            if not is_left and until_ms != midnight_after(now_ms):
+                self.fail("a pause for the day's calls does not end with the day")
+            if is_left and process.is_day_used_up and not least_ms - 120_000 <= until_ms <= most_ms + HOUR_MS:
+                self.fail("a pause for others' calls ends neither in an hour nor with the day")
+        if pause.reason is PauseReason.CREDENTIAL:
+            if not is_known and process.refusals() < 2:
+                self.fail("a credential that was refused once is given up")
+            if process.is_neutral_call_accepted():
+                self.fail("a credential is given up that the API had just accepted")
+
+    # The end.
+
+    def nothing_is_missing(self, contact_id: str, at_ms: int, reading: Reading) -> None:
+        start_ms = reading.start_ms or 0
+        kinds = kinds_of(reading)
+        for told in self.owed.get(contact_id, {}).values():
+            row = told.row
+            if row.inserted_ms <= at_ms and told.shown_ms >= start_ms and row.kind in kinds:
+                late_h = (row.inserted_ms - told.shown_ms) / HOUR_MS
+                self.fail(f"a {row.kind.report} row of contact {contact_id}, {late_h:.1f} h late, was passed")
+
+    def resync_is_done(self, contact_id: str, since_ms: int, events_before: int) -> None:
+        again = {event.id for event in self.world.published[events_before:]}
+        reading = self.world.reading
+        since_ms = max(since_ms, reading.start_ms or 0)
+        had = {id(self.by_id[id_]) for id_ in again if id_ in self.by_id}
+        for told in self.by_contact.get(contact_id, ()):
+            if told.shown_ms < since_ms or told.row.kind not in kinds_of(reading):
+                continue
+            if told.row.inserted_ms > self.world.clock.now_ms():
+                continue
+            same = self.by_id[self.id_of(told.row, reading.account)]
+            if id(same) not in had:
+                self.fail(f"a resync of contact {contact_id} left out a {told.row.kind.report} row")
+
+    def resync_asked(self, contact_id: str, since_ms: int) -> None:
+        """What it reaches may come again, also what a worker publishes before it learns of it."""
+        known = self.resyncs.get(contact_id)
+        self.resyncs[contact_id] = (since_ms, len(self.world.published))
+        if known and known[0] < since_ms and self.is_resync_open(contact_id):
+            self.resyncs[contact_id] = (known[0], len(self.world.published))
+        for id_, told in self.by_id.items():
+            if told.row.contact_id == contact_id and told.shown_ms >= since_ms and id_ in self.published_as:
+                self.excused.add(id_)
+
+    def is_resync_open(self, contact_id: str) -> bool:
+        known = self.watermarks.get(contact_id)
+        return known is not None and known.resync_ms is not None
+
+    def erased(self, contact_id: str) -> None:
+        self.watermarks.pop(contact_id, None)
+        self.resyncs.pop(contact_id, None)
+        self.summaries_in_doubt.add(contact_id)
+        own = {id_ for id_, told in self.by_id.items() if told.row.contact_id == contact_id}
+        self.excused |= own & set(self.published_as)
+        for event_id in self.published_as:
+            if event_id not in self.by_id and f'"{contact_id}"' in self.published_as[event_id]:
+                self.excused.add(event_id)
+
+    def at_the_end(self, server: Server) -> None:
+        for contact in self.account.contacts():
+            self.nothing_is_missing(contact.id, self.world.clock.now_ms(), self.world.reading)
+            if contact.id in self.resyncs:
+                self.resync_is_done(contact.id, *self.resyncs[contact.id])
+        if server.violations:
+            self.fail(f"the API was asked what it refuses: {server.violations[0]}")
+        self.nothing_is_told()
+
+    def summaries_are_true(self, kinds: Sequence[SummaryKind], campaign_ids: Sequence[str]) -> None:
+        """What was published last of each contact and campaign is what was done."""
+        now_ms = self.world.clock.now_ms()
+        everyone: list[Row] = []
+        for contact in self.account.contacts():
+            rows = self.account.rows_of_contact(contact.id, now_ms)
+            everyone += rows
+            if SummaryKind.CONTACT in kinds:
+                self._is_true((SummaryKind.CONTACT.detail_type, contact.id, ""), counts_of(rows))
+            if SummaryKind.CONTACT_CAMPAIGN in kinds:
+                for campaign_id in {row.campaign_id for row in rows}:
+                    own = [row for row in rows if row.campaign_id == campaign_id]
+                    counts = counts_of(own) | {
+                        "clicks": len({row.key[-1] for row in own if row.kind is Kind.CLICK})
+                    }
+                    del counts["sends"], counts["unsubscribes"]
+                    self._is_true((SummaryKind.CONTACT_CAMPAIGN.detail_type, contact.id, campaign_id), counts)
+        for campaign_id in campaign_ids:
+            contacts = {(row.kind, row.contact_id) for row in everyone if row.campaign_id == campaign_id}
+            counts = dict(Counter(kind.report for kind, _ in contacts))
+            wanted = {kind.report: counts.get(kind.report, 0) for kind in Kind}
+            self._is_true((SummaryKind.CAMPAIGN.detail_type, "", campaign_id), wanted)
+
+    def _is_true(self, key: tuple[str, str, str], wanted: Mapping[str, int]) -> None:
+        said = self.summaries.get(key)
+        if said != wanted:
+            self.fail(f"the last summary {key} is not true: {said}, not {dict(wanted)}")
+
+    def calls_are_within_limits(self, calls: Sequence[Call]) -> None:
+        most = most_in_a_second(call.at_s for call in calls)
+        if most > self.world.calls_per_second:
+            self.fail(f"{most} calls in a second")
+        days = Counter(call.at.date() for call in calls)
+        if days and max(days.values()) > self.world.limits_most.calls_per_day:
+            self.fail(f"{max(days.values())} calls in a day")
+
+    def nothing_is_told(self) -> None:
+        """No token, no key and no address is in a log line, a metric, a trace or a message."""
+        messages = [d.message for d in self.world.queue] + self.world.dead_letters
+        said = self.world.journal.text + repr(messages)
+        for secret in (*self.world.secrets, self.address_domain):
+            if secret in said:
+                at = said.index(secret)
+                self.fail(f"a secret or an address was told: {said[max(0, at - 80) : at + 40]!r}")
+
+
+def asked_from(watermark: Watermark, report: str, start_ms: int) -> int:
+    """The earliest activity of a type that is neither before the start date nor forgotten."""
+    since_ms = start_ms
+    for mark in watermark.marks:
+        if mark.type.report == report:
+            for span in mark.forgotten:
+                if (span.from_ms or 0) <= since_ms:
+                    since_ms = max(since_ms, span.to_ms)
+    return since_ms
+
+
+def counts_of(rows: Sequence[Row]) -> dict[str, int]:
+    counts = Counter(row.kind.report for row in rows)
+    return {kind.report: counts[kind.report] for kind in Kind}
+
+
+def kinds_of(reading: Reading) -> set[Kind]:
+    return {kind for kind in Kind if reading.reports == ("all",) or kind.report in reading.reports}
