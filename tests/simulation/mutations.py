@@ -49,15 +49,15 @@ MUTATIONS = (
     Mutation(
         "progress is stored before the events are published",
         "sync.py",
-        "            self._publish_new(fresh.activities, now_ms)\n",
-        "            self._save_progress()\n            self._publish_new(fresh.activities, now_ms)\n",
+        PUBLISH,
+        f"            self._save_progress()\n{PUBLISH}",
         (),
     ),
     Mutation(
         "the watermark moves with every page",
         "sync.py",
         TURN_PAGE,
-        f"            self._save(watermark=self._walk.finish())\n{TURN_PAGE}",
+        f"            self._save(replace(self._contact, watermark=self._walk.finish()))\n{TURN_PAGE}",
         (),
     ),
     Mutation(
