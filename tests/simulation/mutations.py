@@ -58,7 +58,7 @@ MUTATIONS = (
         "the watermark moves with every page",
         "sync.py",
         TURN_PAGE,
-        f"            self._save(watermark=self._walk.finish())\n{TURN_PAGE}",
+        f"            self._save(replace(self._contact, watermark=self._walk.finish()))\n{TURN_PAGE}",
         (),
     ),
     Mutation(
