@@ -36,7 +36,7 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.summaries import publish_news
 from contact_activity.summary import Summarized, SummaryKind, is_due
-from contact_activity.watermark import Counts, Progress, Reading, Walk, set_right
+from contact_activity.watermark import Counts, Fresh, Progress, Reading, Walk, set_right
 
 PAGES_BETWEEN_MARKERS = 10
 # Ten million activities: no contact has them, so the API goes round.
@@ -266,15 +266,15 @@ class _Syncing:
         """False if another worker was faster: nothing is published then."""
         now_ms = self._ports.clock.now_ms()
         fresh = self._walk.take(page.activities, page.unreadable, now_ms)
-        self._result.unreadable.extend(fresh.unreadable)
-        if fresh.activities and not self._publish_new(fresh.activities, now_ms):
+        if fresh.activities and not self._publish_new(fresh, now_ms):
             return False
+        self._result.unreadable.extend(fresh.unreadable)
         self._result.pages += 1
         return True
 
-    def _publish_new(self, activities: Sequence[Activity], now_ms: int) -> bool:
+    def _publish_new(self, fresh: Fresh, now_ms: int) -> bool:
         """What the bus did not take is not published: the next try finds it new again."""
-        events = [self._event(activity, now_ms) for activity in activities]
+        events = [self._event(activity, now_ms) for activity in fresh.activities]
         accepted: frozenset[str] = frozenset()
         try:
             if not self._hold():
@@ -286,8 +286,9 @@ class _Syncing:
             raise
         finally:
             self._result.by_type.update(event.detail_type for event in events if event.id in accepted)
-            keyed = zip(activities, events, strict=True)
-            self._walk.take_back(activity for activity, event in keyed if event.id not in accepted)
+            keyed = zip(fresh.activities, events, strict=True)
+            left = [activity for activity, event in keyed if event.id not in accepted]
+            self._walk.take_back(left, fresh.unreadable if left else ())
         return True
 
     def _hold(self) -> bool:

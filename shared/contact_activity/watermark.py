@@ -332,8 +332,10 @@ class Walk:
         new.sort(key=lambda keyed: keyed[0])
         return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
 
-    def take_back(self, activities: Iterable[Activity]) -> None:
-        """They were new on the last page, and are not published after all."""
+    def take_back(self, activities: Iterable[Activity], digests: Collection[str] = ()) -> None:
+        """They were new on the last page, and are not published, or told, after all."""
+        untold = {bytes.fromhex(digest) for digest in digests}
+        self._unreadable = [digest for digest in self._unreadable if digest not in untold]
         keys = {activity_key(self.reading.account, activity) for activity in activities}
         self._candidates -= keys
         self._known -= keys

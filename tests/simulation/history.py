@@ -679,6 +679,8 @@ class History:
             self.clock.time_ms += EVERY_MS
             self.next_tick_ms = self.clock.now_ms()
             self._tick_in_peace()
+            while world.queue:
+                world.deliver()
         if any("campaigns/5/" in call.path for call in self.server.calls):
             self.promises.fail("a summary of a campaign that is too old was asked for")
         are_all_read = all(

@@ -49,9 +49,9 @@ MUTATIONS = (
     Mutation(
         "progress is stored before the events are published",
         "sync.py",
-        "        if fresh.activities and not self._publish_new(fresh.activities, now_ms):\n",
+        "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
         "        self._save_progress()\n"
-        "        if fresh.activities and not self._publish_new(fresh.activities, now_ms):\n",
+        "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
         (),
     ),
     Mutation(

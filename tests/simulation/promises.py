@@ -507,6 +507,7 @@ class Promises:
         for event_id in self.published_as:
             if event_id not in self.by_id and f'"{contact_id}"' in self.published_as[event_id]:
                 self.excused.add(event_id)
+        self.unreadable_told = {told for told in self.unreadable_told if told[0] != contact_id}
 
     def at_the_end(self, server: Server) -> None:
         for contact in self.account.contacts():
