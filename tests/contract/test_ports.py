@@ -371,11 +371,13 @@ class TestContacts:
 
 times = st.integers(min_value=0, max_value=2**53)
 types = st.sampled_from(list(ActivityType))
+spans = st.lists(st.builds(Span, st.none() | times, times), max_size=3).map(tuple)
+times_by_type = st.lists(st.tuples(types, times), unique_by=lambda pair: pair[0]).map(tuple)
 watermarks = st.builds(
     Watermark,
-    marks=st.lists(
-        st.builds(Mark, types, st.none() | times, st.none() | times), unique_by=lambda mark: mark.type
-    ).map(tuple),
+    marks=st.lists(st.builds(Mark, types, st.none() | times, spans), unique_by=lambda mark: mark.type).map(
+        tuple
+    ),
     remembered=st.binary(),
     unreadable=st.binary(),
     resync_ms=st.none() | times,
@@ -387,7 +389,9 @@ progresses = st.builds(
     next=st.none() | st.text(),
     candidates=st.binary(),
     unreadable=st.binary(),
-    through=st.lists(st.tuples(types, times), unique_by=lambda pair: pair[0]).map(tuple),
+    through=times_by_type,
+    oldest=times_by_type,
+    again_from=times_by_type,
     forgotten_ms=st.none() | times,
     started_ms=st.integers(min_value=0, max_value=1 << 47),
     restarts=st.integers(min_value=0, max_value=1_000),
