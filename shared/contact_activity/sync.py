@@ -5,7 +5,6 @@ before that costs at most a second publication with equal ids.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 

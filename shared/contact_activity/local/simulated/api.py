@@ -108,7 +108,7 @@ class Api:
     def _items(
         self, contact: Contact, kind: Kind | None, start: Start, rows: list[Row]
     ) -> list[tuple[int, Row | None]]:
-        """A contact's rows with the times they show, filtered and in order; None is one of an unknown type."""
+        """A contact's rows with the times they show, filtered, in order; None is of an unknown type."""
         switches = self._switches
         is_filtered = kind is not Kind.BOUNCE or switches.bounces_honour_created_since
         since_ms = start.since_ms or 0 if is_filtered else 0
