@@ -14,7 +14,14 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
+from contact_activity.local.display import (
+    RunDisplay,
+    StandardError,
+    forget_standard_error,
+    pause_text,
+    print_start,
+    print_summary,
+)
 from contact_activity.local.embedded import run_embedded
 from contact_activity.local.recovery_commands import add_recovery
 from contact_activity.local.run import (
@@ -97,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
     # State and events hold what people did, and their addresses.
     os.umask(0o077)
-    console = Console(stderr=True)
+    console = StandardError()
     return _flushed(_status_of(arguments, console))
 
 
@@ -145,7 +152,11 @@ def _status_of(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _fail(status: int, cause: str) -> int:
-    sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
+    try:
+        sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        forget_standard_error()
     return status
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from contact_activity import planning
 from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
 from contact_activity.failures import describe
+from contact_activity.paging import Rounds
 from contact_activity.ports import (
     Campaigns,
     Clock,
@@ -208,12 +209,11 @@ def _list_contacts(
     listing = ports.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
-    seen: set[str] = set()
-    restarts = 0
+    rounds, restarts = Rounds(), 0
     try:
         while listing.is_under_way:
-            listing, is_restart = _list_page(ports, report, listing, seen, listing_deadline_ms)
-            restarts += is_restart
+            listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
+            rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
             ports.listings.put(listing)
         report.listing_is_complete = True
     except WaitError as wait:
@@ -226,13 +226,15 @@ def _list_page(
     ports: DispatchPorts,
     report: DispatchReport,
     listing: planning.Listing,
-    seen: set[str],
+    rounds: Rounds,
     deadline_ms: int,
 ) -> tuple[planning.Listing, bool]:
-    """The listing one page on, and whether it had to begin again."""
+    """The listing one page on, and whether it had to begin again.
+
+    Raises `RetryError` for pages that go round: the next tick begins again.
+    """
     page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
     if isinstance(page, Refusal):
-        seen.clear()
         return planning.restart_listing(listing), True
     is_full = listing.since_ms is None
     new = ports.contacts.register(page.contacts, ports.clock.now_ms(), is_full=is_full)
@@ -240,11 +242,11 @@ def _list_page(
     report.pages += 1
     report.new_contacts += new
     report.unreadable_contacts += page.unreadable
-    if page.next in seen:
-        seen.clear()
+    if page.next is not None and rounds.are_endless(hash(page.contacts)):
+        ports.listings.put(planning.restart_listing(listing))
+        raise RetryError("the pages of the contact list go round, each with another cursor")
+    if page.next is not None and rounds.was_seen(page.next):
         return planning.restart_listing(listing), True
-    if page.next is not None:
-        seen.add(page.next)
     return planning.listing_page_read(listing, page.next), False
 
 

@@ -4,7 +4,7 @@ Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller mus
 `Clock.monotonic_ms`: somebody may set the clock while it works.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol, TypeVar
@@ -242,8 +242,10 @@ class Limiter(Protocol):
     @property
     def limits(self) -> Limits: ...
 
-    def acquire(self, *, deadline_ms: int) -> None:
-        """Wait for the next slot.
+    def acquire(
+        self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
+    ) -> None:
+        """Wait for the next slot; `prepare` is called so long before it, and may raise anything.
 
         Raises `WaitError`: `quota` when the day's budget is used up, `time` when the slot lies
         behind the deadline.

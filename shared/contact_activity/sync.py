@@ -11,6 +11,7 @@ from enum import StrEnum
 from contact_activity import planning
 from contact_activity.activity import Activity, EmailAddresses, Event, to_event
 from contact_activity.failures import describe
+from contact_activity.paging import Rounds
 from contact_activity.ports import (
     Bus,
     Clock,
@@ -38,8 +39,8 @@ from contact_activity.summary import Summarized, SummaryKind, is_due
 from contact_activity.watermark import Counts, Fresh, Progress, Reading, Walk, set_right
 
 PAGES_BETWEEN_MARKERS = 10
-# Ten million activities: no contact has them, so the API goes round.
-PAGES_MAX = 20_000
+# Two and a half million activities: no contact has them, so the API goes round.
+PAGES_MAX = 5_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
@@ -197,7 +198,7 @@ class _Syncing:
             self._report_name, self._next = progress.report, progress.next
         else:
             self._walk = Walk(self._contact.watermark, self._reading, started_ms)
-        self._seen_next: set[str] = set()
+        self._rounds = Rounds()
         self._is_held = False
         self._is_pausing = False
         self._result = SyncReport(counts=self._walk.counts)
@@ -231,7 +232,7 @@ class _Syncing:
         for report in reports[reports.index(self._report_name) :]:
             if report != self._report_name:
                 self._report_name, self._next = report, None
-                self._seen_next.clear()
+                self._rounds = Rounds()
                 self._walk.begin_report()
             outcome = self._read_report(report)
             if outcome:
@@ -256,7 +257,7 @@ class _Syncing:
                 continue
             if not self._publish(page):
                 return Outcome.RACE_LOST
-            is_last = self._turn_page(page.next)
+            is_last = self._turn_page(page)
             if self._result.pages % PAGES_BETWEEN_MARKERS == 0 and not self._save_progress():
                 return Outcome.RACE_LOST
         return None
@@ -321,29 +322,31 @@ class _Syncing:
             correlation_id=self._message.correlation_id,
         )
 
-    def _turn_page(self, next_: str | None) -> bool:
+    def _turn_page(self, page: TrackingPage) -> bool:
         """Go to the next page; True if there is none.
 
         A token that comes again would go round for ever, and the pages behind it were not read:
-        it counts as expired.
+        it counts as expired. Pages that go round with tokens of their own fail the contact.
         """
-        if next_ is None:
+        if page.next is None:
             return True
         if self._walk.pages >= PAGES_MAX:
             self._begin_anew()
             raise FatalError(f"a history of more than {PAGES_MAX} pages")
-        if next_ in self._seen_next:
+        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
+            self._begin_anew()
+            raise FatalError("the API's pages go round, each with another cursor")
+        if self._rounds.was_seen(page.next):
             self._restart()
         else:
-            self._seen_next.add(next_)
-            self._next = next_
+            self._next = page.next
         return False
 
     def _restart(self) -> None:
         self._walk.restarts += 1
         self._walk.begin_anew()
         self._next = None
-        self._seen_next.clear()
+        self._rounds = Rounds()
 
     def _begin_anew(self) -> None:
         """The next try begins at page one with what is published so far, and counts restarts anew."""

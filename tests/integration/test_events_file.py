@@ -366,6 +366,19 @@ def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:
     assert sorted(keys_in(kept)) == sorted(TRUTH)
 
 
+def test_standard_error_may_lose_its_reader_too(tmp_path: Path) -> None:
+    """As in `2>&1 | head -1`: the run goes on, and says no more."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        shell = ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | head -1', "run", *run_command(operator, "-")]
+        ended = subprocess.run(
+            shell, env=operator.environment, text=True, capture_output=True, check=False, timeout=60
+        )
+    assert ended.returncode == 0, ended.stderr
+    kept = (operator.state_dir / "events.jsonl").read_text(encoding="utf-8")
+    assert sorted(keys_in(kept)) == sorted(TRUTH)
+
+
 @pytest.mark.parametrize("closing", ["| true", "| head -c 1", ">&-", ">/dev/full"])
 def test_status_has_no_trace_whoever_reads_it(tmp_path: Path, closing: str) -> None:
     """A reader that leaves early is no error to speak of."""

@@ -29,6 +29,10 @@ def whole(body: bytes, head: bytes = OK, *headers: bytes) -> bytes:
     return head + b"".join(h + b"\r\n" for h in headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def gzipped(body: bytes, head: bytes = OK) -> bytes:
+    return whole(body, head, b"Content-Encoding: gzip")
+
+
 def found(location: bytes, *headers: bytes) -> bytes:
     return b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n" + b"".join(h + b"\r\n" for h in headers)
 
@@ -89,7 +93,7 @@ def ask(server: Hostile) -> object:
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (whole(PAGE, OK, b"nocolon"), TrackingPage),
+        (whole(PAGE, OK, b"nocolon"), RetryError),
         (whole(PAGE, OK, b"Set-Cookie: \xff\xfe=1"), TrackingPage),
         (found(b"http://[bad") + b"\r\n", RetryError),
         (found(b"/\xff\xfe") + b"\r\n", RetryError),
@@ -105,6 +109,15 @@ def ask(server: Hostile) -> object:
         (whole(b"", b"HTTP/1.1 404 Not Found\r\n"), Refusal),
         (whole(b"\xff\xfe[", b"HTTP/1.1 418 Teapot\r\n"), FatalError),
         (whole(b"[" * 100_000), RetryError),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", RetryError),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n", RetryError),
+        (gzipped(gzip.compress(PAGE[:9]) + gzip.compress(PAGE[9:])), TrackingPage),
+        (gzipped(gzip.compress(PAGE) + gzip.compress(b"")), TrackingPage),
+        (gzipped(gzip.compress(PAGE) + bytes(512)), TrackingPage),
+        (gzipped(gzip.compress(PAGE)[:-9]), RetryError),
+        (gzipped(b"Not Found", b"HTTP/1.1 404 Not Found\r\n"), Refusal),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\ncut", Refusal),
+        (b"HTTP/1.1 405 Not Allowed\r\nTransfer-Encoding: chunked\r\n\r\nzz", FatalError),
         (whole(b'{"results": [' + b"9" * 5_000 + b"]}"), RetryError),
         (whole(b'{"results": [' + b"," * (ANSWER_VALUES_MAX + 1) + b"]}"), RetryError),
         (whole(b'{"results": [], "meta": {"pagination": {"next_link": "?next=\\ud800"}}}'), RetryError),

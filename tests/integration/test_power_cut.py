@@ -1,5 +1,6 @@
 """A power cut keeps what was synced and no more: nothing that a watermark depends on may be missing then."""
 
+import errno
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from contact_activity.adapters.embedded import Database, FileBus, sqlite_limiter
 from contact_activity.local.embedded import EmbeddedEngine
 from contact_activity.local.events_file import AppendedFile
 from contact_activity.local.run import ACCOUNT_DATABASE, Account, RunOptions, Summary
+from contact_activity.ports import StandstillError
 from contact_activity.rate_limit import HOUR_MS, Limits
 from contact_activity.settings import read_credentials, read_settings
 from tests.support.rows import NOON_MS
@@ -178,3 +180,35 @@ def test_a_power_cut_takes_no_call_from_the_days_count(
         runs = "".join("x" if synced else "." for synced in database.on_disk).split("x")
         assert max(map(len, runs)) <= unsynced_most
         assert database.rows("PRAGMA synchronous") == [(SYNCED - 1,)]
+
+
+def test_a_sync_that_failed_is_nobodys_success(tmp_path: Path) -> None:
+    """The system tells of it once; who waits for the same sync must not hear that all is well."""
+    begun, may_fail = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            may_fail.wait(10)
+            raise OSError(errno.EIO, "Input/output error")
+
+    outcomes: list[type] = []
+    file = os.open(tmp_path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    sink = AppendedFile(file, "events.jsonl", sync)
+
+    def write() -> None:
+        try:
+            sink.write(b"{}\n")
+            outcomes.append(int)
+        except StandstillError as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        begun.wait(10)
+    may_fail.set()
+    for thread in threads:
+        thread.join()
+    os.close(file)
+    assert outcomes == [StandstillError, StandstillError]

@@ -110,13 +110,17 @@ class Act:
 
 @dataclass
 class Server:
-    """Answers each request by the next act, then truthfully; `greeting` comes before any request."""
+    """Answers each request by the next act, then truthfully; `greeting` comes before any request.
+
+    A connection over which nothing came for `idle_s` is closed.
+    """
 
     acts: Sequence[Act] = ()
     greeting: bytes = b""
     tls: ssl.SSLContext | None = None
     handshake_waits_s: Sequence[float] = ()
     sent_most: int = 0
+    idle_s: float | None = None
     arrivals_s: list[float] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -144,6 +148,7 @@ class Server:
             self._answer(secured)
 
     def _answer(self, connection: socket.socket) -> None:
+        connection.settimeout(self.idle_s)
         if self.greeting:
             connection.sendall(self.greeting)
         while (contact_id := requested(connection)) is not None:
@@ -372,6 +377,20 @@ def test_a_slow_connection_bunches_no_calls(authority: Authority) -> None:
         call_at_once(client)
     assert len(server.arrivals_s) == CALLS
     assert most_in_any_second(server.arrivals_s) <= 4
+
+
+@pytest.mark.parametrize("calls_per_second", [4, 8])
+def test_connections_that_are_closed_in_the_wait_for_a_slot_waste_none(calls_per_second: int) -> None:
+    """A server may close them sooner than a turn of all workers takes: they are made anew before the slot."""
+    server = Server(idle_s=0.4)
+    url = f"http://127.0.0.1:{server.port}/v2"
+    with closing(server), closing(Database(":memory:")) as database:
+        limiter = sqlite_limiter(database, Limits(calls_per_second, 1_000), SystemClock())
+        client = ConstantContact(url, lambda: Credentials(KEY, TOKEN), limiter, SystemClock())
+        call_at_once(client)
+        client.close()
+        assert len(server.arrivals_s) == CALLS
+        assert limiter.pace().used <= CALLS + 1
 
 
 # --- TLS, proxies and causes ----------------------------------------------------------------------

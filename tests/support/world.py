@@ -65,6 +65,7 @@ class ScriptedSource:
     A call that would end behind its deadline is out of time. `faults` holds, by number, the calls
     that fail instead (the first is 1); `fault` is what every call fails with, `fault_of_next` every
     call with a `next`. `links` replaces the `next` of a page, by the `next` that asked for it.
+    With `round_pages` pages never end: after so many the first comes again, with another cursor.
     `meanwhile` is done once, before the call of its number. `counts` are the summaries, by contact
     and campaign; `sent` the campaigns.
     """
@@ -82,6 +83,7 @@ class ScriptedSource:
         self.fault_of_next: Fault | None = None
         self.meanwhile: dict[int, Callable[[], object]] = {}
         self.links: dict[str | None, str | None] = {}
+        self.round_pages: int | None = None
         self.asked: list[tuple[str, int | None, str | None]] = []
         self._clock = clock
 
@@ -161,6 +163,10 @@ class ScriptedSource:
         return fault
 
     def _page(self, rows: list[Any], next_: str | None) -> tuple[list[Any], str | None]:
+        if self.round_pages:
+            number = int(next_ or 0)
+            start = number % self.round_pages * self.page_rows
+            return rows[start : start + self.page_rows], str(number + 1)
         start = int(next_ or 0)
         end = start + self.page_rows
         following = str(end) if end < len(rows) else None

@@ -122,6 +122,18 @@ def test_a_listing_that_never_ends_is_a_failure(world: World, broken: str) -> No
         world.tick()
 
 
+def test_a_list_that_goes_round_with_ever_new_cursors_costs_few_calls(world: World) -> None:
+    """The tick fails, contacts that are known are handed out, and the next tick begins again."""
+    world.source.round_pages = 3
+    with pytest.raises(RetryError):
+        world.tick()
+    assert world.source.calls < 100
+    assert sorted(handed_out(world)) == ["0", "1", "2", "3", "4"]
+    world.source.round_pages = None
+    world.wait(TICK_MS)
+    assert world.tick().listing_is_complete
+
+
 def test_a_failed_listing_does_not_keep_due_contacts_from_being_handed_out(world: World) -> None:
     """They are handed out first; then the failure is raised, and the lease is free again."""
     world.register("7")

@@ -611,6 +611,22 @@ def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, b
     assert world.contact().due_ms > world.clock.now_ms()
 
 
+@pytest.mark.parametrize("round_pages", [1, 2, 7])
+def test_pages_that_go_round_with_ever_new_cursors_cost_few_calls(world: World, round_pages: int) -> None:
+    """They fail the contact long before the day is used up; empty pages do too."""
+    for rows in (FIVE[:1], [], [activity(PAST_MS + n) for n in range(2 * round_pages)]):
+        world = World()
+        world.register("1", rows)
+        world.source.round_pages = round_pages
+        with pytest.raises(FatalError):
+            world.sync(for_ms=10_000 * CALL_MS)
+        assert world.source.calls < 200
+        assert len(world.ids) == len(set(world.ids)) == len(rows)
+        world.source.round_pages = None
+        world.wait(HOUR_MS)
+        assert world.sync().outcome is Outcome.SYNCED
+
+
 def test_a_contact_whose_cursors_misbehaved_for_long_is_readable_again(world: World) -> None:
     """What bounds a walk counts the pages of one pass, and is forgotten with it."""
     world.register("2", FIVE)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -159,6 +160,20 @@ def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their
     ours = format_datetime(NOON + timedelta(seconds=ahead_s), usegmt=True)
     assert read(retry_after=ours).retry_after_s == expected_s
     assert read(retry_after=ours, date="some day").retry_after_s == expected_s
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+@pytest.mark.parametrize("date", ["Wed Nov 25 12:00:30 2026", "Wed, 25 Nov 2026 12:00:30 -0000"])
+def test_retry_after_without_a_zone_is_of_utc(zone: str, date: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever this machine is."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        sent = "Wed, 25 Nov 2026 12:00:00 GMT"
+        assert read(retry_after=date, date=sent).retry_after_s == 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

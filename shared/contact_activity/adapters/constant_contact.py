@@ -6,7 +6,8 @@ body or a credential: the key is in the query of every call.
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -25,6 +26,7 @@ from contact_activity.activity import (
 )
 from contact_activity.adapters.transport import (
     ANSWER_TIMEOUT_S,
+    Connection,
     HttpTransport,
     NoAnswerError,
     Reply,
@@ -65,6 +67,11 @@ BACKOFF_MOST_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
 REFUSALS_BELIEVED = 2
 CUT_SHORT_S = 0.05
+# A slot whose connection is closed at the last moment is lost; not more than one a call.
+SLOTS_MOST = 2
+# How long before its slot a connection has to stand: as long as the last one took, and a half.
+LEAD_LEAST_MS, LEAD_MOST_MS = 100, 2_000
+CONNECT_LEAST_MS = 5
 
 # What can be stored and sent again; a cursor is opaque beyond that.
 _USABLE_NEXT = re.compile(r"[\x20-\x7e]{1,4096}")
@@ -104,6 +111,7 @@ class ConstantContact:
         self._jitter = jitter
         self._on_failure = on_failure
         self._accepted_ms = -1
+        self._lead_ms = LEAD_LEAST_MS
         self._transport = transport or HttpTransport(
             base_url, connections=connections, proxy=proxy, ca_bundle=ca_bundle
         )
@@ -289,9 +297,9 @@ class ConstantContact:
             raise tries.error()
         self._clock.sleep(wait_s)
 
-    def _acquire(self, tries: "_Tries") -> None:
+    def _acquire(self, tries: "_Tries", prepare: Callable[[], object]) -> None:
         try:
-            self._limiter.acquire(deadline_ms=tries.deadline_ms)
+            self._limiter.acquire(deadline_ms=tries.deadline_ms, prepare=prepare, lead_ms=self._lead_ms)
         except WaitError as wait:
             if tries.failures and wait.reason is WaitReason.TIME:
                 raise tries.error() from None
@@ -328,15 +336,33 @@ class ConstantContact:
     def _exchange(self, request: PreparedRequest, tries: "_Tries") -> Reply:
         """Nothing slow stands between the slot and the call: the connection is made before.
 
-        One that was closed meanwhile is made anew, once, and waits for another slot.
+        First before the slot is asked for, since a call that reaches nobody shall not cost one; then,
+        if it was closed in the wait for the slot, once more shortly before that.
         """
-        for _ in range(2):
-            with self._transport.connected(within_s=self._left_s(tries.deadline_ms)) as connection:
-                self._acquire(tries)
-                if connection.is_quiet():
+        with ExitStack() as stack:
+            standing: list[Connection] = []
+
+            def stand() -> None:
+                if not (standing and standing[-1].is_quiet()):
+                    standing.append(stack.enter_context(self._connected(tries)))
+
+            stand()
+            for _ in range(SLOTS_MOST):
+                self._acquire(tries, stand)
+                if standing[-1].is_quiet():
                     within_s = self._left_s(tries.deadline_ms)
-                    return connection.get(request.path_url, request.headers, within_s=within_s)
+                    return standing[-1].get(request.path_url, request.headers, within_s=within_s)
         raise NoAnswerError(Cause.CONNECTION_CLOSED)
+
+    @contextmanager
+    def _connected(self, tries: "_Tries") -> Iterator[Connection]:
+        begun_ms = self._clock.monotonic_ms()
+        with self._transport.connected(within_s=self._left_s(tries.deadline_ms)) as connection:
+            took_ms = self._clock.monotonic_ms() - begun_ms
+            # Less is one that stood already.
+            if took_ms >= CONNECT_LEAST_MS:
+                self._lead_ms = min(LEAD_MOST_MS, LEAD_LEAST_MS + 3 * took_ms // 2)
+            yield connection
 
     def _left_s(self, deadline_ms: int) -> float:
         return min(ANSWER_TIMEOUT_S, (deadline_ms - self._clock.monotonic_ms()) / 1_000)

@@ -37,15 +37,22 @@ class SharedLimiter:
         self._store_ms = 0
         self._turn = threading.Lock()
 
-    def acquire(self, *, deadline_ms: int) -> None:
+    def acquire(
+        self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
+    ) -> None:
         """Wait for the next slot; a worker that comes too late for its slot takes another."""
         while True:
             due_ms = self._take(deadline_ms)
-            wait_ms = due_ms - self._clock.monotonic_ms()
-            if wait_ms > 0:
-                self._clock.sleep(wait_ms / 1_000)
+            self._sleep_until(due_ms - lead_ms)
+            prepare()
+            self._sleep_until(due_ms)
             if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:
                 return
+
+    def _sleep_until(self, due_ms: int) -> None:
+        wait_ms = due_ms - self._clock.monotonic_ms()
+        if wait_ms > 0:
+            self._clock.sleep(wait_ms / 1_000)
 
     def slow_down(self, wait_s: float = 0) -> None:
         wait_ms = round(wait_s * 1_000)

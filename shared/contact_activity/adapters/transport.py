@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from threading import Lock
 from typing import Any, Protocol
@@ -29,7 +30,10 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CHUNK_BYTES = 65_536
 LISTEN_LEAST_S, LISTEN_MOST_S = 0.01, 0.25
 _PORTS = {"http": 80, "https": 443}
+# The last two rise from sizes of chunks that are none.
+_BROKEN = (OSError, HTTPException, ValueError, OverflowError)
 _GZIP = zlib.MAX_WBITS | 16
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class NoAnswerError(Exception):
@@ -187,12 +191,25 @@ class _HttpConnection:
         try:
             bounds = _Bounds(min(within_s, ANSWER_TIMEOUT_S))
             response = self._stream.ask("GET", self._prefix + target, {**self._head, **headers}, bounds)
+        except _BROKEN as error:
+            raise NoAnswerError(_cause_of(error, Cause.CONNECTION_CLOSED)) from None
+        received = {name.lower(): value for name, value in response.getheaders()}
+        try:
+            body = self._read_body(response, received.get("content-encoding", ""))
+        except NoAnswerError:
+            # Of an error the status and the headers say enough.
+            if response.status == HTTPStatus.OK:
+                raise
+            body = b""
+        return Reply(response.status, received, body)
+
+    def _read_body(self, response: HTTPResponse, encoding: str) -> bytes:
+        try:
             raw = _body(response)
-        except (OSError, HTTPException) as error:
+        except _BROKEN as error:
             raise NoAnswerError(_cause_of(error, Cause.CONNECTION_CLOSED)) from None
         self.is_reusable = not response.will_close and self._stream.is_quiet()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, received, _decoded(raw, received.get("content-encoding", "")))
+        return _decoded(raw, encoding)
 
     def close(self) -> None:
         self._stream.close()
@@ -239,7 +256,10 @@ class _Stream(io.RawIOBase):
         while True:
             response = HTTPResponse(self, method=method)  # type: ignore[arg-type]  # it only reads
             response.begin()
-            if response.status >= 200:
+            if response.msg.defects or response.msg.get_payload():
+                # The headers behind a broken line are lost, the length of the body among them.
+                raise NoAnswerError(Cause.ANSWER_UNUSABLE)
+            if response.status >= HTTPStatus.OK:
                 return response
 
     def is_quiet(self) -> bool:
@@ -309,7 +329,12 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
     """Each address has its part of the time that is left, so that none takes the others' away."""
     error: OSError = TimeoutError()
     for tried, (family, kind, protocol, _, address) in enumerate(found):
-        plain = socket.socket(family, kind, protocol)
+        try:
+            plain = socket.socket(family, kind, protocol)
+        except OSError as failed:
+            # Such as a family of addresses that this machine does not know.
+            error = failed
+            continue
         try:
             plain.settimeout(bounds.left_s() / (len(found) - tried))
             plain.connect(address)
@@ -343,16 +368,22 @@ def _body(response: HTTPResponse) -> bytes:
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes:
+    """A gzip may have several members, and padding behind them."""
     if not raw or encoding.strip().lower() in {"", "identity"}:
         return raw
-    decoder = zlib.decompressobj(_GZIP)
-    try:
-        body = decoder.decompress(raw, ANSWER_BYTES_MAX + 1)
-    except zlib.error:
-        raise NoAnswerError(Cause.ANSWER_UNUSABLE) from None
-    if not decoder.eof or decoder.unused_data or len(body) > ANSWER_BYTES_MAX:
-        raise NoAnswerError(Cause.ANSWER_UNUSABLE)
-    return body
+    body, left = bytearray(), raw
+    while left.startswith(_GZIP_MAGIC) or not body:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            body += member.decompress(left, ANSWER_BYTES_MAX + 1 - len(body))
+        except zlib.error:
+            raise NoAnswerError(Cause.ANSWER_UNUSABLE) from None
+        if not member.eof or len(body) > ANSWER_BYTES_MAX:
+            raise NoAnswerError(Cause.ANSWER_UNUSABLE)
+        left = member.unused_data
+        if not left:
+            break
+    return bytes(body)
 
 
 def _cause_of(error: Exception, otherwise: Cause) -> Cause:
@@ -369,5 +400,5 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
     ((ssl.SSLCertVerificationError,), Cause.CERTIFICATE_UNTRUSTED),
     ((TimeoutError,), Cause.TIMED_OUT),
     ((ConnectionError, IncompleteRead), Cause.CONNECTION_CLOSED),
-    ((HTTPException,), Cause.ANSWER_UNUSABLE),
+    ((HTTPException, ValueError, OverflowError), Cause.ANSWER_UNUSABLE),
 )

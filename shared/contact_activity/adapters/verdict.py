@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Never
@@ -140,7 +141,9 @@ def _retry_after_s(retry_after: str, date: str, now_ms: int) -> float:
 
 
 def _http_date_s(text: str) -> float | None:
+    """A date without a zone is of UTC, as RFC 9110 tells of its older forms."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        stamp = parsedate_to_datetime(text)
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None

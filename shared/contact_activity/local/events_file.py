@@ -89,8 +89,7 @@ class AppendedFile:
     def _append_whole(self, lines: bytes) -> int:
         """Returns how many appends there were, this one included."""
         with self._appending:
-            if self._is_broken:
-                raise OSError(errno.EIO, "an earlier write failed")
+            self._refuse_if_broken()
             self._append(lines)
             self._appended += 1
             return self._appended
@@ -114,10 +113,20 @@ class AppendedFile:
 
     def _sync_up_to(self, append: int) -> None:
         with self._syncing:
+            # The system tells of a failed sync once: whoever asked again would hear that all is well.
+            self._refuse_if_broken()
             if self._synced < append:
                 appended = self._appended
-                self._sync(self._file)
+                try:
+                    self._sync(self._file)
+                except OSError:
+                    self._is_broken = True
+                    raise
                 self._synced = appended
+
+    def _refuse_if_broken(self) -> None:
+        if self._is_broken:
+            raise OSError(errno.EIO, "an earlier write failed")
 
 
 class Stream:

@@ -158,9 +158,11 @@ class ReachLimiter:
     def limits(self) -> Limits:
         return self._limiter.limits
 
-    def acquire(self, *, deadline_ms: int) -> None:
+    def acquire(
+        self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
+    ) -> None:
         self._reach.go_on()
-        self._limiter.acquire(deadline_ms=deadline_ms)
+        self._limiter.acquire(deadline_ms=deadline_ms, prepare=prepare, lead_ms=lead_ms)
         self._reach.go_on()
 
     def slow_down(self, wait_s: float = 0) -> None:
