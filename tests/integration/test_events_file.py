@@ -185,6 +185,21 @@ def test_lines_are_whole_wherever_another_run_was_cut(tmp_path: Path, limit: int
     assert len(found) == len(set(found))
 
 
+@pytest.mark.parametrize("is_kept", [True, False], ids=["renamed", "removed"])
+def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path, is_kept: bool) -> None:
+    """As `logrotate` does: what comes next is in a new file of the name, and synced like before."""
+    path, synced = tmp_path / "events.jsonl", list[str]()
+    with opened_events(path) as sink:
+        sink.write(b'{"n": 1}\n')
+        path.rename(tmp_path / "events.jsonl.1") if is_kept else path.unlink()
+        sink.write(b'{"n": 2}\n')
+        sink.write(b'{"n": 3}\n')
+        synced += path.read_text(encoding="utf-8").splitlines()
+    assert synced == ['{"n": 2}', '{"n": 3}']
+    if is_kept:
+        assert (tmp_path / "events.jsonl.1").read_text(encoding="utf-8") == '{"n": 1}\n'
+
+
 def test_a_file_of_somebody_else_keeps_its_last_line(tmp_path: Path) -> None:
     """Only the beginning of an event is taken for a line that a kill cut."""
     path = tmp_path / "notes.txt"

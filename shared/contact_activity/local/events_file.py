@@ -46,7 +46,7 @@ def opened_events(
     except OSError as error:
         raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
     try:
-        sink: Sink = AppendedFile(file, str(path)) if _is_regular(file) else Stream(file, str(path))
+        sink = _sink_of(file, path)
         if not is_copied_to_stdout:
             yield sink
             return
@@ -58,13 +58,33 @@ def opened_events(
         os.close(file)
 
 
-class AppendedFile:
-    """A regular file, opened for reading and appending."""
+def _sink_of(file: int, path: Path) -> Sink:
+    def opened_anew(current: int) -> int | None:
+        return None if is_at(current, path) else _opened_file(path)
 
-    def __init__(self, file: int, name: str, sync: Callable[[int], None] = os.fdatasync) -> None:
+    if _is_regular(file):
+        return AppendedFile(file, str(path), opened_anew=opened_anew)
+    return Stream(file, str(path))
+
+
+class AppendedFile:
+    """A regular file, opened for reading and appending.
+
+    `opened_anew` is given the file before each append, and gives another to go on with when that has
+    been moved away, such as by `logrotate`; None: go on.
+    """
+
+    def __init__(
+        self,
+        file: int,
+        name: str,
+        sync: Callable[[int], None] = os.fdatasync,
+        opened_anew: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
         self._file = file
         self._name = name
         self._sync = sync
+        self._opened_anew = opened_anew
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
         self._is_broken = False
@@ -90,9 +110,20 @@ class AppendedFile:
         """Returns how many appends there were, this one included."""
         with self._appending:
             self._refuse_if_broken()
+            anew = self._opened_anew(self._file)
+            if anew is not None:
+                self._go_on_with(anew)
             self._append(lines)
             self._appended += 1
             return self._appended
+
+    def _go_on_with(self, anew: int) -> None:
+        """What waits for a sync of the old one gets it first."""
+        with self._syncing:
+            self._sync(self._file)
+            self._synced = self._appended
+            os.dup2(anew, self._file)
+            os.close(anew)
 
     def _append(self, lines: bytes) -> None:
         """One write, since the lines of another run may come between two.
