@@ -5,6 +5,7 @@ before that costs at most a second publication with equal ids.
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -206,7 +207,10 @@ class _Syncing:
     def run(self) -> SyncReport:
         try:
             self._result.outcome = self._read_or_wait()
+            if self._result.outcome is Outcome.RACE_LOST:
+                self._let_go()
         except StandstillError:
+            self._keep_published()
             raise
         except Exception as error:
             # Any: tried again at once and for ever, it would cost a call of the day each time.
@@ -480,6 +484,18 @@ class _Syncing:
         if self._result.pages or self._result.published:
             failed = replace(failed, progress=self._progress())
         self._save(failed)
+
+    def _keep_published(self) -> None:
+        """The events file may stand still where the state does not: the next try goes on behind it."""
+        if self._result.pages or self._result.published:
+            with suppress(StandstillError):
+                self._save(replace(self._contact, progress=self._progress(), held_until_ms=None))
+
+    def _let_go(self) -> None:
+        """Who lost the contact holds it up no longer."""
+        stored = self._ports.contacts.get(self._contact.id)
+        if self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms:
+            self._ports.contacts.save(replace(stored, held_until_ms=None))
 
     def _save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         if not self._ports.contacts.save(contact, queued_until_ms=queued_until_ms):

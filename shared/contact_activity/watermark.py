@@ -74,15 +74,26 @@ class Watermark:
     def with_published(self, progress: "Progress") -> "Watermark":
         """What an unfinished walk published counts as remembered, though the walk is given up.
 
-        The newest of it, so that the contact's item has room for the next walk. The types that it read
-        have marks, so that they are told from what was never read.
+        What it let go is a span of each type that it read, which has a mark by that. As much of the rest
+        is let go as the contact's item has no room for beside the next walk.
         """
-        marks = {type_: Mark(type_) for type_ in progress.types} | {mark.type: mark for mark in self.marks}
-        keys = sorted({*unpack(self.remembered), *unpack(progress.candidates)})[-2 * REMEMBERED_MAX :]
+        remembered = unpack(self.remembered)
+        room = 2 * REMEMBERED_MAX - len(remembered)
+        candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
+        let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
+        edges = {time_ms for _, time_ms in progress.oldest}
+        kept = candidates[:room] + [key for key in candidates[room:] if key_time_ms(key) in edges]
+        spans = progress.forgotten_spans(_latest(let_go, progress.forgotten_ms))
+        marks = {mark.type: mark for mark in self.marks}
+        for type_ in progress.types:
+            mark = marks.get(type_, Mark(type_))
+            known = _known_spans(mark, progress.start_ms)
+            marks[type_] = replace(mark, forgotten=_united([*known, *spans.get(type_, ())]))
         digests = dict.fromkeys(unpack(self.unreadable, _DIGEST_BYTES))
         digests |= dict.fromkeys(unpack(progress.unreadable, _DIGEST_BYTES))
         unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])
-        return replace(self, marks=tuple(marks.values()), remembered=pack(keys), unreadable=unreadable)
+        keys = pack([*remembered, *kept])
+        return replace(self, marks=tuple(marks.values()), remembered=keys, unreadable=unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +148,30 @@ class Progress:
     again_from: tuple[tuple[ActivityType, int], ...] = ()
 
     @property
+    def start_ms(self) -> int:
+        _, _, start = self.fingerprint.split(" ")
+        return 0 if start == "None" else int(start)
+
+    @property
     def types(self) -> tuple[ActivityType, ...]:
+        """Those that were read, the last of them perhaps in part."""
+        return (*self._types_done, *TYPES_BY_REPORT[self.report])
+
+    @property
+    def _types_done(self) -> tuple[ActivityType, ...]:
         _, reports, _ = self.fingerprint.split(" ")
-        return tuple(type_ for report in reports.split(",") for type_ in TYPES_BY_REPORT[report])
+        names = reports.split(",")
+        done = names[: names.index(self.report)]
+        return tuple(type_ for report in done for type_ in TYPES_BY_REPORT[report])
+
+    def forgotten_spans(self, forgotten_ms: int | None) -> dict[ActivityType, tuple[tuple[int, int], ...]]:
+        """Of each type the span that is published up to the newest forgotten activity."""
+        if forgotten_ms is None:
+            return {}
+        done = dict.fromkeys(self._types_done, self.start_ms)
+        # Of the oldest moment more may be on a page that was not read: its activities are candidates.
+        begun = {type_: time_ms + 1 for type_, time_ms in self.oldest}
+        return {type_: ((from_ms, forgotten_ms + 1),) for type_, from_ms in (done | begun).items()}
 
 
 @dataclass(slots=True)
@@ -256,6 +288,7 @@ class Walk:
     _unreadable: list[bytes] = field(init=False)
     _through: dict[ActivityType, int] = field(default_factory=dict)
     _oldest: dict[ActivityType, int] = field(default_factory=dict)
+    _oldest_before: dict[ActivityType, int] = field(default_factory=dict)
     _forgotten_ms: int | None = None
     _again_from: dict[ActivityType, int] = field(default_factory=dict)
     _windows: dict[ActivityType, "_Window"] = field(init=False)
@@ -306,7 +339,7 @@ class Walk:
     def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
         """Sort one page into what is new and what is not."""
         self.pages += 1
-        self._compact()
+        self._oldest_before = dict(self._oldest)
         on_page: set[bytes] = set()
         new: list[tuple[bytes, Activity]] = []
         for activity in activities:
@@ -329,6 +362,7 @@ class Walk:
                 new.append((key, activity))
         self._known |= on_page
         self._candidates |= on_page
+        self._compact(on_page)
         new.sort(key=lambda keyed: keyed[0])
         return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
 
@@ -337,6 +371,8 @@ class Walk:
         untold = {bytes.fromhex(digest) for digest in digests}
         self._unreadable = [digest for digest in self._unreadable if digest not in untold]
         keys = {activity_key(self.reading.account, activity) for activity in activities}
+        if keys:
+            self._oldest = self._oldest_before
         self._candidates -= keys
         self._known -= keys
 
@@ -374,7 +410,9 @@ class Walk:
         marks = []
         for type_ in ActivityType:
             mark = self.watermark.mark(type_)
-            spans = [*self._known_spans(mark), *_span_of(given_up)]
+            spans = _known_spans(mark, self._start_ms)
+            # What is remembered is of the types that were read before, and of no other.
+            spans += _span_of(given_up) if mark in self.watermark.marks else []
             if type_ in self.reading.types:
                 spans += [] if floor_ms is None else [(self._start_ms, floor_ms)]
                 marks.append(Mark(type_, through[type_], _united(spans)))
@@ -405,22 +443,14 @@ class Walk:
         self.memory_is_full |= bool(given_up)
         return set(kept), set(given_up)
 
-    def _known_spans(self, mark: Mark) -> list[tuple[int, int]]:
-        return [(self._from_ms(span), span.to_ms) for span in mark.forgotten]
-
-    def _from_ms(self, span: Span) -> int:
-        if span.from_ms is not None:
-            return span.from_ms
-        return self._start_ms if self._start_ms < span.to_ms else 0
-
     def _window(self, type_: ActivityType) -> _Window:
         resync_ms = self.watermark.resync_ms
-        spans = self._known_spans(self.watermark.mark(type_))
+        spans = _known_spans(self.watermark.mark(type_), self._start_ms)
         forgotten = ((from_ms, _earliest(to_ms, resync_ms)) for from_ms, to_ms in spans)
         return _Window(self._start_ms, tuple(forgotten))
 
     def _is_forgotten(self, activity: Activity) -> bool:
-        spans = self._known_spans(self.watermark.mark(activity.type))
+        spans = _known_spans(self.watermark.mark(activity.type), self._start_ms)
         return any(from_ms <= activity.occurred_ms < to_ms for from_ms, to_ms in spans)
 
     def _was_forgotten_here(self, activity: Activity) -> bool:
@@ -441,10 +471,11 @@ class Walk:
         elif activity.occurred_ms > self._through.get(activity.type, -1):
             self._through[activity.type] = activity.occurred_ms
 
-    def _compact(self) -> None:
+    def _compact(self, on_page: Collection[bytes]) -> None:
         """Keep memory flat in a walk of any length; what is forgotten now would be at the end.
 
-        The oldest of each type stays known: more of its moment may be on a page that is not read yet.
+        The last page stays known, since rows that come in meanwhile shift it onto the next one. So does
+        the oldest of each type: more of its moment may be on a page that is not read yet.
         """
         if len(self._candidates) <= 2 * REMEMBERED_MAX:
             return
@@ -452,7 +483,7 @@ class Walk:
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
         oldest = set(self._oldest.values())
         kept += [key for key in self._candidates if key_time_ms(key) in oldest]
-        self._candidates = set(kept)
+        self._candidates = {*kept, *on_page}
         self._known = self._candidates | self._remembered
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
 
@@ -481,6 +512,16 @@ class Walk:
                 self._unreadable = [*self._unreadable, packed][-UNREADABLE_MAX:]
                 new.append(digest)
         return tuple(new)
+
+
+def _known_spans(mark: Mark, start_ms: int) -> list[tuple[int, int]]:
+    return [(_from_ms(span, start_ms), span.to_ms) for span in mark.forgotten]
+
+
+def _from_ms(span: Span, start_ms: int) -> int:
+    if span.from_ms is not None:
+        return span.from_ms
+    return start_ms if start_ms < span.to_ms else 0
 
 
 def _span_of(keys: Collection[bytes]) -> list[tuple[int, int]]:

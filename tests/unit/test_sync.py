@@ -1,5 +1,6 @@
 """Sync one contact: publish first, then move the watermark, whatever happens in between."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from contact_activity.ports import (
     Message,
     Refusal,
     RetryError,
+    StandstillError,
     WaitError,
     WaitReason,
 )
@@ -134,6 +136,21 @@ def test_a_worker_that_raced_a_resync_does_not_drop_it(world: World) -> None:
     assert world.sync().published == 5
 
 
+def test_a_worker_that_lost_to_a_resync_holds_it_up_no_longer() -> None:
+    """The resync's message comes right after it, and is served."""
+    world = long_world(10_000)
+    world.source.meanwhile[5] = lambda: resync(world, 1)
+    assert world.sync().outcome is Outcome.RACE_LOST
+    world.wait(1_000)
+    assert [message.contact_id for message in claimed(world)] == ["1"]
+    assert world.sync().outcome is Outcome.SYNCED
+
+
+def claimed(world: World) -> list[Message]:
+    world.tick(begin_listing=False)
+    return drain(world.queue)
+
+
 def test_the_more_contacts_the_later_each_is_due_again(world: World) -> None:
     """The cadence follows the number of contacts that the listing found."""
     world.listings.put(replace(world.listings.get(), contacts=90_000))
@@ -167,6 +184,84 @@ def test_an_unreadable_row_is_told_and_blocks_nothing(world: World) -> None:
     assert (report.unreadable, report.published) == (["0123456789abcdef"], 5)
     world.wait(HOUR_MS)
     assert world.sync().unreadable == []
+
+
+# --- thousands of activities ----------------------------------------------------------------------
+
+LONG = Reading("default", overlap_h=1, remembered_min=10)
+
+
+def long_world(activities: int, reading: Reading = LONG) -> World:
+    """One contact, with an activity a minute; a walk of more than 10,000 cannot remember them all."""
+    world = World(reading)
+    world.source.page_rows = 500
+    world.register("1", [activity(NOON_MS - n * 60_000) for n in range(activities)])
+    return world
+
+
+def sync_until_synced(world: World) -> None:
+    outcome = None
+    while outcome is not Outcome.SYNCED:
+        world.wait(DAY_MS)
+        outcome = world.sync().outcome
+
+
+@pytest.mark.parametrize(("call", "taken"), [(22, None), (23, 250)])
+def test_a_page_that_the_bus_did_not_take_outlives_an_expired_cursor(call: int, taken: int | None) -> None:
+    """It lies among what a long walk let go, and is told from that when the walk begins anew."""
+    world = long_world(12_000)
+
+    def fail() -> None:
+        world.bus.is_down, world.bus.takes_only = taken is None, taken
+
+    world.source.meanwhile[call] = fail
+    with pytest.raises(RetryError):
+        world.sync()
+    world.bus.is_down, world.bus.takes_only = False, None
+    world.source.faults[call + 1] = Refusal.NEXT_EXPIRED
+    sync_until_synced(world)
+    assert len(world.ids) == len(set(world.ids)) == 12_000
+
+
+@pytest.mark.parametrize(("calls", "reports"), [(22, ("all",)), (23, ("sends", "opens"))])
+def test_a_resync_during_a_long_walk_repeats_nothing_before_its_date(
+    calls: int, reports: tuple[str, ...]
+) -> None:
+    """Also of what that walk published and let go; and what it had not come to is not lost."""
+    world = long_world(12_000, replace(LONG, reports=reports))
+    world.sync(for_ms=calls * CALL_MS)
+    from_ms = NOON_MS - HOUR_MS
+    resync(world, from_ms)
+    sync_until_synced(world)
+    repeated = [time for time, times in Counter(world.times).items() if times > 1]
+    assert len(set(world.ids)) == 12_000
+    assert len(repeated) == 61
+    assert min(repeated) == iso(from_ms)
+
+
+def test_settings_that_change_during_a_walk_of_thousands_repeat_nothing() -> None:
+    """What is remembered and what the walk published are more than can be stored together."""
+    reading = Reading("default", remembered_min=5_000)
+    world = long_world(5_000, reading)
+    world.sync()
+    world.wait(DAY_MS)
+    world.source.activities["1"] += [activity(NOON_MS + 1 + n * 1_000) for n in range(9_500)]
+    world.sync(for_ms=19 * CALL_MS)
+    world.reading = replace(reading, reports=("opens",))
+    sync_until_synced(world)
+    assert len(world.ids) == len(set(world.ids)) == 14_500
+
+
+def test_a_standstill_of_the_bus_repeats_nothing(world: World) -> None:
+    """What was published before it is stored, though no marker was due, and it is no failure."""
+    stands = StandstillError("the events file takes no more", is_passing=False)
+    world.source.faults[3] = stands
+    with pytest.raises(StandstillError):
+        world.sync()
+    assert world.contact().failures == 0
+    world.wait(HOUR_MS)
+    assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(world.times) == times(5)
 
 
 # --- without a call -------------------------------------------------------------------------------

@@ -617,6 +617,33 @@ def test_a_long_walk_that_begins_anew_repeats_nothing(is_newest_first: bool, res
     assert len(published) == len(set(published)) == len(history)
 
 
+def test_what_was_never_asked_for_is_not_given_up_with_what_is_remembered() -> None:
+    """Clicks lie among the opens that have no room beside them, and come once they are asked for."""
+    opens = minutely(REMEMBERED_MAX)
+    clicks = [activity(of.occurred_ms - 1, ActivityType.CLICKED) for of in opens]
+    history, keep = [*opens, *clicks], REMEMBERED_MAX
+    first = walked(history, reading=Reading("a", ("opens",), remembered_min=keep))
+    later = Reading("a", ("clicks",), start_ms=NOON_MS, remembered_min=keep)
+    narrowed = walked(history, first.watermark, later)
+    assert narrowed.is_memory_full
+    widened = walked(history, narrowed.watermark, replace(later, start_ms=None))
+    assert by_time(widened.published) == by_time(clicks)
+
+
+@pytest.mark.parametrize("shift", [2, 500])
+def test_rows_that_come_in_during_a_long_walk_shift_nothing_out_of_memory(shift: int) -> None:
+    """New rows push the last ones of a page onto the next, whenever memory is given up."""
+    reading, published = Reading("a", overlap_h=1, remembered_min=10), list[Activity]()
+    rows = minutely(24 * 500)
+    for at in (20, 21, 22):
+        walk = Walk(Watermark(), reading, NOON_MS)
+        published = []
+        for number in range(24):
+            begin = number * 500 - (shift if number > at else 0)
+            published += walk.take(rows[begin : begin + 500], (), NOON_MS).activities
+        assert len(published) == len(set(published))
+
+
 @pytest.mark.parametrize("reports", [(ALL_REPORT,), ("sends", "opens")])
 def test_floors_that_differ_by_type_hide_nothing(reports: tuple[str, ...]) -> None:
     """A call that reads several types asks from the earliest of their floors on."""
