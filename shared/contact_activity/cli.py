@@ -14,14 +14,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from contact_activity.local.display import (
-    RunDisplay,
-    StandardError,
-    forget_standard_error,
-    pause_text,
-    print_start,
-    print_summary,
-)
+from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
 from contact_activity.local.embedded import run_embedded
 from contact_activity.local.recovery_commands import add_recovery
 from contact_activity.local.run import (
@@ -104,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
     # State and events hold what people did, and their addresses.
     os.umask(0o077)
-    console = StandardError()
+    console = Console(stderr=True)
     return _flushed(_status_of(arguments, console))
 
 
@@ -152,11 +145,7 @@ def _status_of(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _fail(status: int, cause: str) -> int:
-    try:
-        sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
-        sys.stderr.flush()
-    except BrokenPipeError:
-        forget_standard_error()
+    sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
     return status
 
 

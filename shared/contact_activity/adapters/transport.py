@@ -27,6 +27,8 @@ from contact_activity.ports import Cause
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+# Each costs a copy of what is behind it.
+GZIP_MEMBERS_MAX = 64
 CHUNK_BYTES = 65_536
 LISTEN_LEAST_S, LISTEN_MOST_S = 0.01, 0.25
 _PORTS = {"http": 80, "https": 443}
@@ -372,18 +374,18 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
     if not raw or encoding.strip().lower() in {"", "identity"}:
         return raw
     body, left = bytearray(), raw
-    while left.startswith(_GZIP_MAGIC) or not body:
+    for _ in range(GZIP_MEMBERS_MAX):
         member = zlib.decompressobj(_GZIP)
         try:
             body += member.decompress(left, ANSWER_BYTES_MAX + 1 - len(body))
         except zlib.error:
-            raise NoAnswerError(Cause.ANSWER_UNUSABLE) from None
-        if not member.eof or len(body) > ANSWER_BYTES_MAX:
-            raise NoAnswerError(Cause.ANSWER_UNUSABLE)
-        left = member.unused_data
-        if not left:
             break
-    return bytes(body)
+        if not member.eof or len(body) > ANSWER_BYTES_MAX:
+            break
+        left = member.unused_data
+        if not left.startswith(_GZIP_MAGIC):
+            return bytes(body)
+    raise NoAnswerError(Cause.ANSWER_UNUSABLE)
 
 
 def _cause_of(error: Exception, otherwise: Cause) -> Cause:

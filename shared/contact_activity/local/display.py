@@ -4,8 +4,6 @@ All of it goes to standard error; standard output is for events.
 """
 
 import logging
-import os
-import sys
 import time
 from datetime import UTC, datetime
 from types import TracebackType
@@ -25,25 +23,6 @@ from contact_activity.summary import SummaryKind
 PLAIN_LINE_EVERY_S = 5.0
 BAR_CELLS = 24
 FAILED_SHOWN = 5
-
-
-class StandardError(Console):
-    """Its reader may leave before the end, as `2>&1 | head` does: the run goes on, and says no more."""
-
-    def __init__(self) -> None:
-        super().__init__(stderr=True)
-
-    def on_broken_pipe(self) -> None:
-        """Otherwise the thread that happens to write would end."""
-        self.quiet = True
-        forget_standard_error()
-
-
-def forget_standard_error() -> None:
-    """Nobody reads it any more: nor shall Python try to write the rest of it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stderr.fileno())
-    os.close(nowhere)
 
 
 class RunDisplay:
