@@ -1,5 +1,6 @@
 """Where a run writes its events: files that others write too, pipes, devices, standard output."""
 
+import errno
 import json
 import os
 import resource
@@ -7,15 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contact_activity.local.events_file import opened_events
+from contact_activity.local.events_file import AppendedFile, opened_events
 from contact_activity.local.run import RunError
+from contact_activity.ports import StandstillError
 from tests.support.running import (
     COMMAND,
     ActivityKey,
@@ -113,6 +115,36 @@ def test_what_another_run_is_writing_is_not_cut(tmp_path: Path) -> None:
     assert set(keys_in("\n".join(rest))) == TRUTH
 
 
+def test_no_line_counts_as_written_behind_one_that_the_disk_lost(tmp_path: Path) -> None:
+    """A descriptor is told once that lines did not reach the disk: its next sync succeeds."""
+    begun, syncs = threading.Event(), []
+
+    def lost_once(_: int) -> None:
+        syncs.append(1)
+        if len(syncs) == 1:
+            begun.wait()
+            raise OSError(errno.EIO, "the disk is broken")
+
+    descriptor = os.open(tmp_path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    file = AppendedFile(descriptor, "events.jsonl", lost_once)
+    told: list[bytes] = []
+
+    def write(line: bytes) -> None:
+        with suppress(StandstillError):
+            file.write(line)
+            told.append(line)
+
+    writers = [threading.Thread(target=write, args=(b"{}\n",)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    time.sleep(0.2)
+    begun.set()
+    for writer in writers:
+        writer.join()
+    os.close(descriptor)
+    assert not told
+
+
 def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -155,7 +187,7 @@ def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path)
 APPENDS = """
 import resource, sys
 from pathlib import Path
-from contact_activity.local.events_file import opened_events
+from contact_activity.local.events_file import AppendedFile, opened_events
 from contact_activity.ports import StandstillError
 
 def limit(size):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -159,6 +160,29 @@ def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their
     ours = format_datetime(NOON + timedelta(seconds=ahead_s), usegmt=True)
     assert read(retry_after=ours).retry_after_s == expected_s
     assert read(retry_after=ours, date="some day").retry_after_s == expected_s
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%A, %d-%b-%y %H:%M:%S GMT",
+        "%a %b %d %H:%M:%S %Y",
+        "%a, %d %b %Y %H:%M:%S -0000",
+        "%a, %d %b %Y %H:%M:%S",
+    ],
+)
+def test_every_form_of_an_http_date_is_utc(zone: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the machine is."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        waits_s = read(retry_after=(NOON + timedelta(seconds=20)).strftime(form)).retry_after_s
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert waits_s == 20
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

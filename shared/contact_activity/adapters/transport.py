@@ -12,7 +12,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from threading import Lock
@@ -26,6 +26,8 @@ from contact_activity.ports import Cause
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+# Each costs a copy of what is behind it.
+GZIP_MEMBERS_MAX = 64
 CHUNK_BYTES = 65_536
 LISTEN_LEAST_S, LISTEN_MOST_S = 0.01, 0.25
 _PORTS = {"http": 80, "https": 443}
@@ -188,7 +190,8 @@ class _HttpConnection:
             bounds = _Bounds(min(within_s, ANSWER_TIMEOUT_S))
             response = self._stream.ask("GET", self._prefix + target, {**self._head, **headers}, bounds)
             raw = _body(response)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError, OverflowError) as error:
+            # The last two are what the standard library makes of a chunk's size below zero.
             raise NoAnswerError(_cause_of(error, Cause.CONNECTION_CLOSED)) from None
         self.is_reusable = not response.will_close and self._stream.is_quiet()
         received = {name.lower(): value for name, value in response.getheaders()}
@@ -309,15 +312,16 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
     """Each address has its part of the time that is left, so that none takes the others' away."""
     error: OSError = TimeoutError()
     for tried, (family, kind, protocol, _, address) in enumerate(found):
-        plain = socket.socket(family, kind, protocol)
         try:
-            plain.settimeout(bounds.left_s() / (len(found) - tried))
-            plain.connect(address)
+            with ExitStack() as on_error:
+                plain = on_error.enter_context(closing(socket.socket(family, kind, protocol)))
+                plain.settimeout(bounds.left_s() / (len(found) - tried))
+                plain.connect(address)
+                on_error.pop_all()
+                return plain
         except OSError as failed:
-            plain.close()
+            # A family that this machine does not know is one such.
             error = failed
-        else:
-            return plain
     raise error
 
 
@@ -343,16 +347,22 @@ def _body(response: HTTPResponse) -> bytes:
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes:
+    """The body, of one gzip member or of several."""
     if not raw or encoding.strip().lower() in {"", "identity"}:
         return raw
-    decoder = zlib.decompressobj(_GZIP)
-    try:
-        body = decoder.decompress(raw, ANSWER_BYTES_MAX + 1)
-    except zlib.error:
-        raise NoAnswerError(Cause.ANSWER_UNUSABLE) from None
-    if not decoder.eof or decoder.unused_data or len(body) > ANSWER_BYTES_MAX:
-        raise NoAnswerError(Cause.ANSWER_UNUSABLE)
-    return body
+    body = bytearray()
+    for _ in range(GZIP_MEMBERS_MAX):
+        decoder = zlib.decompressobj(_GZIP)
+        try:
+            body += decoder.decompress(raw, ANSWER_BYTES_MAX + 1 - len(body))
+        except zlib.error:
+            break
+        if not decoder.eof or len(body) > ANSWER_BYTES_MAX:
+            break
+        raw = decoder.unused_data
+        if not raw:
+            return bytes(body)
+    raise NoAnswerError(Cause.ANSWER_UNUSABLE)
 
 
 def _cause_of(error: Exception, otherwise: Cause) -> Cause:
@@ -369,5 +379,5 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
     ((ssl.SSLCertVerificationError,), Cause.CERTIFICATE_UNTRUSTED),
     ((TimeoutError,), Cause.TIMED_OUT),
     ((ConnectionError, IncompleteRead), Cause.CONNECTION_CLOSED),
-    ((HTTPException,), Cause.ANSWER_UNUSABLE),
+    ((HTTPException, ValueError, OverflowError), Cause.ANSWER_UNUSABLE),
 )

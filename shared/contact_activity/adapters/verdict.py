@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Never
@@ -140,7 +141,9 @@ def _retry_after_s(retry_after: str, date: str, now_ms: int) -> float:
 
 
 def _http_date_s(text: str) -> float | None:
+    """Seconds since 1970. A date without a zone is UTC, as HTTP has it."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None

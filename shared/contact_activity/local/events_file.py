@@ -78,7 +78,6 @@ class AppendedFile:
         try:
             self._sync_up_to(self._append_whole(lines))
         except OSError as error:
-            self._is_broken = True
             raise StandstillError(
                 f"the events file {self._name} takes no more ({error.strerror}): "
                 "nothing is lost, make room and run again to go on",
@@ -88,12 +87,21 @@ class AppendedFile:
 
     def _append_whole(self, lines: bytes) -> int:
         """Returns how many appends there were, this one included."""
-        with self._appending:
-            if self._is_broken:
-                raise OSError(errno.EIO, "an earlier write failed")
+        with self._appending, self._broken_by_an_error():
             self._append(lines)
             self._appended += 1
             return self._appended
+
+    @contextmanager
+    def _broken_by_an_error(self) -> Iterator[None]:
+        """Nothing is tried after an error: a disk tells only one sync of the lines that it lost."""
+        if self._is_broken:
+            raise OSError(errno.EIO, "an earlier write failed")
+        try:
+            yield
+        except OSError:
+            self._is_broken = True
+            raise
 
     def _append(self, lines: bytes) -> None:
         """One write, since the lines of another run may come between two.
@@ -115,9 +123,13 @@ class AppendedFile:
     def _sync_up_to(self, append: int) -> None:
         with self._syncing:
             if self._synced < append:
-                appended = self._appended
-                self._sync(self._file)
-                self._synced = appended
+                with self._broken_by_an_error():
+                    self._sync_appended()
+
+    def _sync_appended(self) -> None:
+        appended = self._appended
+        self._sync(self._file)
+        self._synced = appended
 
 
 class Stream:
