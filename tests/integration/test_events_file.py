@@ -374,6 +374,34 @@ def test_standard_files_may_be_closed(tmp_path: Path, closing: str) -> None:
     assert sorted(key_of(json.loads(line)) for line in lines) == sorted(TRUTH)
 
 
+@pytest.mark.parametrize("events", ["-", "events.jsonl"])
+@pytest.mark.parametrize(
+    "closing", ["2>/dev/full", "2>&1 | true", "2>&1 | head -n 1", "2> >(true)", "2</dev/null"]
+)
+def test_a_run_goes_on_whatever_becomes_of_what_it_says(tmp_path: Path, events: str, closing: str) -> None:
+    """Nobody listens, the disk of its log is full, or it may not be written: all events come."""
+    shell = f'"$@" {closing.replace("|", "; echo $? >status; } |", 1)}'
+    shell = f"{{ {shell}" if "|" in closing else f"{shell}; echo $? >status"
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        command = ["bash", "-c", shell, "run", *run_command(operator, events)]
+        subprocess.run(
+            command, env=operator.environment, cwd=tmp_path, capture_output=True, check=False, timeout=60
+        )
+    assert (tmp_path / "status").read_text(encoding="utf-8") == "0\n"
+    path = operator.state_dir / "events.jsonl" if events == "-" else tmp_path / events
+    assert sorted(keys_in(path.read_text(encoding="utf-8"))) == sorted(TRUTH)
+
+
+@pytest.mark.parametrize("events", ["/dev/stdout", "/dev/stderr", "all.txt"])
+def test_what_a_run_says_lies_over_no_event(tmp_path: Path, events: str) -> None:
+    """Also where both are written to one file that the shell opened anew."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        assert ran(operator, events, closing=">all.txt 2>&1").returncode == 0
+    assert sorted(keys_in((tmp_path / "all.txt").read_text(encoding="utf-8"))) == sorted(TRUTH)
+
+
 def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:
     """When its reader leaves, as `head` does, the run goes on into the default file and ends well."""
     with served(ACCOUNT) as server:

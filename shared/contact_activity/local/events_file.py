@@ -46,6 +46,7 @@ def opened_events(
     except OSError as error:
         raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
     try:
+        _have_it_appended_to(file)
         sink: Sink = AppendedFile(file, str(path)) if _is_regular(file) else Stream(file, str(path))
         if not is_copied_to_stdout:
             yield sink
@@ -211,6 +212,14 @@ def _opened(path: Path, reader_wait_s: float) -> int:
 
 def _is_regular(file: int) -> bool:
     return stat.S_ISREG(os.fstat(file).st_mode)
+
+
+def _have_it_appended_to(file: int) -> None:
+    """Where standard output or error is the same file, what is said would else lie over events."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), os.fstat(file)):
+                fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def _opened_pipe(path: Path, reader_wait_s: float) -> int:
