@@ -2,13 +2,14 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,6 +40,7 @@ from contact_activity.settings import (
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
 _EXIT_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
+STANDARD_ERROR = 2
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # By name, since importing boto3 takes as long as an embedded run takes to start.
 _MENDS = {
@@ -109,7 +111,27 @@ def _open_standard_files() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_StandardError()), "utf-8", "backslashreplace", line_buffering=True
+    )
+
+
+class _StandardError(io.RawIOBase):
+    """What it cannot take is not said: no run ends because nobody listens, or the disk of a log is full."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return STANDARD_ERROR
+
+    def isatty(self) -> bool:
+        return os.isatty(STANDARD_ERROR)
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]  # of a `BufferedWriter`
+        with suppress(OSError):
+            return os.write(STANDARD_ERROR, data)
+        return data.nbytes
 
 
 def _flushed(status: int) -> int:

@@ -1,5 +1,6 @@
 """Where a run writes its events: files that others write too, pipes, devices, standard output."""
 
+import errno
 import json
 import os
 import resource
@@ -7,15 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contact_activity.local.events_file import opened_events
+from contact_activity.local.events_file import AppendedFile, opened_events
 from contact_activity.local.run import RunError
+from contact_activity.ports import StandstillError
 from tests.support.running import (
     COMMAND,
     ActivityKey,
@@ -113,6 +115,36 @@ def test_what_another_run_is_writing_is_not_cut(tmp_path: Path) -> None:
     assert set(keys_in("\n".join(rest))) == TRUTH
 
 
+def test_no_line_counts_as_written_behind_one_that_the_disk_lost(tmp_path: Path) -> None:
+    """A descriptor is told once that lines did not reach the disk: its next sync succeeds."""
+    begun, syncs = threading.Event(), []
+
+    def lost_once(_: int) -> None:
+        syncs.append(1)
+        if len(syncs) == 1:
+            begun.wait()
+            raise OSError(errno.EIO, "the disk is broken")
+
+    descriptor = os.open(tmp_path / "events.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    file = AppendedFile(descriptor, "events.jsonl", lost_once)
+    told: list[bytes] = []
+
+    def write(line: bytes) -> None:
+        with suppress(StandstillError):
+            file.write(line)
+            told.append(line)
+
+    writers = [threading.Thread(target=write, args=(b"{}\n",)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    time.sleep(0.2)
+    begun.set()
+    for writer in writers:
+        writer.join()
+    os.close(descriptor)
+    assert not told
+
+
 def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -155,7 +187,7 @@ def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path)
 APPENDS = """
 import resource, sys
 from pathlib import Path
-from contact_activity.local.events_file import opened_events
+from contact_activity.local.events_file import AppendedFile, opened_events
 from contact_activity.ports import StandstillError
 
 def limit(size):
@@ -355,6 +387,34 @@ def test_standard_files_may_be_closed(tmp_path: Path, closing: str) -> None:
     assert ended.returncode == 0
     lines = path.read_text(encoding="utf-8").splitlines()
     assert sorted(key_of(json.loads(line)) for line in lines) == sorted(TRUTH)
+
+
+@pytest.mark.parametrize("events", ["-", "events.jsonl"])
+@pytest.mark.parametrize(
+    "closing", ["2>/dev/full", "2>&1 | true", "2>&1 | head -n 1", "2> >(true)", "2</dev/null"]
+)
+def test_a_run_goes_on_whatever_becomes_of_what_it_says(tmp_path: Path, events: str, closing: str) -> None:
+    """Nobody listens, the disk of its log is full, or it may not be written: all events come."""
+    shell = f'"$@" {closing.replace("|", "; echo $? >status; } |", 1)}'
+    shell = f"{{ {shell}" if "|" in closing else f"{shell}; echo $? >status"
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        command = ["bash", "-c", shell, "run", *run_command(operator, events)]
+        subprocess.run(
+            command, env=operator.environment, cwd=tmp_path, capture_output=True, check=False, timeout=60
+        )
+    assert (tmp_path / "status").read_text(encoding="utf-8") == "0\n"
+    path = operator.state_dir / "events.jsonl" if events == "-" else tmp_path / events
+    assert sorted(keys_in(path.read_text(encoding="utf-8"))) == sorted(TRUTH)
+
+
+@pytest.mark.parametrize("events", ["/dev/stdout", "/dev/stderr", "all.txt"])
+def test_what_a_run_says_lies_over_no_event(tmp_path: Path, events: str) -> None:
+    """Also where both are written to one file that the shell opened anew."""
+    with served(ACCOUNT) as server:
+        operator = Operator.of(tmp_path, server)
+        assert ran(operator, events, closing=">all.txt 2>&1").returncode == 0
+    assert sorted(keys_in((tmp_path / "all.txt").read_text(encoding="utf-8"))) == sorted(TRUTH)
 
 
 def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:

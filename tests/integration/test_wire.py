@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.constant_contact import ConstantContact
 from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.adapters.transport import ANSWER_BYTES_MAX
+from contact_activity.adapters.transport import ANSWER_BYTES_MAX, HttpTransport, NoAnswerError
+from contact_activity.adapters.verdict import read_answer
 from contact_activity.ports import Cause, FatalError, RetryError, TrackingPage, WaitError
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
@@ -67,6 +68,14 @@ def zipped(body: bytes) -> bytes:
     return head + packed
 
 
+def zipped_in_parts(body: bytes) -> bytes:
+    """Several members of gzip, the last of which is empty."""
+    half = len(body) // 2
+    packed = b"".join(gzip.compress(part) for part in (body[:half], body[half:], b""))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    return head + packed
+
+
 def failed(_: bytes) -> bytes:
     return b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
@@ -76,7 +85,7 @@ def zipped_nothing(_: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08" + bytes(7)
 
 
-FORMS = (plain, chunked, zipped, failed)
+FORMS = (plain, chunked, zipped, zipped_in_parts, failed)
 EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 
 
@@ -310,10 +319,59 @@ def test_whatever_a_server_does_no_contact_has_anothers_rows(acts: list[Act], gr
 
 def test_a_harmless_oddity_costs_no_answer() -> None:
     """Interim answers, also late and several, and what comes after an answer, fail no call."""
-    acts = [Act(interim=(102, 103, 199), then_wait_s=0.3), Act(surplus=b"x"), Act(form=chunked)]
+    acts = [
+        Act(interim=(102, 103, 199), then_wait_s=0.3),
+        Act(surplus=b"x"),
+        Act(form=chunked),
+        Act(form=zipped_in_parts),
+    ]
     with closing(Server(acts)) as server, client_of(f"http://127.0.0.1:{server.port}/v2") as client:
         for contact_id in CONTACTS:
             assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}
+
+
+# What may stand where a chunk's size, a length, a status or a number of seconds belongs.
+WORDS = st.sampled_from(
+    [
+        b"-1",
+        b"-5",
+        b"-" + b"9" * 30,
+        b"9" * 30,
+        b"9" * 5_000,
+        b"0x",
+        b"_",
+        b"+",
+        b"\x00",
+        b"\xff",
+        b"\r\n",
+        b": ",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    form=st.sampled_from([form for form in FORMS if form is not failed]),
+    place=PLACES,
+    taken=st.integers(0, 4),
+    put=WORDS | st.binary(max_size=8),
+)
+@example(form=chunked, place=47.5 / len(chunked(body_of("7"))), taken=2, put=b"-5")
+def test_whatever_bytes_an_answer_is_made_of_it_is_one_or_none(
+    form: Callable[[bytes], bytes], place: float, taken: int, put: bytes
+) -> None:
+    """No other error comes out of a call than the one that says that no answer came."""
+    answer = form(body_of("7"))
+    start = int(place * len(answer))
+    server = Server([Act(form=lambda _: answer[:start] + put + answer[start + taken :], cut_at=1.0)])
+    transport = HttpTransport(f"http://127.0.0.1:{server.port}", connections=1)
+    with (
+        closing(server),
+        closing(transport),
+        transport.connected(within_s=1) as connection,
+        suppress(NoAnswerError),
+    ):
+        read_answer(connection.get("/v2/contacts/7/tracking", {}, within_s=1), 0)
 
 
 @pytest.mark.parametrize("named", ["7", 7, 7.0, None, ""])

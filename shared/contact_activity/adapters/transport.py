@@ -12,7 +12,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
@@ -338,13 +338,15 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
             error = failed
             continue
         try:
-            plain.settimeout(bounds.left_s() / (len(found) - tried))
-            plain.connect(address)
+            with ExitStack() as on_error:
+                plain = on_error.enter_context(closing(socket.socket(family, kind, protocol)))
+                plain.settimeout(bounds.left_s() / (len(found) - tried))
+                plain.connect(address)
+                on_error.pop_all()
+                return plain
         except OSError as failed:
-            plain.close()
+            # A family that this machine does not know is one such.
             error = failed
-        else:
-            return plain
     raise error
 
 

@@ -98,7 +98,6 @@ class AppendedFile:
         try:
             self._sync_up_to(self._append_whole(lines))
         except OSError as error:
-            self._is_broken = True
             raise StandstillError(
                 f"the events file {self._name} takes no more ({error.strerror}): "
                 "nothing is lost, make room and run again to go on",
@@ -239,6 +238,14 @@ def _opened(path: Path, reader_wait_s: float) -> int:
 
 def _is_regular(file: int) -> bool:
     return stat.S_ISREG(os.fstat(file).st_mode)
+
+
+def _have_it_appended_to(file: int) -> None:
+    """Where standard output or error is the same file, what is said would else lie over events."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), os.fstat(file)):
+                fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def _opened_pipe(path: Path, reader_wait_s: float) -> int:
