@@ -138,6 +138,8 @@ def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms:
     if stored.synced_ms is not None and message.planned_ms <= stored.synced_ms <= now_ms:
         return SyncReport(Outcome.STALE)
     if planning.is_held(contact.held_until_ms, now_ms):
+        # Should that worker be dead, the next tick hands it out again.
+        ports.contacts.release([message.contact_id])
         return SyncReport(Outcome.HELD)
     return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
 

@@ -162,8 +162,8 @@ class EmbeddedEngine:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
         report = self._tick(begin_listing=True)
         while not self._is_ended() and (not report.listing_is_complete or self._count_due()):
-            # Nothing may be due that can be handed out yet.
-            self._clock.sleep(0 if report.enqueued else LOOK_S)
+            # Nothing may be due that can be handed out yet, or all of it be in other hands.
+            self._clock.sleep(LOOK_S)
             report = self._tick(begin_listing=False)
         return self._sum_up()
 

@@ -107,8 +107,7 @@ class AppendedFile:
 
     def _append_whole(self, lines: bytes) -> int:
         """Returns how many appends there were, this one included."""
-        with self._appending:
-            self._refuse_if_broken()
+        with self._appending, self._broken_by_an_error():
             anew = self._opened_anew(self._file)
             if anew is not None:
                 self._go_on_with(anew)
@@ -143,20 +142,22 @@ class AppendedFile:
 
     def _sync_up_to(self, append: int) -> None:
         with self._syncing:
-            # The system tells of a failed sync once: whoever asked again would hear that all is well.
-            self._refuse_if_broken()
             if self._synced < append:
-                appended = self._appended
-                try:
+                with self._broken_by_an_error():
+                    appended = self._appended
                     self._sync(self._file)
-                except OSError:
-                    self._is_broken = True
-                    raise
-                self._synced = appended
+                    self._synced = appended
 
-    def _refuse_if_broken(self) -> None:
+    @contextmanager
+    def _broken_by_an_error(self) -> Iterator[None]:
+        """Nothing is tried after an error: a disk tells only one sync of the lines that it lost."""
         if self._is_broken:
             raise OSError(errno.EIO, "an earlier write failed")
+        try:
+            yield
+        except OSError:
+            self._is_broken = True
+            raise
 
 
 class Stream:
