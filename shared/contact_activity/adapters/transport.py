@@ -332,12 +332,6 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
     error: OSError = TimeoutError()
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            plain = socket.socket(family, kind, protocol)
-        except OSError as failed:
-            # Such as a family of addresses that this machine does not know.
-            error = failed
-            continue
-        try:
             with ExitStack() as on_error:
                 plain = on_error.enter_context(closing(socket.socket(family, kind, protocol)))
                 plain.settimeout(bounds.left_s() / (len(found) - tried))

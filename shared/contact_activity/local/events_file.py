@@ -46,6 +46,7 @@ def opened_events(
     except OSError as error:
         raise RunError(f"--events {path} cannot be written: {error.strerror}") from None
     try:
+        _have_it_appended_to(file)
         sink = _sink_of(file, path)
         if not is_copied_to_stdout:
             yield sink
