@@ -383,6 +383,19 @@ def test_a_row_may_name_its_contact_in_any_form(named: object) -> None:
         assert campaigns_in(ask(client, "7")) == {"of-7"}
 
 
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden"])
+@pytest.mark.parametrize("gone", [0.1, 1])
+def test_a_refusal_without_its_body_is_none(status: bytes, gone: float) -> None:
+    """The body would say whether it means the credential, the pace or the day, so it is asked again."""
+    prose = b"<h1>No</h1>" * 20
+    cut = prose[: len(prose) - int(gone * len(prose))]
+    answer = b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n\r\n" % len(prose) + cut
+    server = Server([Act(form=lambda _: answer, cut_at=1.0)])
+    with closing(server), client_of(f"http://127.0.0.1:{server.port}/v2") as client:
+        assert campaigns_in(ask(client, "7")) == {"of-7"}
+        assert len(server.arrivals_s) == 2
+
+
 # --- connections that lie idle --------------------------------------------------------------------
 
 

@@ -218,8 +218,7 @@ class _HttpConnection:
         try:
             body = self._read_body(response, received.get("content-encoding", ""))
         except NoAnswerError:
-            # Of an error the status and the headers say enough.
-            if response.status == HTTPStatus.OK:
+            if _is_told_by_body(response.status, received):
                 raise
             body = b""
         return Reply(response.status, received, body)
@@ -351,12 +350,6 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
     error: OSError = TimeoutError()
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            plain = socket.socket(family, kind, protocol)
-        except OSError as failed:
-            # Such as a family of addresses that this machine does not know.
-            error = failed
-            continue
-        try:
             with ExitStack() as on_error:
                 plain = on_error.enter_context(closing(socket.socket(family, kind, protocol)))
                 plain.settimeout(bounds.left_s() / (len(found) - tried))
@@ -407,6 +400,12 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
         if not left.startswith(_GZIP_MAGIC):
             return bytes(body)
     raise NoAnswerError(Cause.ANSWER_UNUSABLE)
+
+
+def _is_told_by_body(status: int, headers: Mapping[str, str]) -> bool:
+    """Of an error the head says enough, but of a refusal, which has many meanings, only by its code."""
+    is_refusal = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return status == HTTPStatus.OK or (is_refusal and "x-mashery-error-code" not in headers)
 
 
 def _both_clocks_s() -> tuple[float, float]:
