@@ -383,6 +383,67 @@ def test_a_row_may_name_its_contact_in_any_form(named: object) -> None:
         assert campaigns_in(ask(client, "7")) == {"of-7"}
 
 
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden"])
+@pytest.mark.parametrize("gone", [0.1, 1])
+def test_a_refusal_without_its_body_is_none(status: bytes, gone: float) -> None:
+    """The body would say whether it means the credential, the pace or the day, so it is asked again."""
+    prose = b"<h1>No</h1>" * 20
+    cut = prose[: len(prose) - int(gone * len(prose))]
+    answer = b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n\r\n" % len(prose) + cut
+    server = Server([Act(form=lambda _: answer, cut_at=1.0)])
+    with closing(server), client_of(f"http://127.0.0.1:{server.port}/v2") as client:
+        assert campaigns_in(ask(client, "7")) == {"of-7"}
+        assert len(server.arrivals_s) == 2
+
+
+# --- connections that lie idle --------------------------------------------------------------------
+
+
+class Forgetful(Server):
+    """What comes over a connection that lay idle for longer is swallowed, as by a firewall."""
+
+    forgets_s = 0.2
+
+    def _perform(self, act: Act, contact_id: str, connection: socket.socket) -> bool:
+        is_kept = super()._perform(act, contact_id, connection)
+        connection.settimeout(self.forgets_s)
+        try:
+            connection.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            connection.settimeout(None)
+            while connection.recv(65_536):
+                pass
+            return False
+        connection.settimeout(None)
+        return is_kept
+
+
+def test_a_connection_that_lay_idle_for_long_is_not_used_again() -> None:
+    """Whoever stands between may have forgotten it without a word, and a call would be for nothing."""
+    with closing(Forgetful()) as server:
+        url = f"http://127.0.0.1:{server.port}/v2"
+        transport = HttpTransport(url, connections=8, idle_most_s=Forgetful.forgets_s / 4)
+        with client_of(url, transport=transport) as client:
+            for contact_id in CONTACTS:
+                assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}
+                time.sleep(2 * Forgetful.forgets_s)
+        assert len(server.arrivals_s) == len(CONTACTS)
+
+
+def test_a_connection_that_is_in_use_is_used_again() -> None:
+    met: list[object] = []
+
+    class Counting(Server):
+        def _talk(self, connection: socket.socket) -> None:
+            met.append(connection)
+            super()._talk(connection)
+
+    with closing(Counting()) as server, client_of(f"http://127.0.0.1:{server.port}/v2") as client:
+        for contact_id in CONTACTS:
+            assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}
+    assert len(met) == 1
+
+
 # --- where and when calls arrive ------------------------------------------------------------------
 
 SLOW_S = (0.9, 0.6, 0.3)

@@ -31,6 +31,8 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 GZIP_MEMBERS_MAX = 64
 CHUNK_BYTES = 65_536
 LISTEN_LEAST_S, LISTEN_MOST_S = 0.01, 0.25
+# What stands between may forget a connection that nothing comes over, after minutes and without a word.
+IDLE_MOST_S = 30.0
 _PORTS = {"http": 80, "https": 443}
 # The last two rise from sizes of chunks that are none.
 _BROKEN = (OSError, HTTPException, ValueError, OverflowError)
@@ -76,17 +78,25 @@ class HttpTransport:
     """The `Transport` port to one host, for any number of threads.
 
     `proxy`: the `http://` address of one, asked to tunnel. `ca_bundle`: a file with the authorities
-    to trust instead of the usual ones.
+    to trust instead of the usual ones. `idle_most_s`: a connection that lay unused for longer is not
+    used again.
     """
 
     def __init__(
-        self, base_url: str, *, connections: int, proxy: str | None = None, ca_bundle: str | None = None
+        self,
+        base_url: str,
+        *,
+        connections: int,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        idle_most_s: float = IDLE_MOST_S,
     ) -> None:
         self._url = urlsplit(base_url)
         self._proxy = urlsplit(proxy) if proxy else None
         self._ca_bundle = ca_bundle or DEFAULT_CA_BUNDLE_PATH
         self._tls: ssl.SSLContext | None = None
         self._connections = connections
+        self._idle_most_s = idle_most_s
         self._idle: list[_HttpConnection] = []
         self._lock = Lock()
 
@@ -109,11 +119,12 @@ class HttpTransport:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
-            if connection is None or connection.is_quiet():
+            if connection is None or (connection.idle_s() <= self._idle_most_s and connection.is_quiet()):
                 return connection
             connection.close()
 
     def _put_back(self, connection: "_HttpConnection") -> None:
+        connection.lie_idle()
         with self._lock:
             is_kept = connection.is_reusable and len(self._idle) < self._connections
             if is_kept:
@@ -182,7 +193,15 @@ class _HttpConnection:
         self._stream = _Stream(connected)
         self._head = head
         self._prefix = prefix
+        self._idle_since_s = _both_clocks_s()
         self.is_reusable = True
+
+    def lie_idle(self) -> None:
+        self._idle_since_s = _both_clocks_s()
+
+    def idle_s(self) -> float:
+        """A machine that slept, or a function that was frozen, may know it by one of its clocks only."""
+        return max(now_s - s for now_s, s in zip(_both_clocks_s(), self._idle_since_s, strict=True))
 
     def is_quiet(self) -> bool:
         self.is_reusable = self.is_reusable and self._stream.is_quiet()
@@ -199,8 +218,7 @@ class _HttpConnection:
         try:
             body = self._read_body(response, received.get("content-encoding", ""))
         except NoAnswerError:
-            # Of an error the status and the headers say enough.
-            if response.status == HTTPStatus.OK:
+            if _is_told_by_body(response.status, received):
                 raise
             body = b""
         return Reply(response.status, received, body)
@@ -382,6 +400,16 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
         if not left.startswith(_GZIP_MAGIC):
             return bytes(body)
     raise NoAnswerError(Cause.ANSWER_UNUSABLE)
+
+
+def _is_told_by_body(status: int, headers: Mapping[str, str]) -> bool:
+    """Of an error the head says enough, but of a refusal, which has many meanings, only by its code."""
+    is_refusal = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return status == HTTPStatus.OK or (is_refusal and "x-mashery-error-code" not in headers)
+
+
+def _both_clocks_s() -> tuple[float, float]:
+    return time.monotonic(), time.time()
 
 
 def _cause_of(error: Exception, otherwise: Cause) -> Cause:
