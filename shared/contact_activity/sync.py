@@ -489,10 +489,17 @@ class _Syncing:
                 self._save(replace(self._contact, progress=self._progress(), held_until_ms=None))
 
     def _let_go(self) -> None:
-        """Who lost the contact holds it up no longer."""
+        """Who lost the contact to an operator's write holds it up no longer, and says what is published."""
         stored = self._ports.contacts.get(self._contact.id)
-        if self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms:
-            self._ports.contacts.save(replace(stored, held_until_ms=None))
+        if not (self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms):
+            return
+        stored = replace(stored, held_until_ms=None)
+        if stored.watermark == self._contact.watermark:
+            stored = replace(stored, progress=self._progress())
+        else:
+            # A resync ended the walk: what it wants again, it wants of this too.
+            stored = replace(stored, watermark=stored.watermark.with_published(self._progress()))
+        self._ports.contacts.save(stored)
 
     def _save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         if not self._ports.contacts.save(contact, queued_until_ms=queued_until_ms):
