@@ -44,6 +44,10 @@ PAGES_MAX = 20_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
+# As often as that no cursor holds by chance, and each further try costs the calls of other contacts.
+RESTARTS_MAX = 20
+
+CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the walk"
 
 # A report that cannot be had for so long is asked for another time: many tries would cost many calls.
 SUMMARY_TIME_MS = 30_000
@@ -345,6 +349,9 @@ class _Syncing:
 
     def _restart(self) -> None:
         self._walk.restarts += 1
+        if self._walk.restarts > RESTARTS_MAX:
+            self._begin_anew()
+            raise RetryError(CURSORS_DID_NOT_HOLD)
         self._walk.begin_anew()
         self._next = None
         self._seen_next.clear()
@@ -359,7 +366,7 @@ class _Syncing:
         is_time = wait.reason is WaitReason.TIME
         if is_time and self._walk.restarts > RESTARTS_WITH_STORED_CURSOR:
             self._begin_anew()
-            raise RetryError("the API's cursors did not hold until the end of the walk") from wait
+            raise RetryError(CURSORS_DID_NOT_HOLD) from wait
         pause_for(wait, self._ports.pauses)
         if not self._result.pages:
             self._ports.contacts.release([self._contact.id])

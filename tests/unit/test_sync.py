@@ -729,6 +729,7 @@ def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, b
     with pytest.raises((RetryError, FatalError)):
         sync_again_and_again(world)
     assert world.contact().due_ms > world.clock.now_ms()
+    assert world.source.calls < 100
 
 
 def test_a_contact_whose_cursors_misbehaved_for_long_is_readable_again(world: World) -> None:
