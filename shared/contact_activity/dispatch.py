@@ -35,6 +35,8 @@ from contact_activity.sync import pause_for
 CLAIM_MOST = 5_000
 # A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
 RESTARTS_ALLOWED = 1
+# No cursor will hold, and each further try costs the calls of contacts.
+RESTARTS_MAX = 20
 # The rest of a tick's time is for handing out.
 LISTING_SHARE = 0.6
 LEASE_MARGIN_MS = 10_000
@@ -215,11 +217,17 @@ def _list_contacts(
             listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
             rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
             ports.listings.put(listing)
+            if restarts > RESTARTS_MAX:
+                raise _cursors_did_not_hold(restarts)
         report.listing_is_complete = True
     except WaitError as wait:
         pause_for(wait, ports.pauses)
         if restarts > RESTARTS_ALLOWED:
-            raise RetryError(f"the contact list's cursors did not hold: {restarts} restarts") from wait
+            raise _cursors_did_not_hold(restarts) from wait
+
+
+def _cursors_did_not_hold(restarts: int) -> RetryError:
+    return RetryError(f"the contact list's cursors did not hold: {restarts} restarts")
 
 
 def _list_page(

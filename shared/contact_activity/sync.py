@@ -45,6 +45,10 @@ PAGES_MAX = 5_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
+# As often as that no cursor holds by chance, and each further try costs the calls of other contacts.
+RESTARTS_MAX = 20
+
+CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the walk"
 
 # A report that cannot be had for so long is asked for another time: many tries would cost many calls.
 SUMMARY_TIME_MS = 30_000
@@ -350,6 +354,9 @@ class _Syncing:
 
     def _restart(self) -> None:
         self._walk.restarts += 1
+        if self._walk.restarts > RESTARTS_MAX:
+            self._begin_anew()
+            raise RetryError(CURSORS_DID_NOT_HOLD)
         self._walk.begin_anew()
         self._next = None
         self._rounds = Rounds()
@@ -364,7 +371,7 @@ class _Syncing:
         is_time = wait.reason is WaitReason.TIME
         if is_time and self._walk.restarts > RESTARTS_WITH_STORED_CURSOR:
             self._begin_anew()
-            raise RetryError("the API's cursors did not hold until the end of the walk") from wait
+            raise RetryError(CURSORS_DID_NOT_HOLD) from wait
         pause_for(wait, self._ports.pauses)
         if not self._result.pages:
             self._ports.contacts.release([self._contact.id])
@@ -494,10 +501,17 @@ class _Syncing:
                 self._save(replace(self._contact, progress=self._progress(), held_until_ms=None))
 
     def _let_go(self) -> None:
-        """Who lost the contact holds it up no longer."""
+        """Who lost the contact to an operator's write holds it up no longer, and says what is published."""
         stored = self._ports.contacts.get(self._contact.id)
-        if self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms:
-            self._ports.contacts.save(replace(stored, held_until_ms=None))
+        if not (self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms):
+            return
+        stored = replace(stored, held_until_ms=None)
+        if stored.watermark == self._contact.watermark:
+            stored = replace(stored, progress=self._progress())
+        else:
+            # A resync ended the walk: what it wants again, it wants of this too.
+            stored = replace(stored, watermark=stored.watermark.with_published(self._progress()))
+        self._ports.contacts.save(stored)
 
     def _save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         if not self._ports.contacts.save(contact, queued_until_ms=queued_until_ms):

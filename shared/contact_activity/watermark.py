@@ -164,6 +164,16 @@ class Progress:
         done = names[: names.index(self.report)]
         return tuple(type_ for report in done for type_ in TYPES_BY_REPORT[report])
 
+    def with_oldest(self) -> "Progress":
+        """This, with `oldest` by its candidates, newest first as the API gives them.
+
+        As it is where they may be of another report.
+        """
+        if self._types_done or not self.candidates:
+            return self
+        oldest_ms = key_time_ms(unpack(self.candidates)[-1])
+        return replace(self, oldest=tuple((type_, oldest_ms) for type_ in self.types))
+
     def forgotten_spans(self, forgotten_ms: int | None) -> dict[ActivityType, tuple[tuple[int, int], ...]]:
         """Of each type the span that is published up to the newest forgotten activity."""
         if forgotten_ms is None:

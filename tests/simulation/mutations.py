@@ -247,7 +247,7 @@ MUTATIONS = (
     Mutation(
         "a long walk that gives up memory gives up all of it",
         "watermark.py",
-        "        self._candidates = set(kept)\n",
+        "        self._candidates = {*kept, *on_page}\n",
         "        self._candidates = set()\n",
         (7,),
     ),

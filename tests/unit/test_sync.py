@@ -1,5 +1,6 @@
 """Sync one contact: publish first, then move the watermark, whatever happens in between."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -188,6 +189,7 @@ def test_an_unreadable_row_is_told_and_blocks_nothing(world: World) -> None:
 
 # --- thousands of activities ----------------------------------------------------------------------
 
+ADDED_TO_MARKERS = {"oldest", "again_from"}
 LONG = Reading("default", overlap_h=1, remembered_min=10)
 
 
@@ -250,6 +252,29 @@ def test_settings_that_change_during_a_walk_of_thousands_repeat_nothing() -> Non
     world.reading = replace(reading, reports=("opens",))
     sync_until_synced(world)
     assert len(world.ids) == len(set(world.ids)) == 14_500
+
+
+def test_a_marker_of_the_version_before_outlives_an_expired_cursor() -> None:
+    """It does not say how far the walk came; what that published and let go is not published again."""
+    world = long_world(12_000)
+    world.sync(for_ms=22 * CALL_MS)
+    ((stored,),) = world.database.rows("SELECT progress FROM contact")
+    before = {name: value for name, value in json.loads(str(stored)).items() if name not in ADDED_TO_MARKERS}
+    world.database.execute("UPDATE contact SET progress = ?", (json.dumps(before),))
+    world.source.faults[world.source.calls + 1] = Refusal.NEXT_EXPIRED
+    sync_until_synced(world)
+    assert len(world.ids) == len(set(world.ids)) == 12_000
+
+
+@pytest.mark.parametrize("call", [3, 5])
+def test_a_write_of_the_operator_during_a_walk_repeats_nothing(world: World, call: int) -> None:
+    """The worker loses its race, and what it published is known all the same."""
+    world.source.page_rows = 1
+    world.source.meanwhile[call] = lambda: world.contacts.save(replace(world.contact(), failures=0))
+    assert world.sync().outcome is Outcome.RACE_LOST
+    world.wait(HOUR_MS)
+    assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(world.times) == times(5)
 
 
 def test_a_standstill_of_the_bus_repeats_nothing(world: World) -> None:
@@ -704,6 +729,7 @@ def test_cursors_that_never_work_end_as_a_failure_of_the_contact(world: World, b
     with pytest.raises((RetryError, FatalError)):
         sync_again_and_again(world)
     assert world.contact().due_ms > world.clock.now_ms()
+    assert world.source.calls < 100
 
 
 @pytest.mark.parametrize("round_pages", [1, 2, 7])

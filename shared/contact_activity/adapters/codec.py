@@ -64,7 +64,7 @@ def progress_to_json(progress: Progress) -> str:
 
 def progress_from_json(text: str) -> Progress:
     stored = json.loads(text)
-    return Progress(
+    progress = Progress(
         started_ms=stored["started_ms"],
         fingerprint=stored["fingerprint"],
         report=stored["report"],
@@ -75,10 +75,11 @@ def progress_from_json(text: str) -> Progress:
         forgotten_ms=stored["forgotten_ms"],
         restarts=stored["restarts"],
         pages=stored["pages"],
-        # A version before stored neither.
         oldest=_times(stored.get("oldest", {})),
         again_from=_times(stored.get("again_from", {})),
     )
+    # A version before stored neither.
+    return progress if "oldest" in stored else progress.with_oldest()
 
 
 def _times(stored: Mapping[str, int]) -> tuple[tuple[ActivityType, int], ...]:
