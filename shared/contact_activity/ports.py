@@ -22,6 +22,7 @@ class Cause(StrEnum):
     UNKNOWN_HOST = "the host is unknown"
     CONNECTION_REFUSED = "the connection is refused"
     CERTIFICATE_UNTRUSTED = "the certificate is not trusted"
+    PROXY_REFUSED = "the proxy opens no way to the host"
     NOT_CONNECTED = "the host cannot be reached"
     TIMED_OUT = "no answer came in time"
     CONNECTION_CLOSED = "the connection was closed"

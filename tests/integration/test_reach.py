@@ -96,6 +96,14 @@ def unreachable(how: str, operator: Operator, server: Server, folder: Path) -> I
         operator.environment[PROXY] = f"http://me:{PASSWORD}@no-such-host.invalid:3128"
         operator.environment[URL] = "https://127.0.0.1/v2"
         yield Cause.UNKNOWN_HOST
+    elif how.endswith("behind the proxy"):
+        proxy = Proxy(PASSWORD)
+        given = "wrong" if how.startswith("password") else PASSWORD
+        host = "no-such-host.invalid" if how.startswith("unknown host") else f"127.0.0.1:{nobody}"
+        operator.environment[PROXY] = f"http://me:{given}@127.0.0.1:{proxy.port}"
+        operator.environment[URL] = f"https://{host}/v2"
+        with closing_all(proxy):
+            yield Cause.PROXY_REFUSED
     else:
         front = Front(port_of(server), tls=Authority(folder, "Their Authority").server_context())
         operator.environment[URL] = f"https://127.0.0.1:{front.port}/v2"
@@ -110,6 +118,9 @@ HOPELESS = [
     "closed port of the proxy",
     "unknown host",
     "unknown proxy",
+    "password that is refused behind the proxy",
+    "unknown host behind the proxy",
+    "closed port behind the proxy",
     "certificate of no known authority",
     "certificate of another authority",
 ]

@@ -546,7 +546,7 @@ def test_a_proxy_that_does_not_tunnel_is_no_way(says: bytes, authority: Authorit
     with closing(server), closing(Proxy(server.port, says=says)) as proxy:
         way: dict[str, Any] = {"ca_bundle": str(authority.bundle), "proxy": f"http://127.0.0.1:{proxy.port}"}
         cause = cause_of(f"https://127.0.0.1:{server.port}/v2", **way)
-    assert cause in {Cause.NOT_CONNECTED, Cause.ANSWER_UNUSABLE}
+    assert cause in {Cause.PROXY_REFUSED, Cause.NOT_CONNECTED, Cause.ANSWER_UNUSABLE}
     assert not server.arrivals_s
 
 

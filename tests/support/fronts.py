@@ -123,7 +123,12 @@ class Proxy:
         if self._authorization and self._authorization not in head:
             connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             return
-        with socket.create_connection((wanted[1].decode(), int(wanted[2]))) as target:
+        try:
+            target = socket.create_connection((wanted[1].decode(), int(wanted[2])))
+        except OSError:
+            connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return
+        with target:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             pump(connection, target)
 

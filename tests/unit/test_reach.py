@@ -16,7 +16,12 @@ from contact_activity.ports import Cause, WaitError, WaitReason
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
 
-HOPELESS = {Cause.UNKNOWN_HOST, Cause.CONNECTION_REFUSED, Cause.CERTIFICATE_UNTRUSTED}
+HOPELESS = {
+    Cause.UNKNOWN_HOST,
+    Cause.CONNECTION_REFUSED,
+    Cause.PROXY_REFUSED,
+    Cause.CERTIFICATE_UNTRUSTED,
+}
 STANDS = None
 HISTORIES = st.lists(st.sampled_from([*Cause, STANDS, STANDS]), max_size=40)
 

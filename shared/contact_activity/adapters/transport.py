@@ -170,7 +170,9 @@ class HttpTransport:
         to = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         stream = _Stream(plain)
         response = stream.ask("CONNECT", to, {"Host": to, **_proxy_credentials(proxy)}, bounds)
-        if response.status != 200 or not stream.is_quiet():
+        if response.status != 200:
+            raise NoAnswerError(Cause.PROXY_REFUSED)
+        if not stream.is_quiet():
             raise NoAnswerError(Cause.NOT_CONNECTED)
 
     @property
