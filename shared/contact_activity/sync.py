@@ -164,15 +164,16 @@ def _set_right(contact: Contact, now_ms: int) -> Contact:
 def _continued(contact: Contact, reading: Reading) -> tuple[Contact, Reading]:
     """The contact, and what is read of it, when other settings began an unfinished walk.
 
-    The walk is given up, and what it published stays known. One that published more than it remembers,
-    or that a resync asked for, is finished as it was begun, since nothing else tells what it published
-    from what is new, or wanted again.
+    The walk is given up, and what it published stays known. One that published more than would be
+    remembered, or that a resync asked for, is finished as it was begun, since nothing else tells what it
+    published from what is new, or wanted again.
     """
     progress = contact.progress
     if progress is None or progress.fingerprint == reading.fingerprint:
         return contact, reading
     begun = reading.as_begun(progress.fingerprint)
-    is_to_finish = progress.forgotten_ms is not None or contact.watermark.resync_ms is not None
+    is_long = progress.forgotten_ms is not None or contact.watermark.is_too_long_with(progress)
+    is_to_finish = is_long or contact.watermark.resync_ms is not None
     if begun and is_to_finish:
         return contact, begun
     # Under another account the same activities have other ids.

@@ -71,6 +71,14 @@ class Watermark:
     def mark(self, type_: ActivityType) -> Mark:
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
+    def is_too_long_with(self, progress: "Progress") -> bool:
+        """Whether not all that an unfinished walk published would be kept while its types are not read.
+
+        Between that and what is remembered may lie what was not read yet.
+        """
+        packed_bytes = len(self.remembered) + len(progress.candidates)
+        return packed_bytes > REMEMBERED_MAX // 2 * _KEY_BYTES
+
     def with_published(self, progress: "Progress") -> "Watermark":
         """What an unfinished walk published counts as remembered, though the walk is given up.
 
@@ -78,7 +86,7 @@ class Watermark:
         is let go as the contact's item has no room for beside the next walk.
         """
         remembered = unpack(self.remembered)
-        room = 2 * REMEMBERED_MAX - len(remembered)
+        room = max(0, 2 * REMEMBERED_MAX - len(remembered))
         candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
         let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
         edges = {time_ms for _, time_ms in progress.oldest}

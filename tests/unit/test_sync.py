@@ -277,6 +277,20 @@ def test_a_write_of_the_operator_during_a_walk_repeats_nothing(world: World, cal
     assert sorted(world.times) == times(5)
 
 
+def test_what_a_long_walk_had_not_come_to_is_not_given_up_with_what_it_published() -> None:
+    """It lies between that and what is remembered, and its type is left out and read again."""
+    world = long_world(300)
+    world.sync()
+    world.wait(DAY_MS)
+    world.source.activities["1"] += [activity(NOON_MS + 1 + n * 1_000) for n in range(8_000)]
+    world.sync(for_ms=10 * CALL_MS)
+    for reports in (("clicks",), ("all",)):
+        world.reading = replace(LONG, reports=reports)
+        for _ in range(2):
+            sync_until_synced(world)
+    assert len(world.ids) == len(set(world.ids)) == 8_300
+
+
 def test_a_standstill_of_the_bus_repeats_nothing(world: World) -> None:
     """What was published before it is stored, though no marker was due, and it is no failure."""
     stands = StandstillError("the events file takes no more", is_passing=False)
