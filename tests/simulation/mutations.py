@@ -44,7 +44,7 @@ def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess
 
 
 PUBLISH = "            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)\n"
-TURN_PAGE = "            is_last = self._turn_page(page.next)\n"
+TURN_PAGE = "            is_last = self._turn_page(page)\n"
 MUTATIONS = (
     Mutation(
         "progress is stored before the events are published",
@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "a cursor that comes again ends the walk",
         "sync.py",
-        "        if next_ in self._seen_next:\n            self._restart()\n",
-        "        if next_ in self._seen_next:\n            return True\n",
+        "        if self._rounds.was_seen(page.next):\n            self._restart()\n",
+        "        if self._rounds.was_seen(page.next):\n            return True\n",
         (72,),
     ),
     Mutation(
