@@ -52,7 +52,7 @@ MUTATIONS = (
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
         "        self._save_progress()\n"
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
-        (1,),
+        (6,),
     ),
     Mutation(
         "the watermark moves with every page",
@@ -66,7 +66,7 @@ MUTATIONS = (
         "sync.py",
         PUBLISH,
         f"            try:\n    {PUBLISH}            except RetryError:\n                pass\n",
-        (12,),
+        (7,),
     ),
     Mutation(
         "there is no overlap",
@@ -80,7 +80,7 @@ MUTATIONS = (
         "adapters/embedded.py",
         "WHERE name = ? AND value = ?",
         "WHERE name = ? AND ? IS NOT NULL",
-        (21,),
+        (27,),
     ),
     Mutation(
         "remembered activities are dropped",
@@ -122,14 +122,14 @@ MUTATIONS = (
         "watermark.py",
         "return self.watermark.resync_ms is not None and key_time_ms(key) >= self.watermark.resync_ms",
         "return False",
-        (10,),
+        (72,),
     ),
     Mutation(
         "a worker that comes too late for its slot calls all the same",
         "adapters/pacing.py",
         "            if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:\n                return\n",
         "            return\n",
-        (22,),
+        (12,),
     ),
     Mutation(
         "a call near midnight counts for the day that ends",
@@ -150,14 +150,14 @@ MUTATIONS = (
         "adapters/verdict.py",
         "case 400 | 404 if has_next",
         "case 400 if has_next",
-        (227,),
+        (29,),
     ),
     Mutation(
         "a pause ends the others",
         "rate_limit.py",
         "return Pauses((*self.without(pause.reason).by_reason, pause))",
         "return Pauses((pause,))",
-        (58,),
+        (187,),
     ),
     Mutation(
         "no listing is a full one after the first",
@@ -228,21 +228,21 @@ MUTATIONS = (
         "watermark.py",
         "        walk._known |= walk._candidates\n",
         "",
-        (10,),
+        (1,),
     ),
     Mutation(
         "a resumed walk does not remember what it published",
         "watermark.py",
         "walk._candidates = set(unpack(progress.candidates))",
         "walk._candidates = set()",
-        (10,),
+        (1,),
     ),
     Mutation(
         "a resumed walk counts as begun later",
         "watermark.py",
         "cls(watermark, reading, progress.started_ms,",
         "cls(watermark, reading, progress.started_ms + 86_400_000,",
-        (21,),
+        (44,),
     ),
     Mutation(
         "a long walk that gives up memory gives up all of it",
@@ -291,7 +291,7 @@ MUTATIONS = (
         "sync.py",
         "elif not is_time or self._ports.queue.send([self._message]):",
         "elif not is_time:",
-        (12,),
+        (19,),
     ),
     Mutation(
         "a message of a contact that was synced since costs a call",

@@ -312,6 +312,8 @@ class Promises:
             if wait_ms != wanted_ms:
                 self.fail(f"a contact that failed {contact.failures} times waits {wait_ms} ms")
         elif contact.times_gone > process.contact.times_gone:
+            if "next" in process.calls[-1].query:
+                self.fail(f"contact {contact.id} counts as gone by what was said of a cursor")
             ladder_ms = (tick_ms, DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 28 * DAY_MS)
             if wait_ms != ladder_ms[min(contact.times_gone, len(ladder_ms)) - 1]:
                 self.fail(f"a contact that was gone {contact.times_gone} times waits {wait_ms} ms")
