@@ -97,13 +97,6 @@ MUTATIONS = (
         (72,),
     ),
     Mutation(
-        "a walk forgets by activities newer than its start",
-        "watermark.py",
-        "min(newest_ms, self.started_ms)",
-        "newest_ms",
-        (250,),
-    ),
-    Mutation(
         "a quota and a credential are a contact's failure",
         "sync.py",
         "            return self._wait(wait)\n",
@@ -312,7 +305,7 @@ MUTATIONS = (
         "sync.py",
         "return self._contact.watermark.resync_ms is not None and self._walk.is_again(activity)",
         "return False",
-        (10,),
+        (102,),
     ),
     Mutation(
         "an event does not name its tick",
@@ -340,7 +333,7 @@ MUTATIONS = (
         "sync.py",
         "            accepted = error.accepted\n",
         "            accepted = frozenset(event.id for event in events)\n",
-        (12,),
+        (1,),
     ),
     Mutation(
         "who waits shortest comes first",
@@ -375,7 +368,7 @@ MUTATIONS = (
         "adapters/embedded.py",
         '" WHERE id = ? AND version = ?"',
         '" WHERE id = ? AND ? >= 0"',
-        (12,),
+        (47,),
     ),
     Mutation(
         "the lag is that of who waits shortest",
