@@ -691,7 +691,8 @@ class History:
         )
         doubtful = self.out_of_sight or world.refused_contacts or self.name == "backlog"
         contact_kinds = () if doubtful or not are_all_read else world.summaries
-        campaigns = () if world.campaign_lookback_days is None else CAMPAIGN_IDS
+        is_paused = bool(world.stores.pauses.get().active(self.clock.now_ms()))
+        campaigns = () if world.campaign_lookback_days is None or is_paused else CAMPAIGN_IDS
         self.promises.summaries_are_true(contact_kinds, campaigns)
 
     def _calls_are_right(self, chances: Chances) -> None:
