@@ -171,18 +171,21 @@ def summarize(
 
 
 def _is_stale(message: CampaignMessage, asked_ms: int | None, now_ms: int) -> bool:
-    """Asked for since it was planned, or under another worker's hands; a time to come counts for nothing."""
-    if asked_ms is None or asked_ms > now_ms:
+    """Asked for since it was planned, or under another worker's hands."""
+    if asked_ms is None:
         return False
-    return message.planned_ms <= asked_ms or now_ms - asked_ms < HELD_MS
+    if asked_ms > now_ms:
+        # Later than a worker can last it was set by a clock that ran ahead.
+        return asked_ms <= now_ms + HELD_MS
+    return message.planned_ms <= asked_ms
 
 
 def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign | None:
-    """Asked for now, so that nobody else publishes the same; None if another worker was faster.
+    """Counts as asked for until this worker must be done, so that nobody else publishes the same.
 
-    Who dies before it publishes leaves it to the next listing.
+    None if another worker was faster. Who dies before it publishes leaves it to the next listing.
     """
-    claimed = replace(campaign, summarized=replace(campaign.summarized, asked_ms=now_ms))
+    claimed = replace(campaign, summarized=replace(campaign.summarized, asked_ms=now_ms + HELD_MS))
     return replace(claimed, version=campaign.version + 1) if campaigns.save(claimed) else None
 
 
