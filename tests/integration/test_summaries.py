@@ -179,8 +179,8 @@ def test_a_key_that_may_not_read_campaigns_still_reads_contacts(tmp_path: Path) 
     assert {told(event)[0] for event in summaries(operator)} == {CONTACT_KIND, CONTACT_CAMPAIGN_KIND}
 
 
-def test_a_malformed_summary_is_told_and_skipped(tmp_path: Path) -> None:
-    """A negative count publishes nothing and is logged by a digest; the contact's activity is published."""
+def test_a_malformed_summary_is_asked_for_again(tmp_path: Path) -> None:
+    """A negative count publishes nothing; the failed call is counted, and the next answer is taken."""
     account = small_account()
     with served(account) as server:
         bad = Reply(200, {"sends": 1, "opens": -1, "contact_id": ADA})
@@ -188,9 +188,11 @@ def test_a_malformed_summary_is_told_and_skipped(tmp_path: Path) -> None:
         operator = Operator.of(tmp_path, server, REPORTS="all,summary")
         done = operator.run()
     assert done.returncode == 0
-    assert "a row that cannot be read was skipped, digest" in done.stderr
-    assert [told(event) for event in summaries(operator)] == [(CONTACT_KIND, GRACE, None)]
-    assert len(operator.events()) == 1 + 5
+    assert "the answer cannot be used" in done.stderr
+    assert sorted(told(event) for event in summaries(operator)) == sorted(
+        (CONTACT_KIND, contact_id, None) for contact_id in (ADA, GRACE)
+    )
+    assert len(operator.events()) == 2 + 5
 
 
 @pytest.mark.cloud
