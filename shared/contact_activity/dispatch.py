@@ -11,7 +11,7 @@ from enum import StrEnum
 from contact_activity import planning
 from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
 from contact_activity.failures import describe
-from contact_activity.paging import Rounds
+from contact_activity.paging import RESTARTS_MAX, Rounds
 from contact_activity.ports import (
     Campaigns,
     Clock,
@@ -35,8 +35,6 @@ from contact_activity.sync import pause_for
 CLAIM_MOST = 5_000
 # A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
 RESTARTS_ALLOWED = 1
-# No cursor will hold, and each further try costs the calls of contacts.
-RESTARTS_MAX = 20
 # The rest of a tick's time is for handing out.
 LISTING_SHARE = 0.6
 LEASE_MARGIN_MS = 10_000

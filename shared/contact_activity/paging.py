@@ -1,10 +1,12 @@
-"""Whether the pages of a list or a report go round. Pure."""
+"""Whether the pages of a list or a report go round, or never hold. Pure."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 # An API may show a page twice, such as when rows come in while it is read; not so often.
 MEETINGS_MAX = 5
+# As often as that no cursor holds by chance, and each further try costs calls that others wait for.
+RESTARTS_MAX = 20
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from contact_activity import planning
 from contact_activity.activity import Activity, EmailAddresses, Event, to_event
 from contact_activity.failures import describe
-from contact_activity.paging import Rounds
+from contact_activity.paging import RESTARTS_MAX, Rounds
 from contact_activity.ports import (
     Bus,
     Clock,
@@ -45,9 +45,6 @@ PAGES_MAX = 5_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
-# As often as that no cursor holds by chance, and each further try costs the calls of other contacts.
-RESTARTS_MAX = 20
-
 CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the walk"
 
 # A report that cannot be had for so long is asked for another time: many tries would cost many calls.

@@ -59,8 +59,8 @@ class Watermark:
     """What is known of one contact, for all its reports together.
 
     `remembered` and `unreadable` are packed (14 bytes an activity, newest first; 8 a row).
-    `resync_ms`: the next walk publishes the
-    activities from then on again, also those that are remembered or forgotten; None: it does not.
+    `resync_ms`: the next walk publishes the activities from then on again, also those that are
+    remembered or forgotten; None: it does not.
     """
 
     marks: tuple[Mark, ...] = ()
@@ -121,15 +121,20 @@ class Reading:
 
     @property
     def types(self) -> tuple[ActivityType, ...]:
-        return tuple(type_ for report in self.reports for type_ in TYPES_BY_REPORT[report])
+        return _types_of(self.reports)
+
+    @classmethod
+    def of_fingerprint(cls, fingerprint: str) -> "Reading":
+        """What a walk of that fingerprint reads; the memory is not in it."""
+        account, reports, start = fingerprint.split(" ")
+        return cls(account, tuple(reports.split(",")), None if start == "None" else int(start))
 
     def as_begun(self, fingerprint: str) -> "Reading | None":
         """This, but for what a walk of that fingerprint reads; None for one of another account."""
-        account, reports, start = fingerprint.split(" ")
-        if account != self.account:
+        begun = Reading.of_fingerprint(fingerprint)
+        if begun.account != self.account:
             return None
-        start_ms = None if start == "None" else int(start)
-        return replace(self, reports=tuple(reports.split(",")), start_ms=start_ms)
+        return replace(self, reports=begun.reports, start_ms=begun.start_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,7 @@ class Progress:
 
     @property
     def start_ms(self) -> int:
-        _, _, start = self.fingerprint.split(" ")
-        return 0 if start == "None" else int(start)
+        return Reading.of_fingerprint(self.fingerprint).start_ms or 0
 
     @property
     def types(self) -> tuple[ActivityType, ...]:
@@ -167,10 +171,8 @@ class Progress:
 
     @property
     def _types_done(self) -> tuple[ActivityType, ...]:
-        _, reports, _ = self.fingerprint.split(" ")
-        names = reports.split(",")
-        done = names[: names.index(self.report)]
-        return tuple(type_ for report in done for type_ in TYPES_BY_REPORT[report])
+        reports = Reading.of_fingerprint(self.fingerprint).reports
+        return _types_of(reports[: reports.index(self.report)])
 
     def with_oldest(self) -> "Progress":
         """This, with `oldest` by its candidates, newest first as the API gives them.
@@ -179,7 +181,7 @@ class Progress:
         """
         if self._types_done or not self.candidates:
             return self
-        oldest_ms = key_time_ms(unpack(self.candidates)[-1])
+        oldest_ms = _oldest_ms(self.candidates)
         return replace(self, oldest=tuple((type_, oldest_ms) for type_ in self.types))
 
     def forgotten_spans(self, forgotten_ms: int | None) -> dict[ActivityType, tuple[tuple[int, int], ...]]:
@@ -230,6 +232,14 @@ def pack(keys: Iterable[bytes]) -> bytes:
 
 def unpack(packed: bytes, size: int = _KEY_BYTES) -> list[bytes]:
     return [packed[at : at + size] for at in range(0, len(packed), size)]
+
+
+def _oldest_ms(packed: bytes) -> int:
+    return key_time_ms(packed[-_KEY_BYTES:])
+
+
+def _types_of(reports: Iterable[str]) -> tuple[ActivityType, ...]:
+    return tuple(type_ for report in reports for type_ in TYPES_BY_REPORT[report])
 
 
 def forget(
@@ -309,7 +319,7 @@ class Walk:
     _oldest_before: dict[ActivityType, int] = field(default_factory=dict)
     _forgotten_ms: int | None = None
     _again_from: dict[ActivityType, int] = field(default_factory=dict)
-    _windows: dict[ActivityType, "_Window"] = field(init=False)
+    _windows: dict[ActivityType, _Window] = field(init=False)
 
     def __post_init__(self) -> None:
         self._published_before = set(unpack(self.watermark.remembered))
@@ -419,8 +429,8 @@ class Walk:
         }
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
-        keys = self._candidates | {key for key in self._published_before if key not in unseen}
-        kept, forgotten_ms = self._forget(keys - given_up, newest_ms, most=REMEMBERED_MAX - len(unseen))
+        keys = (self._candidates | self._published_before) - unseen - given_up
+        kept, forgotten_ms = self._forget(keys, newest_ms, most=REMEMBERED_MAX - len(unseen))
         forgotten_ms = _latest(forgotten_ms, self._forgotten_ms)
         # A floor in the future, forced by thousands of future stamps, would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
@@ -566,8 +576,7 @@ def set_right(watermark: Watermark, now_ms: int) -> Watermark:
     All that is newer than the newest forgotten one is remembered, so a floor in the future is put where
     the memory begins.
     """
-    remembered = unpack(watermark.remembered)
-    begins_ms = min(now_ms, key_time_ms(remembered[-1])) if remembered else now_ms
+    begins_ms = min(now_ms, _oldest_ms(watermark.remembered)) if watermark.remembered else now_ms
 
     def span(span: Span) -> Span:
         from_ms = None if (span.from_ms or 0) > now_ms else span.from_ms

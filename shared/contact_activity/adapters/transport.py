@@ -12,7 +12,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
@@ -352,11 +352,9 @@ def _first_to_connect(found: _Found, bounds: _Bounds) -> socket.socket:
     error: OSError = TimeoutError()
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            with ExitStack() as on_error:
-                plain = on_error.enter_context(closing(socket.socket(family, kind, protocol)))
+            with _closed_on_error(socket.socket(family, kind, protocol)) as plain:
                 plain.settimeout(bounds.left_s() / (len(found) - tried))
                 plain.connect(address)
-                on_error.pop_all()
                 return plain
         except OSError as failed:
             # A family that this machine does not know is one such.
