@@ -29,6 +29,7 @@ from contact_activity.summary import SummaryCounts, SummaryKind
 from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import Reading
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
+from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
 from tests.support.world import TICK_MS, ScriptedSource
@@ -55,9 +56,7 @@ def rows_of(contact_id: str) -> list[Activity]:
 
 
 @pytest.fixture(params=["embedded", "aws"])
-def family(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Family]:
+def family(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Family]:
     """The ports over what is stored."""
     if request.param == "embedded":
         path = tmp_path / "state.sqlite3"
@@ -67,11 +66,7 @@ def family(
         yield opened
         opened.close()
         return
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    with nobodys_aws(), mock_aws():
         clients = Clients(aws_client)
         family = AwsFamily(clients)
         for item in BEFORE["items"]:

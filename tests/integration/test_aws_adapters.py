@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +45,7 @@ from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
 from tests.support.families import Clients, create_bus, create_table
+from tests.support.nobodys_aws import nobodys_aws
 from tests.support.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
 from tests.support.scripted_aws import given as answered
 from tests.support.virtual_clock import VirtualClock
@@ -59,20 +59,9 @@ REPEATABLE = settings(max_examples=100, deadline=None, derandomize=True, databas
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nobodys_aws() -> Iterator[None]:
-    """No setting of the user's AWS reaches a client, and no client reaches AWS."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-            monkeypatch.setenv(name, "/dev/null")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        boto3.setup_default_session()
+def _nobodys_aws() -> Iterator[None]:
+    with nobodys_aws():
         yield
-    boto3.setup_default_session()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +33,7 @@ from contact_activity.summary import SummaryCounts
 from contact_activity.watermark import Progress, Reading
 from tests.support.account import System
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
+from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.stored import DynamoStored, SqliteStored, Stored, names
 from tests.support.virtual_clock import SettableClock
@@ -103,18 +103,9 @@ class Store:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nobodys_aws() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-            environment.delenv(name, raising=False)
-        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-            environment.setenv(name, "/dev/null")
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        boto3.setup_default_session()
+def _nobodys_aws() -> Iterator[None]:
+    with nobodys_aws():
         yield
-    boto3.setup_default_session()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from contact_activity.ports import Cause, FatalError, RetryError, TrackingPage, 
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
 from tests.support.certificates import Authority
+from tests.support.fronts import pump, serve_each, stop_listening
 
 KEY, TOKEN = "canary-key-77aa", "canary-token-88bb"
 FOR_MS = 600
@@ -137,23 +138,13 @@ class Server:
         self._left, self._waits_s = list(self.acts), list(self.handshake_waits_s)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        serve_each(self._socket, self._talk)
 
     def close(self) -> None:
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+        stop_listening(self._socket)
 
     def _talk(self, connection: socket.socket) -> None:
-        with suppress(OSError), self._secured(connection) as secured:
+        with self._secured(connection) as secured:
             self._answer(secured)
 
     def _answer(self, connection: socket.socket) -> None:
@@ -200,36 +191,18 @@ class Proxy:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.heads: list[bytes] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        serve_each(self._socket, self._tunnel)
 
     def close(self) -> None:
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._tunnel, args=(connection,), daemon=True).start()
+        stop_listening(self._socket)
 
     def _tunnel(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError), socket.create_connection(("127.0.0.1", self._to_port)) as there:
+        with socket.create_connection(("127.0.0.1", self._to_port)) as there:
             self.heads.append(connection.recv(65_536))
             for byte in self._says:
                 connection.sendall(bytes([byte]))
                 time.sleep(self._byte_wait_s)
-            back = threading.Thread(target=pumped, args=(there, connection), daemon=True)
-            back.start()
-            pumped(connection, there)
-            back.join()
-
-
-def pumped(from_: socket.socket, to: socket.socket) -> None:
-    with suppress(OSError):
-        while data := from_.recv(65_536):
-            to.sendall(data)
-        to.shutdown(socket.SHUT_WR)
+            pump(connection, there)
 
 
 def requested(connection: socket.socket) -> str | None:

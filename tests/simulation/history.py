@@ -47,7 +47,6 @@ OLD_CAMPAIGN_ID = "5"
 ALL_REPORTS = ("all",)
 SOME_REPORTS = (("sends", "opens", "bounces"), ("sends",), ("opens", "clicks"))
 CONTACT_SUMMARIES = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
-SUMMARY_PATH = "/tracking/reports/"
 SHIFT_MS = 5 * HOUR_MS
 # After the last fault: a paused day, a day of doubled waits, and one sweep.
 PEACE_TICKS_MAX = 3 * 96

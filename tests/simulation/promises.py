@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
 SUMMARY_TYPES = {kind.detail_type for kind in SummaryKind}
-# What the limiter's margin forgives: workers whose clocks differ by more may meet at the server.
-SKEW_FORGIVEN_MS = 20
 PAGES_A_CRASH_REPEATS = 11
 # Rows of one millisecond may be forgotten together.
 TIES_MOST = 5

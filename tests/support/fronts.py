@@ -39,7 +39,7 @@ class Front:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        _close(self._listening)
+        stop_listening(self._listening)
 
     def _serve(self) -> None:
         while True:
@@ -49,18 +49,11 @@ class Front:
                 return
             self.met += 1
             if self._closes_after is not None and self.met >= self._closes_after:
-                _close(self._listening)
+                stop_listening(self._listening)
                 self._one_exchange(connection)
                 return
             treat = self._first.pop(0) if self._first else self._welcome
-            threading.Thread(target=self._treated, args=(treat, connection), daemon=True).start()
-
-    def _treated(self, treat: Treatment, connection: socket.socket) -> None:
-        with connection:
-            try:
-                treat(connection)
-            except OSError:
-                return
+            threading.Thread(target=_treated, args=(treat, connection), daemon=True).start()
 
     def _welcome(self, connection: socket.socket) -> None:
         if self._tls is None:
@@ -93,25 +86,10 @@ class Proxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.asked: list[str] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        serve_each(self._listening, self._lead_on)
 
     def close(self) -> None:
-        _close(self._listening)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._treated, args=(connection,), daemon=True).start()
-
-    def _treated(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                self._lead_on(connection)
-            except OSError:
-                return
+        stop_listening(self._listening)
 
     def _lead_on(self, connection: socket.socket) -> None:
         head = head_of(connection)
@@ -133,7 +111,27 @@ class Proxy:
             pump(connection, target)
 
 
-def _close(listening: socket.socket) -> None:
+def serve_each(listening: socket.socket, treat: Treatment) -> None:
+    """Give each connection to `treat`, in a thread of its own, until it stops listening."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=_treated, args=(treat, connection), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def _treated(treat: Treatment, connection: socket.socket) -> None:
+    """A client that leaves in the middle is no error."""
+    with connection, contextlib.suppress(OSError):
+        treat(connection)
+
+
+def stop_listening(listening: socket.socket) -> None:
     """At once, also under a thread that waits for a connection."""
     with contextlib.suppress(OSError):
         listening.shutdown(socket.SHUT_RDWR)
