@@ -157,7 +157,7 @@ MUTATIONS = (
         "planning.py",
         "is_full = listing.full_ms is None or now_ms - listing.full_ms >= FULL_LISTING_EVERY_MS",
         "is_full = listing.full_ms is None",
-        (144,),
+        (237,),
     ),
     Mutation(
         "an error names the call that failed",

@@ -64,6 +64,9 @@ class Promises:
     excused: set[str] = field(default_factory=set)
     activities: set[str] = field(default_factory=set)
     watermarks: dict[str, Watermark] = field(default_factory=dict)
+    # By the true clock: since when each contact is read, and the beginning of its last sync that ended.
+    reading_since_ms: dict[str, int] = field(default_factory=dict)
+    synced_ms: dict[str, int] = field(default_factory=dict)
     resyncs: dict[str, tuple[int, int]] = field(default_factory=dict)
     summaries: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
     summaries_in_doubt: set[str] = field(default_factory=set)
@@ -187,6 +190,9 @@ class Promises:
         contact = process.contact
         if contact is None or process.reading.account in self.accounts:
             return
+        if contact.registered_ms > process.clock.now_ms():
+            # By a clock that was ahead; it counts as registered when this sync began.
+            return
         floors = [mark.floor_ms or 0 for mark in contact.watermark.marks]
         if told.shown_ms < contact.registered_ms:
             wanted: bool | None = True
@@ -223,7 +229,12 @@ class Promises:
         self.summaries_in_doubt.add(process.subject)
         process.unsaved.clear()
 
-    # Each write.
+    # Each write, and the reading before it.
+
+    def read(self, contact: Contact) -> None:
+        """A sync begins, or the walk of an earlier one goes on."""
+        if contact.progress is None:
+            self.reading_since_ms[contact.id] = self.world.clock.now_ms()
 
     def saved(self, process: "Process", before: "Stored | None", contact: Contact) -> None:
         """A watermark never moves back, and never passes an activity that is not published."""
@@ -236,6 +247,7 @@ class Promises:
         self._marks_hold(process, contact)
         if process.is_reading and contact.held_until_ms is not None and contact.progress is None:
             # Taken in hand: nothing is known of it yet that was not before.
+            self.watermarks[contact.id] = contact.watermark
             return
         self._floor_is_right(process, contact)
         self.watermarks[contact.id] = contact.watermark
@@ -245,17 +257,23 @@ class Promises:
             self.fail(f"contact {contact.id} is in no message, and counts as if it were")
         is_synced = not (contact.progress or contact.failures or contact.times_gone)
         if contact.synced_ms is not None and is_synced and process.is_reading:
+            self.synced_ms[contact.id] = self.reading_since_ms[contact.id]
             at_ms = process.true_ms(contact.synced_ms)
+            if self.world.clock_error_most_ms:
+                # A sync that began by another clock.
+                at_ms = min(at_ms, self.synced_ms[contact.id])
             self.nothing_is_missing(contact.id, at_ms, process.reading)
 
     def _marks_hold(self, process: "Process", contact: Contact) -> None:
-        old = self.watermarks.get(contact.id, Watermark())
+        old, now_ms = self.watermarks.get(contact.id, Watermark()), process.clock.now_ms()
         for mark in old.marks:
             now = contact.watermark.mark(mark.type)
-            if (now.through_ms or 0) < (mark.through_ms or 0) or (now.floor_ms or 0) < (mark.floor_ms or 0):
+            # But to the beginning of the sync, where a clock was ahead.
+            least = [min(time_ms or 0, process.began_ms) for time_ms in (mark.through_ms, mark.floor_ms)]
+            if (now.through_ms or 0) < least[0] or (now.floor_ms or 0) < least[1]:
                 self.fail(f"a mark of contact {contact.id} moved back")
         for mark in contact.watermark.marks:
-            latest_ms = process.clock.now_ms() + self.world.clock_error_most_ms
+            latest_ms = now_ms + self.world.clock_error_most_ms
             if (mark.through_ms or 0) > latest_ms:
                 self.fail(f"a mark of contact {contact.id} lies in the future")
         floor_ms = max((mark.floor_ms or 0 for mark in contact.watermark.marks), default=0)

@@ -634,6 +634,8 @@ class WatchedContacts(Watched):
         contact: Contact | None = self._store.get(contact_id)
         if self._process.contact is None:
             self._process.contact = contact
+        if contact is not None:
+            self._world.promises.read(contact)
         return contact
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
