@@ -9,9 +9,9 @@ BIN := .venv/bin
 PIP := pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
-# aws-xray-sdk asks for botocore, which the Lambda runtime already has.
-RUNTIME_HAS := --no-emit-package botocore --no-emit-package jmespath --no-emit-package python-dateutil \
-	--no-emit-package six
+
+# powertools asks for jmespath, which the Lambda runtime already has.
+RUNTIME_HAS := --no-emit-package jmespath
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,11 +45,11 @@ run: .venv/.ready ## the main job on this machine; without credentials, on a sim
 cloud: setup ## the same job through the real template, on a local AWS
 	@$(BIN)/contact-activity run --engine cloud --all
 
-# A process for each core; the tests of one file share what they set up.
-PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
+# Three processes for two cores, since many tests wait.
+PYTEST = $(BIN)/pytest --numprocesses $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 ))
 
-test: setup ## the tests but for those that deploy the stack on the local AWS
-	@$(PYTEST) -m "not cloud"
+test: setup ## the tests but for the long ones and those that deploy the stack on the local AWS
+	@$(PYTEST) --dist worksteal -m "not cloud and not long"
 
 SEEDS ?= 10000
 simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
@@ -99,7 +99,8 @@ check: setup .venv-sam/.ready ## exactly what CI runs
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) build --cached
-	$(PYTEST)
+	$(PYTEST) --dist worksteal -m "not cloud"
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m cloud
 
 lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) pyproject.toml $(RUNTIME_HAS) -o shared/requirements.txt

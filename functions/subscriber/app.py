@@ -8,6 +8,5 @@ from contact_activity import subscriber, telemetry
 
 
 @telemetry.logger.inject_lambda_context
-@telemetry.tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     subscriber.subscriber().run(event, context)

@@ -19,7 +19,6 @@ def handle(worker: wiring.Worker, record: SQSRecord, lambda_context: LambdaConte
 
 @telemetry.logger.inject_lambda_context
 @telemetry.metrics.log_metrics
-@telemetry.tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     record_handler = partial(handle, wiring.worker().ready())
     return process_partial_response(event, record_handler, processor, context)

@@ -1,9 +1,9 @@
-"""What the functions say of their work: structured logs, metrics, traces. Ids and counts, no addresses."""
+"""What the functions say of their work: structured logs and metrics. Ids and counts, no addresses."""
 
 from dataclasses import asdict
 from enum import Enum
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.campaigns import CampaignReport
@@ -19,9 +19,6 @@ QUOTA_NEARLY_USED_PERCENT = 90
 
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
-# Not all that it could patch: the span of a call by requests would hold what its errors say, and
-# they hold the address with the API key.
-tracer = Tracer(patch_modules=("botocore",))
 
 
 class Metric(Enum):

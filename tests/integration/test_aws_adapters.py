@@ -740,16 +740,13 @@ def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -
     assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
 
 
-@pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("AccessDeniedException", 400)])
-def test_what_aws_does_not_do_is_an_error_of_ours(
-    wire: ScriptedAws, clock: VirtualClock, code: str, status: int
-) -> None:
+def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:
     """A use case counts it as a failure and backs off; it names AWS's code, and nothing that was sent."""
     for operation in (
         *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"),
         *("SendMessageBatch", "GetQueueAttributes"),
     ):
-        wire.script(operation, error(code, status))
+        wire.script(operation, error("AccessDeniedException"))
     contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
     limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, Limits(4, 9_000), clock)
     queue = SqsQueue(aws_client("sqs"), QUEUE_URL, sleep=clock.sleep)
@@ -767,6 +764,14 @@ def test_what_aws_does_not_do_is_an_error_of_ours(
         queue.depth,
     ]
     for ask in asked:
-        with pytest.raises(RetryError, match=code) as raised:
+        with pytest.raises(RetryError, match="AccessDeniedException") as raised:
             ask()
         assert "4711" not in str(raised.value)
+
+
+def test_throttling_that_does_not_end_is_an_error_of_ours(wire: ScriptedAws) -> None:
+    """When botocore has repeated the call in vain."""
+    wire.script("GetItem", error("ThrottlingException"))
+    with pytest.raises(RetryError, match="ThrottlingException"):
+        DynamoContacts(aws_client("dynamodb"), TABLE, threads=1).get("4711")
+    assert len(wire.asked("GetItem")) > 1

@@ -315,6 +315,7 @@ def test_work_goes_on_whatever_time_lies_in_the_future(embedded: Store, name: st
 
 
 # The rules of the others are the pure core's, which both stores share.
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["contact.due_ms", "contact.queued_until_ms", "lease.until_ms"])
 def test_work_goes_on_in_a_table_whatever_time_lies_in_the_future(moto: Store, name: str) -> None:
     """The same of the items of a table."""
@@ -432,6 +433,7 @@ def test_a_clock_that_was_ahead_and_is_set_right_costs_nothing(ahead_ms: int) ->
     history.check(NOON_MS + 7 * HOUR_MS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ahead_ms", [26 * HOUR_MS, 400 * DAY_MS])
 def test_a_stack_goes_on_after_a_clock_that_was_ahead(moto: Store, ahead_ms: int) -> None:
     """The same on the AWS adapters."""

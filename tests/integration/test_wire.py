@@ -535,7 +535,7 @@ def test_a_proxy_has_no_longer_than_a_connection_takes(authority: Authority) -> 
 
 
 def cause_of(url: str, *, for_ms: int = FOR_MS, **options: Any) -> Cause | None:
-    """Why a call failed at last, and each of its tries before."""
+    """Why its tries failed: all for one cause, but that the last may have run out of time."""
     causes: list[Cause] = []
 
     def note(cause: Cause, status: int, tries: int) -> None:
@@ -546,8 +546,9 @@ def cause_of(url: str, *, for_ms: int = FOR_MS, **options: Any) -> Cause | None:
         error = ask(client, "7", for_ms=for_ms)
     assert isinstance(error, RetryError)
     assert str(error).endswith(f"at last: {error.cause}")
-    assert set(causes) == {error.cause}
-    return error.cause
+    assert set(causes[:-1]) <= {causes[0]}
+    assert error.cause in (causes[0], Cause.TIMED_OUT)
+    return causes[0]
 
 
 def test_each_failure_has_its_cause(authority: Authority) -> None:
