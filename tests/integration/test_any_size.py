@@ -122,6 +122,7 @@ def test_what_is_stored_of_a_long_contact_fits_an_item() -> None:
     assert max(long.marker_bytes) + len(watermark.remembered) < ITEM_BYTES_MAX
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_a_contacts_history() -> None:
     """Twice the activities take no more than a quarter more memory at the peak."""
     small, large = Long(10_500), Long(21_000)

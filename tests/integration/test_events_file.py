@@ -79,6 +79,7 @@ def cause_of(ended: "subprocess.CompletedProcess[str]") -> str:
 # --- a file of several runs -----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_runs_that_share_a_file_cut_nothing_of_each_other(tmp_path: Path) -> None:
     """Each run's events are all there, however many runs begin while others write."""
     with served(account_of(120)) as server, ExitStack() as started:

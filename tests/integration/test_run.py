@@ -47,7 +47,7 @@ def tracking_calls(server: Server) -> list[str]:
     return [call.path for call in server.calls if "/tracking" in call.path]
 
 
-@pytest.mark.parametrize("page_rows", [500, 7])
+@pytest.mark.parametrize("page_rows", [500, pytest.param(7, marks=pytest.mark.long)])
 def test_a_failing_api_costs_no_activity(tmp_path: Path, page_rows: int) -> None:
     """With one call in five failing, every activity is published, late ones too, and nothing twice."""
     account = account_of(30)

@@ -91,6 +91,7 @@ def test_a_run_over_a_locked_state_says_what_to_do(tmp_path: Path) -> None:
     assert sorted(operator.published()) == sorted(truth_of(ACCOUNT))
 
 
+@pytest.mark.long
 def test_a_state_that_is_locked_for_a_while_is_a_failed_tick(tmp_path: Path) -> None:
     """`--every` says so, and the next tick publishes what that one did not."""
     account = account_of(120)
