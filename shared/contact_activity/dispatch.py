@@ -52,6 +52,8 @@ class DispatchReport:
 
     `pulled_back`: contacts that were due later than they can honestly wait, and are due now.
 
+    `listing_waits`: it has read its share of the day's calls, and goes on at 00:00 UTC.
+
     `paused` names every pause that held since the last tick, also one that this tick lifted.
 
     `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
@@ -65,6 +67,7 @@ class DispatchReport:
     new_contacts: int = 0
     unreadable_contacts: int = 0
     listing_is_complete: bool = False
+    listing_waits: bool = False
     pulled_back: int = 0
     enqueued: int = 0
     rejected: int = 0
@@ -74,6 +77,11 @@ class DispatchReport:
     lag_ms: int | None = None
     calls_used: int | None = None
     calls_per_day: int | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Nothing more of the list can be read now."""
+        return self.listing_is_complete or self.listing_waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +220,9 @@ def _list_contacts(
     rounds, restarts = Rounds(), 0
     try:
         while listing.is_under_way:
+            if planning.has_listed_its_share(listing, ports.limiter.limits, ports.clock.now_ms()):
+                report.listing_waits = True
+                return
             listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
             rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
             ports.listings.put(listing)
@@ -239,6 +250,7 @@ def _list_page(
 
     Raises `RetryError` for pages that go round: the next tick begins again.
     """
+    listing = planning.count_page(listing, ports.clock.now_ms())
     page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
     if isinstance(page, Refusal):
         return planning.restart_listing(listing), True

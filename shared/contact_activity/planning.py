@@ -2,11 +2,25 @@
 
 from dataclasses import dataclass, replace
 
-from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, Limits, Pace, calls_before, is_too_late
+from contact_activity.rate_limit import (
+    CLOCKS_DIFFER_MS,
+    DAY_MS,
+    HOUR_MS,
+    Limits,
+    Pace,
+    calls_before,
+    is_too_late,
+)
 
 WEEK_MS = 7 * DAY_MS
-LISTING_OVERLAP_MS = DAY_MS
+# Of every listing, and of the deep one: a contact may come into the list a day after its date.
+LISTING_OVERLAP_MS = HOUR_MS
+DEEP_OVERLAP_MS = DAY_MS
+DEEP_LISTING_EVERY_MS = 6 * HOUR_MS
 FULL_LISTING_EVERY_MS = WEEK_MS
+# Of the day's calls; a full listing may take as much again, since it is what finds everybody.
+LISTING_MOST_PERCENT = 25
+FULL_LISTING_MOST_PERCENT = 50
 FAILURE_WAIT_MAX_MS = DAY_MS
 GONE_WAIT_MAX_MS = 4 * WEEK_MS
 QUEUED_TICKS = 2
@@ -26,10 +40,12 @@ class Listing:
 
     `next`: cursor of an unfinished listing, which began at `started_ms`; None between listings.
     `since_ms`: the `modified_since` it is asked with; None is a full listing.
-    `mark_ms`: start of the last complete listing less a day, the next one's `since_ms`.
+    `mark_ms`: start of the last complete listing less an hour, the next one's `since_ms`, unless
+    that is a deep one: then it is `deep_ms`, the start of the last deep or full one, less a day.
     `contacts`: how many are known: as many as the last full listing showed, and the new ones since.
     `counted`: how many this full listing has shown so far; None in any other, and in one that a
     version began which did not count.
+    `pages`: how many were read on `day`, a number of UTC days since 1970.
     """
 
     next: str | None = None
@@ -39,6 +55,9 @@ class Listing:
     full_ms: int | None = None
     contacts: int = 0
     counted: int | None = None
+    deep_ms: int | None = None
+    day: int = 0
+    pages: int = 0
 
     @property
     def is_under_way(self) -> bool:
@@ -48,26 +67,56 @@ class Listing:
 def begin_listing(listing: Listing, now_ms: int) -> Listing:
     """Go on with an unfinished listing, or begin the next.
 
-    Every 7 days it is a full one: pages of an offset cursor shift while they are read, so an
-    incremental listing can skip a contact. So it is after a clock that ran ahead: what was changed
-    since then may lie before the mark.
+    Every 6 hours it is a deep one, and every 7 days a full one: pages of an offset cursor shift while
+    they are read, so an incremental listing can skip a contact. It is full, too, after a clock that
+    ran ahead: what was changed since then may lie before the mark.
     """
     if _is_ahead(listing, now_ms):
-        listing = replace(listing, next=None, started_ms=None, since_ms=None, full_ms=None)
+        listing = replace(listing, next=None, started_ms=None, since_ms=None, full_ms=None, deep_ms=None)
     if listing.is_under_way:
         return listing
     is_full = listing.full_ms is None or now_ms - listing.full_ms >= FULL_LISTING_EVERY_MS
-    since_ms = None if is_full else listing.mark_ms
+    since_ms = None if is_full else _since_ms(listing, now_ms)
     counted = 0 if since_ms is None else None
     return replace(listing, next=None, started_ms=now_ms, since_ms=since_ms, counted=counted)
 
 
+def _since_ms(listing: Listing, now_ms: int) -> int | None:
+    """An earlier version kept no `deep_ms`: its mark lies a day before its last listing."""
+    if listing.deep_ms is None or now_ms - listing.deep_ms < DEEP_LISTING_EVERY_MS:
+        return listing.mark_ms
+    return listing.deep_ms - DEEP_OVERLAP_MS
+
+
+def _is_deep(listing: Listing) -> bool:
+    """Whether this listing, under way, shows what came into the list a day after its date."""
+    if listing.since_ms is None or listing.started_ms is None:
+        return True
+    return listing.since_ms <= listing.started_ms - DEEP_OVERLAP_MS
+
+
 def _is_ahead(listing: Listing, now_ms: int) -> bool:
-    begun = (listing.started_ms, listing.full_ms)
+    begun = (listing.started_ms, listing.full_ms, listing.deep_ms)
     marks = (listing.mark_ms, listing.since_ms)
     return any(is_too_late(time_ms, now_ms) for time_ms in begun) or any(
         is_too_late(time_ms, now_ms - LISTING_OVERLAP_MS) for time_ms in marks
     )
+
+
+def has_listed_its_share(listing: Listing, limits: Limits, now_ms: int) -> bool:
+    """Whether no page more may be read on this UTC day: the other calls are for activity."""
+    percent = LISTING_MOST_PERCENT if listing.since_ms is not None else FULL_LISTING_MOST_PERCENT
+    return pages_on(listing, now_ms) >= max(1, limits.calls_per_day * percent // 100)
+
+
+def pages_on(listing: Listing, now_ms: int) -> int:
+    """The pages of contacts read on the UTC day of `now_ms`."""
+    return listing.pages if listing.day == now_ms // DAY_MS else 0
+
+
+def count_page(listing: Listing, now_ms: int) -> Listing:
+    """Before a page is asked for."""
+    return replace(listing, day=now_ms // DAY_MS, pages=pages_on(listing, now_ms) + 1)
 
 
 def restart_listing(listing: Listing) -> Listing:
@@ -93,6 +142,7 @@ def listing_page_read(listing: Listing, next_: str | None) -> Listing:
         started_ms=None,
         since_ms=None,
         mark_ms=listing.started_ms - LISTING_OVERLAP_MS,
+        deep_ms=listing.started_ms if _is_deep(listing) else listing.deep_ms,
         full_ms=listing.started_ms if listing.since_ms is None else listing.full_ms,
     )
 

@@ -265,7 +265,7 @@ class Contacts(Protocol):
     """The registry of contacts with their watermarks."""
 
     def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
-        """Add those not known, due now. Returns how many are new.
+        """Add those not known, due now. Returns how many are new; what is as known costs no write.
 
         A gone one that changed is due again, and in a full listing any that is shown. Never touches
         what a worker stored.

@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -727,17 +727,80 @@ class TestLimiterOnTheWire:
         assert len(wire.asked("UpdateItem")) == 2
 
 
-def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -> None:
-    """The change and the new due time are stored together: a crash between loses neither."""
-    lost = error(TestLimiterOnTheWire.LOST)
-    wire.script("UpdateItem", lost, answered({"Attributes": {"registered_at": {"N": "1"}}}))
-    contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
-    assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
-    refused, stored = wire.asked("UpdateItem")
-    assert "modified_date = :modified" in refused["ConditionExpression"]
-    assert "modified_date = :modified" in stored["UpdateExpression"]
-    assert "due_at = :now" in stored["UpdateExpression"]
-    assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
+def as_listed(contact_id: str, modified: str = "2026-11-01", times_gone: int = 0) -> dict[str, object]:
+    """What a listing reads of a stored contact."""
+    return {
+        "pk": {"S": f"contact#{contact_id}"},
+        "registered_at": {"N": "1"},
+        "modified_date": {"S": modified},
+        "times_gone": {"N": str(times_gone)},
+    }
+
+
+def batch(*items: dict[str, object], left: Sequence[str] = ()) -> Answer:
+    keys = [{"pk": {"S": f"contact#{contact_id}"}} for contact_id in left]
+    unprocessed = {TABLE: {"Keys": keys}} if keys else {}
+    return answered({"Responses": {TABLE: list(items)}, "UnprocessedKeys": unprocessed})
+
+
+class TestListingOnTheWire:
+    def test_a_page_as_known_costs_five_reads_and_no_write(self, wire: ScriptedAws) -> None:
+        """500 contacts, of which each is read in a batch of a hundred, at half the price."""
+        ids = [str(number) for number in range(500)]
+        wire.script("BatchGetItem", batch(*map(as_listed, ids)))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert contacts.register([ListedContact(id_, "2026-11-01") for id_ in ids], NOW_MS) == 0
+        asked = [request["RequestItems"][TABLE] for request in wire.asked("BatchGetItem")]
+        assert [len(batch["Keys"]) for batch in asked] == [100] * 5
+        assert not any(batch.get("ConsistentRead") for batch in asked)
+        assert {operation for operation, _ in wire.requests} == {"BatchGetItem"}
+
+    def test_only_what_differs_is_written(self, wire: ScriptedAws) -> None:
+        """One that is new, one that changed; the third is as it was."""
+        wire.script("BatchGetItem", batch(as_listed("changed", "2026-10-31"), as_listed("same")))
+        wire.script("UpdateItem", answered({}))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        listed = [ListedContact(id_, "2026-11-01") for id_ in ("new", "changed", "same")]
+        assert contacts.register(listed, NOW_MS) == 1
+        written = [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")]
+        assert written == ["contact#new", "contact#changed"]
+
+    def test_what_a_batch_left_out_is_read_alone(self, wire: ScriptedAws) -> None:
+        """DynamoDB may answer for a part of a batch only."""
+        wire.script("BatchGetItem", batch(as_listed("1"), left=["2", "3"]))
+        wire.script("GetItem", answered({"Item": as_listed("2")}), answered({}))
+        wire.script("UpdateItem", answered({}))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert contacts.register([ListedContact(id_, "2026-11-01") for id_ in "123"], NOW_MS) == 1
+        assert [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")] == ["contact#3"]
+
+    def test_a_contact_that_another_dispatcher_registered_is_not_new(self, wire: ScriptedAws) -> None:
+        """What was read is a moment old; the write has the last word, whatever it returns."""
+        wire.script("BatchGetItem", batch())
+        wire.script("UpdateItem", error(TestLimiterOnTheWire.LOST))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS) == 0
+
+    def test_a_gone_contact_that_changed_is_stored_in_one_write(self, wire: ScriptedAws) -> None:
+        """The change and the new due time are stored together: a crash between loses neither."""
+        wire.script("BatchGetItem", batch(as_listed("4711", times_gone=2)))
+        wire.script("UpdateItem", answered({}))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
+        (stored,) = wire.asked("UpdateItem")
+        assert "modified_date = :modified, due_at = :now" in stored["UpdateExpression"]
+        assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
+
+    def test_one_that_is_gone_since_it_was_read_is_due_too(self, wire: ScriptedAws) -> None:
+        """A worker may find it gone between the read and the write."""
+        wire.script("BatchGetItem", batch(as_listed("4711")))
+        wire.script("UpdateItem", error(TestLimiterOnTheWire.LOST), answered({}))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
+        refused, stored = wire.asked("UpdateItem")
+        assert "times_gone = :zero" in refused["ConditionExpression"]
+        assert "due_at = :now" in stored["UpdateExpression"]
+        assert stored["ConditionExpression"] == "attribute_exists(registered_at)"
 
 
 def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:

@@ -62,16 +62,17 @@ TIMES_MS = {
     "campaign.summary.*.asked_ms": 0,
     "campaigns_listed": 0,
     "listing.started_ms": 0,
-    "listing.since_ms": -DAY_MS,
-    "listing.mark_ms": -DAY_MS,
+    "listing.since_ms": -HOUR_MS,
+    "listing.mark_ms": -HOUR_MS,
     "listing.full_ms": 0,
+    "listing.deep_ms": 0,
     "lease.until_ms": HELD_MAX_MS,
     "pace.next_slot_ms": SLOT_AHEAD_MAX_MS,
     "pauses.quota": midnight_after(NOON_MS) - NOON_MS,
     # It is told from the operator's by the probe that each tick sends.
     "pauses.credential": 0,
 }
-DAYS = {"pace.day"}
+DAYS = {"pace.day", "listing.day"}
 # Stamps of the provider's rows, taken over as they are: no clock of ours sets them.
 STAMPS = {
     "contact.progress.through.*",
@@ -89,7 +90,7 @@ NO_TIMES = {
     *("contact.progress", "contact.last_error"),
     *("contact.summaries.*.published.*[0]", *(f"contact.summaries.*.published.*[{n}]" for n in range(1, 7))),
     *("campaign.version", *(f"campaign.summary.*.published.*[{n}]" for n in range(7))),
-    *("listing.contacts", "listing.counted", "listing.next"),
+    *("listing.contacts", "listing.counted", "listing.next", "listing.pages"),
     *("tick_failure", "pace.used", "published.events", "published.*"),
 }
 
@@ -176,9 +177,12 @@ def leave_all_that_can_be(system: System) -> None:
             next="0",
             started_ms=hour_ago_ms,
             since_ms=hour_ago_ms - DAY_MS,
-            mark_ms=hour_ago_ms - DAY_MS,
+            mark_ms=hour_ago_ms - HOUR_MS,
             full_ms=NOON_MS - 2 * DAY_MS,
             contacts=6,
+            deep_ms=NOON_MS - 7 * HOUR_MS,
+            day=NOON_MS // DAY_MS,
+            pages=3,
         )
     )
     family.listings.put_failure(TickFailure("no answer", hour_ago_ms))

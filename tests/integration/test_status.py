@@ -112,6 +112,7 @@ def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
         "failing_by_cause": {"unknown": 1},
         "tick_failure": {"error": "the host is unknown", "at": "1970-01-02T00:00:00.000Z"},
         "clock": {"due": 0, "read": 0, "failed": 0},
+        "listing": {"pages_today": 0, "waits": False},
     }
 
 

@@ -1,5 +1,7 @@
 """One tick: list the contacts, hand out those that are due, within the budget."""
 
+from dataclasses import replace
+
 import pytest
 
 from contact_activity.adapters.embedded import SqliteLease, sqlite_limiter
@@ -22,6 +24,16 @@ from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, TICK_MS, World, drain
 
 FIVE = [ListedContact(str(number), "2024-06-01T00:00:00.000Z") for number in range(5)]
+
+
+LISTED = Listing(
+    mark_ms=NOON_MS - HOUR_MS,
+    full_ms=NOON_MS,
+    contacts=5,
+    deep_ms=NOON_MS,
+    day=NOON_MS // DAY_MS,
+    pages=3,
+)
 
 
 @pytest.fixture
@@ -83,16 +95,29 @@ def test_a_listing_without_enough_time_goes_on_in_the_next_tick(world: World) ->
     world.wait(TICK_MS)
     second = world.tick()
     assert (second.pages, second.listing_is_complete) == (2, True)
-    assert world.listings.get() == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=5)
+    assert world.listings.get() == LISTED
 
 
-def test_a_next_listing_asks_for_what_changed_since_a_day_before_the_last(world: World) -> None:
+def test_a_next_listing_asks_for_what_changed_since_an_hour_before_the_last(world: World) -> None:
     """By the start of the last complete listing; every seven days it is a full one."""
     for wait_ms in (TICK_MS, 7 * DAY_MS - TICK_MS, TICK_MS):
         world.tick()
         world.wait(NOON_MS + wait_ms - world.clock.now_ms() if wait_ms == TICK_MS else wait_ms)
     asked = [since_ms for _, since_ms, next_ in world.source.asked if next_ is None]
-    assert asked == [None, NOON_MS - DAY_MS, None]
+    assert asked == [None, NOON_MS - HOUR_MS, None]
+
+
+def test_a_list_that_took_its_share_of_the_day_waits_for_the_next(world: World) -> None:
+    """What is due is handed out all the same, and tomorrow the listing goes on where it stopped."""
+    world.limits = Limits(4, 5)
+    first = world.tick()
+    assert (first.pages, first.listing_waits, first.listing_is_complete) == (2, True, False)
+    assert first.enqueued == 4
+    again = world.tick()
+    assert (again.pages, again.listing_waits) == (0, True)
+    world.wait(midnight_after(world.clock.now_ms()) - world.clock.now_ms())
+    later = world.tick()
+    assert (later.pages, later.listing_waits, later.listing_is_complete) == (1, False, True)
 
 
 def test_a_tick_may_only_go_on_with_a_listing(world: World) -> None:
@@ -108,7 +133,7 @@ def test_an_expired_cursor_restarts_the_listing(world: World) -> None:
     world.source.faults[2] = Refusal.NEXT_EXPIRED
     report = world.tick()
     assert (report.new_contacts, report.listing_is_complete) == (5, True)
-    assert world.listings.get() == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=5)
+    assert world.listings.get() == replace(LISTED, pages=5)
 
 
 @pytest.mark.parametrize("broken", ["every cursor is refused", "a page links to itself", "links go round"])
@@ -188,6 +213,7 @@ def test_the_longest_due_are_handed_out_first(world: World) -> None:
 
 def test_no_more_is_handed_out_than_the_day_has_left(world: World) -> None:
     """The day's budget bounds a tick too."""
+    world.source.page_rows = 5
     world.limits = Limits(4, 3)
     assert world.tick().enqueued == 3
 

@@ -1,5 +1,6 @@
 """Which contacts are asked, and when."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,14 @@ from contact_activity.planning import (
     are_too_many_gone,
     begin_listing,
     count_contacts,
+    count_page,
     due_after_failure_ms,
     due_after_gone_ms,
+    has_listed_its_share,
     listing_page_read,
     longest_waits,
     next_due_ms,
+    pages_on,
     queued_until_ms,
     restart_listing,
     standing,
@@ -38,15 +42,67 @@ def test_the_first_listing_is_a_full_one() -> None:
     assert (listing.is_under_way, listing.since_ms, listing.next) == (True, None, None)
 
 
-def test_a_complete_listing_sets_the_mark_a_day_before_its_start() -> None:
-    """What was modified while the pages were read, and a day before, is asked for again."""
+def test_a_complete_listing_sets_the_mark_an_hour_before_its_start() -> None:
+    """What was modified while the pages were read, and an hour before, is asked for again."""
     listing = begin_listing(Listing(), NOON_MS)
     listing = listing_page_read(count_contacts(listing, shown=500, new=500), "second")
     listing = begin_listing(listing, NOON_MS + HOUR_MS)
     assert (listing.next, listing.started_ms) == ("second", NOON_MS)
     listing = listing_page_read(count_contacts(listing, shown=7, new=7), None)
-    assert listing == Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=507)
-    assert begin_listing(listing, NOON_MS + TICK_MS).since_ms == NOON_MS - DAY_MS
+    assert listing == Listing(mark_ms=NOON_MS - HOUR_MS, full_ms=NOON_MS, contacts=507, deep_ms=NOON_MS)
+    assert begin_listing(listing, NOON_MS + TICK_MS).since_ms == NOON_MS - HOUR_MS
+
+
+def test_four_listings_a_day_are_deep() -> None:
+    """Of 96 ticks; between them only an hour is asked for again."""
+    listing, asked_h = listing_page_read(begin_listing(Listing(), NOON_MS), None), []
+    for tick in range(1, 97):
+        listing = begin_listing(listing, NOON_MS + tick * TICK_MS)
+        assert listing.started_ms is not None
+        assert listing.since_ms is not None
+        asked_h.append((listing.started_ms - listing.since_ms) / HOUR_MS)
+        listing = listing_page_read(listing, None)
+    assert Counter(asked_h) == {1.25: 92, 30: 4}
+
+
+@given(
+    st.lists(st.integers(60_000, DAY_MS), min_size=1, max_size=40),
+    st.integers(0, 3 * DAY_MS),
+    st.integers(0, DAY_MS),
+)
+def test_a_contact_that_is_listed_late_is_found(gaps_ms: list[int], after_ms: int, late_ms: int) -> None:
+    """Up to an hour after its date by the next listing, up to a day after it within six hours."""
+    dated_ms, shown_ms = NOON_MS + after_ms - late_ms, NOON_MS + after_ms
+    wait_ms = 0 if late_ms <= HOUR_MS else 6 * HOUR_MS
+    listing, now_ms = listing_page_read(begin_listing(Listing(), NOON_MS - DAY_MS), None), NOON_MS - DAY_MS
+    is_found = False
+    for gap_ms in gaps_ms:
+        now_ms += gap_ms
+        listing = begin_listing(listing, now_ms)
+        is_found = is_found or (now_ms >= shown_ms and (listing.since_ms or 0) <= dated_ms)
+        assert is_found or now_ms < shown_ms + wait_ms
+        listing = listing_page_read(listing, None)
+
+
+def test_a_listing_of_the_version_before_is_a_deep_one() -> None:
+    """Its mark lay a day before each listing, and it kept no deep one."""
+    known = Listing(mark_ms=NOON_MS - DAY_MS, full_ms=NOON_MS, contacts=9)
+    listing = begin_listing(known, NOON_MS + TICK_MS)
+    assert listing.since_ms == NOON_MS - DAY_MS
+    assert listing_page_read(listing, None).deep_ms == NOON_MS + TICK_MS
+
+
+@pytest.mark.parametrize(("since_ms", "most"), [(NOON_MS, 2_250), (None, 4_500)])
+def test_the_list_takes_no_more_than_its_share_of_a_day(since_ms: int | None, most: int) -> None:
+    """A quarter of the calls, a half where it is a full one; the next day it goes on."""
+    listing = Listing("next", NOON_MS, since_ms)
+    for _ in range(most):
+        assert not has_listed_its_share(listing, KEY, NOON_MS)
+        listing = count_page(listing, NOON_MS)
+    assert has_listed_its_share(listing, KEY, NOON_MS)
+    assert pages_on(listing, NOON_MS) == most
+    assert not has_listed_its_share(listing, KEY, NOON_MS + DAY_MS)
+    assert pages_on(count_page(listing, NOON_MS + DAY_MS), NOON_MS + DAY_MS) == 1
 
 
 @given(st.lists(st.integers(1, 3 * DAY_MS), min_size=1, max_size=60))
@@ -61,7 +117,7 @@ def test_every_seven_days_a_listing_is_full(gaps_ms: list[int]) -> None:
         if listing.since_ms is None:
             full_ms = now_ms
         listing = listing_page_read(listing, None)
-        assert listing.mark_ms == now_ms - DAY_MS
+        assert listing.mark_ms == now_ms - HOUR_MS
 
 
 def test_a_restart_keeps_the_start_and_what_is_asked_for() -> None:
@@ -69,7 +125,7 @@ def test_a_restart_keeps_the_start_and_what_is_asked_for() -> None:
     under_way = Listing(next="old", started_ms=NOON_MS, since_ms=5, mark_ms=5, full_ms=3, contacts=9)
     restarted = restart_listing(under_way)
     assert begin_listing(restarted, NOON_MS + DAY_MS) == restarted
-    assert listing_page_read(restarted, None).mark_ms == NOON_MS - DAY_MS
+    assert listing_page_read(restarted, None).mark_ms == NOON_MS - HOUR_MS
     assert (restarted.next, restarted.since_ms, restarted.contacts) == (None, 5, 9)
 
 
@@ -192,14 +248,14 @@ def test_a_lost_message_delays_its_contact_by_two_ticks() -> None:
 
 
 @pytest.mark.parametrize("ahead_ms", [5 * 60_000, DAY_MS, 400 * DAY_MS])
-@pytest.mark.parametrize("name", ["started_ms", "since_ms", "mark_ms", "full_ms"])
+@pytest.mark.parametrize("name", ["started_ms", "since_ms", "mark_ms", "full_ms", "deep_ms"])
 def test_a_listing_after_a_clock_that_was_ahead_is_a_full_one(name: str, ahead_ms: int) -> None:
     """Whatever was changed since then is in it, also where a listing was under way."""
     for started_ms in (None, NOON_MS - HOUR_MS):
-        mark_ms = NOON_MS - HOUR_MS - DAY_MS
+        mark_ms = NOON_MS - 2 * HOUR_MS
         since_ms = None if started_ms is None else mark_ms
         known = Listing("cursor", started_ms, since_ms, mark_ms, NOON_MS - 2 * DAY_MS)
-        latest_ms = NOON_MS - (DAY_MS if name in {"since_ms", "mark_ms"} else 0)
+        latest_ms = NOON_MS - (HOUR_MS if name in {"since_ms", "mark_ms"} else 0)
         listing = begin_listing(replace(known, **{name: latest_ms + ahead_ms}), NOON_MS)  # type: ignore[arg-type]
         assert (listing.started_ms, listing.since_ms, listing.next) == (NOON_MS, None, None)
 

@@ -28,6 +28,7 @@ from contact_activity.local.emulator import Emulator
 from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import TRIES_MOST, TRY_FOR_MS, Reach, ReachLimiter, reaching_source
 from contact_activity.local.run import (
+    LISTING_WAITS,
     Account,
     Display,
     RunError,
@@ -229,7 +230,9 @@ class CloudEngine:
             while True:
                 self._tick_and_wait(reader, self._options.every_ms)
         report = self._tick(reader)
-        while not self._is_paused() and (not report["listing_is_complete"] or self._count_due()):
+        while not self._is_paused() and (
+            not (report["listing_is_complete"] or report["listing_waits"]) or self._count_due()
+        ):
             report = self._tick(reader)
         self._sum_up(started_ms, self._dead_letters.depth() - dead_before)
         return self._summary
@@ -253,6 +256,8 @@ class CloudEngine:
     def _tick(self, reader: EventReader) -> dict[str, Any]:
         self._display.step("listing contacts")
         report = self._invoke_dispatcher()
+        if report["listing_waits"]:
+            _log.warning(LISTING_WAITS)
         self._enqueued += int(report["enqueued"])
         self._display.step("reading activity")
         watch = _StallWatch(self._emulator.log_path, self._limiter.limits.slot_ms)

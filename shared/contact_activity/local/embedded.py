@@ -28,6 +28,7 @@ from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import Reach, ReachClock, ReachLimiter, reaching_source
 from contact_activity.local.run import (
     ACCOUNT_DATABASE,
+    LISTING_WAITS,
     RECEIVES_MAX,
     SIMULATED_DATABASE,
     Account,
@@ -161,7 +162,7 @@ class EmbeddedEngine:
     def run_once(self) -> Summary:
         """Until the listing is complete, nothing is due and the queue is empty; or a pause."""
         report = self._tick(begin_listing=True)
-        while not self._is_ended() and (not report.listing_is_complete or self._count_due()):
+        while not self._is_ended() and (not report.is_listed or self._count_due()):
             # Nothing may be due that can be handed out yet, or all of it be in other hands.
             self._clock.sleep(LOOK_S)
             report = self._tick(begin_listing=False)
@@ -214,6 +215,8 @@ class EmbeddedEngine:
         except (RetryError, StandstillError) as error:
             failure = error
         self._summary.unreadable_contacts += report.unreadable_contacts
+        if report.listing_waits:
+            _log.warning(LISTING_WAITS)
         if report.campaigns_failed:
             _log.warning("the campaigns could not be listed: %s", report.campaigns_failed)
         self._display.step("reading activity")

@@ -37,6 +37,7 @@ def stack_status(stack_name: str) -> Status:
     settings = read_settings(environment)
     limits = settings.limits
     dynamodb, table = aws_client("dynamodb"), outputs["TableName"]
+    listing = DynamoListings(dynamodb, table).get()
     observed = Observed(
         name=stack_name,
         contacts=DynamoContacts(dynamodb, table).outlines(),
@@ -46,11 +47,12 @@ def stack_status(stack_name: str) -> Status:
         published=last_two_days(DynamoTally(dynamodb, table), now_ms),
         tick_failure=DynamoListings(dynamodb, table).failure(),
         waits=longest_waits(
-            contacts=DynamoListings(dynamodb, table).get().contacts,
+            contacts=listing.contacts,
             calls_each=len(settings.reading.reports),
             tick_ms=read_tick_ms(environment),
             limits=limits,
         ),
+        listing=listing,
         messages=_messages(aws_client("sqs"), outputs),
     )
     return status_of(observed, now_ms)

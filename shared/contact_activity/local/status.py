@@ -27,9 +27,13 @@ from contact_activity.adapters.embedded import (
 from contact_activity.failures import kind_of
 from contact_activity.local.run import databases_in
 from contact_activity.planning import (
+    Listing,
     LongestWaits,
+    begin_listing,
+    has_listed_its_share,
     latest_queued_ms,
     longest_waits,
+    pages_on,
     queued_until_ms,
     standing,
 )
@@ -62,6 +66,7 @@ class Observed:
     pauses: Pauses
     published: Sequence["DayCount"]
     waits: LongestWaits
+    listing: Listing
     messages: Messages | None = None
     tick_failure: TickFailure | None = None
 
@@ -113,6 +118,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class ListStatus:
+    """Of the list of contacts, on the UTC day; `waits`: its share of the day's calls is used up."""
+
+    pages_today: int
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What an operator reads of one system; its fields are the keys of `--json`."""
 
@@ -127,6 +140,7 @@ class Status:
     failing_by_cause: Mapping[str, int]
     tick_failure: TickFailure | None
     clock: "Ahead"
+    listing: ListStatus
 
 
 def status_of(observed: Observed, now_ms: int) -> Status:
@@ -158,6 +172,10 @@ def status_of(observed: Observed, now_ms: int) -> Status:
             due=len(put_off),
             read=sum(is_too_late(of.synced_ms, now_ms) for of in contacts),
             failed=sum(is_too_late(of.failed_ms, now_ms) for of in contacts),
+        ),
+        listing=ListStatus(
+            pages_on(observed.listing, now_ms),
+            has_listed_its_share(begin_listing(observed.listing, now_ms), observed.limits, now_ms),
         ),
     )
 
@@ -202,6 +220,7 @@ def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> 
     clock = SystemClock()
     now_ms = clock.now_ms()
     with closing(Database(path, is_read_only=True)) as database:
+        listing = SqliteListings(database).get()
         observed = Observed(
             name=name,
             contacts=SqliteContacts(database).outlines(),
@@ -212,11 +231,9 @@ def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> 
             tick_failure=SqliteListings(database).failure(),
             # A run may tick as rarely as once a day.
             waits=longest_waits(
-                contacts=SqliteListings(database).get().contacts,
-                calls_each=calls_each,
-                tick_ms=DAY_MS,
-                limits=limits,
+                contacts=listing.contacts, calls_each=calls_each, tick_ms=DAY_MS, limits=limits
             ),
+            listing=listing,
         )
         return status_of(observed, now_ms)
 
@@ -263,6 +280,9 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
         ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
     ]
+    if status.listing.waits:
+        pages = status.listing.pages_today
+        facts.append(("contact list", f"{pages:,} pages today, its share of the calls: goes on at 00:00 UTC"))
     if status.tick_failure:
         told = status.tick_failure
         facts.append(("last tick", f"failed at {iso(told.at_ms)}: {told.error}"))
