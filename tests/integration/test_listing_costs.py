@@ -40,7 +40,7 @@ def _changed_ms(listed: ListedContact) -> int:
 
 @pytest.mark.parametrize("is_touched", [True, False], ids=["touched", "left alone"])
 def test_a_day_of_ticks_writes_what_changed_once(is_touched: bool) -> None:
-    """96 ticks: the touched are shown by six of them and by four deep ones, and written by the first."""
+    """96 ticks: nine of them show the touched, four by looking a day back; the first writes them."""
     with mock_aws():
         client = boto3.client("dynamodb", "eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
         world, table = World(limits=LIMITS), create_table(client, "costs")
