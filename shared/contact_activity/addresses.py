@@ -17,8 +17,11 @@ _NESTED = 3
 # An address has at most 64 bytes before the @ and 255 behind it.
 _ADDRESS_CHARACTERS = 320
 _TAG_CHARACTERS = 64
-# No spelling of a character is longer: four bytes, each encoded by `%` to the depth above.
-_SPELLING_CHARACTERS = 4 * (len("%40") + 2 * _NESTED) + len("&amp;")
+# A mail's line may be broken anywhere, quoted-printable with a `=` and a header with a space behind.
+_FOLD_BLANKS = 8
+_FOLD = rf"(?:=?\r?\n[ \t]{{0,{_FOLD_BLANKS}}})?"
+# No spelling of a character is longer: four bytes, each encoded by `%` to the depth above, and a break.
+_SPELLING_CHARACTERS = 4 * (len("%40") + 2 * _NESTED) + len("&amp;") + len("=\r\n") + _FOLD_BLANKS
 _ENTITY_NAMES = {
     "@": "commat",
     "+": "plus",
@@ -44,8 +47,9 @@ def hide_and_cut(text: str, address: str | None) -> str:
     """The text with `[address]` for each spelling of the address, then cut as by `cut`.
 
     Found in any case, percent-encoded in any part and up to four times over, as character references,
-    quoted-printable, with the name in quotes, with another `+` tag or none, in the form of return paths,
-    and with the domain in letters or in its `xn--` form. A value without an `@` is no address.
+    quoted-printable, broken over lines, with the name in quotes, with another `+` tag or none, in the
+    form of return paths, and with the domain in letters or in its `xn--` form. A value without an `@`
+    is no address.
     """
     address = (address or "").strip()
     if not all(address.partition("@")):
@@ -77,7 +81,7 @@ def _sign(address: str) -> re.Pattern[str]:
     """What every spelling holds: found much faster, and most texts do not hold it."""
     domain = unicodedata.normalize("NFC", address).rpartition("@")[2]
     begins = sorted({_spelled(form[:2]) for form in _domains(domain)})
-    return re.compile(f"{_spelled_one('@')}(?:{'|'.join(begins)})", re.IGNORECASE)
+    return re.compile(f"{_spelled_one('@')}{_FOLD}(?:{'|'.join(begins)})", re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +93,7 @@ def _spellings(address: str) -> re.Pattern[str]:
         name = name[1:-1]
     quote, at = _spelled_one('"'), _spelled_one("@")
     domains = "|".join(_spelled(form) for form in sorted(_domains(domain)))
-    whole = f"(?P<quote>{quote})?{_name(name)}(?(quote){quote}){at}(?:{domains})"
+    whole = f"(?P<quote>{quote})?{_name(name)}{_FOLD}(?(quote){quote}{_FOLD}){at}{_FOLD}(?:{domains})"
     return re.compile(whole, re.IGNORECASE)
 
 
@@ -100,7 +104,7 @@ def _name(name: str) -> str:
         return _spelled(name)
     any_tag = rf'[^\s@<>"]{{0,{_TAG_CHARACTERS}}}?'
     tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
-    return f"{_spelled(base)}(?:{_spelled_one('+')}(?:{tags}))?"
+    return f"{_spelled(base)}(?:{_FOLD}{_spelled_one('+')}{_FOLD}(?:{tags}))?"
 
 
 def _domains(domain: str) -> set[str]:
@@ -114,7 +118,7 @@ def _domains(domain: str) -> set[str]:
 
 
 def _spelled(text: str) -> str:
-    return "".join(_spelled_one(character) for character in text)
+    return _FOLD.join(_spelled_one(character) for character in text)
 
 
 def _spelled_one(character: str) -> str:
