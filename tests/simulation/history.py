@@ -210,8 +210,6 @@ class History:
             trace=trace,
         )
         self.world.stores = AwsStores(lambda: self.world.is_index_stale) if shape.is_aws else EmbeddedStores()
-        # moto leaves out of `UPDATED_OLD` what an update did not change; DynamoDB does not.
-        self.world.is_new_told_rightly = not shape.is_aws
         self.promises = self.world.promises = Promises(
             self.world, self.account, self.switches, ADDRESS_DOMAIN
         )

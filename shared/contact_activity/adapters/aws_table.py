@@ -142,9 +142,9 @@ class Table:
         return True
 
     def update_old(self, pk: str, change: str, condition: str = "", **values: Value) -> Item | None:
-        """Change one item; what the attributes were before, or None when the condition does not hold."""
+        """Change one item; what it was before, or None when the condition does not hold."""
         try:
-            return Item(self._update(pk, change, condition, values, ReturnValues="UPDATED_OLD"))
+            return Item(self._update(pk, change, condition, values, ReturnValues="ALL_OLD"))
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
 
