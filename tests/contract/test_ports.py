@@ -1,4 +1,4 @@
-"""One contract for both families of adapters: every test runs on SQLite and on the local AWS."""
+"""One contract for every family of adapters: each test runs on SQLite and on both local AWS."""
 
 import json
 import re
