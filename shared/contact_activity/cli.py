@@ -78,6 +78,7 @@ _STATUS_EPILOG = """\
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   clock         contacts with times that only a clock that was ahead can have set: due, read, failed
   published     events by day (UTC, today and yesterday) and detail type
+  freshness_s   by day: p50 and p95, seconds within which activities were met (no backfill); null if none
   failing_by_cause  contacts by what their last try failed with
   tick_failure  error and at: why and when the last tick failed; null if it did not
 

@@ -7,6 +7,7 @@ Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller mus
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from contact_activity.activity import Activity, Event
@@ -340,11 +341,17 @@ class Listings(Protocol):
 class Tally(Protocol):
     """How many events were published on each UTC day (days since 1970), by detail type.
 
-    For people to look at: a crash right after a publication leaves it out.
+    Beside them how old the activities were that were no backfill, by the upper end of the age's bucket
+    in seconds. For people to look at: a crash right after a publication leaves it out.
     """
 
-    def add(self, day: int, counts: Mapping[str, int]) -> None: ...
+    def add(
+        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
+        """One write."""
+
     def on(self, day: int) -> Mapping[str, int]: ...
+    def freshness_on(self, day: int) -> Mapping[int, int]: ...
 
 
 class PauseBoard(Protocol):

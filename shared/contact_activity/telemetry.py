@@ -38,6 +38,8 @@ class Metric(Enum):
     MESSAGES_REJECTED = ("MessagesRejected", MetricUnit.Count)
     UNREADABLE_CONTACTS = ("UnreadableContacts", MetricUnit.Count)
     EVENTS_PUBLISHED = ("EventsPublished", MetricUnit.Count)
+    # Of each activity that is no backfill: from when it happened to when it was met.
+    FRESHNESS = ("FreshnessSeconds", MetricUnit.Seconds)
     PAGES_READ = ("PagesRead", MetricUnit.Count)
     WALKS_RESTARTED = ("WalksRestarted", MetricUnit.Count)
     ROWS_COLLAPSED = ("RowsCollapsed", MetricUnit.Count)
@@ -112,6 +114,9 @@ def _tell_lag_and_quota(report: DispatchReport) -> None:
 def tell_sync(report: SyncReport, contact_id: str) -> None:
     """Log and count one contact's sync."""
     _count(Metric.EVENTS_PUBLISHED, report.published)
+    for age_s in report.ages_s:
+        # As values one by one, of which CloudWatch makes percentiles; a full record goes out at once.
+        _gauge(Metric.FRESHNESS, age_s)
     _count(Metric.PAGES_READ, report.pages)
     _count(Metric.WALKS_RESTARTED, report.restarts)
     _count(Metric.ROWS_COLLAPSED, report.counts.collapsed)

@@ -1,4 +1,4 @@
-"""One contract for both families of adapters: every test runs on SQLite and on the local AWS."""
+"""One contract for every family of adapters: each test runs on SQLite and on both local AWS."""
 
 import json
 import re
@@ -22,6 +22,7 @@ from contact_activity.activity import (
     Event,
     to_event,
 )
+from contact_activity.freshness import ENDS_S
 from contact_activity.planning import Listing
 from contact_activity.ports import (
     AnyMessage,
@@ -659,6 +660,17 @@ class TestTally:
 
         at_once(count)
         assert family.tally.on(self.DAY) == {"Email Opened": 3 * 4 * THREADS}
+
+    def test_ages_add_up_beside_the_events(self, family: Family) -> None:
+        """What was how fresh is counted by bucket and day, and is no event; a day without has none."""
+        assert family.tally.freshness_on(self.DAY) == {}
+        family.tally.add(self.DAY, {"Email Sent": 3}, {60: 2, 86_400: 1})
+        family.tally.add(self.DAY, {"Email Sent": 1}, {60: 1})
+        family.tally.add(self.DAY, {"Email Opened": 5})
+        family.tally.add(self.DAY - 1, {"Email Sent": 1}, {ENDS_S[-1]: 1})
+        assert family.tally.freshness_on(self.DAY) == {60: 3, 86_400: 1}
+        assert family.tally.on(self.DAY) == {"Email Sent": 4, "Email Opened": 5}
+        assert family.tally.freshness_on(self.DAY - 1) == {ENDS_S[-1]: 1}
 
 
 class TestQueue:

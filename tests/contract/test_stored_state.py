@@ -23,6 +23,7 @@ from contact_activity.adapters.aws import aws_client
 from contact_activity.adapters.codec import message_from_body
 from contact_activity.campaigns import CampaignOutcome, CampaignPorts, summarize
 from contact_activity.dispatch import DispatchPorts, dispatch
+from contact_activity.local.status import Freshness, last_two_days
 from contact_activity.ports import CampaignMessage, ListedContact, Message
 from contact_activity.rate_limit import Limits
 from contact_activity.summary import SummaryCounts, SummaryKind
@@ -164,6 +165,17 @@ def test_a_stored_state_goes_on_and_publishes_nothing_twice(family: Family) -> N
         derive_id("default", of): 2 if derive_id("default", of) in again else 1 for of in rows
     }
     assert max(count for id_, count in both.items() if id_ not in again) == 1
+
+
+def test_a_stored_tally_without_ages_goes_on(family: Family) -> None:
+    """The version before counted events alone: they stay, and ages add up from now on."""
+    (today, _), day = last_two_days(family.tally, NOON_MS), NOON_MS // DAY_MS
+    assert today.events
+    assert today.freshness is None
+    family.tally.add(day, {"Email Opened": 1}, {60: 1})
+    (later, _) = last_two_days(family.tally, NOON_MS)
+    assert sum(later.events.values()) == sum(today.events.values()) + 1
+    assert later.freshness == Freshness(60, 60)
 
 
 def test_a_stored_floor_holds_whatever_the_start_date_becomes(family: Family) -> None:

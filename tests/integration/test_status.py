@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import SqsQueue
+from contact_activity.adapters.aws import DynamoTally, SqsQueue
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import (
     Database,
@@ -25,6 +25,7 @@ from contact_activity.adapters.embedded import (
     SqliteTally,
     sqlite_limiter,
 )
+from contact_activity.freshness import by_bucket
 from contact_activity.local.cloud import TEMPLATE, EventReader, subscribe
 from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
@@ -92,8 +93,9 @@ def store_backlog(state_dir: Path) -> None:
         SqlitePauses(database).pause(Pause(PauseReason.CREDENTIAL, None))
         SqlitePauses(database).pause(Pause(PauseReason.QUOTA, now_ms - 1))
         sqlite_limiter(database, Limits(100, LIMIT), clock).acquire(deadline_ms=now_ms + HOUR_MS)
-        SqliteTally(database).add(now_ms // DAY_MS - 1, {"Email Opened": 1_234})
-        SqliteTally(database).add(now_ms // DAY_MS - 2, {"Email Opened": 9})
+        ages = by_bucket([*[50] * 9, *[3_000] * 90, 200_000])
+        SqliteTally(database).add(now_ms // DAY_MS - 1, {"Email Opened": 1_234}, ages)
+        SqliteTally(database).add(now_ms // DAY_MS - 2, {"Email Opened": 9}, by_bucket([7]))
 
 
 def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
@@ -103,6 +105,7 @@ def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
     assert has_aged(system.pop("lag_s"), median=2, p95=40, oldest=40)
     assert has_aged(system.pop("since_sync_s"), median=1, p95=1, oldest=1)
     assert list(system.pop("published").values()) == [{}, {"Email Opened": 1_234}]
+    assert list(system.pop("freshness_s").values()) == [None, {"p50": 3_600, "p95": 3_600}]
     assert system == {
         "name": "account",
         "contacts": {"known": 5, "due": 4, "waiting": 1, "failing": 1, "gone": 1, "never_synced": 4},
@@ -148,6 +151,9 @@ def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:
         "failed at 1970-01-02T00:00:00.000Z: the host is unknown",
     ):
         assert fact in ended.stdout
+    lines = [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    assert "fresh, p50 – within 1 h 0 min" in lines
+    assert "fresh, p95 – within 1 h 0 min" in lines
 
 
 def test_contacts_that_fail_are_counted_by_cause(tmp_path: Path) -> None:
@@ -294,6 +300,21 @@ def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
     for day in system["published"].values():
         counts.update(day)
     assert counts == Counter(event["detail-type"] for event in cloud.events)
+    assert set(system["freshness_s"]) == set(system["published"])
+
+
+@pytest.mark.cloud
+def test_a_stack_tells_how_fresh_activity_is(cloud: Cloud) -> None:
+    """The history that a new stack reads is not called late; what is counted since is told by day."""
+    assert all(event["detail"]["backfill"] for event in cloud.events)
+    (system,) = systems("--stack", "contact-activity", **cloud.environment)
+    assert set(system["freshness_s"].values()) == {None}
+    day = SystemClock().now_ms() // DAY_MS
+    tally = DynamoTally(cloud.emulator.client("dynamodb"), cloud.stack.outputs["TableName"])
+    tally.add(day, {}, by_bucket([*[100] * 9, 3_000]))
+    (told,) = systems("--stack", "contact-activity", **cloud.environment)
+    assert {"p50": 120, "p95": 3_600} in told["freshness_s"].values()
+    assert told["published"] == system["published"]
 
 
 @pytest.mark.cloud
@@ -345,6 +366,8 @@ def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
     assert (sums["ContactsEnqueued"], sums["ContactsSynced"]) == (6, 6)
     assert sums["EventsPublished"] == len(cloud.events)
     assert {"LagSeconds", "QuotaUsedPercent", "QuotaLagSeconds", "PausedByCredential"} <= set(sums)
+    # The account's history is older than the stack, and no news.
+    assert "FreshnessSeconds" not in sums
 
 
 @pytest.mark.cloud

@@ -3,11 +3,13 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from contact_activity.activity import Event, parse_time
 from contact_activity.campaigns import EVERY_MS
+from contact_activity.freshness import by_bucket
 from contact_activity.local.recovery import System, request_resync
 from contact_activity.local.simulated import (
     Cursor,
@@ -124,6 +126,17 @@ THOUSANDS = (12_300, 12_600)
 TIES_A_PAGE = 4
 
 
+def live_ages_s(events: Iterable[Event]) -> Iterator[int]:
+    """From when each activity that is no backfill happened to when it was met, as its event says."""
+    for event in events:
+        detail = json.loads(event.detail)
+        if event.detail_type not in SUMMARY_TYPES and not detail["backfill"]:
+            observed_ms, occurred_ms = parse_time(detail["observedtime"]), parse_time(detail["time"])
+            assert observed_ms is not None
+            assert occurred_ms is not None
+            yield max(0, observed_ms - occurred_ms) // 1_000
+
+
 def shape_of(seed: int, rng: random.Random) -> str:
     """Those that take long are few."""
     if seed % 50 == 7:
@@ -210,8 +223,6 @@ class History:
             trace=trace,
         )
         self.world.stores = AwsStores(lambda: self.world.is_index_stale) if shape.is_aws else EmbeddedStores()
-        # moto leaves out of `UPDATED_OLD` what an update did not change; DynamoDB does not.
-        self.world.is_new_told_rightly = not shape.is_aws
         self.promises = self.world.promises = Promises(
             self.world, self.account, self.switches, ADDRESS_DOMAIN
         )
@@ -723,11 +734,16 @@ class History:
 
     def _tally_is_true(self) -> None:
         counted: Counter[str] = Counter()
+        fresh: Counter[int] = Counter()
         for day in range(START_MS // DAY_MS - 1, self.clock.now_ms() // DAY_MS + 1):
             counted.update(self.world.stores.tally.on(day))
+            fresh.update(self.world.stores.tally.freshness_on(day))
         published = Counter(event.detail_type for event in self.world.published)
         if counted != published and not self.world.clock_error_most_ms:
             self.promises.fail(f"the tally says {counted}, and {published} were published")
+        ages = by_bucket(live_ages_s(self.world.published))
+        if fresh != ages and not self.world.clock_error_most_ms:
+            self.promises.fail(f"the tally says that ages are {fresh}, and they are {ages}")
 
     def _activities_published(self) -> int:
         """Summaries are computed later than the activity, and may be news still."""

@@ -329,6 +329,13 @@ MUTATIONS = (
         (0,),
     ),
     Mutation(
+        "backfill counts as late",
+        "sync.py",
+        "live = (activity for activity in published if not self._is_backfill(activity))",
+        "live = published",
+        (0,),
+    ),
+    Mutation(
         "what the bus did not take of a page counts as published",
         "sync.py",
         "            accepted = error.accepted\n",

@@ -288,7 +288,6 @@ class World:
     trace: Callable[[str], None] = lambda _: None
     depth: int = 0
     is_stopped: bool = False
-    is_new_told_rightly: bool = True
     refused_contacts: set[str] = field(default_factory=set)
     is_index_stale: bool = False
     clock_error_ms: int = 0
@@ -308,7 +307,7 @@ class World:
     def contacts_listed_least(self) -> int:
         """Contacts that every count of them must hold."""
         is_lost = self.accidents["contact_erased"] or self.accidents["contact_deleted"]
-        if self.chances_ever or is_lost or not self.is_new_told_rightly:
+        if self.chances_ever or is_lost:
             return 0
         return self.promises.registered
 

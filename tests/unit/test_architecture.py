@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "shared" / "contact_activity"
-CORE = {"activity", "addresses", "paging", "summary", "watermark", "planning", "rate_limit", "timeline"}
+CORE = {
+    *("activity", "addresses", "freshness", "paging", "summary"),
+    *("watermark", "planning", "rate_limit", "timeline"),
+}
 USE_CASES = {"ports", "failures", "sync", "summaries", "campaigns", "dispatch"}
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {

@@ -18,6 +18,7 @@ from contact_activity.ports import (
     FatalError,
     ListedContact,
     Message,
+    PartlyAcceptedError,
     Refusal,
     RetryError,
     StandstillError,
@@ -836,3 +837,44 @@ def test_a_sync_that_publishes_nothing_counts_nothing(world: World) -> None:
     world.source.activities["1"] = []
     world.sync()
     assert world.tally.on(NOON_MS // DAY_MS) == {}
+
+
+def test_how_fresh_new_activity_is_is_counted_by_bucket(world: World) -> None:
+    """What happened since the registration is, from then to when it is met; backfill is not."""
+    assert not world.sync().ages_s
+    world.wait(2 * HOUR_MS)
+    now_ms = world.clock.now_ms()
+    world.source.page_rows = 9
+    world.source.activities["1"] += [activity(now_ms - age_ms) for age_ms in (0, 50_000, HOUR_MS, -DAY_MS)]
+    world.source.activities["1"].append(activity(PAST_MS - DAY_MS, ActivityType.BOUNCED))
+    assert sorted(world.sync().ages_s) == [0, 0, 50, 3_600]
+    assert world.tally.freshness_on(NOON_MS // DAY_MS) == {60: 3, 3_600: 1}
+
+
+def test_only_what_the_bus_took_is_counted_as_fresh(world: World) -> None:
+    """The rest is as old as it is when it is published."""
+    world.source.activities["1"] = []
+    world.sync()
+    world.wait(HOUR_MS)
+    now_ms = world.clock.now_ms()
+    world.source.activities["1"] = [activity(now_ms - 30_000), activity(now_ms - 10_000)]
+    world.bus.takes_only = 1
+    with pytest.raises(PartlyAcceptedError):
+        world.sync()
+    world.bus.takes_only = None
+    world.wait(HOUR_MS)
+    (age_s,) = world.sync().ages_s
+    assert age_s in (3_630, 3_610)
+    assert world.tally.freshness_on(NOON_MS // DAY_MS) == {60: 1, 7_200: 1}
+
+
+def test_what_a_resync_brings_again_is_not_late(world: World) -> None:
+    """It was published when it was new."""
+    world.wait(HOUR_MS)
+    world.source.activities["1"] = [activity(world.clock.now_ms())]
+    world.sync()
+    contact = world.contact()
+    world.contacts.save(replace(contact, watermark=replace(contact.watermark, resync_ms=PAST_MS)))
+    world.wait(HOUR_MS)
+    report = world.sync()
+    assert (report.published, len(report.ages_s)) == (1, 0)

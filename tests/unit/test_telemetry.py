@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ def full_sync(outcome: Outcome) -> SyncReport:
     return SyncReport(
         outcome=outcome,
         by_type=Counter({"Email Opened": 5}),
+        ages_s=array("q", [1, 2]),
         pages=6,
         restarts=7,
         memory_is_full=True,
@@ -168,6 +170,22 @@ def test_metrics_of_a_batch_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(130):
         telemetry.tell_sync(SyncReport(pages=1), "4711")
     assert by_name(flushed(capsys)) == {"PagesRead": 130, "ContactsSynced": 130}
+
+
+def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """CloudWatch has percentiles of single values; no record holds more than it takes, and none is lost."""
+    ages_s = [*range(250), *[HOUR_MS] * 7]
+    for part in (ages_s[:99], ages_s[99:101], ages_s[101:]):
+        telemetry.tell_sync(SyncReport(pages=1, ages_s=array("q", part)), "4711")
+    sent = [metric for metric in flushed(capsys) if metric.name == Metric.FRESHNESS.metric_name]
+    assert {metric.unit for metric in sent} == {"Seconds"}
+    assert [value for metric in sent for value in metric.values] == ages_s
+
+
+def test_without_new_activity_no_age_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    """A zero would make what comes late look fresh."""
+    telemetry.tell_sync(SyncReport(by_type=Counter({"Email Opened": 5})), "4711")
+    assert Metric.FRESHNESS.metric_name not in by_name(flushed(capsys))
 
 
 def test_the_invocation_answers_with_plain_json() -> None:

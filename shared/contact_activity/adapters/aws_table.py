@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
+from types import MappingProxyType
 from typing import TypeVar
 
 from botocore.client import BaseClient
@@ -21,12 +22,15 @@ from contact_activity import planning
 from contact_activity.activity import iso
 from contact_activity.adapters.aws_errors import as_our_errors, error_code
 from contact_activity.adapters.codec import (
+    events_from_counts,
+    freshness_from_counts,
     marks_from_json,
     marks_to_json,
     progress_from_json,
     progress_to_json,
     summaries_from_json,
     summaries_to_json,
+    tally_to_counts,
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
@@ -525,15 +529,23 @@ class DynamoListings:
 
 
 class DynamoTally:
-    """The `Tally` port: an item a day, an attribute a detail type."""
+    """The `Tally` port: an item a day, an attribute a detail type and a bucket of ages."""
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
         self._table = Table(client, table_name)
 
-    def add(self, day: int, counts: Mapping[str, int]) -> None:
-        self._table.add(_tally_of(day), counts)
+    def add(
+        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
+        self._table.add(_tally_of(day), tally_to_counts(counts, freshness))
 
     def on(self, day: int) -> Mapping[str, int]:
+        return events_from_counts(self._counts(day))
+
+    def freshness_on(self, day: int) -> Mapping[int, int]:
+        return freshness_from_counts(self._counts(day))
+
+    def _counts(self, day: int) -> Mapping[str, int]:
         item = self._table.get(_tally_of(day))
         return {name: item.whole(name) for name in item if name != "pk"}
 

@@ -11,6 +11,7 @@ from contact_activity.watermark import Mark, Progress, Span
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
+_WITHIN = "within "
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
@@ -114,6 +115,22 @@ def summaries_from_json(text: str) -> tuple[Summarized, ...]:
         )
         for report, stored in json.loads(text).items()
     )
+
+
+def tally_to_counts(events: Mapping[str, int], freshness: Mapping[int, int]) -> dict[str, int]:
+    """`{"Email Opened": 5, "within 3600": 4}`: events by detail type, ages by the end of their bucket."""
+    return {**events, **{f"{_WITHIN}{end_s}": count for end_s, count in freshness.items()}}
+
+
+def events_from_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if not name.startswith(_WITHIN)}
+
+
+def freshness_from_counts(counts: Mapping[str, int]) -> dict[int, int]:
+    """Nothing in what a version before stored."""
+    return {
+        int(name.removeprefix(_WITHIN)): count for name, count in counts.items() if name.startswith(_WITHIN)
+    }
 
 
 def message_to_body(message: AnyMessage) -> str:

@@ -14,17 +14,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from contact_activity import planning
 from contact_activity.activity import EVENT_SOURCE, Event, iso
 from contact_activity.adapters.codec import (
+    events_from_counts,
+    freshness_from_counts,
     marks_from_json,
     marks_to_json,
     progress_from_json,
     progress_to_json,
     summaries_from_json,
     summaries_to_json,
+    tally_to_counts,
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
@@ -482,21 +486,29 @@ class SqliteListings:
 
 
 class SqliteTally:
-    """The `Tally` port."""
+    """The `Tally` port: a row a day and detail type, or bucket of ages."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, day: int, counts: Mapping[str, int]) -> None:
+    def add(
+        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
         self._database.execute_many(
             "INSERT INTO published VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET events = events + excluded.events",
-            [(day, detail_type, events) for detail_type, events in counts.items()],
+            [(day, name, count) for name, count in tally_to_counts(counts, freshness).items()],
         )
 
     def on(self, day: int) -> Mapping[str, int]:
+        return events_from_counts(self._counts(day))
+
+    def freshness_on(self, day: int) -> Mapping[int, int]:
+        return freshness_from_counts(self._counts(day))
+
+    def _counts(self, day: int) -> Mapping[str, int]:
         rows = self._database.rows("SELECT detail_type, events FROM published WHERE day = ?", (day,))
-        return {str(detail_type): _whole(events) for detail_type, events in rows}
+        return {str(name): _whole(count) for name, count in rows}
 
 
 class SqlitePauses:

@@ -79,17 +79,7 @@ class Emulator:
         return self._state_dir / "emulator.log"
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulator, whatever the user's AWS settings are."""
-        return _isolated_session().client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=ACCESS_KEY,
-            config=Config(
-                proxies={}, retries={"mode": "standard", "total_max_attempts": 3}, use_fips_endpoint=False
-            ),
-        )
+        return local_client(service, self.endpoint_url)
 
     def start(self) -> None:
         """Return when it answers."""
@@ -213,6 +203,20 @@ def _listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise EmulatorError(f"port {port} of this machine cannot be used: {error.strerror}") from None
+
+
+def local_client(service: str, endpoint_url: str) -> Any:
+    """A boto3 client of a local AWS, whatever the user's AWS settings are."""
+    return _isolated_session().client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
+        config=Config(
+            proxies={}, retries={"mode": "standard", "total_max_attempts": 3}, use_fips_endpoint=False
+        ),
+    )
 
 
 def _isolated_session() -> boto3.Session:

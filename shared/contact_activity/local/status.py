@@ -25,6 +25,7 @@ from contact_activity.adapters.embedded import (
     sqlite_limiter,
 )
 from contact_activity.failures import kind_of
+from contact_activity.freshness import percentile_s
 from contact_activity.local.run import databases_in
 from contact_activity.planning import (
     Listing,
@@ -72,11 +73,23 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class Freshness:
+    """Of a day's activities that were no backfill, in seconds from when they happened to when they were met.
+
+    Half of them, and all but one in twenty, were met within so long; buckets make it a little more.
+    """
+
+    p50: int
+    p95: int
+
+
+@dataclass(frozen=True, slots=True)
 class DayCount:
-    """Events published on a UTC day, by detail type."""
+    """Events published on a UTC day, by detail type; no freshness of a day without new activity."""
 
     day: str
     events: Mapping[str, int]
+    freshness: Freshness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +219,13 @@ def last_two_days(tally: Tally, now_ms: int) -> tuple[DayCount, DayCount]:
 
 
 def _day_count(tally: Tally, day: int) -> DayCount:
-    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(tally.on(day).items())))
+    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(tally.on(day).items())), _freshness(tally, day))
+
+
+def _freshness(tally: Tally, day: int) -> Freshness | None:
+    counts = tally.freshness_on(day)
+    p50, p95 = percentile_s(counts, 50), percentile_s(counts, 95)
+    return None if p50 is None or p95 is None else Freshness(p50, p95)
 
 
 def folder_status(state_dir: Path, limits: Limits, calls_each: int = 1) -> list[Status]:
@@ -244,6 +263,7 @@ def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
         asdict(status)
         | {"pauses": [{"reason": pause.reason.value, "until": _until(pause)} for pause in status.pauses]}
         | {"published": {count.day: dict(count.events) for count in status.published}}
+        | {"freshness_s": {of.day: of.freshness and asdict(of.freshness) for of in status.published}}
         | {"failing_by_cause": dict(status.failing_by_cause), "tick_failure": _failure(status.tick_failure)}
         for status in statuses
     ]
@@ -341,4 +361,13 @@ def _published_table(days: Sequence[DayCount]) -> Table:
     for detail_type in detail_types:
         table.add_row(detail_type, *(f"{count.events.get(detail_type, 0):,}" for count in days))
     table.add_row("all", *(f"{sum(count.events.values()):,}" for count in days), style="bold")
+    p50, p95 = zip(*(_within(count.freshness) for count in days), strict=True)
+    table.add_row("fresh, p50", *p50)
+    table.add_row("fresh, p95", *p95)
     return table
+
+
+def _within(freshness: Freshness | None) -> tuple[str, str]:
+    if freshness is None:
+        return NONE, NONE
+    return f"within {_age(freshness.p50)}", f"within {_age(freshness.p95)}"
