@@ -354,14 +354,28 @@ def test_queue_is_encrypted(queue: str) -> None:
 
 @pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
 def test_queue_is_spoken_to_over_tls_only(queue: str) -> None:
-    """Whoever comes without TLS is denied everything, by exactly one policy."""
-    policies = [properties(name) for name in of_type("AWS::SQS::QueuePolicy")]
-    (policy,) = [policy for policy in policies if {"Ref": queue} in policy["Queues"]]
+    """Whoever comes without TLS is denied everything, by the one policy that each queue has of its own."""
+    (policy,) = [policy for policy in attached_policies() if {"Ref": queue} in policy["Queues"]]
+    assert policy["Queues"] == [{"Ref": queue}]
     (denied,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
     assert (denied["Principal"], actions(denied)) == ("*", ["sqs:*"])
-    resources = denied["Resource"] if isinstance(denied["Resource"], list) else [denied["Resource"]]
-    assert arn(queue) in resources
+    assert denied["Resource"] == arn(queue)
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_statement_of_a_policy_attached_to_a_resource_names_that_resource_alone() -> None:
+    """SQS takes one resource in a statement, EventBridge one bus: with a list the first deployment fails."""
+    documents = [policy["PolicyDocument"] for policy in attached_policies()]
+    documents += [
+        {"Statement": [properties(name)["Statement"]]} for name in of_type("AWS::Events::EventBusPolicy")
+    ]
+    named = [statement["Resource"] for document in documents for statement in document["Statement"]]
+    assert len(named) >= len(of_type("AWS::SQS::Queue"))
+    assert all(isinstance(resource, dict) and len(resource) == 1 for resource in named)
+
+
+def attached_policies() -> list[dict[str, Any]]:
+    return [properties(name) for name in of_type("AWS::SQS::QueuePolicy")]
 
 
 def test_archive_keeps_our_events_if_it_is_asked_for() -> None:
