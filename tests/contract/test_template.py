@@ -10,6 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.activity import EVENT_SOURCE, ActivityType
 from contact_activity.local.emulator import REPOSITORY
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.stack import load_template
 from contact_activity.planning import GONE_MOST, GONE_MOST_PERCENT
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
@@ -299,12 +300,23 @@ def test_long_history_is_not_cut_as_a_loop() -> None:
 
 
 def test_hints_last_a_day_and_poison_is_kept_for_two_weeks() -> None:
-    """The contact queue forgets in a day; what failed three times is kept for 14 days."""
+    """The contact queue forgets in a day; what was received in vain is kept for 14 days."""
     queue = properties("ContactQueue")
     assert queue["MessageRetentionPeriod"] == DAY_S
-    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn("ContactDeadLetters"), "maxReceiveCount": 3}
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": arn("ContactDeadLetters"),
+        "maxReceiveCount": RECEIVES_MAX,
+    }
     assert properties("ContactDeadLetters")["MessageRetentionPeriod"] == 14 * DAY_S
     assert properties("DispatchFailures")["MessageRetentionPeriod"] == 14 * DAY_S
+
+
+def test_workers_that_do_not_start_lose_no_message_for_three_quarters_of_an_hour() -> None:
+    """AWS advises five receives; the last of them begins 48 minutes after the first."""
+    queue = properties("ContactQueue")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    last_s = (queue["RedrivePolicy"]["maxReceiveCount"] - 1) * queue["VisibilityTimeout"]
+    assert last_s == 48 * 60
 
 
 def test_dead_letters_come_from_the_contact_queue_only() -> None:

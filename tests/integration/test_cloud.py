@@ -10,6 +10,7 @@ import pytest
 
 from contact_activity.adapters.aws import SqsQueue
 from contact_activity.local.emulator import Emulator
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.simulated import Kind, Switches, error
 from contact_activity.local.stack import Stack
 from contact_activity.ports import Cause
@@ -128,7 +129,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
     assert [letter["Body"] for letter in letters] == ['{"contact_id": "../x"}']
     assert [line["message_id"] for line in logged(emulator, "no message of ours")] == [
         letters[0]["MessageId"]
-    ] * 3
+    ] * RECEIVES_MAX
     assert asked == {contact.id for contact in account.contacts()}
 
 

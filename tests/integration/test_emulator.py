@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from contact_activity.local.emulator import REPOSITORY, Emulator, EmulatorError
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.stack import Stack, deploy, load_template
 
 STACK_NAME = "contact-activity"
@@ -275,7 +276,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
         QueueUrl=stack.outputs["ContactQueueUrl"], AttributeNames=["All"]
     )["Attributes"]
     assert (queue["VisibilityTimeout"], queue["MessageRetentionPeriod"]) == ("720", "86400")
-    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == 3
+    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == RECEIVES_MAX
     table = emulator.client("dynamodb").describe_table(TableName=stack.outputs["TableName"])["Table"]
     assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["due"]
     (source,) = emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"]

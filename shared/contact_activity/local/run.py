@@ -16,7 +16,7 @@ TICK_MS = 15 * 60_000
 # In the state folder; simulated and real activity never mix.
 ACCOUNT_DATABASE = "contact-activity.sqlite3"
 SIMULATED_DATABASE = "simulated.sqlite3"
-RECEIVES_MAX = 3
+RECEIVES_MAX = 5
 # In the state folder too, unless `--events` says otherwise; by engine.
 EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
 
