@@ -19,10 +19,14 @@ def deployed(
     """`parameters` are the template's, beside the address and the pace of the API."""
     given = {"ConstantContactBaseUrl": base_url, "CallsPerSecond": str(CALLS_PER_SECOND)} | parameters
     stack = deploy(emulator, TEMPLATE, stack_name=STACK_NAME, parameters=given)
+    store_secret(emulator, stack, secret)
+    return stack
+
+
+def store_secret(emulator: Emulator, stack: Stack, secret: Mapping[str, str]) -> None:
     emulator.client("secretsmanager").put_secret_value(
         SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(dict(secret))
     )
-    return stack
 
 
 def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = None) -> None:
