@@ -497,6 +497,7 @@ def test_nothing_of_the_subscriber_is_deployed_unless_asked_for() -> None:
         "SubscriberLogs",
         "SubscriberFailures",
         "SubscriberFailuresPolicy",
+        "SubscriberFailuresAlarm",
         "Deliveries",
         "Timeline",
         "SubscriberName",
@@ -791,6 +792,19 @@ def test_what_an_operator_must_know_has_an_alarm() -> None:
     }
     for alarm in ("DispatcherFailuresAlarm", "NoTickAlarm"):
         assert dimensions(properties(alarm)) == {"FunctionName": {"Ref": "Dispatcher"}}
+
+
+@pytest.mark.parametrize("queue", sorted({*of_type("AWS::SQS::Queue")} - {"ContactQueue"}))
+def test_queue_of_failures_has_an_alarm_on_its_depth(queue: str) -> None:
+    """Whatever comes to lie there is told within minutes, and as long as it lies there."""
+    depth = {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}
+    (alarm,) = [name for name, metric in WATCHED if dimensions(metric) == depth]
+    watched = properties(alarm)
+    assert watched["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (watched["Threshold"], watched["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    assert watched["Period"] * watched["EvaluationPeriods"] <= 300
+    conditions = [TEMPLATE["Resources"][name].get("Condition") for name in (alarm, queue)]
+    assert conditions[0] == conditions[1]
 
 
 def test_alarm_on_gone_contacts_has_the_bound_that_a_run_has() -> None:
