@@ -110,9 +110,9 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
 	$(LOCK) --group audit -o requirements-audit.txt
 
-deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account
+deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account: make deploy PARAMETERS="CallsPerDay=250000"
 	$(SAM) build
-	$(SAM) deploy
+	$(SAM) deploy $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 clean: ## remove what was built, but no state and no environment
 	@rm -rf .aws-sam .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
