@@ -349,6 +349,14 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "Local": SWITCH,
     "DeploySubscriber": SWITCH,
+    "DeployDashboard": SWITCH,
+    "SubscriberAccounts": (
+        ["", "123456789012", "123456789012,210987654321"],
+        [
+            *("12345678901", "1234567890123", "123456789012,", "123456789012, 210987654321", "*"),
+            *("123456789012;210987654321", "arn:aws:iam::123456789012:root", ",".join(["123456789012"] * 21)),
+        ],
+    ),
 }
 
 
@@ -718,6 +726,39 @@ def test_deliveries_are_forgotten_when_no_dead_letter_can_bring_them_again() -> 
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
     assert properties("SubscriberFailures")["MessageRetentionPeriod"] <= REMEMBERED_S
+
+
+def test_other_accounts_may_put_rules_on_the_bus_only_if_they_are_named() -> None:
+    """Off by default; an account manages the rules that it made itself, and may publish nothing."""
+    assert PARAMETERS["SubscriberAccounts"]["Default"] == ""
+    assert WHOLE["Resources"]["SubscriberAccountsPolicy"]["Condition"] == "HasSubscriberAccounts"
+    assert WHOLE["Conditions"]["HasSubscriberAccounts"] == {
+        "Fn::And": [
+            {"Condition": "IsInAws"},
+            {"Fn::Not": [{"Fn::Equals": [{"Ref": "SubscriberAccounts"}, ""]}]},
+        ]
+    }
+    policy = properties("SubscriberAccountsPolicy")
+    assert policy["EventBusName"] == {"Ref": "EventBus"}
+    statement = policy["Statement"]
+    assert statement["Principal"] == {"AWS": {"Fn::Split": [",", {"Ref": "SubscriberAccounts"}]}}
+    assert statement["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/*")
+    assert {action.split(":")[0] for action in actions(statement)} == {"events"}
+    assert "events:PutEvents" not in actions(statement)
+    assert statement["Condition"] == {
+        "StringEqualsIfExists": {"events:creatorAccount": "${aws:PrincipalAccount}"}
+    }
+
+
+def test_dashboard_can_be_left_out() -> None:
+    """AWS charges for more than three in an account."""
+    assert PARAMETERS["DeployDashboard"]["Default"] == "true"
+    conditions = [
+        WHOLE["Resources"]["Dashboard"]["Condition"],
+        WHOLE["Outputs"]["DashboardName"]["Condition"],
+    ]
+    assert conditions == ["HasDashboard"] * 2
+    assert WHOLE["Conditions"]["HasDashboard"] == {"Fn::Equals": [{"Ref": "DeployDashboard"}, "true"]}
 
 
 def test_timeline_is_one_partition_a_contact_in_order_of_time() -> None:
