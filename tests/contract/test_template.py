@@ -888,6 +888,21 @@ def test_deployment_tags_the_stack_and_takes_parameters() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, resource in WHOLE["Resources"].items()
+        if resource.get("Condition") in ("IsInAws", "HasSubscriberAccounts")
+    ],
+)
+def test_the_readme_says_what_no_emulator_was_given(name: str) -> None:
+    """Nobody takes for tried what was left out wherever the template was deployed."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    unseen = readme.split("### What was never seen on AWS")[1].split("\n### ")[0]
+    assert f"`{name}`" in unseen
+
+
 def test_emulator_is_not_the_default() -> None:
     """Only a deployment that says so leaves out what the emulator lacks."""
     assert PARAMETERS["Local"]["Default"] == "false"
