@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from contact_activity.local.emulator import REPOSITORY, Emulator, EmulatorError
 from contact_activity.local.run import RECEIVES_MAX
@@ -287,6 +288,20 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
     schedule = scheduler.get_schedule(Name=listed["Name"])
     assert schedule["ScheduleExpression"] == "rate(15 minutes)"
     assert schedule["State"] == "ENABLED"
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    ("parameter", "text"), [("ScheduleMinutes", "2.5"), ("ArchiveDays", "00"), ("SubscriberAccounts", "me")]
+)
+def test_a_parameter_that_fails_later_is_refused_before_anything_is_created(
+    emulator: Emulator, parameter: str, text: str
+) -> None:
+    """What the parameter takes is told, and there is no stack."""
+    with pytest.raises(EmulatorError, match=parameter):
+        deploy(emulator, REPOSITORY / "template.yaml", stack_name="refused", parameters={parameter: text})
+    with pytest.raises(ClientError):
+        emulator.client("cloudformation").describe_stacks(StackName="refused")
 
 
 @pytest.mark.cloud
