@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz audit bench format lock deploy clean
+.PHONY: help setup run cloud test check simulate kills load fuzz audit bench format lock deploy adopt remove smoke clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -110,9 +110,21 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
 	$(LOCK) --group audit -o requirements-audit.txt
 
-deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account
+deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account: make deploy PARAMETERS="CallsPerDay=250000"
 	$(SAM) build
-	$(SAM) deploy
+	$(SAM) deploy $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+
+STACK ?= contact-activity
+adopt: .venv/.ready ## begin a new stack with the table that another one left: make adopt TABLE=name
+	@$(BIN)/python -m contact_activity.local.lifecycle adopt --stack $(STACK) --table $(TABLE) \
+		$(if $(KMS_KEY_ARN),--kms-key-arn $(KMS_KEY_ARN))
+
+remove: .venv/.ready .venv-sam/.ready ## delete the stack, unless subscribers have rules on its bus; its table stays
+	@$(BIN)/python -m contact_activity.local.lifecycle rules --stack $(STACK)
+	$(SAM) delete --stack-name $(STACK)
+
+smoke: .venv/.ready .venv-sam/.ready ## a round on your AWS account, in a stack of its own: make smoke SMOKE=--help
+	@$(BIN)/python -m tests.smoke $(SMOKE)
 
 clean: ## remove what was built, but no state and no environment
 	@rm -rf .aws-sam .build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,5 +20,5 @@ def handle(worker: wiring.Worker, record: SQSRecord, lambda_context: LambdaConte
 @telemetry.logger.inject_lambda_context
 @telemetry.metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    record_handler = partial(handle, wiring.worker().ready())
+    record_handler = partial(handle, wiring.worker())
     return process_partial_response(event, record_handler, processor, context)

@@ -171,6 +171,11 @@ def tell_failed_try(cause: Cause, status: int, tries: int) -> None:
     logger.warning("call failed", extra={"cause": cause, "status": status, "tries": tries})
 
 
+def tell_unreadable_secret(error: Exception) -> None:
+    """Log why nothing can be read, in a line without the value."""
+    logger.error("the secret cannot be read", extra={"cause": _cause(error)})
+
+
 def tell_no_message(message_id: str) -> None:
     """Log a body that is none of ours, which may hold anything: by the id that SQS gave it."""
     logger.warning("no message of ours", extra={"message_id": message_id})

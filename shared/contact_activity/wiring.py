@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
@@ -33,8 +33,8 @@ from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.campaigns import CampaignPorts, summarize
 from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
 from contact_activity.failures import Seldom
-from contact_activity.ports import AnyMessage, CampaignMessage, Cause
-from contact_activity.settings import Credentials, read_settings, read_tick_ms, required
+from contact_activity.ports import AnyMessage, CampaignMessage, Cause, RetryError, WaitError, WaitReason
+from contact_activity.settings import Credentials, SettingsError, read_settings, read_tick_ms, required
 from contact_activity.sync import SyncPolicy, SyncPorts, sync
 
 # A call may take its whole time-out when its deadline is near, and what it read is still to be published.
@@ -76,12 +76,6 @@ class Worker:
     campaign_ports: CampaignPorts
     policy: SyncPolicy
     queue: SqsQueue
-    credentials: Callable[[], Credentials]
-
-    def ready(self) -> Self:
-        """Itself, if the credentials can be read. Raises `SettingsError`, before any message is touched."""
-        self.credentials()
-        return self
 
     def run(self, record: SQSRecord, remaining_ms: int) -> None:
         """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
@@ -158,7 +152,7 @@ def worker() -> Worker:
     policy = SyncPolicy(
         settings.reading, settings.email_addresses, read_tick_ms(os.environ), settings.contact_summaries
     )
-    return Worker(ports, campaign_ports, policy, shared.queue, shared.credentials)
+    return Worker(ports, campaign_ports, policy, shared.queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +188,7 @@ def _shared() -> _Shared:
         limiter=limiter,
         source=ConstantContact(
             settings.base_url,
-            credentials,
+            waiting_for(credentials),
             limiter,
             _CLOCK,
             proxy=settings.proxy,
@@ -202,6 +196,22 @@ def _shared() -> _Shared:
             on_failure=_tell_failed_try,
         ),
     )
+
+
+def waiting_for(credentials: Callable[[], Credentials]) -> Callable[[], Credentials]:
+    """For calls: a secret that cannot be read is waited for as a dead credential is, at nobody's expense.
+
+    Messages would otherwise use their receives up and be dead letters within the hour.
+    """
+
+    def read() -> Credentials:
+        try:
+            return credentials()
+        except (SettingsError, RetryError) as error:
+            telemetry.tell_unreadable_secret(error)
+            raise WaitError(WaitReason.CREDENTIAL) from None
+
+    return read
 
 
 def _tell_failed_try(cause: Cause, status: int, tries: int) -> None:

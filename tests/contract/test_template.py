@@ -2,14 +2,19 @@
 
 import json
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics import MetricUnit
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contact_activity.activity import EVENT_SOURCE, ActivityType
 from contact_activity.local.emulator import REPOSITORY
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.stack import load_template
 from contact_activity.planning import GONE_MOST, GONE_MOST_PERCENT
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
@@ -105,11 +110,10 @@ def parameter_of(setting: Setting) -> str:
 
 def template_accepts(parameter: str, text: str) -> bool:
     rules = PARAMETERS[parameter]
-    if rules["Type"] == "Number":
-        return bool(re.fullmatch(r"[0-9.]+", text)) and rules["MinValue"] <= float(text) <= rules["MaxValue"]
     if "AllowedValues" in rules:
         return text in rules["AllowedValues"]
-    return re.fullmatch(rules["AllowedPattern"], text) is not None
+    # CloudFormation has a pattern match the whole value, and knows ASCII's digits only.
+    return re.fullmatch(rules["AllowedPattern"], text, re.ASCII) is not None
 
 
 def code_accepts(setting: str, text: str) -> bool:
@@ -171,7 +175,8 @@ def test_tick_of_the_code_is_that_of_the_schedule() -> None:
     assert str(PARAMETERS["ScheduleMinutes"]["Default"]) == tick.default
     assert environment("Dispatcher")["TICK_MINUTES"] == {"Ref": "ScheduleMinutes"}
     assert schedule()["ScheduleExpression"] == {"Fn::Sub": "rate(${ScheduleMinutes} minutes)"}
-    assert PARAMETERS["ScheduleMinutes"]["MinValue"] >= 2
+    # EventBridge has another word for one minute.
+    assert not template_accepts("ScheduleMinutes", "1")
 
 
 @pytest.mark.parametrize("setting", [setting for setting in SETTINGS if setting.secret], ids=lambda s: s.name)
@@ -260,6 +265,171 @@ def test_template_refuses_what_the_code_refuses(setting: str, text: str) -> None
     assert not template_accepts(parameter_of(Setting(setting, "", "")), text)
 
 
+NUMBERS = {
+    "CallsPerSecond": (0.01, 1_000),
+    "CallsPerDay": (1, 100_000_000),
+    "QuotaShare": (0.0001, 1),
+    "OverlapHours": (1, 8_784),
+    "RememberedActivities": (1, 5_000),
+    "CampaignLookbackDays": (1, 366),
+    "ScheduleMinutes": (2, 1_440),
+    "WorkerConcurrency": (2, 1_000),
+    "ArchiveDays": (0, 3_653),
+    "LagAlarmSeconds": (900, 2_592_000),
+    "FreshnessAlarmSeconds": (900, 2_592_000),
+}
+FRACTIONS = {"CallsPerSecond", "QuotaShare"}
+NO_NUMBERS = ["", " 10", "10 ", "010", "00", "-10", "+10", "1e1", "10,0", "1_0", "ten", "٣٠", "0x10", "10\n"]
+OF_ANOTHER_SERVICE = [
+    "arn:aws:s3:::bucket",
+    "arn:aws:lambda:eu-west-1:123456789012:function:mine",
+    "arn:aws:sqs:eu-west-1:123456789012:queue",
+    "arn:gcp:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+]
+SWITCH: tuple[list[str], list[str]] = (["true", "false"], ["", "True", "yes", "1", " true"])
+# What each other parameter takes, and what it must refuse.
+EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
+    "ConstantContactBaseUrl": (
+        ["https://api.example.org:8443/v2/", "http://127.0.0.1:8080/v2", "http://[::1]:8080"],
+        [
+            *("", "api.example.org/v2", "//api.example.org", "https://", "https:///v2", "https://:443"),
+            *("https://api.example.org:0", "https://api.example.org:65536", "http://127.0.0.256"),
+            *("https://api.example.org/a b", " https://api.example.org", "https://me@api.example.org"),
+            *("https://api..org", "https://api.example.org/ü", "http://127.0.0.1.example.org"),
+        ],
+    ),
+    "ConstantContactProxy": (
+        ["", "http://proxy:3128", "http://10.0.0.1:65535/"],
+        ["proxy:3128", "http://proxy:65536", "http://proxy:080", "http://a b:80", "http://me:x@proxy:80"],
+    ),
+    "ConstantContactCaBundle": (
+        ["", "/opt/company.pem", "/opt/our authorities.pem"],
+        ["company.pem", "/", "/opt/", "/opt/company.pem ", "/opt/a\nb.pem", "s3://bucket/company.pem"],
+    ),
+    "CaBundleLayerArn": (
+        ["", "arn:aws:lambda:eu-west-1:123456789012:layer:certificates:3"],
+        [*OF_ANOTHER_SERVICE, "arn:aws:lambda:eu-west-1:123456789012:layer:certificates", "certificates:3"],
+    ),
+    "ConstantContactApiVersion": (["v2"], ["", "v3", "2", "V2"]),
+    "Account": (["shop-1.north_2"], ["", "a b", "-a", "a" * 65, "ä", "a/b", "shop "]),
+    "Reports": (
+        ["all,summary", "opens,clicks"],
+        ["", "opened", "opens, clicks", "all,opens", "summary", "opens,", "OPENS", "opens;clicks"],
+    ),
+    "StartDate": (
+        ["", "2026-01-31", "2024-02-29", "2000-02-29T23:59:59.5Z", "2026-01-31T10:00+02:00"],
+        [
+            *("2026-02-29", "2100-02-29", "2026-02-30", "2026-04-31", "2026-00-10", "26-01-31", "31.01.2026"),
+            *("2026-01-31T24:00Z", "2026-01-31T10:60Z", "2026-01-31T10:00", "2026-01-31T10:00+24:00"),
+            *(" 2026-01-31", "2026-01-31 10:00Z", "today", "-5"),
+        ],
+    ),
+    "EmailAddresses": (["plain", "hashed", "omitted"], ["", "Plain", "encrypted", "hashed "]),
+    "LogLevel": (["DEBUG", "ERROR"], ["", "debug", "TRACE", "20"]),
+    "LogRetentionDays": (["1", "3653"], ["", "0", "2", "030", "30.0", "-1", "never"]),
+    "KmsKeyArn": (
+        [
+            "",
+            "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+            "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+        ],
+        [
+            *(*OF_ANOTHER_SERVICE, "1234abcd-12ab-34cd-56ef-1234567890ab", "alias/mine"),
+            "arn:aws:kms:eu-west-1:123456789012:alias/mine",
+            "arn:aws:kms:eu-west-1:123456789012:key/mine",
+        ],
+    ),
+    "AlarmTopicArn": (
+        ["", "arn:aws:sns:eu-west-1:123456789012:alarms", "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a"],
+        [
+            *(*OF_ANOTHER_SERVICE, "alarms", "ops@example.org"),
+            # CloudWatch sends to no such topic.
+            "arn:aws:sns:eu-west-1:123456789012:alarms.fifo",
+            "arn:aws:sns:eu-west-1:123456789012:alarms:1234abcd-12ab-34cd-56ef-1234567890ab",
+        ],
+    ),
+    "Local": SWITCH,
+    "DeploySubscriber": SWITCH,
+    "DeployDashboard": SWITCH,
+    "SubscriberAccounts": (
+        ["", "123456789012", "123456789012,210987654321"],
+        [
+            *("12345678901", "1234567890123", "123456789012,", "123456789012, 210987654321", "*"),
+            *("123456789012;210987654321", "arn:aws:iam::123456789012:root", ",".join(["123456789012"] * 21)),
+        ],
+    ),
+}
+
+
+def test_every_parameter_has_examples_and_says_what_it_takes() -> None:
+    """A new parameter is not forgotten, and CloudFormation shows what a refused value should have been."""
+    assert set(NUMBERS) | set(EXAMPLES) == set(PARAMETERS)
+    for parameter in PARAMETERS.values():
+        # As a Number CloudFormation would take 007, 2.5 and 1e3, and hand them on as they are.
+        assert parameter["Type"] == "String"
+        assert parameter["ConstraintDescription"]
+        assert len({"AllowedValues", "AllowedPattern"} & set(parameter)) == 1
+
+
+@pytest.mark.parametrize("parameter", EXAMPLES)
+def test_parameter_takes_what_works_and_refuses_what_fails_later(parameter: str) -> None:
+    """What no function, schedule or alarm could use is refused before anything is created."""
+    good, bad = EXAMPLES[parameter]
+    assert [
+        text for text in [*good, PARAMETERS[parameter]["Default"]] if not template_accepts(parameter, text)
+    ] == []
+    assert [text for text in bad if template_accepts(parameter, text)] == []
+
+
+@pytest.mark.parametrize("parameter", NUMBERS)
+def test_number_is_a_plain_one_within_its_bounds(parameter: str) -> None:
+    """No sign, no space, no leading zero, no exponent; whole, but for what may be a fraction."""
+    least, most = NUMBERS[parameter]
+    for text in NO_NUMBERS:
+        assert not template_accepts(parameter, text), text
+    for text in (f"{least:g}", f"{most:.0f}", PARAMETERS[parameter]["Default"]):
+        assert template_accepts(parameter, text), text
+    assert not template_accepts(parameter, f"{most + 1:.0f}")
+    assert not template_accepts(parameter, f"{most:.0f}.5")
+    assert template_accepts(parameter, "0.5") is (parameter in FRACTIONS)
+
+
+@pytest.mark.parametrize("parameter", sorted(set(NUMBERS) - FRACTIONS))
+def test_pattern_of_a_whole_number_is_its_bounds(parameter: str) -> None:
+    """Each number is taken exactly if it lies within them."""
+    least, most = NUMBERS[parameter]
+    tried = {*range(12_000), *(10**power + by for power in range(4, 10) for by in (-1, 0, 1))}
+    tried |= {int(most) + by for by in range(-1_000, 1_000)} | {
+        int(most) * tenth // 10 for tenth in range(20)
+    }
+    wrong = [n for n in tried if n >= 0 and template_accepts(parameter, str(n)) is not (least <= n <= most)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("setting", PUBLIC_SETTINGS, ids=lambda setting: setting.name)
+@given(data=st.data())
+def test_whatever_the_template_takes_the_code_can_use(setting: Setting, data: st.DataObject) -> None:
+    """No value passes the deployment and fails the functions."""
+    rules = PARAMETERS[parameter_of(setting)]
+    if "AllowedValues" in rules:
+        text = data.draw(st.sampled_from(rules["AllowedValues"]))
+    else:
+        text = data.draw(st.from_regex(re.compile(rules["AllowedPattern"], re.ASCII), fullmatch=True))
+    assert code_accepts(setting.name, text)
+
+
+def test_layer_of_certificates_is_not_given_for_nothing() -> None:
+    """Without the path of its file nothing of it would be trusted, and the deployment would look well."""
+    (rule,) = WHOLE["Rules"].values()
+    (assertion,) = rule["Assertions"]
+    for condition, parameter in (
+        (rule["RuleCondition"], "CaBundleLayerArn"),
+        (assertion["Assert"], "ConstantContactCaBundle"),
+    ):
+        assert condition == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+    assert assertion["AssertDescription"]
+
+
 def test_the_password_of_a_proxy_is_no_parameter() -> None:
     """It would stand in the functions' environment, where more people read than in the secret."""
     assert not template_accepts("ConstantContactProxy", "http://me:hunter2@proxy.example.org:3128")
@@ -290,7 +460,7 @@ def test_worker_gives_back_only_what_failed() -> None:
     assert source["BatchSize"] <= 10
     assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "WorkerConcurrency"}}
     # AWS takes no less than two.
-    assert PARAMETERS["WorkerConcurrency"]["MinValue"] >= 2
+    assert not template_accepts("WorkerConcurrency", "1")
 
 
 def test_long_history_is_not_cut_as_a_loop() -> None:
@@ -299,12 +469,23 @@ def test_long_history_is_not_cut_as_a_loop() -> None:
 
 
 def test_hints_last_a_day_and_poison_is_kept_for_two_weeks() -> None:
-    """The contact queue forgets in a day; what failed three times is kept for 14 days."""
+    """The contact queue forgets in a day; what was received in vain is kept for 14 days."""
     queue = properties("ContactQueue")
     assert queue["MessageRetentionPeriod"] == DAY_S
-    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn("ContactDeadLetters"), "maxReceiveCount": 3}
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": arn("ContactDeadLetters"),
+        "maxReceiveCount": RECEIVES_MAX,
+    }
     assert properties("ContactDeadLetters")["MessageRetentionPeriod"] == 14 * DAY_S
     assert properties("DispatchFailures")["MessageRetentionPeriod"] == 14 * DAY_S
+
+
+def test_workers_that_do_not_start_lose_no_message_for_three_quarters_of_an_hour() -> None:
+    """AWS advises five receives; the last of them begins 48 minutes after the first."""
+    queue = properties("ContactQueue")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    last_s = (queue["RedrivePolicy"]["maxReceiveCount"] - 1) * queue["VisibilityTimeout"]
+    assert last_s == 48 * 60
 
 
 def test_dead_letters_come_from_the_contact_queue_only() -> None:
@@ -354,21 +535,37 @@ def test_queue_is_encrypted(queue: str) -> None:
 
 @pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
 def test_queue_is_spoken_to_over_tls_only(queue: str) -> None:
-    """Whoever comes without TLS is denied everything, by exactly one policy."""
-    policies = [properties(name) for name in of_type("AWS::SQS::QueuePolicy")]
-    (policy,) = [policy for policy in policies if {"Ref": queue} in policy["Queues"]]
+    """Whoever comes without TLS is denied everything, by the one policy that each queue has of its own."""
+    (policy,) = [policy for policy in attached_policies() if {"Ref": queue} in policy["Queues"]]
+    assert policy["Queues"] == [{"Ref": queue}]
     (denied,) = [one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"]
     assert (denied["Principal"], actions(denied)) == ("*", ["sqs:*"])
-    resources = denied["Resource"] if isinstance(denied["Resource"], list) else [denied["Resource"]]
-    assert arn(queue) in resources
+    assert denied["Resource"] == arn(queue)
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_statement_of_a_policy_attached_to_a_resource_names_that_resource_alone() -> None:
+    """SQS takes one resource in a statement, EventBridge one bus: with a list the first deployment fails."""
+    documents = [policy["PolicyDocument"] for policy in attached_policies()]
+    documents += [
+        {"Statement": [properties(name)["Statement"]]} for name in of_type("AWS::Events::EventBusPolicy")
+    ]
+    named = [statement["Resource"] for document in documents for statement in document["Statement"]]
+    assert len(named) >= len(of_type("AWS::SQS::Queue"))
+    assert all(isinstance(resource, dict) and len(resource) == 1 for resource in named)
+
+
+def attached_policies() -> list[dict[str, Any]]:
+    return [properties(name) for name in of_type("AWS::SQS::QueuePolicy")]
 
 
 def test_archive_keeps_our_events_if_it_is_asked_for() -> None:
     """Events hold addresses, so nothing is kept for replay unless somebody says for how long."""
     archive, parameter = properties("Archive"), TEMPLATE["Parameters"]["ArchiveDays"]
-    assert (TEMPLATE["Resources"]["Archive"]["Condition"], parameter["Default"]) == ("HasArchive", 0)
-    assert TEMPLATE["Conditions"]["HasArchive"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ArchiveDays"}, 0]}]}
+    assert (TEMPLATE["Resources"]["Archive"]["Condition"], parameter["Default"]) == ("HasArchive", "0")
+    assert TEMPLATE["Conditions"]["HasArchive"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "ArchiveDays"}, "0"]}]
+    }
     assert archive["SourceArn"] == arn("EventBus")
     assert archive["EventPattern"] == {"source": [EVENT_SOURCE]}
     assert archive["RetentionDays"] == {"Ref": "ArchiveDays"}
@@ -471,6 +668,7 @@ def test_nothing_of_the_subscriber_is_deployed_unless_asked_for() -> None:
         "SubscriberLogs",
         "SubscriberFailures",
         "SubscriberFailuresPolicy",
+        "SubscriberFailuresAlarm",
         "Deliveries",
         "Timeline",
         "SubscriberName",
@@ -529,6 +727,39 @@ def test_deliveries_are_forgotten_when_no_dead_letter_can_bring_them_again() -> 
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
     assert properties("SubscriberFailures")["MessageRetentionPeriod"] <= REMEMBERED_S
+
+
+def test_other_accounts_may_put_rules_on_the_bus_only_if_they_are_named() -> None:
+    """Off by default; an account manages the rules that it made itself, and may publish nothing."""
+    assert PARAMETERS["SubscriberAccounts"]["Default"] == ""
+    assert WHOLE["Resources"]["SubscriberAccountsPolicy"]["Condition"] == "HasSubscriberAccounts"
+    assert WHOLE["Conditions"]["HasSubscriberAccounts"] == {
+        "Fn::And": [
+            {"Condition": "IsInAws"},
+            {"Fn::Not": [{"Fn::Equals": [{"Ref": "SubscriberAccounts"}, ""]}]},
+        ]
+    }
+    policy = properties("SubscriberAccountsPolicy")
+    assert policy["EventBusName"] == {"Ref": "EventBus"}
+    statement = policy["Statement"]
+    assert statement["Principal"] == {"AWS": {"Fn::Split": [",", {"Ref": "SubscriberAccounts"}]}}
+    assert statement["Resource"]["Fn::Sub"].endswith(":rule/${EventBus}/*")
+    assert {action.split(":")[0] for action in actions(statement)} == {"events"}
+    assert "events:PutEvents" not in actions(statement)
+    assert statement["Condition"] == {
+        "StringEqualsIfExists": {"events:creatorAccount": "${aws:PrincipalAccount}"}
+    }
+
+
+def test_dashboard_can_be_left_out() -> None:
+    """AWS charges for more than three in an account."""
+    assert PARAMETERS["DeployDashboard"]["Default"] == "true"
+    conditions = [
+        WHOLE["Resources"]["Dashboard"]["Condition"],
+        WHOLE["Outputs"]["DashboardName"]["Condition"],
+    ]
+    assert conditions == ["HasDashboard"] * 2
+    assert WHOLE["Conditions"]["HasDashboard"] == {"Fn::Equals": [{"Ref": "DeployDashboard"}, "true"]}
 
 
 def test_timeline_is_one_partition_a_contact_in_order_of_time() -> None:
@@ -645,8 +876,32 @@ def test_every_parameter_is_described_grouped_and_used() -> None:
     assert sorted(shown) == sorted(PARAMETERS)
     assert all(parameter["Description"] for parameter in PARAMETERS.values())
     assert set(PARAMETERS) <= set(references(WHOLE)) | {"Local"}
-    limited = {"AllowedValues", "AllowedPattern", "MinValue"}
-    assert all(limited & set(parameter) for parameter in PARAMETERS.values())
+
+
+def test_deployment_tags_the_stack_and_takes_parameters() -> None:
+    """Each bill and each list of resources shows whose they are; no parameter needs another command."""
+    deployment = tomllib.loads((REPOSITORY / "samconfig.toml").read_text(encoding="utf-8"))
+    assert deployment["default"]["deploy"]["parameters"]["tags"] == "product=contact-activity"
+    asked = ["make", "--dry-run", "deploy", "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"]
+    printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1].endswith(
+        "sam deploy --parameter-overrides CallsPerDay=1 Reports=opens,clicks"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, resource in WHOLE["Resources"].items()
+        if resource.get("Condition") in ("IsInAws", "HasSubscriberAccounts")
+    ],
+)
+def test_the_readme_says_what_no_emulator_was_given(name: str) -> None:
+    """Nobody takes for tried what was left out wherever the template was deployed."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    unseen = readme.split("### What was never seen on AWS")[1].split("\n### ")[0]
+    assert f"`{name}`" in unseen
 
 
 def test_emulator_is_not_the_default() -> None:
@@ -777,11 +1032,24 @@ def test_alarm_on_freshness_lets_a_sweep_of_the_whole_day_pass() -> None:
     alarm = properties("FreshnessAlarm")
     assert (alarm["MetricName"], alarm["ExtendedStatistic"]) == (Metric.FRESHNESS.metric_name, "p95")
     assert alarm["Threshold"] == {"Ref": "FreshnessAlarmSeconds"}
-    assert PARAMETERS["FreshnessAlarmSeconds"]["Default"] == DAY_S
+    assert int(PARAMETERS["FreshnessAlarmSeconds"]["Default"]) == DAY_S
     # CloudWatch looks back no further than a day, or a week if a period has an hour and more.
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= DAY_S
     # Without it the alarm of an account with few activities would never change.
     assert alarm["EvaluateLowSampleCountPercentile"] == "evaluate"
+
+
+@pytest.mark.parametrize("queue", sorted({*of_type("AWS::SQS::Queue")} - {"ContactQueue"}))
+def test_queue_of_failures_has_an_alarm_on_its_depth(queue: str) -> None:
+    """Whatever comes to lie there is told within minutes, and as long as it lies there."""
+    depth = {"QueueName": {"Fn::GetAtt": [queue, "QueueName"]}}
+    (alarm,) = [name for name, metric in WATCHED if dimensions(metric) == depth]
+    watched = properties(alarm)
+    assert watched["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (watched["Threshold"], watched["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    assert watched["Period"] * watched["EvaluationPeriods"] <= 300
+    conditions = [TEMPLATE["Resources"][name].get("Condition") for name in (alarm, queue)]
+    assert conditions[0] == conditions[1]
 
 
 def test_alarm_on_gone_contacts_has_the_bound_that_a_run_has() -> None:
@@ -807,7 +1075,8 @@ def test_missing_ticks_are_told_later_than_the_longest_schedule() -> None:
     """A daily schedule does not set off the alarm for a schedule that stopped."""
     watched = properties("NoTickAlarm")
     assert watched["DatapointsToAlarm"] == watched["EvaluationPeriods"]
-    assert watched["Period"] * watched["EvaluationPeriods"] > 60 * PARAMETERS["ScheduleMinutes"]["MaxValue"]
+    longest_m = max(minutes for minutes in range(2_000) if template_accepts("ScheduleMinutes", str(minutes)))
+    assert watched["Period"] * watched["EvaluationPeriods"] > 60 * longest_m
 
 
 @pytest.mark.parametrize("alarm", ALARMS)

@@ -568,6 +568,14 @@ class TestSecret:
         with pytest.raises(SettingsError, match="is no JSON"):
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
 
+    def test_a_secret_that_aws_does_not_give_is_told_by_its_code(
+        self, wire: ScriptedAws, clock: VirtualClock
+    ) -> None:
+        """A missing permission, a disabled key or an outage may end by itself, and is told in a word."""
+        wire.script("GetSecretValue", error("AccessDeniedException"))
+        with pytest.raises(RetryError, match="the secret did not answer as it should: AccessDeniedException"):
+            secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
+
     def test_a_mended_value_is_read_at_once(self, wire: ScriptedAws, clock: VirtualClock) -> None:
         """An unusable value is never kept."""
         wire.script("GetSecretValue", answered({"SecretString": "{}"}), answered({"SecretString": self.GOOD}))

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import SqsQueue
+from contact_activity.adapters.aws import DynamoContacts, SqsQueue
 from contact_activity.local.emulator import Emulator
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.simulated import Kind, Switches, error
 from contact_activity.local.stack import Stack
-from contact_activity.ports import Cause
+from contact_activity.ports import Cause, ListedContact, Message
 from tests.support.certificates import Authority
-from tests.support.deployed import deployed, eventually
+from tests.support.deployed import SECRET, deployed, eventually, store_secret
 from tests.support.fronts import Front, Proxy, closing_all
 from tests.support.running import (
     ACCESS_TOKEN,
@@ -27,6 +28,8 @@ from tests.support.running import (
     served,
     truth_of,
 )
+
+NOW_MS = int(NOW.timestamp() * 1_000)
 
 pytestmark = pytest.mark.cloud
 
@@ -128,7 +131,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
     assert [letter["Body"] for letter in letters] == ['{"contact_id": "../x"}']
     assert [line["message_id"] for line in logged(emulator, "no message of ours")] == [
         letters[0]["MessageId"]
-    ] * 3
+    ] * RECEIVES_MAX
     assert asked == {contact.id for contact in account.contacts()}
 
 
@@ -145,6 +148,38 @@ def test_a_bad_secret_fails_the_invocation_with_the_settings_line(
         assert server.calls == []
     assert fault in answered["errorMessage"]
     assert API_KEY not in json.dumps(answered)
+
+
+def test_a_secret_that_no_worker_can_read_makes_no_dead_letter(emulator: Emulator) -> None:
+    """One receive completes each message and nothing is called, however long it lasts; then all goes on."""
+    account = account_of(7)
+    ids = {contact.id for contact in account.contacts()}
+    with served(account) as server:
+        stack = deployed(emulator, server.base_url, {})
+        contacts = DynamoContacts(emulator.client("dynamodb"), stack.outputs["TableName"])
+        queue = SqsQueue(emulator.client("sqs"), stack.outputs["ContactQueueUrl"])
+        contacts.register([ListedContact(id_, "") for id_ in ids], NOW_MS)
+        queue.send([Message(id_, NOW_MS) for id_ in ids])
+        eventually(lambda: queue.depth() == 0)
+        failed = tick(emulator, stack)
+
+        assert "has no api_key" in failed["errorMessage"]
+        assert "has no api_key" in logged(emulator, "the secret cannot be read")[0]["cause"]
+        assert logged(emulator, "contact failed") == []
+        assert server.calls == []
+        assert dead_letters(emulator, stack) == 0
+        assert {(id_, known.failures) for id_ in ids if (known := contacts.get(id_))} == {
+            (id_, 0) for id_ in ids
+        }
+
+        store_secret(emulator, stack, SECRET)
+        assert tick(emulator, stack)["enqueued"] == len(ids)
+        eventually(lambda: all((known := contacts.get(id_)) and known.synced_ms for id_ in ids))
+        assert dead_letters(emulator, stack) == 0
+
+
+def dead_letters(emulator: Emulator, stack: Stack) -> int:
+    return SqsQueue(emulator.client("sqs"), stack.outputs["ContactDeadLettersUrl"]).depth()
 
 
 def test_a_failed_tick_is_seen(emulator: Emulator) -> None:

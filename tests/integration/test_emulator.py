@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from contact_activity.local.emulator import REPOSITORY, Emulator, EmulatorError
+from contact_activity.local.run import RECEIVES_MAX
 from contact_activity.local.stack import Stack, deploy, load_template
 
 STACK_NAME = "contact-activity"
@@ -251,7 +253,7 @@ def stack(emulator: Emulator, project: Path) -> Stack:
 
 def unconditional(part: dict[str, dict[str, Any]]) -> list[str]:
     """What is deployed with every parameter at its default."""
-    return [name for name, declared in part.items() if "Condition" not in declared]
+    return [name for name, declared in part.items() if declared.get("Condition") in (None, "HasDashboard")]
 
 
 @pytest.mark.cloud
@@ -275,7 +277,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
         QueueUrl=stack.outputs["ContactQueueUrl"], AttributeNames=["All"]
     )["Attributes"]
     assert (queue["VisibilityTimeout"], queue["MessageRetentionPeriod"]) == ("720", "86400")
-    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == 3
+    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == RECEIVES_MAX
     table = emulator.client("dynamodb").describe_table(TableName=stack.outputs["TableName"])["Table"]
     assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["due"]
     (source,) = emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"]
@@ -286,6 +288,20 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
     schedule = scheduler.get_schedule(Name=listed["Name"])
     assert schedule["ScheduleExpression"] == "rate(15 minutes)"
     assert schedule["State"] == "ENABLED"
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    ("parameter", "text"), [("ScheduleMinutes", "2.5"), ("ArchiveDays", "00"), ("SubscriberAccounts", "me")]
+)
+def test_a_parameter_that_fails_later_is_refused_before_anything_is_created(
+    emulator: Emulator, parameter: str, text: str
+) -> None:
+    """What the parameter takes is told, and there is no stack."""
+    with pytest.raises(EmulatorError, match=parameter):
+        deploy(emulator, REPOSITORY / "template.yaml", stack_name="refused", parameters={parameter: text})
+    with pytest.raises(ClientError):
+        emulator.client("cloudformation").describe_stacks(StackName="refused")
 
 
 @pytest.mark.cloud

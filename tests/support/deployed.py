@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from contact_activity.local.cloud import STACK_NAME, TEMPLATE
-from contact_activity.local.emulator import Emulator
+from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local.stack import Stack, deploy
 from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
@@ -19,10 +19,24 @@ def deployed(
     """`parameters` are the template's, beside the address and the pace of the API."""
     given = {"ConstantContactBaseUrl": base_url, "CallsPerSecond": str(CALLS_PER_SECOND)} | parameters
     stack = deploy(emulator, TEMPLATE, stack_name=STACK_NAME, parameters=given)
+    store_secret(emulator, stack, secret)
+    return stack
+
+
+def store_secret(emulator: Emulator, stack: Stack, secret: Mapping[str, str]) -> None:
     emulator.client("secretsmanager").put_secret_value(
         SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(dict(secret))
     )
-    return stack
+
+
+def aws_settings(emulator: Emulator) -> dict[str, str]:
+    """What leads a process's AWS clients to the emulator."""
+    return {
+        "AWS_ENDPOINT_URL": emulator.endpoint_url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+    }
 
 
 def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = None) -> None:

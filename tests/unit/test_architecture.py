@@ -29,7 +29,14 @@ IMPURE = {
     "subprocess",
 }
 OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
-CLOUD_SIDE = {"local.emulator", "local.stack", "local.cloud", "local.emulator_main", "local.stack_status"}
+CLOUD_SIDE = {
+    "local.emulator",
+    "local.stack",
+    "local.cloud",
+    "local.emulator_main",
+    "local.stack_status",
+    "local.lifecycle",
+}
 # The last two hand it on to the processes that they start; the example of a subscriber wires itself.
 READS_ENVIRONMENT = {"wiring", "subscriber", "cli", "local.emulator", "local.stack"}
 HANDLER_LINES_MAX = 30

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from botocore.client import BaseClient
 
+from contact_activity.adapters.aws_errors import as_our_errors
 from contact_activity.ports import Clock
 from contact_activity.settings import Credentials, SettingsError, check_credential
 
@@ -17,7 +18,8 @@ def secret_credentials(
 ) -> Callable[[], Credentials]:
     """A reader for any number of threads, which asks again after `max_age_s`: a new token takes effect.
 
-    It raises `SettingsError` for a secret without a usable value; that is never kept.
+    It raises `SettingsError` for a secret without a usable value, `RetryError` where AWS does not give
+    it; neither is kept.
     """
     lock = threading.Lock()
     kept: Credentials | None = None
@@ -36,10 +38,11 @@ def secret_credentials(
 
 
 def _value(client: BaseClient, secret_id: str) -> str:
-    try:
-        return str(client.get_secret_value(SecretId=secret_id).get("SecretString") or "")
-    except client.exceptions.ResourceNotFoundException:
-        raise _unusable(secret_id, "has no value") from None
+    with as_our_errors("the secret"):
+        try:
+            return str(client.get_secret_value(SecretId=secret_id).get("SecretString") or "")
+        except client.exceptions.ResourceNotFoundException:
+            raise _unusable(secret_id, "has no value") from None
 
 
 def parse_secret(secret_id: str, text: str) -> Credentials:

@@ -64,7 +64,7 @@ examples:
   contact-activity resync --all --since 2026-01-31 --stack contact-activity --dry-run
 """
 _DEAD_LETTERS = """\
-Lists the contacts whose last try failed, and the messages that were given up after three tries
+Lists the contacts whose last try failed, and the messages that were given up after five tries
 (a stack has them in its dead-letter queue), each with the last error and its time. With --redrive
 all of these are due now and their dead letters are deleted. A message is a hint only: none is sent
 again, the next tick plans anew.

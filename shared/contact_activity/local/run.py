@@ -16,7 +16,7 @@ TICK_MS = 15 * 60_000
 # In the state folder; simulated and real activity never mix.
 ACCOUNT_DATABASE = "contact-activity.sqlite3"
 SIMULATED_DATABASE = "simulated.sqlite3"
-RECEIVES_MAX = 3
+RECEIVES_MAX = 5
 LISTING_WAITS = "the contact list has taken its share of the day's calls, and goes on at 00:00 UTC"
 # In the state folder too, unless `--events` says otherwise; by engine.
 EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}

@@ -1,0 +1,107 @@
+"""The smoke test of a real AWS account: `make smoke`, or `python -m tests.smoke --help`."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contact_activity.adapters.aws import aws_client
+from contact_activity.local.emulator import REPOSITORY
+from contact_activity.settings import SettingsError, read_credentials, read_settings
+from tests.smoke.round import SmokeError, smoke
+
+_DESCRIPTION = """\
+Deploys the template to a stack of its own in your AWS account, stores the credentials in its secret,
+runs a tick, waits for one event on the bus, and deletes all of it again, the table included.
+Exit status 0: an event came. 1: it did not, and the line says why. 2: a setting is missing.
+
+It takes some minutes and at most as many calls of the API as you allow. The AWS settings are yours
+(AWS_PROFILE, AWS_REGION). What stays is the code that sam uploaded, in the bucket that it keeps.
+"""
+_EPILOG = """\
+the account that is read, real or simulated, by the environment:
+  CONSTANT_CONTACT_API_KEY, CONSTANT_CONTACT_ACCESS_TOKEN    both
+  CONSTANT_CONTACT_BASE_URL                                  if it is not the real one
+
+A simulated account must be reached from AWS by https, such as through a tunnel to
+  python -m contact_activity.local.simulated --port 8080
+which prints the three settings.
+"""
+
+
+class Sam:
+    """Deploys by the SAM command line, as `make deploy` does."""
+
+    def deploy(self, stack_name: str, parameters: Mapping[str, str]) -> None:
+        given = [f"{name}={value}" for name, value in parameters.items()]
+        _sam("build")
+        _sam(
+            *("deploy", "--stack-name", stack_name, "--s3-prefix", stack_name),
+            *("--no-confirm-changeset", "--parameter-overrides", *given),
+        )
+
+
+def _sam(*arguments: str) -> None:
+    command = [str(REPOSITORY / ".venv-sam/bin/sam"), *arguments]
+    path = f"{REPOSITORY / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "UV_PYTHON_DOWNLOADS": "never", "PATH": path}
+    if subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode:
+        raise SmokeError(f"sam {arguments[0]} failed")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    begun_s = time.monotonic()
+
+    def tell(text: str) -> None:
+        print(f"{time.monotonic() - begun_s:5.0f} s  {text}", flush=True)
+
+    try:
+        credentials, base_url = read_credentials(os.environ), read_settings(os.environ).base_url
+    except SettingsError as error:
+        print(f"smoke: {error}", file=sys.stderr)
+        return 2
+    if credentials is None or urlsplit(base_url).scheme != "https":
+        print("smoke: give both credentials, and an address that AWS reaches by https", file=sys.stderr)
+        return 2
+    parameters = {
+        "ConstantContactBaseUrl": base_url,
+        "CallsPerDay": str(options.calls_per_day),
+        # Its own ticks are enough.
+        "ScheduleMinutes": "1440",
+    }
+    try:
+        account = aws_client("sts").get_caller_identity()["Account"]
+        if not options.yes and input(f"Deploy {options.stack} to the AWS account {account}? [y/N] ") != "y":
+            return 1
+        event = smoke(
+            Sam(), credentials, parameters, stack_name=options.stack, within_s=options.within, tell=tell
+        )
+    except (SmokeError, ClientError, BotoCoreError) as error:
+        print(f"smoke: {error}", file=sys.stderr)
+        return 1
+    tell(f"well: {event['detail-type']}, id {event['detail']['id']}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.smoke",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--stack", default="contact-activity-smoke", help="the stack's name: %(default)s")
+    parser.add_argument("--within", type=float, default=600, help="seconds to wait for an event: %(default)s")
+    parser.add_argument("--calls-per-day", type=int, default=500, help="at most: %(default)s")
+    parser.add_argument("--yes", action="store_true", help="deploy without asking")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
