@@ -95,6 +95,45 @@ def _free_from(pace: Pace, now_ms: int) -> int:
     return pace.next_slot_ms if now_ms < pace.next_slot_ms <= now_ms + SLOT_AHEAD_MAX_MS else now_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A call is wanted: the next slot from `from_ms` on, if it begins within `within_ms` of that."""
+
+    limits: Limits
+    from_ms: int
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlowDown:
+    """The API said "too fast"."""
+
+    now_ms: int
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRight:
+    """A clock that ran ahead may be right again."""
+
+    now_ms: int
+
+
+PaceChange = Take | SlowDown | SetRight
+
+
+def changed(pace: Pace, change: PaceChange) -> Pace:
+    """The pace behind a change; whoever knows both finds the same."""
+    match change:
+        case Take(limits, from_ms, within_ms):
+            slot = take_slot(pace, limits, from_ms)
+            return slot.pace if slot and slot.at_ms <= from_ms + within_ms else pace
+        case SlowDown(now_ms, wait_ms):
+            return slow_down(pace, now_ms, wait_ms)
+        case SetRight(now_ms):
+            return set_right(pace, now_ms)
+
+
 def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
     return max(0, limits.calls_per_day - pace.used_on(now_ms))
 

@@ -28,8 +28,9 @@ from contact_activity.adapters.aws import (
 )
 from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
 from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
-from contact_activity.adapters.aws_table import PAGE_ROWS, due_shard
-from contact_activity.adapters.codec import message_from_body, message_to_body
+from contact_activity.adapters.aws_pace import FOLD_AT_LATEST, FOLD_EVERY, DynamoPace
+from contact_activity.adapters.aws_table import PAGE_ROWS, Item, due_shard
+from contact_activity.adapters.codec import message_from_body, message_to_body, pace_change_to_json
 from contact_activity.planning import Listing
 from contact_activity.ports import (
     Contact,
@@ -41,13 +42,14 @@ from contact_activity.ports import (
     RetryError,
     WaitError,
 )
-from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
 from tests.support.families import Clients, create_bus, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
 from tests.support.scripted_aws import given as answered
+from tests.support.usages import item_bytes
 from tests.support.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
@@ -691,8 +693,8 @@ class TestLimiterOnTheWire:
     LIMITS = Limits(calls_per_second=4, calls_per_day=9_000)
     LOST = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
 
-    def test_an_uncontended_call_costs_one_write(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """The stored pace is read once; from then on each slot is one conditional write."""
+    def test_a_call_costs_one_write(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """The stored pace is read once; from then on each slot is one write that nothing can refuse."""
         wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
         wire.script("UpdateItem", answered({}))
         limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
@@ -700,24 +702,26 @@ class TestLimiterOnTheWire:
             limiter.acquire(deadline_ms=LATER_MS)
         assert [operation for operation, _ in wire.requests] == ["GetItem"] + ["UpdateItem"] * 3
         assert wire.asked("GetItem")[0]["ConsistentRead"] is True
+        assert not any("ConditionExpression" in asked for asked in wire.asked("UpdateItem"))
 
-    def test_a_lost_race_needs_no_read(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """Who comes second learns the pace from the refusal, and takes the slot behind."""
+    def test_a_slot_lies_behind_those_of_the_changes_before(
+        self, wire: ScriptedAws, clock: VirtualClock
+    ) -> None:
+        """The answer shows what others took since the worker looked last, so that no read is needed."""
         theirs_ms = NOW_MS + 5_000
+        theirs = pace_change_to_json(Take(self.LIMITS, NOW_MS, 60_000))
         wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
-        wire.script("UpdateItem", error(self.LOST, Item=stored_pace(8, theirs_ms)), answered({}))
-        limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
-        limiter.acquire(deadline_ms=LATER_MS)
-        assert clock.now_ms() == theirs_ms
-        assert [operation for operation, _ in wire.requests] == ["GetItem", "UpdateItem", "UpdateItem"]
 
-    def test_a_pace_that_vanished_is_begun_anew(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """A table that was restored without the pace does not stop the workers."""
-        wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
-        wire.script("UpdateItem", error(self.LOST), answered({}))
+        def appended(asked: Json) -> tuple[int, Json]:
+            own = asked["ExpressionAttributeValues"][":more"]["L"]
+            changes = {"changes": {"L": [{"S": theirs}, {"S": theirs}, *own]}}
+            return 200, {"Attributes": stored_pace(8, theirs_ms) | changes}
+
+        wire.script("UpdateItem", appended)
         limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
         limiter.acquire(deadline_ms=LATER_MS)
-        assert wire.asked("UpdateItem")[-1]["ConditionExpression"] == "attribute_not_exists(pk)"
+        assert clock.now_ms() == theirs_ms + 2 * self.LIMITS.slot_ms
+        assert [operation for operation, _ in wire.requests] == ["GetItem", "UpdateItem"]
 
     def test_a_used_up_day_writes_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
         """Without a call left the refusal costs no write."""
@@ -809,6 +813,98 @@ class TestListingOnTheWire:
         assert "times_gone = :zero" in refused["ConditionExpression"]
         assert "due_at = :now" in stored["UpdateExpression"]
         assert stored["ConditionExpression"] == "attribute_exists(registered_at)"
+
+
+class TestPaceInDynamo:
+    """The changes behind the pace are folded into it now and then."""
+
+    TAKE = Take(Limits(calls_per_second=4, calls_per_day=9_000), NOW_MS, 3_600_000)
+
+    @pytest.fixture
+    def dynamodb(self, moto: Clients) -> Any:
+        create_table(moto.dynamodb, TABLE)
+        return moto.dynamodb
+
+    @pytest.fixture
+    def paces(self, dynamodb: Any) -> tuple[DynamoPace, DynamoPace]:
+        return DynamoPace(dynamodb, TABLE), DynamoPace(dynamodb, TABLE)
+
+    def take(self, pace: DynamoPace, times: int) -> list[Pace]:
+        return [pace.change(self.TAKE) for _ in range(times)]
+
+    @staticmethod
+    def item(dynamodb: Any) -> Item:
+        return Item(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"])
+
+    def test_what_is_appended_meanwhile_outlives_a_fold(
+        self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
+    ) -> None:
+        """Whoever folds has not seen the changes behind those it folds; they stay, in their order."""
+        ours, theirs = paces
+        seen = [*self.take(ours, FOLD_EVERY), *self.take(theirs, 3)]
+        ours.tidy()
+        assert self.item(dynamodb).whole("used") == FOLD_EVERY
+        assert len(self.item(dynamodb).texts("changes")) == 3
+        seen += self.take(theirs, 1)
+        assert [pace.used for pace in seen] == list(range(FOLD_EVERY + 4))
+        assert theirs.load().used == FOLD_EVERY + 4
+
+    def test_a_fold_that_comes_second_changes_nothing(
+        self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
+    ) -> None:
+        """Also where the changes that both saw left the pace as it was."""
+        ours, theirs = paces
+        in_vain = Take(Limits(4, 0), NOW_MS, 0)
+        for _ in range(FOLD_EVERY):
+            ours.change(in_vain)
+        theirs.load()
+        ours.tidy()
+        self.take(ours, FOLD_EVERY)
+        theirs.tidy()
+        assert len(self.item(dynamodb).texts("changes")) == FOLD_EVERY
+        assert ours.load().used == FOLD_EVERY
+
+    def test_what_one_leaves_unfolded_another_folds(
+        self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
+    ) -> None:
+        """A worker that never comes back has the item grow to three times its length, and no more."""
+        gone, here = paces
+        self.take(gone, FOLD_AT_LATEST + 5)
+        for _ in range(FOLD_AT_LATEST):
+            here.load()
+            here.tidy()
+            self.take(here, 1)
+            assert len(self.item(dynamodb).texts("changes")) <= FOLD_AT_LATEST + 5
+        assert here.load().used == 2 * FOLD_AT_LATEST + 5
+
+    def test_the_item_stays_within_a_write_unit(self, dynamodb: Any) -> None:
+        """Also while four workers append before a fold arrives."""
+        pace = DynamoPace(dynamodb, TABLE)
+        for _ in range(FOLD_EVERY + 4):
+            pace.change(Take(Limits(2.5, 10_000), NOW_MS, 900_000))
+        assert item_bytes(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"]) < 1_024
+
+    def test_a_pace_of_the_version_before_goes_on(self, dynamodb: Any) -> None:
+        """Its item has no changes; its calls and its slot count as before, also when they are folded."""
+        dynamodb.put_item(TableName=TABLE, Item=stored_pace(5, NOW_MS + 700))
+        pace = DynamoPace(dynamodb, TABLE)
+        assert pace.load() == Pace(NOW_MS // DAY_MS, 5, NOW_MS + 700)
+        assert self.take(pace, FOLD_EVERY)[0] == Pace(NOW_MS // DAY_MS, 5, NOW_MS + 700)
+        pace.tidy()
+        assert self.item(dynamodb).whole("used") == 5 + FOLD_EVERY
+
+
+def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -> None:
+    """The change and the new due time are stored together: a crash between loses neither."""
+    lost = error(TestLimiterOnTheWire.LOST)
+    wire.script("UpdateItem", lost, answered({"Attributes": {"registered_at": {"N": "1"}}}))
+    contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+    assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
+    refused, stored = wire.asked("UpdateItem")
+    assert "modified_date = :modified" in refused["ConditionExpression"]
+    assert "modified_date = :modified" in stored["UpdateExpression"]
+    assert "due_at = :now" in stored["UpdateExpression"]
+    assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
 
 
 def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:

@@ -110,11 +110,12 @@ class AwsStores:
 
     def __init__(self, is_stale: Callable[[], bool]) -> None:
         from contact_activity.adapters import aws_table as aws
+        from contact_activity.adapters.aws_pace import dynamo_limiter
         from contact_activity.local.stack import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"
-        self._aws = aws
+        self._aws, self._limiter = aws, dynamo_limiter
         defined = load_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
         parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self._client.create_table(TableName=self._name, **{part: defined[part] for part in parts})
@@ -130,7 +131,7 @@ class AwsStores:
         return self._aws.DynamoLease(self._client, self._name)
 
     def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return self._aws.dynamo_limiter(self._client, self._name, limits, clock)
+        return self._limiter(self._client, self._name, limits, clock)
 
     def look(self, contact_id: str) -> Stored | None:
         item = self._table.get(f"contact#{contact_id}")

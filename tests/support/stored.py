@@ -137,4 +137,6 @@ class DynamoStored:
                 before = json.loads(text)
                 new = _walk(before, full, lambda n, v: change(owner, n, v))
                 return value if new == before else {"S": json.dumps(new)}
+            case {"L": list(values)}:
+                return {"L": [self._attribute(kind, owner, f"{name}.*", of, change) for of in values]}
         return value

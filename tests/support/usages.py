@@ -105,15 +105,22 @@ def _usage_of_sync(client: Any, name: str, ports: SyncPorts) -> Usage:
     report = sync(Message("1", now_ms), ports, policy, deadline_ms=now_ms + HOUR_MS)
     client.meta.events.unregister("after-call.dynamodb", counted)
     assert report.outcome is Outcome.SYNCED
-    usage.item_bytes = _item_bytes(client.get_item(TableName=name, Key=KEY)["Item"])
+    usage.item_bytes = item_bytes(client.get_item(TableName=name, Key=KEY)["Item"])
     return usage
 
 
-def _item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
+def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
     """As AWS counts: names and values, a number about a byte for two digits."""
     return sum(len(name) + _value_bytes(value) for name, value in item.items())
 
 
 def _value_bytes(value: Mapping[str, Any]) -> int:
-    [(kind, content)] = value.items()
-    return ceil(len(content) / 2) + 1 if kind == "N" else 1 if kind == "NULL" else len(content)
+    match value:
+        case {"N": str(digits)}:
+            return ceil(len(digits) / 2) + 1
+        case {"L": list(values)}:
+            return 3 + sum(1 + _value_bytes(of) for of in values)
+        case {"NULL": _}:
+            return 1
+    [content] = value.values()
+    return len(content)

@@ -5,6 +5,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 from contact_activity.adapters.aws_bus import EventBridgeBus
+from contact_activity.adapters.aws_pace import dynamo_limiter
 from contact_activity.adapters.aws_queue import SqsQueue
 from contact_activity.adapters.aws_secret import secret_credentials
 from contact_activity.adapters.aws_table import (
@@ -14,7 +15,6 @@ from contact_activity.adapters.aws_table import (
     DynamoListings,
     DynamoPauses,
     DynamoTally,
-    dynamo_limiter,
 )
 
 CONNECT_TIMEOUT_S = 2.0

@@ -32,18 +32,16 @@ from contact_activity.adapters.codec import (
     summaries_to_json,
     tally_to_counts,
 )
-from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
 from contact_activity.ports import (
     Campaign,
-    Clock,
     Contact,
     ContactOutline,
     ListedContact,
     RetryError,
     TickFailure,
 )
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.rate_limit import DAY_MS, Pause, PauseReason, Pauses
 from contact_activity.watermark import Watermark
 
 DUE_INDEX = "due"
@@ -58,7 +56,6 @@ BATCH_MOST = 100
 LOOKED_AT_MOST = 20_000
 # More than a tick of the largest day that is usual hands out; the next tick goes on.
 PULLED_BACK_MOST = 5_000
-
 _CONTACT = "contact#"
 _CAMPAIGN = "campaign#"
 _OUTLINE = (
@@ -74,7 +71,7 @@ _IS_NO_GONE_ONE = (
     "attribute_exists(registered_at) AND (attribute_not_exists(times_gone) OR times_gone = :zero)"
 )
 
-Value = str | int | bytes | None
+Value = str | int | bytes | tuple[str, ...] | None
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -96,6 +93,11 @@ class Item:
 
     def text_or_none(self, name: str) -> str | None:
         return self.text(name) if name in self else None
+
+    def texts(self, name: str) -> list[str]:
+        stored = self._attributes[name]["L"] if name in self else []
+        assert isinstance(stored, list)  # noqa: S101  what boto3 gives for L; this tells the type checker
+        return [str(text["S"]) for text in stored]
 
     def blob(self, name: str) -> bytes:
         value = self._attributes[name]["B"] if name in self else b""
@@ -175,13 +177,10 @@ class Table:
                 ExpressionAttributeValues={f":n{number}": _typed(of) for number, (_, of) in numbered},
             )
 
-    def swap(self, pk: str, change: str, condition: str, **values: Value) -> Item | None:
-        """Change one item (None), or when the condition does not hold what is stored, without a read."""
-        try:
-            self._update(pk, change, condition, values, ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except self._client.exceptions.ConditionalCheckFailedException as error:
-            return Item(error.response.get("Item", {}))
-        return None
+    def append(self, pk: str, attribute: str, text: str) -> Item:
+        """Put a text behind the others of a list; the item as it is then."""
+        change = f"SET {attribute} = list_append(if_not_exists({attribute}, :none), :more)"
+        return Item(self._update(pk, change, "", {"none": (), "more": (text,)}, ReturnValues="ALL_NEW"))
 
     def _update(
         self, pk: str, change: str, condition: str, values: Mapping[str, Value], **returned: str
@@ -252,6 +251,8 @@ def _typed(value: Value) -> dict[str, object]:
             return {"N": str(value)}
         case bytes():
             return {"B": value}
+        case tuple():
+            return {"L": [_typed(text) for text in value]}
     return {"S": value}
 
 
@@ -596,28 +597,3 @@ class DynamoLease:
 
     def give_back(self) -> None:
         self._table.update("lease", "SET held_until = :zero", "holder = :me", me=self._holder, zero=0)
-
-
-def dynamo_limiter(client: BaseClient, table_name: str, limits: Limits, clock: Clock) -> SharedLimiter:
-    """The `Limiter` port: one conditional write a call, and one more for each race that is lost."""
-    table = Table(client, table_name)
-
-    def load() -> Pace:
-        return _pace(table.get("pace"))
-
-    def swap(seen: Pace, wanted: Pace) -> Pace | None:
-        is_as_seen = "pace_day = :seen_day AND used = :seen_used AND next_slot_at = :seen_slot"
-        values = {"day": wanted.day, "used": wanted.used, "slot": wanted.next_slot_ms}
-        if seen == Pace():
-            is_as_seen = "attribute_not_exists(pk)"
-        else:
-            values |= {"seen_day": seen.day, "seen_used": seen.used, "seen_slot": seen.next_slot_ms}
-        change = "SET pace_day = :day, used = :used, next_slot_at = :slot"
-        stored = table.swap("pace", change, is_as_seen, **values)
-        return None if stored is None else _pace(stored)
-
-    return SharedLimiter(limits, load, swap, clock)
-
-
-def _pace(item: Item) -> Pace:
-    return Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from contact_activity.activity import USABLE_ID, ActivityType, iso, parse_time
 from contact_activity.ports import AnyMessage, CampaignMessage, Message
+from contact_activity.rate_limit import Limits, PaceChange, SetRight, SlowDown, Take
 from contact_activity.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.watermark import Mark, Progress, Span
 
@@ -172,5 +173,27 @@ def message_from_body(body: str) -> AnyMessage:
     return make(id_, planned_ms, correlation_id)
 
 
-def _dump(value: Mapping[str, object]) -> str:
+def _dump(value: Mapping[str, object] | Sequence[object]) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def pace_change_to_json(change: PaceChange) -> str:
+    """Short, since the shared item of a busy key holds many."""
+    match change:
+        case Take(Limits(calls_per_second, calls_per_day), from_ms, within_ms):
+            return _dump(["take", calls_per_second, calls_per_day, from_ms, within_ms])
+        case SlowDown(now_ms, wait_ms):
+            return _dump(["slow", now_ms, wait_ms])
+        case SetRight(now_ms):
+            return _dump(["right", now_ms])
+
+
+def pace_change_from_json(text: str) -> PaceChange:
+    match json.loads(text):
+        case ["take", calls_per_second, calls_per_day, from_ms, within_ms]:
+            return Take(Limits(calls_per_second, calls_per_day), from_ms, within_ms)
+        case ["slow", now_ms, wait_ms]:
+            return SlowDown(now_ms, wait_ms)
+        case ["right", now_ms]:
+            return SetRight(now_ms)
+    raise ValueError("no change of the pace")

@@ -43,7 +43,7 @@ from contact_activity.ports import (
     StandstillError,
     TickFailure,
 )
-from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
+from contact_activity.rate_limit import Limits, Pace, PaceChange, Pause, PauseReason, Pauses, changed
 from contact_activity.watermark import Watermark
 
 # A power cut may not take calls from the day's count: at the API's own 4 calls a second each is on
@@ -568,23 +568,35 @@ class SqliteLease:
 
 def sqlite_limiter(database: Database, limits: Limits, clock: Clock) -> SharedLimiter:
     """The `Limiter` port."""
+    return SharedLimiter(limits, SqlitePace(database), clock)
 
-    def load() -> Pace:
-        stored = database.get("pace")
+
+class SqlitePace:
+    """The `PaceStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._synced_slot_ms = 0
+
+    def load(self) -> Pace:
+        stored = self._database.get("pace")
         return Pace(**json.loads(stored)) if stored else Pace()
 
-    synced_slot_ms = 0
+    def change(self, change: PaceChange) -> Pace:
+        with self._database.alone():
+            found = self.load()
+            self._store(changed(found, change))
+        return found
 
-    def swap(seen: Pace, wanted: Pace) -> Pace | None:
-        nonlocal synced_slot_ms
-        before = _pace_to_json(seen) if seen != Pace() else None
-        is_to_sync = abs(wanted.next_slot_ms - synced_slot_ms) >= PACE_SYNCED_EVERY_MS
-        with database.synced() if is_to_sync else nullcontext():
-            is_swapped = database.swap("pace", before, _pace_to_json(wanted))
-        synced_slot_ms = wanted.next_slot_ms if is_to_sync else synced_slot_ms
-        return None if is_swapped else load()
+    def tidy(self) -> None:
+        """Nothing is ever put off."""
 
-    return SharedLimiter(limits, load, swap, clock)
+    def _store(self, pace: Pace) -> None:
+        is_to_sync = abs(pace.next_slot_ms - self._synced_slot_ms) >= PACE_SYNCED_EVERY_MS
+        with self._database.synced() if is_to_sync else nullcontext():
+            self._database.put("pace", _pace_to_json(pace))
+        if is_to_sync:
+            self._synced_slot_ms = pace.next_slot_ms
 
 
 def _pace_to_json(pace: Pace) -> str:

@@ -1,41 +1,53 @@
-"""The `Limiter` port over any store of one `Pace` with a compare-and-set."""
+"""The `Limiter` port over any store of one `Pace`."""
 
-import threading
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from contact_activity.ports import Clock, WaitError, WaitReason
 from contact_activity.rate_limit import (
     LATE_FOR_SLOT_MS,
     Limits,
     Pace,
+    PaceChange,
+    SetRight,
+    SlowDown,
+    Take,
+    changed,
     midnight_after,
     set_right,
-    slow_down,
     take_slot,
 )
 
 STORE_MAX_MS = 2_000
-Swap = Callable[[Pace, Pace], Pace | None]
-"""`swap(seen, wanted)`: store `wanted` if `seen` is what is stored; else the pace that is."""
+R = TypeVar("R")
+
+
+class PaceStore(Protocol):
+    """The pace that every worker shares."""
+
+    def load(self) -> Pace: ...
+
+    def change(self, change: PaceChange) -> Pace:
+        """Make it once, in some order with those of others; returns the pace that it was made of."""
+
+    def tidy(self) -> None:
+        """Do what was put off: no slot is held that could be over meanwhile."""
 
 
 class SharedLimiter:
     """Hands out the slots of one API key to whoever shares the store.
 
-    Remembers the last pace it saw, so that an uncontended call costs one conditional write; the
-    threads of a process take turns, so that only other processes contend. How long the store took
-    last is how far ahead it takes the next slot: one that is over when the store has answered would
-    be a call of the day for nothing.
+    Remembers the last pace it saw, so that a wish which is in vain costs no write. How long the
+    store took last is how far ahead it takes the next slot: one that is over when the store has
+    answered would be a call of the day for nothing.
     """
 
-    def __init__(self, limits: Limits, load: Callable[[], Pace], swap: Swap, clock: Clock) -> None:
+    def __init__(self, limits: Limits, store: PaceStore, clock: Clock) -> None:
         self.limits = limits
-        self._load = load
-        self._swap = swap
+        self._store = store
         self._clock = clock
         self._seen: Pace | None = None
         self._store_ms = 0
-        self._turn = threading.Lock()
 
     def acquire(
         self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
@@ -55,46 +67,42 @@ class SharedLimiter:
             self._clock.sleep(wait_ms / 1_000)
 
     def slow_down(self, wait_s: float = 0) -> None:
-        wait_ms = round(wait_s * 1_000)
-        self._change(lambda pace: slow_down(pace, self._clock.now_ms(), wait_ms))
+        change = SlowDown(self._clock.now_ms(), round(wait_s * 1_000))
+        self._seen = changed(self._store.change(change), change)
 
     def set_right(self) -> None:
-        """Who loses a race here leaves it to the next."""
-        stored = self._load()
-        wanted = set_right(stored, self._clock.now_ms())
-        if wanted != stored:
-            self._swap(stored, wanted)
+        now_ms = self._clock.now_ms()
+        stored = self._store.load()
+        if set_right(stored, now_ms) != stored:
+            self._store.change(SetRight(now_ms))
 
     def pace(self) -> Pace:
-        return self._load()
+        return self._store.load()
 
     def _take(self, deadline_ms: int) -> int:
         """When the slot is, by the monotonic clock."""
-        due_ms = 0
+        seen = self._seen or self._timed(self._store.load)
+        self._store.tidy()
+        now_ms, begun_ms = self._clock.now_ms(), self._clock.monotonic_ms()
+        from_ms = now_ms + self._store_ms
+        take = Take(self.limits, from_ms, deadline_ms - begun_ms - self._store_ms)
+        _slot_ms(seen, take)
+        found = self._timed(lambda: self._store.change(take))
+        self._seen = changed(found, take)
+        return begun_ms + _slot_ms(found, take) - now_ms
 
-        def grant(pace: Pace) -> Pace:
-            nonlocal due_ms
-            now_ms, begun_ms = self._clock.now_ms(), self._clock.monotonic_ms()
-            slot = take_slot(pace, self.limits, now_ms + self._store_ms)
-            if slot is None:
-                raise WaitError(WaitReason.QUOTA, midnight_after(now_ms))
-            due_ms = begun_ms + slot.at_ms - now_ms
-            if due_ms > deadline_ms:
-                raise WaitError(WaitReason.TIME)
-            return slot.pace
+    def _timed(self, ask: Callable[[], R]) -> R:
+        asked_ms = self._clock.monotonic_ms()
+        answer = ask()
+        self._store_ms = min(STORE_MAX_MS, self._clock.monotonic_ms() - asked_ms)
+        return answer
 
-        self._change(grant)
-        return due_ms
 
-    def _change(self, change: Callable[[Pace], Pace]) -> None:
-        with self._turn:
-            seen = self._seen or self._load()
-            while True:
-                wanted = change(seen)
-                asked_ms = self._clock.monotonic_ms()
-                stored = self._swap(seen, wanted)
-                self._store_ms = min(STORE_MAX_MS, self._clock.monotonic_ms() - asked_ms)
-                if stored is None:
-                    self._seen = wanted
-                    return
-                seen = stored
+def _slot_ms(pace: Pace, take: Take) -> int:
+    """The slot that is granted; raises `WaitError` for one that is not."""
+    slot = take_slot(pace, take.limits, take.from_ms)
+    if slot is None:
+        raise WaitError(WaitReason.QUOTA, midnight_after(take.from_ms))
+    if slot.at_ms > take.from_ms + take.within_ms:
+        raise WaitError(WaitReason.TIME)
+    return slot.at_ms

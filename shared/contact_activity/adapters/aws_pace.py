@@ -1,0 +1,86 @@
+"""The pace in DynamoDB: one write for each change, however many workers make changes at once."""
+
+from dataclasses import dataclass
+from functools import reduce
+
+from botocore.client import BaseClient
+
+from contact_activity.adapters.aws_table import Item, Table
+from contact_activity.adapters.codec import pace_change_from_json, pace_change_to_json
+from contact_activity.adapters.pacing import SharedLimiter
+from contact_activity.ports import Clock
+from contact_activity.rate_limit import Limits, Pace, PaceChange, changed
+
+# The item stays below 1 KB, which is one write unit, also while others append before it is folded.
+FOLD_EVERY = 16
+FOLD_AT_LATEST = 3 * FOLD_EVERY
+# An expression has at most 4 KB.
+FOLD_MOST = 4 * FOLD_EVERY
+
+
+@dataclass(frozen=True, slots=True)
+class _PaceLog:
+    """The pace as it was folded last, and the changes since then in the order in which they came."""
+
+    folds: int
+    pace: Pace
+    changes: tuple[PaceChange, ...]
+
+    def pace_after(self, count: int) -> Pace:
+        return reduce(changed, self.changes[:count], self.pace)
+
+    @property
+    def is_to_fold(self) -> bool:
+        """One of its readers folds it, or each if that one never came back."""
+        count = len(self.changes)
+        return count >= FOLD_AT_LATEST or (count > 0 and count % FOLD_EVERY == 0)
+
+
+class DynamoPace:
+    """The `PaceStore`: an item with the pace and the changes that are not in it yet.
+
+    A change is appended, which no other change can refuse: one write, however many workers there
+    are. Its answer holds all changes before it, so its place in their order is known, and with it the
+    pace that it was made of. Every so many changes are folded into the pace, by a write of its own.
+    """
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+        self._to_fold: _PaceLog | None = None
+
+    def load(self) -> Pace:
+        log = self._read(self._table.get("pace"))
+        return log.pace_after(len(log.changes))
+
+    def change(self, change: PaceChange) -> Pace:
+        log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
+        return log.pace_after(len(log.changes) - 1)
+
+    def tidy(self) -> None:
+        log, self._to_fold = self._to_fold, None
+        if log:
+            self._fold(log, min(len(log.changes), FOLD_MOST))
+
+    def _fold(self, log: _PaceLog, count: int) -> None:
+        """Changes may be appended meanwhile: only those that are in the pace then are removed."""
+        pace = log.pace_after(count)
+        is_as_seen = "folds = :folds" if log.folds else "attribute_not_exists(folds)"
+        # From the last to the first: right also for a store that removes one after the other.
+        removed = ", ".join(f"changes[{number}]" for number in reversed(range(count)))
+        values = {"day": pace.day, "used": pace.used, "slot": pace.next_slot_ms, "next": log.folds + 1}
+        change = "SET pace_day = :day, used = :used, next_slot_at = :slot, folds = :next"
+        if log.folds:
+            values["folds"] = log.folds
+        self._table.update("pace", f"{change} REMOVE {removed}", is_as_seen, **values)
+
+    def _read(self, item: Item) -> _PaceLog:
+        pace = Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))
+        log = _PaceLog(item.whole("folds"), pace, tuple(map(pace_change_from_json, item.texts("changes"))))
+        if log.is_to_fold:
+            self._to_fold = log
+        return log
+
+
+def dynamo_limiter(client: BaseClient, table_name: str, limits: Limits, clock: Clock) -> SharedLimiter:
+    """The `Limiter` port: 17 writes for 16 calls, whoever makes them."""
+    return SharedLimiter(limits, DynamoPace(client, table_name), clock)

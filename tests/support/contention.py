@@ -1,0 +1,86 @@
+"""What the limiter costs where workers contend: writes to DynamoDB, and the calls that they buy."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import boto3
+from moto import mock_aws
+
+from contact_activity.adapters.aws import dynamo_limiter
+from contact_activity.ports import WaitError
+from contact_activity.rate_limit import Limits
+from tests.support.families import create_table
+from tests.support.rows import HOUR_MS, NOON_MS
+from tests.support.shared_time import SharedTime
+
+WORKERS, CALLS_EACH = 4, 50
+LIMITS = Limits(calls_per_second=4, calls_per_day=9_000)
+# The rest of a sync: the API's answer and what is stored.
+WORK_MS = 200
+
+
+@dataclass
+class Contention:
+    """Operations on the table, when each call began, and the calls that the day's count holds."""
+
+    operations: Counter[str] = field(default_factory=Counter)
+    called_ms: list[int] = field(default_factory=list)
+    counted: int = 0
+
+    @property
+    def calls(self) -> int:
+        return len(self.called_ms)
+
+    @property
+    def writes_a_call(self) -> float:
+        return self.operations["UpdateItem"] / self.calls
+
+    @property
+    def calls_a_second(self) -> float:
+        return (self.calls - 1) * 1_000 / (max(self.called_ms) - min(self.called_ms))
+
+    @property
+    def most_in_a_second(self) -> int:
+        return max(sum(at <= of < at + 1_000 for of in self.called_ms) for at in self.called_ms)
+
+
+@cache
+def contend(latency_ms: int, *, work_ms: int = WORK_MS, limits: Limits = LIMITS) -> Contention:
+    """Workers that call as often as they may, each over a client that waits so long for each answer."""
+    time, seen = SharedTime(NOON_MS), Contention()
+    with mock_aws():
+        client = boto3.client(
+            "dynamodb", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
+        )
+        table = create_table(client, "contention")
+
+        def on_the_way(**_: object) -> None:
+            time.sleep(latency_ms / 2_000)
+
+        def counted(model: object, **_: object) -> None:
+            seen.operations[str(getattr(model, "name", ""))] += 1
+            on_the_way()
+
+        def worker() -> Callable[[], None]:
+            limiter = dynamo_limiter(client, table, limits, time)
+
+            def work() -> None:
+                for _ in range(CALLS_EACH):
+                    try:
+                        limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+                    except WaitError:
+                        return
+                    seen.called_ms.append(time.now_ms())
+                    time.sleep(work_ms / 1_000)
+
+            return work
+
+        client.meta.events.register("before-call.dynamodb", on_the_way)
+        client.meta.events.register("after-call.dynamodb", counted)
+        time.run([worker() for _ in range(WORKERS)])
+        client.meta.events.unregister("before-call.dynamodb", on_the_way)
+        client.meta.events.unregister("after-call.dynamodb", counted)
+        seen.counted = dynamo_limiter(client, table, limits, time).pace().used
+    return seen
