@@ -894,19 +894,6 @@ class TestPaceInDynamo:
         assert self.item(dynamodb).whole("used") == 5 + FOLD_EVERY
 
 
-def test_a_gone_contact_that_changed_is_stored_in_one_write(wire: ScriptedAws) -> None:
-    """The change and the new due time are stored together: a crash between loses neither."""
-    lost = error(TestLimiterOnTheWire.LOST)
-    wire.script("UpdateItem", lost, answered({"Attributes": {"registered_at": {"N": "1"}}}))
-    contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
-    assert contacts.register([ListedContact("4711", "2026-11-22")], NOW_MS) == 0
-    refused, stored = wire.asked("UpdateItem")
-    assert "modified_date = :modified" in refused["ConditionExpression"]
-    assert "modified_date = :modified" in stored["UpdateExpression"]
-    assert "due_at = :now" in stored["UpdateExpression"]
-    assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
-
-
 def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:
     """A use case counts it as a failure and backs off; it names AWS's code, and nothing that was sent."""
     for operation in (
