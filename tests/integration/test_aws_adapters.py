@@ -28,7 +28,7 @@ from contact_activity.adapters.aws import (
 )
 from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
 from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
-from contact_activity.adapters.aws_pace import FOLD_AT_LATEST, FOLD_EVERY, DynamoPace
+from contact_activity.adapters.aws_pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace
 from contact_activity.adapters.aws_table import PAGE_ROWS, Item, due_shard
 from contact_activity.adapters.codec import message_from_body, message_to_body, pace_change_to_json
 from contact_activity.planning import Listing
@@ -42,7 +42,7 @@ from contact_activity.ports import (
     RetryError,
     WaitError,
 )
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take, take_slot
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
 from tests.support.families import Clients, create_bus, create_table
@@ -686,6 +686,7 @@ def stored_pace(used: int, next_slot_ms: int) -> Json:
         "pace_day": {"N": str(NOW_MS // DAY_MS)},
         "used": {"N": str(used)},
         "next_slot_at": {"N": str(next_slot_ms)},
+        "folds": {"N": "7"},
     }
 
 
@@ -835,6 +836,45 @@ class TestPaceInDynamo:
     @staticmethod
     def item(dynamodb: Any) -> Item:
         return Item(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"])
+
+    def old_take(self, dynamodb: Any) -> int:
+        """As the version before took a slot: by compare and set of the pace alone."""
+        stored = self.item(dynamodb)
+        pace = Pace(*map(stored.whole, ("pace_day", "used", "next_slot_at")))
+        slot = take_slot(pace, self.TAKE.limits, NOW_MS)
+        assert slot
+        written = (slot.pace.day, slot.pace.used, slot.pace.next_slot_ms)
+        names = ("pace_day", "used", "next_slot_at")
+        dynamodb.update_item(
+            TableName=TABLE,
+            Key={"pk": {"S": "pace"}},
+            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in names),
+            ExpressionAttributeValues={
+                f":{name}": {"N": str(value)} for name, value in zip(names, written, strict=True)
+            },
+        )
+        return slot.at_ms
+
+    def test_functions_of_the_version_before_take_other_slots(
+        self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
+    ) -> None:
+        """While both run after an update, each sees what the other took; later a fold is rare again."""
+        dynamodb.put_item(TableName=TABLE, Item=stored_pace(5, NOW_MS) | {"folds": {"NULL": True}})
+        dynamodb.update_item(TableName=TABLE, Key={"pk": {"S": "pace"}}, UpdateExpression="REMOVE folds")
+        slots_ms = []
+        for number in range(12):
+            if number % 3 == 2:
+                slots_ms.append(self.old_take(dynamodb))
+            else:
+                slot = take_slot(paces[number % 2].change(self.TAKE), self.TAKE.limits, NOW_MS)
+                assert slot
+                slots_ms.append(slot.at_ms)
+        assert slots_ms == [NOW_MS + number * self.TAKE.limits.slot_ms for number in range(12)]
+        assert paces[0].load().used == 17
+        later = replace(self.TAKE, from_ms=NOW_MS + CHANGEOVER_MS)
+        for _ in range(3):
+            paces[0].change(later)
+        assert len(self.item(dynamodb).texts("changes")) == 3
 
     def test_what_is_appended_meanwhile_outlives_a_fold(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]

@@ -5,26 +5,32 @@ from functools import reduce
 
 from botocore.client import BaseClient
 
-from contact_activity.adapters.aws_table import Item, Table
+from contact_activity.adapters.aws_table import Item, Table, Value
 from contact_activity.adapters.codec import pace_change_from_json, pace_change_to_json
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.ports import Clock
-from contact_activity.rate_limit import Limits, Pace, PaceChange, changed
+from contact_activity.rate_limit import Limits, Pace, PaceChange, Take, changed
 
 # The item stays below 1 KB, which is one write unit, also while others append before it is folded.
 FOLD_EVERY = 16
 FOLD_AT_LATEST = 3 * FOLD_EVERY
 # An expression has at most 4 KB.
 FOLD_MOST = 4 * FOLD_EVERY
+# Functions of the version before may run so long after an update. They know the pace, but no changes.
+CHANGEOVER_MS = 15 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class _PaceLog:
-    """The pace as it was folded last, and the changes since then in the order in which they came."""
+    """The pace as it was folded last, and the changes since then in the order in which they came.
+
+    `since_ms`: when changes were first appended to the pace of a version that appended none.
+    """
 
     folds: int
     pace: Pace
     changes: tuple[PaceChange, ...]
+    since_ms: int | None = None
 
     def pace_after(self, count: int) -> Pace:
         return reduce(changed, self.changes[:count], self.pace)
@@ -34,6 +40,11 @@ class _PaceLog:
         """One of its readers folds it, or each if that one never came back."""
         count = len(self.changes)
         return count >= FOLD_AT_LATEST or (count > 0 and count % FOLD_EVERY == 0)
+
+    def is_changeover(self, now_ms: int) -> bool:
+        if self.since_ms is None:
+            return not self.folds and self.pace != Pace()
+        return abs(now_ms - self.since_ms) < CHANGEOVER_MS
 
 
 class DynamoPace:
@@ -54,6 +65,9 @@ class DynamoPace:
 
     def change(self, change: PaceChange) -> Pace:
         log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
+        now_ms = change.from_ms if isinstance(change, Take) else change.now_ms
+        if log.is_changeover(now_ms):
+            self._fold(log, min(len(log.changes), FOLD_MOST), since_ms=log.since_ms or now_ms)
         return log.pace_after(len(log.changes) - 1)
 
     def tidy(self) -> None:
@@ -61,21 +75,35 @@ class DynamoPace:
         if log:
             self._fold(log, min(len(log.changes), FOLD_MOST))
 
-    def _fold(self, log: _PaceLog, count: int) -> None:
+    def _fold(self, log: _PaceLog, count: int, since_ms: int | None = None) -> None:
         """Changes may be appended meanwhile: only those that are in the pace then are removed."""
         pace = log.pace_after(count)
-        is_as_seen = "folds = :folds" if log.folds else "attribute_not_exists(folds)"
         # From the last to the first: right also for a store that removes one after the other.
         removed = ", ".join(f"changes[{number}]" for number in reversed(range(count)))
-        values = {"day": pace.day, "used": pace.used, "slot": pace.next_slot_ms, "next": log.folds + 1}
-        change = "SET pace_day = :day, used = :used, next_slot_at = :slot, folds = :next"
+        values: dict[str, Value] = {
+            "day": pace.day,
+            "used": pace.used,
+            "slot": pace.next_slot_ms,
+            "next": log.folds + 1,
+            "seen_day": log.pace.day,
+            "seen_used": log.pace.used,
+            "seen_slot": log.pace.next_slot_ms,
+        }
+        is_as_seen = "pace_day = :seen_day AND used = :seen_used AND next_slot_at = :seen_slot"
+        if log.pace == Pace():
+            is_as_seen = f"(attribute_not_exists(pace_day) OR ({is_as_seen}))"
         if log.folds:
             values["folds"] = log.folds
+        is_as_seen += " AND folds = :folds" if log.folds else " AND attribute_not_exists(folds)"
+        change = "SET pace_day = :day, used = :used, next_slot_at = :slot, folds = :next"
+        if since_ms is not None:
+            change, values["since"] = f"{change}, appended_since = :since", since_ms
         self._table.update("pace", f"{change} REMOVE {removed}", is_as_seen, **values)
 
     def _read(self, item: Item) -> _PaceLog:
         pace = Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))
-        log = _PaceLog(item.whole("folds"), pace, tuple(map(pace_change_from_json, item.texts("changes"))))
+        changes = tuple(map(pace_change_from_json, item.texts("changes")))
+        log = _PaceLog(item.whole("folds"), pace, changes, item.whole_or_none("appended_since"))
         if log.is_to_fold:
             self._to_fold = log
         return log
