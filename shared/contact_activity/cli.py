@@ -77,6 +77,7 @@ _STATUS_EPILOG = """\
   pauses        reason (quota, credential, operator) and until (null: until it is lifted)
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   clock         contacts with times that only a clock that was ahead can have set: due, read, failed
+  listing       pages_today: pages of the contact list read on the UTC day; waits: its share is used up
   published     events by day (UTC, today and yesterday) and detail type
   freshness_s   by day: p50 and p95, seconds within which activities were met (no backfill); null if none
   failing_by_cause  contacts by what their last try failed with

@@ -308,7 +308,7 @@ def test_nothing_is_kept_in_the_null_device(tmp_path: Path) -> None:
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         assert ran(operator, "/dev/null").returncode == 0
-        assert "Nothing new" in ran(operator, "/dev/null").stderr
+        assert "No contact is due yet" in ran(operator, "/dev/null").stderr
 
 
 def test_a_named_pipe_is_waited_for_with_a_word(tmp_path: Path) -> None:

@@ -326,3 +326,14 @@ def test_rows_that_are_no_activity_are_told_once(tmp_path: Path) -> None:
     assert "2 rows were no activity" in first.stderr
     assert "no activity" not in second.stderr.replace("no contact did anything", "")
     assert second.returncode == 0
+
+
+def test_a_run_that_finds_nobody_due_says_so(tmp_path: Path) -> None:
+    """It has asked nobody, so it cannot know whether there is news."""
+    account = account_of(3)
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        nobody, everybody = operator.run(), operator.run("--all")
+    assert "No contact is due yet" in nobody.stderr
+    assert "Nothing new" in everybody.stderr

@@ -101,7 +101,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     if summary.published:
         console.print(_events_table(summary))
     elif not summary.pause and not summary.failed and not summary.to_check:
-        console.print("Nothing new: no contact did anything that is not published already.")
+        console.print(_nothing_text(summary), soft_wrap=True)
     console.print(
         f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · "
         f"{summary.contacts:,} contacts known · {summary.calls_today:,} calls today",
@@ -111,6 +111,12 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     for line in _remarks(summary):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"Events: {options.events}", highlight=False, soft_wrap=True)
+
+
+def _nothing_text(summary: Summary) -> str:
+    if summary.contacts and not summary.synced and not summary.gone:
+        return "No contact is due yet, so none was read; with --all each is read now."
+    return "Nothing new: no contact did anything that is not published already."
 
 
 def _events_table(summary: Summary) -> Table:
