@@ -48,6 +48,8 @@ THREADS = 8
 PAGE_ROWS = 200
 # More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
 LOOKED_AT_MOST = 20_000
+# A second's work at most, before the tick looks at its time limit again.
+LOOKED_AT_ONCE = 100
 # More than a tick of the largest day that is usual hands out; the next tick goes on.
 PULLED_BACK_MOST = 5_000
 _CONTACT = "contact#"
@@ -122,6 +124,14 @@ class Table:
         """Empty if there is none."""
         with as_our_errors("the table"):
             found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        return Item(found.get("Item", {}))
+
+    def peek(self, pk: str, *attributes: str) -> Item:
+        """Some attributes as they are or were a moment ago; half the cost of `get`."""
+        with as_our_errors("the table"):
+            found = self._client.get_item(
+                TableName=self._name, Key={"pk": {"S": pk}}, ProjectionExpression=", ".join(attributes)
+            )
         return Item(found.get("Item", {}))
 
     def put(self, pk: str, attribute: str, value: Value) -> None:
@@ -274,13 +284,27 @@ class DynamoContacts:
             return False
         return "registered_at" not in old
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
+        """A read for each that is looked at, and a write for each that the read does not show as out."""
         due = (contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
+        while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
+            are_out = self._each(lambda contact_id: self._is_out(contact_id, now_ms, until_ms), looked_at)
+            free = (contact_id for contact_id, is_out in zip(looked_at, are_out, strict=True) if not is_out)
+            claimed = self._claim_of(free, now_ms, until_ms, most)
+            most -= len(claimed)
+            yield claimed
+
+    def _claim_of(self, free: Iterator[str], now_ms: int, until_ms: int, most: int) -> list[str]:
         claimed: list[str] = []
-        while len(claimed) < most and (tried := list(islice(due, most - len(claimed)))):
+        while len(claimed) < most and (tried := list(islice(free, most - len(claimed)))):
             won = self._each(lambda contact_id: self._claim(contact_id, now_ms, until_ms), tried)
             claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
         return claimed
+
+    def _is_out(self, contact_id: str, now_ms: int, until_ms: int) -> bool:
+        """As it was a moment ago: the write decides."""
+        queued_until_ms = self._table.peek(_CONTACT + contact_id, "queued_until").whole("queued_until")
+        return now_ms < queued_until_ms <= planning.latest_queued_ms(until_ms)
 
     def _claim(self, contact_id: str, now_ms: int, until_ms: int) -> bool:
         return self._table.update(
