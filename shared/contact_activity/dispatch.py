@@ -32,7 +32,6 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
 
-CLAIM_MOST = 5_000
 # A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
 RESTARTS_ALLOWED = 1
 # The rest of a tick's time is for handing out.
@@ -292,17 +291,15 @@ def _hand_out(
         outstanding=ports.queue.depth(),
     )
     until_ms = planning.queued_until_ms(now_ms, tick_ms)
-    while budget > 0 and ports.clock.monotonic_ms() < deadline_ms:
-        claimed = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=min(budget, CLAIM_MOST))
-        if not claimed:
+    claims = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=budget)
+    while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
+        claimed = next(claims, None)
+        if claimed is None:
             return
         rejected = ports.queue.send([Message(contact_id, now_ms, correlation_id) for contact_id in claimed])
         ports.contacts.release([message.contact_id for message in rejected])
         report.enqueued += len(claimed) - len(rejected)
         report.rejected += len(rejected)
-        budget -= len(claimed)
-        if rejected:
-            return
 
 
 def _pull_back(ports: DispatchPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:

@@ -272,10 +272,11 @@ class Contacts(Protocol):
         what a worker stored.
         """
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
         """Take up to `most` due contacts that are in no message, oldest first, as out until then.
 
-        One that is out for longer than that is not: a clock that ran ahead said so.
+        Some at a time, or none of those that were looked at; whoever takes no more leaves the rest as
+        it is. One that is out for longer than that is not: a clock that ran ahead said so.
         """
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:

@@ -100,7 +100,7 @@ def register(contacts: Contacts, *ids: str, now_ms: int = NOW_MS, modified: str 
 
 
 def claim(contacts: Contacts, most: int = 100, now_ms: int = NOW_MS, until_ms: int = UNTIL_MS) -> list[str]:
-    return contacts.claim(now_ms=now_ms, until_ms=until_ms, most=most)
+    return [id_ for ids in contacts.claim(now_ms=now_ms, until_ms=until_ms, most=most) for id_ in ids]
 
 
 def stored(contacts: Contacts, contact_id: str) -> Contact:

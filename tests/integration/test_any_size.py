@@ -13,6 +13,7 @@ from contact_activity.ports import ContactsPage, ListedContact, Message, Refusal
 from contact_activity.rate_limit import Pace
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.watermark import REMEMBERED_MAX
+from tests.support.bill import NEWS_WRITES, SYNC_READS, SYNC_WRITES
 from tests.support.rows import HOUR_MS, NOON_MS, activity
 from tests.support.usages import usages_of_syncs
 from tests.support.world import LIMITS, TICK_MS, FailingBus, ScriptedSource, World, drain
@@ -186,5 +187,5 @@ def test_a_sync_without_news_costs_three_reads_and_two_writes(known: int) -> Non
     News cost two writes more: one that holds the contact, one for the day's tally.
     """
     _, quiet, news = usages_of_syncs(known, 10)
-    assert quiet.operations == {"GetItem": 3, "UpdateItem": 2}
-    assert news.operations == {"GetItem": 3, "UpdateItem": 4}
+    assert quiet.operations == {"GetItem": SYNC_READS, "UpdateItem": SYNC_WRITES}
+    assert news.operations == {"GetItem": SYNC_READS, "UpdateItem": SYNC_WRITES + NEWS_WRITES}

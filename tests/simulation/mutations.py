@@ -52,7 +52,7 @@ MUTATIONS = (
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
         "        self._save_progress()\n"
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
-        (6,),
+        (7,),
     ),
     Mutation(
         "the watermark moves with every page",
@@ -66,7 +66,7 @@ MUTATIONS = (
         "sync.py",
         PUBLISH,
         f"            try:\n    {PUBLISH}            except RetryError:\n                pass\n",
-        (7,),
+        (8,),
     ),
     Mutation(
         "there is no overlap",
@@ -122,7 +122,7 @@ MUTATIONS = (
         "sync.py",
         "progress is None or progress.fingerprint == reading.fingerprint",
         "True",
-        (12,),
+        (6,),
     ),
     Mutation(
         "a resync leaves out what is remembered",
@@ -136,7 +136,7 @@ MUTATIONS = (
         "adapters/pacing.py",
         "            if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:\n                return\n",
         "            return\n",
-        (12,),
+        (3,),
     ),
     Mutation(
         "a call near midnight counts for the day that ends",
@@ -164,7 +164,7 @@ MUTATIONS = (
         "rate_limit.py",
         "return Pauses((*self.without(pause.reason).by_reason, pause))",
         "return Pauses((pause,))",
-        (187,),
+        (205,),
     ),
     Mutation(
         "no listing is a full one after the first",
@@ -410,7 +410,7 @@ MUTATIONS = (
         "planning.py",
         "tick_ms << min(failures - 1, 20)",
         "tick_ms",
-        (5,),
+        (72,),
     ),
     Mutation(
         "the first failure waits for two ticks",

@@ -374,25 +374,38 @@ class Promises:
         return not now_ms < outline.queued_until_ms <= now_ms + 3 * self.world.tick_ms
 
     def claimed(
-        self, before: Sequence[ContactOutline], ids: Sequence[str], now_ms: int, until_ms: int, most: int
+        self,
+        before: Sequence[ContactOutline],
+        ids: Sequence[str],
+        so_far: Sequence[str],
+        now_ms: int,
+        until_ms: int,
     ) -> None:
-        """Those that are due and in no message, oldest first."""
-        free = {o.id: o.due_ms for o in before if o.due_ms <= now_ms and self._is_free(o, now_ms)}
+        """Some of those that are due and in no message, oldest first; `so_far` in this tick."""
+        free = self._free(before, now_ms)
         if not set(ids) <= set(free):
             self.fail("a contact was handed out that is not due, or is in a message")
-        if len(ids) > most or len(set(ids)) < len(ids):
-            self.fail("more contacts were claimed than were asked for")
         if self.world.is_index_stale:
             return
-        left = [due_ms for id_, due_ms in free.items() if id_ not in ids]
-        if left and len(ids) < most:
-            self.fail("a contact that is due was left")
+        left = [due_ms for id_, due_ms in free.items() if id_ not in so_far]
         if left and ids and max(free[id_] for id_ in ids) > min(left):
             self.fail("a contact that waits longer was left for one that waits less")
         for id_ in ids:
             stored = self.world.stores.look(id_)
             if stored and stored.queued_until_ms != until_ms:
                 self.fail("a contact that is handed out does not count as out")
+
+    def all_claimed(
+        self, before: Sequence[ContactOutline], ids: Sequence[str], now_ms: int, most: int
+    ) -> None:
+        """Each of them once, and of those that are due no fewer than asked for."""
+        if len(ids) > most or len(set(ids)) < len(ids):
+            self.fail("more contacts were claimed than were asked for")
+        if not self.world.is_index_stale and len(ids) < min(most, len(self._free(before, now_ms))):
+            self.fail("a contact that is due was left")
+
+    def _free(self, before: Sequence[ContactOutline], now_ms: int) -> dict[str, int]:
+        return {o.id: o.due_ms for o in before if o.due_ms <= now_ms and self._is_free(o, now_ms)}
 
     # Each message.
 

@@ -8,7 +8,7 @@ import io
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -204,13 +204,18 @@ class Fragile:
         def call(*arguments: Any, **named: Any) -> Any:
             self._process.before_call(is_aws=self._is_aws)
             result = value(*arguments, **named)
-            self._process.may_crash()
-            if self._is_aws and self._process.world.happens("aws_answer_lost"):
-                self._process.world.promises.given_up(self._process)
-                raise ThrottledError
-            return result
+            if isinstance(result, Iterator):
+                return map(self._answered, result)
+            return self._answered(result)
 
         return call
+
+    def _answered(self, result: Any) -> Any:
+        self._process.may_crash()
+        if self._is_aws and self._process.world.happens("aws_answer_lost"):
+            self._process.world.promises.given_up(self._process)
+            raise ThrottledError
+        return result
 
 
 class OwnClock:
@@ -653,11 +658,14 @@ class WatchedContacts(Watched):
         self._world.promises.registered_page(listed, before, now_ms, new, is_full=is_full)
         return new
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
         before = list(self._store.outlines())
-        ids: list[str] = self._store.claim(now_ms=now_ms, until_ms=until_ms, most=most)
-        self._world.promises.claimed(before, ids, now_ms, until_ms, most)
-        return ids
+        claimed: list[str] = []
+        for ids in self._store.claim(now_ms=now_ms, until_ms=until_ms, most=most):
+            claimed += ids
+            self._world.promises.claimed(before, ids, claimed, now_ms, until_ms)
+            yield ids
+        self._world.promises.all_claimed(before, claimed, now_ms, most)
 
 
 class WatchedCampaigns(Watched):

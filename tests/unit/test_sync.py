@@ -557,11 +557,11 @@ def test_a_walk_that_goes_on_is_handed_out_to_nobody_else(world: World) -> None:
     """However long its message waits behind others: until then it is due, and in a message."""
     world.source.activities["1"] = [activity(PAST_MS + n) for n in range(2 * PAGES_BETWEEN_MARKERS * 6)]
 
-    def claim() -> list[str]:
+    def claim() -> list[list[str]]:
         now_ms = world.clock.now_ms()
-        return world.contacts.claim(now_ms=now_ms, until_ms=queued_until_ms(now_ms, TICK_MS), most=10)
+        return list(world.contacts.claim(now_ms=now_ms, until_ms=queued_until_ms(now_ms, TICK_MS), most=10))
 
-    assert claim() == ["1"]
+    assert claim() == [["1"]]
     outcomes = []
     while Outcome.SYNCED not in outcomes:
         world.wait(TICK_MS)

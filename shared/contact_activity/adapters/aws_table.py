@@ -54,6 +54,8 @@ PAGE_ROWS = 200
 BATCH_MOST = 100
 # More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
 LOOKED_AT_MOST = 20_000
+# A second's work at most, before the tick looks at its time limit again.
+LOOKED_AT_ONCE = 100
 # More than a tick of the largest day that is usual hands out; the next tick goes on.
 PULLED_BACK_MOST = 5_000
 _CONTACT = "contact#"
@@ -308,13 +310,29 @@ class DynamoContacts:
         change = "SET modified_date = :modified, due_at = :now"
         self._table.update(pk, change, "attribute_exists(registered_at)", modified=modified, now=now_ms)
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
+        """A read for each that is looked at, and a write for each that the read does not show as out."""
         due = (contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
+        while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
+            out = self._out_of(looked_at, now_ms, until_ms)
+            free = (contact_id for contact_id in looked_at if contact_id not in out)
+            claimed = self._claim_of(free, now_ms, until_ms, most)
+            most -= len(claimed)
+            yield claimed
+
+    def _claim_of(self, free: Iterator[str], now_ms: int, until_ms: int, most: int) -> list[str]:
         claimed: list[str] = []
-        while len(claimed) < most and (tried := list(islice(due, most - len(claimed)))):
+        while len(claimed) < most and (tried := list(islice(free, most - len(claimed)))):
             won = self._each(lambda contact_id: self._claim(contact_id, now_ms, until_ms), tried)
             claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
         return claimed
+
+    def _out_of(self, contact_ids: Sequence[str], now_ms: int, until_ms: int) -> set[str]:
+        """Those in a message, as it was a moment ago: the write decides."""
+        items = self._table.get_many([_CONTACT + id_ for id_ in contact_ids], "pk", "queued_until")
+        latest_ms = planning.latest_queued_ms(until_ms)
+        is_out = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
+        return {id_ for id_ in contact_ids if is_out.get(_CONTACT + id_)}
 
     def _claim(self, contact_id: str, now_ms: int, until_ms: int) -> bool:
         return self._table.update(

@@ -49,6 +49,8 @@ from contact_activity.watermark import Watermark
 # A power cut may not take calls from the day's count: at the API's own 4 calls a second each is on
 # disk before it is made, and above that no more than this time's.
 PACE_SYNCED_EVERY_MS = 250
+# A transaction of a tenth of a second.
+CLAIMED_AT_ONCE = 5_000
 
 # They may wait longer than the others, or less.
 _IS_SLOW = "failures > 0 OR times_gone > 0"
@@ -259,7 +261,12 @@ class SqliteContacts:
         )
         return new
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
+        while most > 0 and (ids := self._claim(now_ms, until_ms, min(most, CLAIMED_AT_ONCE))):
+            most -= len(ids)
+            yield ids
+
+    def _claim(self, now_ms: int, until_ms: int, most: int) -> list[str]:
         with self._database.alone():
             rows = self._database.rows(
                 "SELECT id FROM contact WHERE due_ms <= ? AND (queued_until_ms <= ? OR queued_until_ms > ?)"

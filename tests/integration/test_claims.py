@@ -1,0 +1,109 @@
+"""What handing out costs in DynamoDB: writes only for who is handed out, and reads for who is looked at."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from contact_activity.adapters.aws import DynamoContacts, aws_client
+from contact_activity.adapters.aws_table import due_shard
+from contact_activity.dispatch import DispatchReport, dispatch
+from tests.support.families import create_table
+from tests.support.nobodys_aws import nobodys_aws
+from tests.support.rows import NOON_MS
+from tests.support.world import TICK_MS, World, drain
+
+DUE, BATCHES = 300, 3
+IDS = [f"{number:03}" for number in range(DUE)]
+
+
+@dataclass
+class Ticks:
+    """A world whose contacts are in DynamoDB, and what each tick asks of it."""
+
+    dynamodb: Any
+    contacts: DynamoContacts
+    world: World = field(default_factory=World)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def tick(self, for_ms: int = 300_000) -> DispatchReport:
+        self.asked.clear()
+        ports = replace(self.world.dispatch_ports(), contacts=self.contacts)
+        deadline_ms = self.world.clock.monotonic_ms() + for_ms
+        return dispatch(ports, tick_ms=TICK_MS, deadline_ms=deadline_ms, begin_listing=False)
+
+    def sent(self) -> list[str]:
+        return [message.contact_id for message in drain(self.world.queue)]
+
+
+def registered(number: int) -> dict[str, dict[str, str]]:
+    """As the registry stores it; the first has waited longest."""
+    due_ms, shard = str(NOON_MS - DUE + number), str(due_shard(IDS[number]))
+    return {
+        "pk": {"S": f"contact#{IDS[number]}"},
+        "registered_at": {"N": due_ms},
+        "due_at": {"N": due_ms},
+        "due_shard": {"N": shard},
+        "version": {"N": "0"},
+    }
+
+
+@pytest.fixture
+def ticks() -> Iterator[Ticks]:
+    with nobodys_aws(), mock_aws():
+        dynamodb: Any = aws_client("dynamodb")
+        table = create_table(dynamodb, "contacts")
+        for first in range(0, DUE, 25):
+            few = range(first, first + 25)
+            requests = [{"PutRequest": {"Item": registered(number)}} for number in few]
+            dynamodb.batch_write_item(RequestItems={table: requests})
+        ticks = Ticks(dynamodb, DynamoContacts(dynamodb, table, threads=1))
+
+        def count(model: Any, **_: object) -> None:
+            ticks.asked[model.name] += 1
+
+        dynamodb.meta.events.register("after-call.dynamodb", count)
+        yield ticks
+
+
+def test_who_is_handed_out_costs_one_write(ticks: Ticks) -> None:
+    """Nobody is tried twice in a tick, whatever is left of the budget."""
+    assert ticks.tick().enqueued == DUE
+    assert (ticks.asked["BatchGetItem"], ticks.asked["UpdateItem"]) == (BATCHES, DUE)
+    assert ticks.sent() == IDS
+
+
+def test_who_is_out_costs_no_write(ticks: Ticks) -> None:
+    """Until its time is over; a message that was lost by then is sent again, the longest waiting first."""
+    enqueued, writes = [], []
+    for _ in range(3):
+        enqueued.append(ticks.tick().enqueued)
+        writes.append(ticks.asked["UpdateItem"])
+        assert ticks.asked["BatchGetItem"] == BATCHES
+        assert ticks.sent() in ([], IDS)
+        ticks.world.wait(TICK_MS)
+    assert enqueued == writes == [DUE, 0, DUE]
+
+
+def test_the_time_limit_is_looked_at_between_claims(ticks: Ticks) -> None:
+    """What a slow table leaves to the next tick is due as before, and costs no more then."""
+    slow = ticks.dynamodb.meta.events
+    slow.register("after-call.dynamodb.BatchGetItem", lambda **_: ticks.world.clock.sleep(2))
+    assert ticks.tick(for_ms=3_000).enqueued == 200
+    assert ticks.asked["UpdateItem"] == 200
+    assert ticks.tick().enqueued == 100
+    assert ticks.asked["UpdateItem"] == 100
+    assert ticks.sent() == IDS
+
+
+def test_who_is_skipped_is_looked_at_within_the_time_limit(ticks: Ticks) -> None:
+    """Also a tick that finds nobody but those who are out ends in time."""
+    ticks.tick()
+    ticks.sent()
+    slow = ticks.dynamodb.meta.events
+    slow.register("after-call.dynamodb.BatchGetItem", lambda **_: ticks.world.clock.sleep(2))
+    assert ticks.tick(for_ms=1_000).enqueued == 0
+    assert ticks.asked["BatchGetItem"] == 1
