@@ -497,7 +497,8 @@ class _Syncing:
 
     def _record_failure(self, error: Exception) -> None:
         """What is published stays so: the next try goes on behind it."""
-        failures, now_ms = self._contact.failures + 1, self._ports.clock.now_ms()
+        now_ms = self._ports.clock.now_ms()
+        failures = self._contact.failures + (not self._has_failed_before(now_ms))
         failed = replace(
             self._contact,
             failures=failures,
@@ -509,6 +510,12 @@ class _Syncing:
         if self._result.pages or self._result.published:
             failed = replace(failed, progress=self._progress())
         self._save(failed)
+
+    def _has_failed_before(self, now_ms: int) -> bool:
+        """Of the receives of one message only the first counts: an API that is down for minutes is no
+        reason to leave a contact alone for hours."""
+        failed_ms = self._contact.failed_ms
+        return failed_ms is not None and self._message.planned_ms < failed_ms <= now_ms
 
     def _keep_published(self) -> None:
         """The events file may stand still where the state does not: the next try goes on behind it."""

@@ -434,12 +434,15 @@ class Promises:
             self.unreadable_told.add(told)
 
     def failed(self, process: "Process", message: Message) -> None:
-        """A contact that failed is counted as such, so that it waits longer each time."""
+        """A message that fails is counted once, so that its contact waits longer each time."""
         known, stored = process.contact, self.world.stores.contacts.get(message.contact_id)
         if process.met_others or self.world.chances_ever or known is None or stored is None:
             return
-        if stored.failures != known.failures + 1:
-            self.fail(f"a contact that failed {known.failures + 1} times counts {stored.failures} failures")
+        failed_ms = known.failed_ms or 0
+        is_again = message.planned_ms < failed_ms <= process.clock.now_ms()
+        wanted = known.failures + (not is_again)
+        if stored.failures != wanted:
+            self.fail(f"a contact that failed {wanted} times counts {stored.failures} failures")
 
     def ticked(self, process: "Process", report: DispatchReport, calls_left_before: int) -> None:
         """A tick hands out what can be granted before the next, and says what is so."""

@@ -404,6 +404,30 @@ def test_failures_push_the_contact_back_until_it_succeeds(world: World) -> None:
     assert world.contact().failures == 0
 
 
+def test_a_message_that_is_received_again_counts_as_one_failure(world: World) -> None:
+    """Five receives within minutes put the contact off by a tick, and not by sixteen."""
+    world.source.fault, planned_ms = RetryError("no"), world.clock.now_ms()
+    for _ in range(5):
+        with pytest.raises(RetryError):
+            world.sync(planned_ms=planned_ms)
+        world.wait(30_000)
+    assert world.contact().failures == 1
+    with pytest.raises(RetryError):
+        world.sync()
+    assert world.contact().failures == 2
+
+
+@pytest.mark.parametrize("ahead_ms", [1, 400 * DAY_MS])
+def test_a_failure_of_the_future_hides_no_other(world: World, ahead_ms: int) -> None:
+    """A clock that was ahead when the contact failed, and is right again."""
+    failed_ms = world.clock.now_ms() + HOUR_MS + ahead_ms
+    assert world.contacts.save(replace(world.contact(), failures=1, failed_ms=failed_ms))
+    world.source.fault = RetryError("no")
+    with pytest.raises(RetryError):
+        world.sync()
+    assert world.contact().failures == 2
+
+
 @pytest.mark.parametrize("end", ["synced", "gone"])
 def test_a_contact_that_fails_says_why_and_since_when_until_it_is_read(world: World, end: str) -> None:
     """The last failure is the one that is kept; a finished sync or a 404 ends it."""
