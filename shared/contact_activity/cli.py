@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from contact_activity.failures import to_check
 from contact_activity.local.display import RunDisplay, pause_text, print_start, print_summary
 from contact_activity.local.embedded import run_embedded
 from contact_activity.local.recovery_commands import add_recovery
@@ -160,7 +161,7 @@ def _status_of(arguments: argparse.Namespace, console: Console) -> int:
             return EXIT_DONE
         return _fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
     except (RunError, StandstillError, RetryError, FatalError) as error:
-        return _fail(EXIT_FAILED, str(error))
+        return _fail(EXIT_FAILED, f"{error}{to_check(error)}")
     except Exception as error:
         if arguments.debug:
             raise

@@ -26,6 +26,15 @@ def kind_of(text: str) -> str:
     return next((cause.value for cause in Cause if cause.value in text), text)
 
 
+def to_check(error: Exception) -> str:
+    """What to look at when a run ended by this error; "" where the error says it or nothing is known."""
+    if isinstance(error, RetryError) and error.cause is Cause.ANSWER_UNUSABLE:
+        return (
+            ": is it the API that answers there? check CONSTANT_CONTACT_BASE_URL and CONSTANT_CONTACT_PROXY"
+        )
+    return ""
+
+
 def _own_text(error: RetryError | FatalError) -> str:
     text = str(error)
     cause = error.cause if isinstance(error, RetryError) else None

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.failures import TEXT_CHARACTERS_MAX, describe, kind_of
+from contact_activity.failures import TEXT_CHARACTERS_MAX, describe, kind_of, to_check
 from contact_activity.ports import Cause, FatalError, RefusedError, RetryError
 
 CAUSES = st.sampled_from(Cause)
@@ -35,3 +35,10 @@ def test_what_a_foreign_error_says_is_not_told(text: str) -> None:
     """It may hold an address or a key: its class and the place where it rose say enough."""
     assert describe(OSError(text)) == "OSError"
     assert describe(ValueError(RetryError(text))) == "ValueError"
+
+
+@given(OUR_ERRORS)
+def test_a_server_that_is_not_the_api_is_told_with_what_to_check(error: Exception) -> None:
+    """A page of maintenance and a hotel's portal answer alike; nothing else is guessed at."""
+    is_unusable = isinstance(error, RetryError) and error.cause is Cause.ANSWER_UNUSABLE
+    assert ("CONSTANT_CONTACT_BASE_URL" in to_check(error)) == is_unusable
