@@ -8,13 +8,19 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from contact_activity.activity import iso
 from contact_activity.adapters.aws import DynamoContacts, aws_client
 from contact_activity.adapters.aws_table import due_shard
 from contact_activity.dispatch import DispatchReport, dispatch
-from tests.support.families import create_table
+from contact_activity.ports import ListedContact
+from contact_activity.rate_limit import DAY_MS
+from tests.support.account import System
+from tests.support.bill import TICK_QUERIES, TICK_READS, TICK_WRITES
+from tests.support.families import AwsFamily, Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import NOON_MS
-from tests.support.world import TICK_MS, World, drain
+from tests.support.virtual_clock import SettableClock
+from tests.support.world import LIMITS, TICK_MS, World, drain
 
 DUE, BATCHES = 300, 3
 IDS = [f"{number:03}" for number in range(DUE)]
@@ -107,3 +113,23 @@ def test_who_is_skipped_is_looked_at_within_the_time_limit(ticks: Ticks) -> None
     slow.register("after-call.dynamodb.BatchGetItem", lambda **_: ticks.world.clock.sleep(2))
     assert ticks.tick(for_ms=1_000).enqueued == 0
     assert ticks.asked["BatchGetItem"] == 1
+
+
+def test_a_tick_without_work_costs_what_the_bill_says() -> None:
+    """A table whose contacts are not due: looks at what all share, and at the index."""
+    with nobodys_aws(), mock_aws():
+        clients = Clients(aws_client)
+        system = System(AwsFamily(clients), SettableClock(NOON_MS), LIMITS, lookback_days=None)
+        system.account.listed = [ListedContact("1", iso(NOON_MS - DAY_MS))]
+        system.tick()
+        system.clock.sleep(1)
+        asked: Counter[str] = Counter()
+
+        def count(model: Any, **_: object) -> None:
+            asked[model.name] += 1
+
+        clients.dynamodb.meta.events.register("after-call.dynamodb", count)
+        assert system.tick().enqueued == 0
+    writes = asked["UpdateItem"] + asked["PutItem"]
+    assert (asked["GetItem"], asked["Query"], writes) == (TICK_READS, TICK_QUERIES, TICK_WRITES)
+    assert asked.total() == TICK_READS + TICK_QUERIES + TICK_WRITES

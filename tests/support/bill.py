@@ -29,8 +29,9 @@ SYNC_READS, SYNC_WRITES, NEWS_WRITES = 3, 2, 2
 SLOT_UNITS, INDEX_UNITS = 17 / 16, 2
 # Each contact: an item of 50 remembered activities, and four mailings a month with what they bring.
 ITEM_BYTES, ACTIVITIES_A_MONTH = 1_500, 6
-# Pauses, pace, listing, lease, and three looks at each of the index's 14 shards.
-TICK_READ_UNITS, TICK_WRITE_UNITS = 30, 6
+# Of one tick without work, counted by `tests/integration/test_claims.py`: what all share, and three
+# looks at each of the index's 14 shards.
+TICK_READS, TICK_QUERIES, TICK_WRITES, QUERY_UNITS = 11, 42, 4, 0.5
 # Billed: a call of a second, in batches of five; the waits of two workers are shorter than that.
 CALL_S, BATCH, MEMORY_GB, TICK_S = 1.0, 5, 0.25, 10
 # Five pollers that ask three times a minute, whether or not there are messages.
@@ -51,9 +52,9 @@ def monthly_usd(contacts: int) -> Mapping[str, float]:
     kilobytes = ceil(ITEM_BYTES / 1_024)
     claim_units, sync_units = kilobytes, SLOT_UNITS + kilobytes + INDEX_UNITS
     write_units = calls * (claim_units + sync_units) + syncs_with_news * (kilobytes + 1)
-    write_units += ticks * TICK_WRITE_UNITS
+    write_units += ticks * TICK_WRITES
     # Who is out already is looked at once more: half a unit each time.
-    read_units = calls * (SYNC_READS + 1) + ticks * TICK_READ_UNITS
+    read_units = calls * (SYNC_READS + 1) + ticks * (TICK_READS + TICK_QUERIES * QUERY_UNITS)
     gb = contacts * ITEM_BYTES / 1e9
     invocations = ticks + calls / BATCH
     gb_seconds = MEMORY_GB * (ticks * TICK_S + calls * CALL_S)
