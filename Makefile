@@ -110,11 +110,12 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
 	$(LOCK) --group audit -o requirements-audit.txt
 
+STACK ?= contact-activity
+# A prefix of its own: the removal of a stack deletes what lies under it.
 deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account: make deploy PARAMETERS="CallsPerDay=250000"
 	$(SAM) build
-	$(SAM) deploy $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+	$(SAM) deploy --stack-name $(STACK) --s3-prefix $(STACK) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
-STACK ?= contact-activity
 adopt: .venv/.ready ## begin a new stack with the table that another one left: make adopt TABLE=name
 	@$(BIN)/python -m contact_activity.local.lifecycle adopt --stack $(STACK) --table $(TABLE) \
 		$(if $(KMS_KEY_ARN),--kms-key-arn $(KMS_KEY_ARN))

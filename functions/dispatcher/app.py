@@ -10,5 +10,4 @@ from contact_activity import telemetry, wiring
 @telemetry.logger.inject_lambda_context
 @telemetry.metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001
-    report = wiring.dispatcher().run(context.get_remaining_time_in_millis(), context.aws_request_id)
-    return telemetry.tell_tick(report)
+    return wiring.dispatcher().run(context.get_remaining_time_in_millis(), context.aws_request_id)

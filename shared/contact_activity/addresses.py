@@ -19,7 +19,8 @@ _ADDRESS_CHARACTERS = 320
 _TAG_CHARACTERS = 64
 # A mail's line may be broken anywhere, quoted-printable with a `=` and a header with a space behind.
 _FOLD_BLANKS = 8
-_FOLD = rf"(?:=?\r?\n[ \t]{{0,{_FOLD_BLANKS}}})?"
+# Taken or left once and for all: a name of many `=` could be read in as many ways as it has breaks.
+_FOLD = rf"(?:=?\r?\n[ \t]{{0,{_FOLD_BLANKS}}})?+"
 # No spelling of a character is longer: four bytes, each encoded by `%` to the depth above, and a break.
 _SPELLING_CHARACTERS = 4 * (len("%40") + 2 * _NESTED) + len("&amp;") + len("=\r\n") + _FOLD_BLANKS
 _ENTITY_NAMES = {
@@ -102,7 +103,8 @@ def _name(name: str) -> str:
     base, plus, tag = name.partition("+")
     if not base:
         return _spelled(name)
-    any_tag = rf'[^\s@<>"]{{0,{_TAG_CHARACTERS}}}?'
+    # A `=` before a break is one of its characters.
+    any_tag = rf'(?:[^\s@<>"]|\r?\n[ \t]{{0,{_FOLD_BLANKS}}}+){{0,{_TAG_CHARACTERS}}}?'
     tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
     return f"{_spelled(base)}(?:{_FOLD}{_spelled_one('+')}{_FOLD}(?:{tags}))?"
 

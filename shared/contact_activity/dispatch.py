@@ -5,7 +5,7 @@ lost or doubled here is planned again from the registry by a later tick.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from contact_activity import planning
@@ -37,6 +37,8 @@ RESTARTS_ALLOWED = 1
 # The rest of a tick's time is for handing out.
 LISTING_SHARE = 0.6
 LEASE_MARGIN_MS = 10_000
+# Enough for a slow page and a few tries.
+LISTING_TRIED_MS = 15_000
 
 
 class TickOutcome(StrEnum):
@@ -105,16 +107,18 @@ def dispatch(
     begin_listing: bool = True,
     correlation_id: str | None = None,
     campaign_lookback_days: int | None = None,
+    report: DispatchReport | None = None,
 ) -> DispatchReport:
     """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
 
     `calls_each`: the calls that a contact takes when nothing is new. `correlation_id` goes into
     every message. `campaign_lookback_days`: how long after its send a campaign's summary is asked
-    for; None is never. Raises `RetryError` when the
+    for; None is never. `report`: filled in as the tick goes, for a caller that tells also of a tick
+    that raises. Raises `RetryError` when the
     listing failed, after handing out what is due; `FatalError` when the API refuses to list, since
     it would then call every contact gone.
     """
-    report = DispatchReport()
+    report = report or DispatchReport()
     if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=_lease_until_ms(ports.clock, deadline_ms)):
         report.outcome = TickOutcome.LEASE_HELD
         return report
@@ -212,7 +216,7 @@ def _list_contacts(
     ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
 ) -> None:
     now_ms, begun_ms = ports.clock.now_ms(), ports.clock.monotonic_ms()
-    listing_deadline_ms = begun_ms + int((deadline_ms - begun_ms) * LISTING_SHARE)
+    listing_deadline_ms = begun_ms + _listing_time_ms(ports, deadline_ms - begun_ms)
     listing = ports.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
@@ -222,16 +226,27 @@ def _list_contacts(
             if planning.has_listed_its_share(listing, ports.limiter.limits, ports.clock.now_ms()):
                 report.listing_waits = True
                 return
+            listing = planning.count_page(listing, ports.clock.now_ms())
             listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
             rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
             ports.listings.put(listing)
             if restarts > RESTARTS_MAX:
                 raise _cursors_did_not_hold(restarts)
         report.listing_is_complete = True
+    except RetryError:
+        # The page that was asked for in vain counts.
+        ports.listings.put(replace(ports.listings.get(), day=listing.day, pages=listing.pages))
+        raise
     except WaitError as wait:
         pause_for(wait, ports.pauses)
         if restarts > RESTARTS_ALLOWED:
             raise _cursors_did_not_hold(restarts) from wait
+
+
+def _listing_time_ms(ports: DispatchPorts, left_ms: int) -> int:
+    """Little after a tick that could not list: a list that is down for a day would cost half its calls."""
+    share_ms = int(left_ms * LISTING_SHARE)
+    return min(share_ms, LISTING_TRIED_MS) if ports.listings.failure() else share_ms
 
 
 def _cursors_did_not_hold(restarts: int) -> RetryError:
@@ -249,7 +264,6 @@ def _list_page(
 
     Raises `RetryError` for pages that go round: the next tick begins again.
     """
-    listing = planning.count_page(listing, ports.clock.now_ms())
     page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
     if isinstance(page, Refusal):
         return planning.restart_listing(listing), True

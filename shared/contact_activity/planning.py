@@ -104,7 +104,13 @@ def _is_ahead(listing: Listing, now_ms: int) -> bool:
 
 
 def has_listed_its_share(listing: Listing, limits: Limits, now_ms: int) -> bool:
-    """Whether no page more may be read on this UTC day: the other calls are for activity."""
+    """Whether no page more may be read on this UTC day: the other calls are for activity.
+
+    A full listing that began on an earlier day takes what it needs: its cursors may not have held
+    overnight, and it would begin anew each day and never end.
+    """
+    if listing.since_ms is None and (listing.started_ms or now_ms) // DAY_MS < now_ms // DAY_MS:
+        return False
     percent = LISTING_MOST_PERCENT if listing.since_ms is not None else FULL_LISTING_MOST_PERCENT
     return pages_on(listing, now_ms) >= max(1, limits.calls_per_day * percent // 100)
 

@@ -100,6 +100,12 @@ def tell_tick(report: DispatchReport) -> dict[str, object]:
     return told
 
 
+def tell_no_credentials() -> None:
+    """Measure a tick that could not read its credentials: nothing is read until it can."""
+    _gauge(Metric.PAUSED, 1)
+    _gauge(Metric.PAUSED_BY_CREDENTIAL, 1)
+
+
 def _tell_lag_and_quota(report: DispatchReport) -> None:
     if report.lag_ms is None or report.calls_used is None or report.calls_per_day is None:
         return

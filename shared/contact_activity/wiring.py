@@ -55,17 +55,28 @@ class Dispatcher:
     campaign_lookback_days: int | None
     credentials: Callable[[], Credentials]
 
-    def run(self, remaining_ms: int, correlation_id: str) -> DispatchReport:
+    def run(self, remaining_ms: int, correlation_id: str) -> dict[str, object]:
+        """One tick; returns what the invocation answers. Also a tick that raises is measured."""
         telemetry.correlate(correlation_id)
-        self.credentials()
-        return dispatch(
-            self.ports,
-            tick_ms=self.tick_ms,
-            deadline_ms=_deadline_ms(remaining_ms),
-            calls_each=self.calls_each,
-            campaign_lookback_days=self.campaign_lookback_days,
-            correlation_id=correlation_id,
-        )
+        try:
+            self.credentials()
+        except Exception:
+            telemetry.tell_no_credentials()
+            raise
+        report = DispatchReport()
+        try:
+            dispatch(
+                self.ports,
+                tick_ms=self.tick_ms,
+                deadline_ms=_deadline_ms(remaining_ms),
+                calls_each=self.calls_each,
+                campaign_lookback_days=self.campaign_lookback_days,
+                correlation_id=correlation_id,
+                report=report,
+            )
+        finally:
+            told = telemetry.tell_tick(report)
+        return told
 
 
 @dataclass(frozen=True, slots=True)

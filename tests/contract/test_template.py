@@ -303,8 +303,16 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["proxy:3128", "http://proxy:65536", "http://proxy:080", "http://a b:80", "http://me:x@proxy:80"],
     ),
     "ConstantContactCaBundle": (
-        ["", "/opt/company.pem", "/opt/our authorities.pem"],
-        ["company.pem", "/", "/opt/", "/opt/company.pem ", "/opt/a\nb.pem", "s3://bucket/company.pem"],
+        ["", "/opt/company.pem"],
+        [
+            "company.pem",
+            "/",
+            "/opt/",
+            "/opt/our authorities.pem",
+            "/opt/company.pem ",
+            "/opt/a\nb.pem",
+            "s3://bucket/company.pem",
+        ],
     ),
     "CaBundleLayerArn": (
         ["", "arn:aws:lambda:eu-west-1:123456789012:layer:certificates:3"],
@@ -884,9 +892,19 @@ def test_deployment_tags_the_stack_and_takes_parameters() -> None:
     assert deployment["default"]["deploy"]["parameters"]["tags"] == "product=contact-activity"
     asked = ["make", "--dry-run", "deploy", "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"]
     printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    assert printed.splitlines()[-1].endswith(
-        "sam deploy --parameter-overrides CallsPerDay=1 Reports=opens,clicks"
-    )
+    assert printed.splitlines()[-1].endswith("--parameter-overrides CallsPerDay=1 Reports=opens,clicks")
+
+
+@pytest.mark.parametrize("command", ["deploy", "adopt", "remove"])
+def test_each_command_is_for_the_stack_that_is_named(command: str) -> None:
+    """Also where its code is stored: what one stack's removal deletes is no other's."""
+    asked = ["make", "--dry-run", command, "STACK=shop", "TABLE=old"]
+    printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    named = re.findall(r"--(?:stack|stack-name|s3-prefix) (\S+)", printed)
+    assert set(named) == {"shop"}
+    assert ("--s3-prefix shop" in printed) == (command == "deploy")
+    deployment = tomllib.loads((REPOSITORY / "samconfig.toml").read_text(encoding="utf-8"))
+    assert "s3_prefix" not in deployment["default"]["deploy"]["parameters"]
 
 
 @pytest.mark.parametrize(
@@ -1017,7 +1035,7 @@ def test_what_an_operator_must_know_has_an_alarm() -> None:
     """Late, out of quota, refused, unreadable, gone, dead, failing or still: each is told, and no more."""
     assert {metric["MetricName"] for _, metric in WATCHED} == {
         *("LagSeconds", "FreshnessSeconds", "QuotaLagSeconds", "PausedByCredential", "UnreadableRows"),
-        *("ContactsNewlyGone", "ContactsEnqueued"),
+        *("ContactsNewlyGone", "ContactsGone", "ContactsSynced"),
         *("ApproximateNumberOfMessagesVisible", "Errors", "Invocations"),
     }
     assert dimensions(properties("DeadLettersAlarm")) == {
@@ -1053,9 +1071,9 @@ def test_queue_of_failures_has_an_alarm_on_its_depth(queue: str) -> None:
 
 
 def test_alarm_on_gone_contacts_has_the_bound_that_a_run_has() -> None:
-    """More than ten, and more than one in a hundred of those that were handed out."""
+    """More than ten, and more than one in a hundred of those that were read."""
     expression, *_ = properties("GoneAlarm")["Metrics"]
-    bound = f"gone > {GONE_MOST} AND gone * {100 // GONE_MOST_PERCENT} > FILL(handedout, 0)"
+    bound = f"gone > {GONE_MOST} AND gone * {100 // GONE_MOST_PERCENT} > FILL(synced, 0) + FILL(allgone, 0)"
     assert expression["Expression"] == f"IF({bound}, gone, 0)"
     assert (properties("GoneAlarm")["Threshold"], properties("GoneAlarm")["ComparisonOperator"]) == (
         0,

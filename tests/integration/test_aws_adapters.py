@@ -525,6 +525,23 @@ class TestSecret:
         clock.sleep(0.001)
         assert read() == Credentials("new-key", "new-token")
 
+    def test_a_moments_trouble_of_aws_stops_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """The last value serves for an hour, and is asked for again soon; a bad new one never waits."""
+        good = answered({"SecretString": self.GOOD})
+        wire.script("GetSecretValue", good, *[error("AccessDeniedException")] * 3, good)
+        read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
+        known = read()
+        for wait_s in (300, 15, 3_600):
+            assert read() == known
+            clock.sleep(wait_s)
+        with pytest.raises(RetryError, match="AccessDenied"):
+            read()
+        assert read() == known
+        wire.script("GetSecretValue", answered({"SecretString": "hunter2"}))
+        clock.sleep(300)
+        with pytest.raises(SettingsError):
+            read()
+
     def test_threads_share_one_call(self, wire: ScriptedAws, clock: VirtualClock) -> None:
         """However many threads ask at once, Secrets Manager is asked one time."""
         wire.script("GetSecretValue", answered({"SecretString": self.GOOD}))

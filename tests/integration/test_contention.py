@@ -6,7 +6,7 @@ import pytest
 
 from contact_activity.adapters.aws_pace import FOLD_EVERY
 from contact_activity.rate_limit import Limits
-from tests.support.contention import CALLS_EACH, LIMITS, WORKERS, Contention, contend
+from tests.support.contention import CALLS_EACH, LIMITS, WORKERS, Contention, change_over, contend
 
 LATENCIES_MS = (50, 300, 1_000)
 CALLS = WORKERS * CALLS_EACH
@@ -46,3 +46,13 @@ def test_workers_that_contend_use_up_the_day_and_no_more() -> None:
     seen = contend(300, limits=limits)
     assert_within_limits(seen, limits)
     assert seen.calls == limits.calls_per_day
+
+
+@pytest.mark.parametrize("latency_ms", [20, 300])
+def test_functions_of_two_versions_stay_within_the_limit(latency_ms: int) -> None:
+    """For minutes after an update: no slot is taken twice, and no call is left uncounted."""
+    seen = change_over(latency_ms, new=2, old=2)
+    assert seen.calls == 4 * CALLS_EACH
+    assert seen.most_in_a_second <= LIMITS.calls_per_second
+    # A slot that another might have too is given up, and counts.
+    assert seen.counted >= 5 + seen.calls

@@ -61,6 +61,8 @@ def test_a_new_stack_takes_up_the_table_that_an_old_one_left(emulator: Emulator)
     assert "no-such-table" in refused.stderr
     done = operator.runs("adopt", "--table", table)
     assert (done.returncode, done.stderr) == (0, "")
+    # A stack that has no bus yet can be removed.
+    assert operator.runs("rules").returncode == 0
 
     again = deployed(emulator, BASE_URL)
     assert again.outputs["TableName"] == table

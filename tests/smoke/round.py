@@ -37,7 +37,11 @@ def smoke(
     tell: Tell,
 ) -> Json:
     """The first event that a subscriber receives. Raises `SmokeError`; nothing of the stack is left."""
-    if _status(stack_name):
+    try:
+        is_there = _status(stack_name)
+    except ClientError as error:
+        raise SmokeError(str(error)) from None
+    if is_there:
         raise SmokeError(f"there is a stack {stack_name} already: give another name, or delete it")
     try:
         tell(f"deploying {stack_name}")
@@ -57,9 +61,12 @@ def smoke(
 
 
 def _status(stack_name: str) -> str | None:
+    """None only if AWS says that there is no such stack: what it cannot tell may be somebody's."""
     try:
         (stack,) = aws_client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
-    except ClientError:
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
         return None
     status = str(stack["StackStatus"])
     return None if status == "DELETE_COMPLETE" else status

@@ -1,16 +1,18 @@
 """What the limiter costs where workers contend: writes to DynamoDB, and the calls that they buy."""
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import boto3
 from moto import mock_aws
 
 from contact_activity.adapters.aws import dynamo_limiter
 from contact_activity.ports import WaitError
-from contact_activity.rate_limit import Limits
+from contact_activity.rate_limit import DAY_MS, Limits, Pace, take_slot
 from tests.support.families import create_table
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.shared_time import SharedTime
@@ -44,6 +46,70 @@ class Contention:
     @property
     def most_in_a_second(self) -> int:
         return max(sum(at <= of < at + 1_000 for of in self.called_ms) for at in self.called_ms)
+
+
+def _acquire_as_before(client: Any, table: str, time: SharedTime) -> None:
+    """As the version before took a slot: by compare and set of the pace alone."""
+    key, names = {"pk": {"S": "pace"}}, ("pace_day", "used", "next_slot_at")
+    while True:
+        item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+        seen = {name: item[name] for name in names}
+        slot = take_slot(Pace(*(int(seen[name]["N"]) for name in names)), LIMITS, time.now_ms() + 50)
+        assert slot
+        wanted = (slot.pace.day, slot.pace.used, slot.pace.next_slot_ms)
+        values = {f":{name}": {"N": str(value)} for name, value in zip(names, wanted, strict=True)}
+        try:
+            client.update_item(
+                TableName=table,
+                Key=key,
+                UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in names),
+                ConditionExpression=" AND ".join(f"{name} = :seen_{name}" for name in names),
+                ExpressionAttributeValues=values | {f":seen_{name}": seen[name] for name in names},
+            )
+        except client.exceptions.ConditionalCheckFailedException:
+            continue
+        time.sleep(max(0, slot.at_ms - time.now_ms()) / 1_000)
+        return
+
+
+def change_over(latency_ms: int, *, new: int, old: int) -> Contention:
+    """Workers of this version and of the one before on one pace, as for minutes after an update."""
+    time, seen = SharedTime(NOON_MS), Contention()
+    rng = random.Random(latency_ms)
+    with mock_aws():
+        client = boto3.client(
+            "dynamodb", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
+        )
+        table = create_table(client, "changeover")
+        pace = {"pace_day": NOON_MS // DAY_MS, "used": 5, "next_slot_at": NOON_MS}
+        item = {name: {"N": str(value)} for name, value in pace.items()}
+        client.put_item(TableName=table, Item={"pk": {"S": "pace"}} | item)
+
+        def on_the_way(**_: object) -> None:
+            time.sleep(latency_ms * rng.uniform(0.5, 1.5) / 2_000)
+
+        def worker(acquire: Callable[[], None]) -> Callable[[], None]:
+            def work() -> None:
+                for _ in range(CALLS_EACH):
+                    acquire()
+                    seen.called_ms.append(time.now_ms())
+                    time.sleep(3 * WORK_MS * rng.uniform(0.5, 1.5) / 1_000)
+
+            return work
+
+        def acquire() -> Callable[[], None]:
+            limiter = dynamo_limiter(client, table, LIMITS, time)
+            return lambda: limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+
+        events = ("before-call.dynamodb", "after-call.dynamodb")
+        for event in events:
+            client.meta.events.register(event, on_the_way)
+        before = partial(_acquire_as_before, client, table, time)
+        time.run([worker(acquire()) for _ in range(new)] + [worker(before) for _ in range(old)])
+        for event in events:
+            client.meta.events.unregister(event, on_the_way)
+        seen.counted = dynamo_limiter(client, table, LIMITS, time).pace().used
+    return seen
 
 
 @cache

@@ -102,6 +102,9 @@ def test_the_list_takes_no_more_than_its_share_of_a_day(since_ms: int | None, mo
     assert has_listed_its_share(listing, KEY, NOON_MS)
     assert pages_on(listing, NOON_MS) == most
     assert not has_listed_its_share(listing, KEY, NOON_MS + DAY_MS)
+    # One that begins anew each day, since its cursors do not hold overnight, would never end.
+    tomorrow = replace(listing, day=NOON_MS // DAY_MS + 1, pages=most)
+    assert has_listed_its_share(tomorrow, KEY, NOON_MS + DAY_MS) == (since_ms is not None)
     assert pages_on(count_page(listing, NOON_MS + DAY_MS), NOON_MS + DAY_MS) == 1
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from contact_activity.campaigns import CampaignOutcome, CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
 from contact_activity.ports import CampaignMessage, Cause, Message, RetryError
 from contact_activity.rate_limit import PauseReason
+from contact_activity.settings import Credentials, SettingsError
 from contact_activity.sync import Outcome, SyncReport
 from contact_activity.telemetry import NAMESPACE, Metric
 from contact_activity.watermark import Counts
+from contact_activity.wiring import Dispatcher
 from tests.support.emf import Emitted, emitted
-from tests.support.rows import HOUR_MS
+from tests.support.rows import HOUR_MS, NOON_MS
+from tests.support.world import TICK_MS, World
 
 QUIET_TICK = DispatchReport(lag_ms=0, calls_used=0, calls_per_day=9_000)
 STACK = "contact-activity"
@@ -246,3 +249,32 @@ def test_a_call_that_failed_is_a_warning_without_an_address(logged: io.StringIO)
     (line,) = lines(logged)
     assert (line["level"], line["message"]) == ("WARNING", "call failed")
     assert (line["cause"], line["status"], line["tries"]) == (Cause.UNKNOWN_HOST.value, 0, 2)
+
+
+def ticking(world: World, credentials: Callable[[], Credentials]) -> Dispatcher:
+    return Dispatcher(world.dispatch_ports(), TICK_MS, 1, None, credentials)
+
+
+def test_a_tick_that_cannot_read_its_credentials_is_one_that_is_paused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Otherwise the alarm on it would be silent as long as it lasts."""
+
+    def unusable() -> Credentials:
+        raise SettingsError("the secret has no value")
+
+    with pytest.raises(SettingsError):
+        ticking(World(), unusable).run(300_000, "tick")
+    assert by_name(flushed(capsys)) == {"Paused": 1, "PausedByCredential": 1}
+
+
+def test_a_tick_that_fails_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it handed out, and how long contacts wait, though it could not list them."""
+    world = World()
+    world.register("1")
+    world.source.fault = RetryError("the API failed 9 times")
+    with pytest.raises(RetryError):
+        ticking(world, lambda: Credentials("key", "token")).run(2 * NOON_MS, "tick")
+    measured = by_name(flushed(capsys))
+    assert (measured["ContactsEnqueued"], measured["Paused"]) == (1, 0)
+    assert {"LagSeconds", "QuotaUsedPercent"} <= set(measured)

@@ -8,7 +8,7 @@ from botocore.client import BaseClient
 from contact_activity.adapters.aws_table import Item, Table, Value
 from contact_activity.adapters.codec import pace_change_from_json, pace_change_to_json
 from contact_activity.adapters.pacing import SharedLimiter
-from contact_activity.ports import Clock
+from contact_activity.ports import Clock, RetryError
 from contact_activity.rate_limit import Limits, Pace, PaceChange, Take, changed
 
 # The item stays below 1 KB, which is one write unit, also while others append before it is folded.
@@ -18,6 +18,7 @@ FOLD_AT_LATEST = 3 * FOLD_EVERY
 FOLD_MOST = 4 * FOLD_EVERY
 # Functions of the version before may run so long after an update. They know the pace, but no changes.
 CHANGEOVER_MS = 15 * 60_000
+CHANGEOVER_TRIES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +65,30 @@ class DynamoPace:
         return log.pace_after(len(log.changes))
 
     def change(self, change: PaceChange) -> Pace:
-        log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
-        now_ms = change.from_ms if isinstance(change, Take) else change.now_ms
-        if log.is_changeover(now_ms):
-            self._fold(log, min(len(log.changes), FOLD_MOST), since_ms=log.since_ms or now_ms)
-        return log.pace_after(len(log.changes) - 1)
+        for _ in range(CHANGEOVER_TRIES):
+            log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
+            if self._is_known_to_all(log, change.from_ms if isinstance(change, Take) else change.now_ms):
+                return log.pace_after(len(log.changes) - 1)
+        raise RetryError("functions of two versions take slots: in a quarter of an hour they do no more")
+
+    def _is_known_to_all(self, log: _PaceLog, now_ms: int) -> bool:
+        """In a changeover, once it is in the pace; otherwise another may have the same slot."""
+        if not log.is_changeover(now_ms):
+            return True
+        count = min(len(log.changes), FOLD_MOST)
+        is_folded = self._fold(log, count, since_ms=log.since_ms or now_ms)
+        return is_folded and count == len(log.changes)
 
     def tidy(self) -> None:
         log, self._to_fold = self._to_fold, None
         if log:
             self._fold(log, min(len(log.changes), FOLD_MOST))
 
-    def _fold(self, log: _PaceLog, count: int, since_ms: int | None = None) -> None:
-        """Changes may be appended meanwhile: only those that are in the pace then are removed."""
+    def _fold(self, log: _PaceLog, count: int, since_ms: int | None = None) -> bool:
+        """Changes may be appended meanwhile: only those that are in the pace then are removed.
+
+        False if the pace or its folds are others by now: then nothing is done.
+        """
         pace = log.pace_after(count)
         # From the last to the first: right also for a store that removes one after the other.
         removed = ", ".join(f"changes[{number}]" for number in reversed(range(count)))
@@ -98,7 +110,7 @@ class DynamoPace:
         change = "SET pace_day = :day, used = :used, next_slot_at = :slot, folds = :next"
         if since_ms is not None:
             change, values["since"] = f"{change}, appended_since = :since", since_ms
-        self._table.update("pace", f"{change} REMOVE {removed}", is_as_seen, **values)
+        return self._table.update("pace", f"{change} REMOVE {removed}", is_as_seen, **values)
 
     def _read(self, item: Item) -> _PaceLog:
         pace = Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from botocore.client import BaseClient
 
 from contact_activity.adapters.aws_errors import as_our_errors
-from contact_activity.ports import Clock
+from contact_activity.ports import Clock, RetryError
 from contact_activity.settings import Credentials, SettingsError, check_credential
 
 _NAMES = ("api_key", "access_token")
+# Where AWS fails to give the secret: a moment's trouble of AWS is no reason to stop everything.
+SERVES_S = 3_600.0
+ASK_AGAIN_S = 15.0
 
 
 def secret_credentials(
@@ -18,20 +21,29 @@ def secret_credentials(
 ) -> Callable[[], Credentials]:
     """A reader for any number of threads, which asks again after `max_age_s`: a new token takes effect.
 
-    It raises `SettingsError` for a secret without a usable value, `RetryError` where AWS does not give
-    it; neither is kept.
+    It raises `SettingsError` for a secret without a usable value, and `RetryError` where AWS does not
+    give it and has not for an hour: until then the last one serves. Neither error is kept.
     """
     lock = threading.Lock()
     kept: Credentials | None = None
     kept_until_ms = 0.0
+    serves_until_ms = 0.0
 
     def read() -> Credentials:
-        nonlocal kept, kept_until_ms
+        nonlocal kept, kept_until_ms, serves_until_ms
         with lock:
-            if kept is None or clock.monotonic_ms() >= kept_until_ms:
-                kept = None
+            if kept is not None and clock.monotonic_ms() < kept_until_ms:
+                return kept
+            last, kept = kept, None
+            try:
                 kept = parse_secret(secret_id, _value(client, secret_id))
-                kept_until_ms = clock.monotonic_ms() + max_age_s * 1_000
+            except RetryError:
+                if last is None or clock.monotonic_ms() >= serves_until_ms:
+                    raise
+                kept, kept_until_ms = last, clock.monotonic_ms() + ASK_AGAIN_S * 1_000
+                return kept
+            kept_until_ms = clock.monotonic_ms() + max_age_s * 1_000
+            serves_until_ms = clock.monotonic_ms() + SERVES_S * 1_000
             return kept
 
     return read

@@ -135,8 +135,10 @@ class Table:
     def get_many(self, pks: Sequence[str], *attributes: str) -> dict[str, Item]:
         """These attributes of those there are, by `pk`; soon after, not at once, true, at half the price."""
         items: dict[str, Item] = {}
-        for first in range(0, len(pks), BATCH_MOST):
-            items |= self._get_batch(pks[first : first + BATCH_MOST], attributes)
+        # DynamoDB refuses a batch that names a key twice.
+        once = list(dict.fromkeys(pks))
+        for first in range(0, len(once), BATCH_MOST):
+            items |= self._get_batch(once[first : first + BATCH_MOST], attributes)
         return items
 
     def _get_batch(self, pks: Sequence[str], attributes: Sequence[str]) -> dict[str, Item]:
@@ -312,7 +314,7 @@ class DynamoContacts:
 
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
         """A read for each that is looked at, and a write for each that the read does not show as out."""
-        due = (contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
+        due = _once(contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
         while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
             out = self._out_of(looked_at, now_ms, until_ms)
             free = (contact_id for contact_id in looked_at if contact_id not in out)
@@ -464,6 +466,15 @@ class DynamoContacts:
             return [do(argument) for argument in arguments]
         with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
             return list(pool.map(do, arguments))
+
+
+def _once(contact_ids: Iterator[str]) -> Iterator[str]:
+    """A contact that changes its shard while the index is read may be met in both."""
+    seen: set[str] = set()
+    for contact_id in contact_ids:
+        if contact_id not in seen:
+            seen.add(contact_id)
+            yield contact_id
 
 
 def _standing_in(shard: int) -> int:

@@ -86,7 +86,9 @@ class SharedLimiter:
         now_ms, begun_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         from_ms = now_ms + self._store_ms
         take = Take(self.limits, from_ms, deadline_ms - begun_ms - self._store_ms)
-        _slot_ms(seen, take)
+        if not _is_granted(seen, take):
+            # What was seen may be long over, such as a day that a clock which was ahead had used up.
+            _slot_ms(self._store.load(), take)
         found = self._timed(lambda: self._store.change(take))
         self._seen = changed(found, take)
         return begun_ms + _slot_ms(found, take) - now_ms
@@ -96,6 +98,10 @@ class SharedLimiter:
         answer = ask()
         self._store_ms = min(STORE_MAX_MS, self._clock.monotonic_ms() - asked_ms)
         return answer
+
+
+def _is_granted(pace: Pace, take: Take) -> bool:
+    return changed(pace, take) != pace
 
 
 def _slot_ms(pace: Pace, take: Take) -> int:

@@ -61,17 +61,20 @@ def rules_of_others(stack_name: str) -> list[str]:
     """Rules on the stack's bus that the stack did not make: EventBridge deletes no bus that has any."""
     described = aws_client("cloudformation").describe_stack_resources(StackName=stack_name)
     resources = described["StackResources"]
-    (bus,) = [
+    buses = [
         resource["PhysicalResourceId"]
         for resource in resources
-        if resource["ResourceType"] == "AWS::Events::EventBus"
+        if resource["ResourceType"] == "AWS::Events::EventBus" and resource.get("PhysicalResourceId")
     ]
+    # None in a stack that only took up a table, and in one whose creation failed early.
+    if not buses:
+        return []
     own = {
         resource["PhysicalResourceId"].split("|")[-1]
         for resource in resources
         if resource["ResourceType"] == "AWS::Events::Rule"
     }
-    pages = aws_client("events").get_paginator("list_rules").paginate(EventBusName=bus)
+    pages = aws_client("events").get_paginator("list_rules").paginate(EventBusName=buses[0])
     rules = [rule for page in pages for rule in page["Rules"]]
     # One that AWS manages goes with the archive that it feeds.
     return [rule["Name"] for rule in rules if rule["Name"] not in own and "ManagedBy" not in rule]
@@ -82,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "adopt":
             adopt(options.table, stack_name=options.stack, kms_key_arn=options.kms_key_arn)
-            sys.stdout.write(f"{options.stack} has the table {options.table} now. Next: make deploy\n")
+            has_it = f"{options.stack} has the table {options.table} now"
+            sys.stdout.write(f"{has_it}. Next: make deploy STACK={options.stack}\n")
             return 0
         rules = rules_of_others(options.stack)
     except (ClientError, BotoCoreError) as error:
