@@ -67,6 +67,8 @@ class Promises:
     # By the true clock: since when each contact is read, and the beginning of its last sync that ended.
     reading_since_ms: dict[str, int] = field(default_factory=dict)
     synced_ms: dict[str, int] = field(default_factory=dict)
+    # Contacts whose walk was gone on with, of which nobody knows whether an earlier part had news.
+    resumed: set[str] = field(default_factory=set)
     resyncs: dict[str, tuple[int, int]] = field(default_factory=dict)
     summaries: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
     summaries_in_doubt: set[str] = field(default_factory=set)
@@ -109,6 +111,13 @@ class Promises:
         for owed in self.owed.values():
             for key, told in list(owed.items()):
                 if start_least_ms <= told.shown_ms < start_ms:
+                    del owed[key]
+
+    def excuse_late(self, late_most_h: float) -> None:
+        """The overlap is less: what came in later than that and is not read yet may be missed."""
+        for owed in self.owed.values():
+            for key, told in list(owed.items()):
+                if told.row.inserted_ms - told.shown_ms > late_most_h * HOUR_MS:
                     del owed[key]
 
     def newest_shown_ms(self, contact_id: str, now_ms: int) -> int:
@@ -235,6 +244,8 @@ class Promises:
         """A sync begins, or the walk of an earlier one goes on."""
         if contact.progress is None:
             self.reading_since_ms[contact.id] = self.world.clock.now_ms()
+        else:
+            self.resumed.add(contact.id)
 
     def saved(self, process: "Process", before: "Stored | None", contact: Contact) -> None:
         """A watermark never moves back, and never passes an activity that is not published."""
@@ -262,7 +273,14 @@ class Promises:
             if self.world.clock_error_most_ms:
                 # A sync that began by another clock.
                 at_ms = min(at_ms, self.synced_ms[contact.id])
-            self.nothing_is_missing(contact.id, at_ms, process.reading)
+            self.nothing_is_missing(contact.id, at_ms, process.reading, self._reading_of(process))
+
+    def _reading_of(self, process: "Process") -> Reading:
+        """A long walk may be finished as it was begun, whatever the settings are by now."""
+        progress = process.contact and process.contact.progress
+        if not progress or progress.fingerprint == process.reading.fingerprint:
+            return process.reading
+        return process.reading.as_begun(progress.fingerprint) or process.reading
 
     def _marks_hold(self, process: "Process", contact: Contact) -> None:
         old, now_ms = self.watermarks.get(contact.id, Watermark()), process.clock.now_ms()
@@ -333,7 +351,9 @@ class Promises:
             ladder_ms = (tick_ms, DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 28 * DAY_MS)
             if wait_ms != ladder_ms[min(contact.times_gone, len(ladder_ms)) - 1]:
                 self.fail(f"a contact that was gone {contact.times_gone} times waits {wait_ms} ms")
-        elif not (contact.failures or contact.times_gone or contact.progress):
+        elif self._reading_of(process) == process.reading and not (
+            contact.failures or contact.times_gone or contact.progress
+        ):
             limits = self.world.limits
             a_day = min(limits.calls_per_day, DAY_MS / limits.slot_ms)
             each_ms = len(process.reading.reports) * DAY_MS / a_day
@@ -466,7 +486,7 @@ class Promises:
         most = max(1, min(world.tick_ms // limits.slot_ms, by_day) // each)
         if handed + process.depth_seen > most:
             self.fail(f"a tick hands out {handed} beside {process.depth_seen}, of {most} that can be granted")
-        free = [outline for outline in due if self._is_free(outline, now_ms)]
+        free = [of for of in due if of.due_ms <= process.began_ms and self._is_free(of, now_ms)]
         spent = len(process.calls) + 2 + SLOW_STARTS
         least = min(world.tick_ms // limits.slot_ms - spent, by_day - spent) // each
         if free and not report.rejected and handed + process.depth_seen < least:
@@ -495,9 +515,10 @@ class Promises:
 
     # The end.
 
-    def nothing_is_missing(self, contact_id: str, at_ms: int, reading: Reading) -> None:
-        start_ms = reading.start_ms or 0
-        kinds = kinds_of(reading)
+    def nothing_is_missing(self, contact_id: str, at_ms: int, *readings: Reading) -> None:
+        """Of what each of the readings would show."""
+        start_ms = max(reading.start_ms or 0 for reading in readings)
+        kinds = set(Kind).intersection(*map(kinds_of, readings))
         for told in self.owed.get(contact_id, {}).values():
             row = told.row
             if row.inserted_ms <= at_ms and told.shown_ms >= start_ms and row.kind in kinds:

@@ -42,7 +42,7 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import DAY_MS, SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
 from contact_activity.settings import Credentials
 from contact_activity.summary import SummaryKind
-from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
+from contact_activity.sync import CURSORS_DID_NOT_HOLD, Outcome, SyncPolicy, SyncPorts, SyncReport, sync
 from contact_activity.watermark import Reading
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
@@ -461,6 +461,9 @@ class Process:
     def _was_its_own_failure(self, error: Exception) -> None:
         """The quota and the credential are nobody's failure: only what fails itself may go back."""
         if isinstance(error, ThrottledError | PartlyAcceptedError | RefusedError):
+            return
+        if str(error) == CURSORS_DID_NOT_HOLD:
+            # In an earlier part of the walk, perhaps.
             return
         if set(self.answers) <= REFUSALS | {200} and not self.world.is_refused(self.subject):
             self.world.fail(f"a quota or a credential counts as a failure: {error}")

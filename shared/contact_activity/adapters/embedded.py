@@ -262,8 +262,11 @@ class SqliteContacts:
         return new
 
     def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
-        while most > 0 and (ids := self._claim(now_ms, until_ms, min(most, CLAIMED_AT_ONCE))):
-            most -= len(ids)
+        is_full = True
+        # A part that is not full is the last: who is free again meanwhile waits for the next tick.
+        while is_full and most > 0:
+            ids = self._claim(now_ms, until_ms, min(most, CLAIMED_AT_ONCE))
+            is_full, most = len(ids) == CLAIMED_AT_ONCE, most - len(ids)
             yield ids
 
     def _claim(self, now_ms: int, until_ms: int, most: int) -> list[str]:
