@@ -890,7 +890,7 @@ def test_deployment_tags_the_stack_and_takes_parameters() -> None:
     """Each bill and each list of resources shows whose they are; no parameter needs another command."""
     deployment = tomllib.loads((REPOSITORY / "samconfig.toml").read_text(encoding="utf-8"))
     assert deployment["default"]["deploy"]["parameters"]["tags"] == "product=contact-activity"
-    asked = ["make", "--dry-run", "deploy", "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"]
+    asked = ["make", "--no-print-directory", "--dry-run", "deploy", "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"]
     printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1].endswith("--parameter-overrides CallsPerDay=1 Reports=opens,clicks")
 
@@ -898,7 +898,7 @@ def test_deployment_tags_the_stack_and_takes_parameters() -> None:
 @pytest.mark.parametrize("command", ["deploy", "adopt", "remove"])
 def test_each_command_is_for_the_stack_that_is_named(command: str) -> None:
     """Also where its code is stored: what one stack's removal deletes is no other's."""
-    asked = ["make", "--dry-run", command, "STACK=shop", "TABLE=old"]
+    asked = ["make", "--no-print-directory", "--dry-run", command, "STACK=shop", "TABLE=old"]
     printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     named = re.findall(r"--(?:stack|stack-name|s3-prefix) (\S+)", printed)
     assert set(named) == {"shop"}

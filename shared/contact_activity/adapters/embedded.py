@@ -267,7 +267,8 @@ class SqliteContacts:
         while is_full and most > 0:
             ids = self._claim(now_ms, until_ms, min(most, CLAIMED_AT_ONCE))
             is_full, most = len(ids) == CLAIMED_AT_ONCE, most - len(ids)
-            yield ids
+            if ids:
+                yield ids
 
     def _claim(self, now_ms: int, until_ms: int, most: int) -> list[str]:
         with self._database.alone():
