@@ -890,7 +890,8 @@ def test_deployment_tags_the_stack_and_takes_parameters() -> None:
     """Each bill and each list of resources shows whose they are; no parameter needs another command."""
     deployment = tomllib.loads((REPOSITORY / "samconfig.toml").read_text(encoding="utf-8"))
     assert deployment["default"]["deploy"]["parameters"]["tags"] == "product=contact-activity"
-    asked = ["make", "--no-print-directory", "--dry-run", "deploy", "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"]
+    parameters = "PARAMETERS=CallsPerDay=1 Reports=opens,clicks"
+    asked = ["make", "--no-print-directory", "--dry-run", "deploy", parameters]
     printed = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1].endswith("--parameter-overrides CallsPerDay=1 Reports=opens,clicks")
 
