@@ -149,15 +149,16 @@ def _list_if_not_paused(
 ) -> RetryError | None:
     if _is_paused(ports, report):
         return None
+    # Read first: a tick that failed is rare, and a write costs more.
+    has_failed = ports.listings.failure() is not None
     try:
-        _list_contacts(ports, report, deadline_ms, begin_listing)
+        _list_contacts(ports, report, deadline_ms, begin_listing, has_failed)
     except (RetryError, FatalError) as error:
         ports.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
         if isinstance(error, FatalError):
             raise
         return error
-    # Read first: a tick that failed is rare, and a write costs more.
-    if report.pages and ports.listings.failure():
+    if report.pages and has_failed:
         ports.listings.put_failure(None)
     return None
 
@@ -213,10 +214,10 @@ def _probe_credential(ports: DispatchPorts, deadline_ms: int) -> None:
 
 
 def _list_contacts(
-    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool, has_failed: bool
 ) -> None:
     now_ms, begun_ms = ports.clock.now_ms(), ports.clock.monotonic_ms()
-    listing_deadline_ms = begun_ms + _listing_time_ms(ports, deadline_ms - begun_ms)
+    listing_deadline_ms = begun_ms + _listing_time_ms(deadline_ms - begun_ms, has_failed)
     listing = ports.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
@@ -243,10 +244,10 @@ def _list_contacts(
             raise _cursors_did_not_hold(restarts) from wait
 
 
-def _listing_time_ms(ports: DispatchPorts, left_ms: int) -> int:
+def _listing_time_ms(left_ms: int, has_failed: bool) -> int:
     """Little after a tick that could not list: a list that is down for a day would cost half its calls."""
     share_ms = int(left_ms * LISTING_SHARE)
-    return min(share_ms, LISTING_TRIED_MS) if ports.listings.failure() else share_ms
+    return min(share_ms, LISTING_TRIED_MS) if has_failed else share_ms
 
 
 def _cursors_did_not_hold(restarts: int) -> RetryError:

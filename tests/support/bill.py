@@ -31,7 +31,7 @@ SLOT_UNITS, INDEX_UNITS = 17 / 16, 2
 ITEM_BYTES, ACTIVITIES_A_MONTH = 1_500, 6
 # Of one tick without work, counted by `tests/integration/test_claims.py`: what all share, and three
 # looks at each of the index's 14 shards.
-TICK_READS, TICK_QUERIES, TICK_WRITES, QUERY_UNITS = 12, 42, 4, 0.5
+TICK_READS, TICK_QUERIES, TICK_WRITES, QUERY_UNITS = 11, 42, 4, 0.5
 # Billed: a call of a second, in batches of five; the waits of two workers are shorter than that.
 CALL_S, BATCH, MEMORY_GB, TICK_S = 1.0, 5, 0.25, 10
 # Five pollers that ask three times a minute, whether or not there are messages.

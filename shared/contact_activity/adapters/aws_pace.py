@@ -75,20 +75,22 @@ class DynamoPace:
         """In a changeover, once it is in the pace; otherwise another may have the same slot."""
         if not log.is_changeover(now_ms):
             return True
-        count = min(len(log.changes), FOLD_MOST)
-        is_folded = self._fold(log, count, since_ms=log.since_ms or now_ms)
-        return is_folded and count == len(log.changes)
+        is_folded = self._fold(log, since_ms=log.since_ms or now_ms)
+        return is_folded and len(log.changes) <= FOLD_MOST
 
     def tidy(self) -> None:
         log, self._to_fold = self._to_fold, None
         if log:
-            self._fold(log, min(len(log.changes), FOLD_MOST))
+            self._fold(log)
 
-    def _fold(self, log: _PaceLog, count: int, since_ms: int | None = None) -> bool:
-        """Changes may be appended meanwhile: only those that are in the pace then are removed.
+    def _fold(self, log: _PaceLog, since_ms: int | None = None) -> bool:
+        """The first changes, as many as an expression takes.
+
+        Changes may be appended meanwhile: only those that are in the pace then are removed.
 
         False if the pace or its folds are others by now: then nothing is done.
         """
+        count = min(len(log.changes), FOLD_MOST)
         pace = log.pace_after(count)
         # From the last to the first: right also for a store that removes one after the other.
         removed = ", ".join(f"changes[{number}]" for number in reversed(range(count)))
