@@ -45,6 +45,7 @@ from contact_activity.ports import (
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take, take_slot
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
+from tests.support.contention import take_as_before
 from tests.support.families import Clients, create_bus, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
@@ -858,34 +859,16 @@ class TestPaceInDynamo:
     def item(dynamodb: Any) -> Item:
         return Item(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"])
 
-    def old_take(self, dynamodb: Any) -> int:
-        """As the version before took a slot: by compare and set of the pace alone."""
-        stored = self.item(dynamodb)
-        pace = Pace(*map(stored.whole, ("pace_day", "used", "next_slot_at")))
-        slot = take_slot(pace, self.TAKE.limits, NOW_MS)
-        assert slot
-        written = (slot.pace.day, slot.pace.used, slot.pace.next_slot_ms)
-        names = ("pace_day", "used", "next_slot_at")
-        dynamodb.update_item(
-            TableName=TABLE,
-            Key={"pk": {"S": "pace"}},
-            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in names),
-            ExpressionAttributeValues={
-                f":{name}": {"N": str(value)} for name, value in zip(names, written, strict=True)
-            },
-        )
-        return slot.at_ms
-
     def test_functions_of_the_version_before_take_other_slots(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
     ) -> None:
         """While both run after an update, each sees what the other took; later a fold is rare again."""
         dynamodb.put_item(TableName=TABLE, Item=stored_pace(5, NOW_MS) | {"folds": {"NULL": True}})
         dynamodb.update_item(TableName=TABLE, Key={"pk": {"S": "pace"}}, UpdateExpression="REMOVE folds")
-        slots_ms = []
+        slots_ms: list[int | None] = []
         for number in range(12):
             if number % 3 == 2:
-                slots_ms.append(self.old_take(dynamodb))
+                slots_ms.append(take_as_before(dynamodb, TABLE, NOW_MS))
             else:
                 slot = take_slot(paces[number % 2].change(self.TAKE), self.TAKE.limits, NOW_MS)
                 assert slot

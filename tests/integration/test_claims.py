@@ -19,6 +19,7 @@ from tests.support.bill import TICK_QUERIES, TICK_READS, TICK_WRITES
 from tests.support.families import AwsFamily, Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import NOON_MS
+from tests.support.usages import counting
 from tests.support.virtual_clock import SettableClock
 from tests.support.world import LIMITS, TICK_MS, World, drain
 
@@ -32,8 +33,8 @@ class Ticks:
 
     dynamodb: Any
     contacts: DynamoContacts
+    asked: Counter[str]
     world: World = field(default_factory=World)
-    asked: Counter[str] = field(default_factory=Counter)
 
     def tick(self, for_ms: int = 300_000) -> DispatchReport:
         self.asked.clear()
@@ -66,13 +67,8 @@ def ticks() -> Iterator[Ticks]:
             few = range(first, first + 25)
             requests = [{"PutRequest": {"Item": registered(number)}} for number in few]
             dynamodb.batch_write_item(RequestItems={table: requests})
-        ticks = Ticks(dynamodb, DynamoContacts(dynamodb, table, threads=1))
-
-        def count(model: Any, **_: object) -> None:
-            ticks.asked[model.name] += 1
-
-        dynamodb.meta.events.register("after-call.dynamodb", count)
-        yield ticks
+        with counting(dynamodb) as asked:
+            yield Ticks(dynamodb, DynamoContacts(dynamodb, table, threads=1), asked)
 
 
 def test_who_is_handed_out_costs_one_write(ticks: Ticks) -> None:
@@ -123,13 +119,8 @@ def test_a_tick_without_work_costs_what_the_bill_says() -> None:
         system.account.listed = [ListedContact("1", iso(NOON_MS - DAY_MS))]
         system.tick()
         system.clock.sleep(1)
-        asked: Counter[str] = Counter()
-
-        def count(model: Any, **_: object) -> None:
-            asked[model.name] += 1
-
-        clients.dynamodb.meta.events.register("after-call.dynamodb", count)
-        assert system.tick().enqueued == 0
+        with counting(clients.dynamodb) as asked:
+            assert system.tick().enqueued == 0
     writes = asked["UpdateItem"] + asked["PutItem"]
     assert (asked["GetItem"], asked["Query"], writes) == (TICK_READS, TICK_QUERIES, TICK_WRITES)
     assert asked.total() == TICK_READS + TICK_QUERIES + TICK_WRITES

@@ -48,28 +48,32 @@ class Contention:
         return max(sum(at <= of < at + 1_000 for of in self.called_ms) for at in self.called_ms)
 
 
-def _acquire_as_before(client: Any, table: str, time: SharedTime) -> None:
-    """As the version before took a slot: by compare and set of the pace alone."""
+def take_as_before(client: Any, table: str, from_ms: int) -> int | None:
+    """As the version before took a slot, by compare and set of the pace alone; None for a lost race."""
     key, names = {"pk": {"S": "pace"}}, ("pace_day", "used", "next_slot_at")
-    while True:
-        item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
-        seen = {name: item[name] for name in names}
-        slot = take_slot(Pace(*(int(seen[name]["N"]) for name in names)), LIMITS, time.now_ms() + 50)
-        assert slot
-        wanted = (slot.pace.day, slot.pace.used, slot.pace.next_slot_ms)
-        values = {f":{name}": {"N": str(value)} for name, value in zip(names, wanted, strict=True)}
-        try:
-            client.update_item(
-                TableName=table,
-                Key=key,
-                UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in names),
-                ConditionExpression=" AND ".join(f"{name} = :seen_{name}" for name in names),
-                ExpressionAttributeValues=values | {f":seen_{name}": seen[name] for name in names},
-            )
-        except client.exceptions.ConditionalCheckFailedException:
-            continue
-        time.sleep(max(0, slot.at_ms - time.now_ms()) / 1_000)
-        return
+    item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+    seen = {name: item[name] for name in names}
+    slot = take_slot(Pace(*(int(seen[name]["N"]) for name in names)), LIMITS, from_ms)
+    assert slot
+    wanted = (slot.pace.day, slot.pace.used, slot.pace.next_slot_ms)
+    values = {f":{name}": {"N": str(value)} for name, value in zip(names, wanted, strict=True)}
+    try:
+        client.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in names),
+            ConditionExpression=" AND ".join(f"{name} = :seen_{name}" for name in names),
+            ExpressionAttributeValues=values | {f":seen_{name}": seen[name] for name in names},
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        return None
+    return slot.at_ms
+
+
+def _acquire_as_before(client: Any, table: str, time: SharedTime) -> None:
+    while (slot_ms := take_as_before(client, table, time.now_ms() + 50)) is None:
+        pass
+    time.sleep(max(0, slot_ms - time.now_ms()) / 1_000)
 
 
 def change_over(latency_ms: int, *, new: int, old: int) -> Contention:

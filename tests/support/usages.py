@@ -1,7 +1,8 @@
 """What DynamoDB does for one sync of a contact: operations, and the capacity that AWS bills for them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -92,21 +93,26 @@ def usages_of_syncs(known: int, new: int) -> list[Usage]:
 
 
 def _usage_of_sync(client: Any, name: str, ports: SyncPorts) -> Usage:
-    usage = Usage()
-    count = usage.operations
-
-    def counted(model: Any, **_: object) -> None:
-        count[model.name] += 1
-
     ports.clock.sleep(60)
-    client.meta.events.register("after-call.dynamodb", counted)
     policy = SyncPolicy(Reading("default"), EmailAddresses.PLAIN, TICK_MS)
     now_ms = ports.clock.now_ms()
-    report = sync(Message("1", now_ms), ports, policy, deadline_ms=now_ms + HOUR_MS)
-    client.meta.events.unregister("after-call.dynamodb", counted)
+    with counting(client) as asked:
+        report = sync(Message("1", now_ms), ports, policy, deadline_ms=now_ms + HOUR_MS)
     assert report.outcome is Outcome.SYNCED
-    usage.item_bytes = item_bytes(client.get_item(TableName=name, Key=KEY)["Item"])
-    return usage
+    return Usage(asked, item_bytes(client.get_item(TableName=name, Key=KEY)["Item"]))
+
+
+@contextmanager
+def counting(dynamodb: Any) -> Iterator[Counter[str]]:
+    """What is asked of DynamoDB meanwhile, by operation."""
+    asked: Counter[str] = Counter()
+
+    def count(model: Any, **_: object) -> None:
+        asked[model.name] += 1
+
+    dynamodb.meta.events.register("after-call.dynamodb", count)
+    yield asked
+    dynamodb.meta.events.unregister("after-call.dynamodb", count)
 
 
 def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
