@@ -305,9 +305,9 @@ def _hand_out(
         calls_each=calls_each,
         outstanding=ports.queue.depth(),
     )
-    until_ms = planning.queued_until_ms(now_ms, tick_ms)
-    claims = ports.contacts.claim(now_ms=now_ms, until_ms=until_ms, most=budget)
+    claims = ports.contacts.claim(ports.clock, tick_ms=tick_ms, most=budget)
     while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
+        now_ms = ports.clock.now_ms()
         claimed = next(claims, None)
         if claimed is None:
             return

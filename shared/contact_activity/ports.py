@@ -272,11 +272,12 @@ class Contacts(Protocol):
         what a worker stored.
         """
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
-        """Take up to `most` due contacts that are in no message, oldest first, as out until then.
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
+        """Claim up to `most` due contacts that are in no message, oldest first, until `queued_until_ms`.
 
-        Some at a time, or none of those that were looked at; whoever takes no more leaves the rest as
-        it is. One that is out for longer than that is not: a clock that ran ahead said so.
+        Yields the claimed ids in parts; a part may be empty. A caller that stops early leaves the rest
+        unclaimed. The clock is read for each claim: a tick may stall between two of them. A contact
+        that is queued for longer than a claim of now lasts counts as free: a clock ahead wrote that.
         """
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:

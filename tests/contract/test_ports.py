@@ -99,8 +99,9 @@ def register(contacts: Contacts, *ids: str, now_ms: int = NOW_MS, modified: str 
     return contacts.register([ListedContact(id_, modified) for id_ in ids], now_ms)
 
 
-def claim(contacts: Contacts, most: int = 100, now_ms: int = NOW_MS, until_ms: int = UNTIL_MS) -> list[str]:
-    return [id_ for ids in contacts.claim(now_ms=now_ms, until_ms=until_ms, most=most) for id_ in ids]
+def claim(contacts: Contacts, most: int = 100, now_ms: int = NOW_MS) -> list[str]:
+    claims = contacts.claim(VirtualClock(now_ms), tick_ms=TICK_MS, most=most)
+    return [id_ for ids in claims for id_ in ids]
 
 
 def stored(contacts: Contacts, contact_id: str) -> Contact:
@@ -188,7 +189,7 @@ class TestContacts:
         register(family.contacts, "4711")
         assert claim(family.contacts) == ["4711"]
         assert claim(family.contacts, now_ms=UNTIL_MS - 1) == []
-        assert claim(family.contacts, now_ms=UNTIL_MS, until_ms=UNTIL_MS + 1) == ["4711"]
+        assert claim(family.contacts, now_ms=UNTIL_MS) == ["4711"]
 
     def test_a_contact_that_is_not_due_is_not_claimed(self, family: Family) -> None:
         """A contact is claimed from its due time on."""
@@ -211,6 +212,15 @@ class TestContacts:
         claims = at_once(lambda _: claim(family.contacts, most=10), times=8)
         claimed = [contact_id for ids in claims for contact_id in ids]
         assert len(claimed) == len(set(claimed)) == 40
+
+    def test_a_stalled_tick_leaves_what_was_queued_meanwhile(self, family: Family) -> None:
+        """A claim goes by its own time, not by that at which its tick began."""
+        register(family.contacts, "4711", "4712")
+        clock = VirtualClock(NOW_MS)
+        claims = family.contacts.claim(clock, tick_ms=TICK_MS, most=10)
+        clock.sleep(120)
+        family.contacts.save(stored(family.contacts, "4711"), queued_until_ms=UNTIL_MS + 120_000)
+        assert [id_ for ids in claims for id_ in ids] == ["4712"]
 
     def test_a_released_contact_can_be_claimed(self, family: Family) -> None:
         """Whose message was not accepted is due as before; releasing who is unknown adds nobody."""
@@ -289,8 +299,8 @@ class TestContacts:
         unfinished = replace(stored(family.contacts, "unfinished"), progress=PROGRESS)
         assert family.contacts.save(unfinished, queued_until_ms=UNTIL_MS + 1)
         assert claim(family.contacts) == ["finished"]
-        assert claim(family.contacts, now_ms=UNTIL_MS, until_ms=UNTIL_MS + 9) == ["finished"]
-        assert claim(family.contacts, now_ms=UNTIL_MS + 1, until_ms=UNTIL_MS + 9) == ["unfinished"]
+        assert claim(family.contacts, now_ms=UNTIL_MS) == ["finished"]
+        assert claim(family.contacts, now_ms=UNTIL_MS + 1) == ["unfinished"]
 
     def test_a_hold_is_stored_with_the_contact(self, family: Family) -> None:
         """Whoever reads the contact sees until when another worker publishes of it."""

@@ -55,6 +55,7 @@ from tests.support.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
 LATER_MS = NOW_MS + 60_000
+TICK_MS = 15 * 60_000
 QUEUE_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/contacts"
 SECRET = "contact-activity/credentials"
 TABLE = "contacts"
@@ -608,8 +609,9 @@ class TestSecret:
 # ---------------------------------------------------------------------------------------------- table
 
 
-def claimed(contacts: DynamoContacts, *, now_ms: int, until_ms: int, most: int) -> list[str]:
-    return [id_ for ids in contacts.claim(now_ms=now_ms, until_ms=until_ms, most=most) for id_ in ids]
+def claimed(contacts: DynamoContacts, now_ms: int = NOW_MS, *, most: int) -> list[str]:
+    claims = contacts.claim(VirtualClock(now_ms), tick_ms=TICK_MS, most=most)
+    return [id_ for ids in claims for id_ in ids]
 
 
 class TestTable:
@@ -629,9 +631,8 @@ class TestTable:
         crowd = [id_ for id_ in map(str, range(5_000)) if due_shard(id_) == 3][: PAGE_ROWS + 20]
         contacts.register([ListedContact(id_, "") for id_ in crowd[:-3]], NOW_MS)
         contacts.register([ListedContact(id_, "") for id_ in crowd[-3:]], NOW_MS + 1)
-        claim = {"now_ms": NOW_MS + 1, "until_ms": LATER_MS}
-        assert len(claimed(contacts, **claim, most=PAGE_ROWS + 17)) == PAGE_ROWS + 17
-        assert sorted(claimed(contacts, **claim, most=10)) == sorted(crowd[-3:])
+        assert len(claimed(contacts, NOW_MS + 1, most=PAGE_ROWS + 17)) == PAGE_ROWS + 17
+        assert sorted(claimed(contacts, NOW_MS + 1, most=10)) == sorted(crowd[-3:])
 
     def test_contacts_are_spread_over_all_shards(self) -> None:
         """No partition of the index gets more than its share, and a contact always has the same."""
@@ -647,7 +648,7 @@ class TestTable:
         read = contacts.get("4711")
         assert read is not None
         progress = Progress(NOW_MS, "f", "all", "n", bytes(14), bytes(8), (), None, 0)
-        assert claimed(contacts, now_ms=NOW_MS, until_ms=LATER_MS, most=1) == ["4711"]
+        assert claimed(contacts, most=1) == ["4711"]
         stored = replace(read, synced_ms=NOW_MS, progress=progress, held_until_ms=LATER_MS)
         contacts.save(stored, queued_until_ms=LATER_MS)
         item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "contact#4711"}})["Item"]
@@ -698,7 +699,7 @@ class TestTable:
         limiter = dynamo_limiter(dynamodb, TABLE, Limits(4, 9_000), VirtualClock(NOW_MS))
         limiter.acquire(deadline_ms=LATER_MS)
         contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
-        assert claimed(contacts, now_ms=LATER_MS, until_ms=LATER_MS, most=10) == ["4711"]
+        assert claimed(contacts, LATER_MS, most=10) == ["4711"]
         assert dynamodb.scan(TableName=TABLE, IndexName="due")["Count"] == 1
 
 
@@ -952,7 +953,7 @@ def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: Virt
         lambda: contacts.get("4711"),
         lambda: contacts.save(Contact("4711", NOW_MS, NOW_MS)),
         lambda: contacts.erase("4711"),
-        lambda: claimed(contacts, now_ms=NOW_MS, until_ms=LATER_MS, most=1),
+        lambda: claimed(contacts, most=1),
         lambda: list(contacts.outlines()),
         lambda: DynamoPauses(aws_client("dynamodb"), TABLE).get(),
         lambda: DynamoTally(aws_client("dynamodb"), TABLE).add(1, {"Email Opened": 1}),

@@ -89,7 +89,7 @@ def store_backlog(state_dir: Path) -> None:
             replace(gone, times_gone=3, failures=1, due_ms=now_ms + 7 * DAY_MS, synced_ms=now_ms - HOUR_MS)
         )
         SqliteListings(database).put_failure(TickFailure("the host is unknown", DAY_MS))
-        list(contacts.claim(now_ms=now_ms, until_ms=now_ms + HOUR_MS, most=1))
+        list(contacts.claim(clock, tick_ms=HOUR_MS // 2, most=1))
         SqlitePauses(database).pause(Pause(PauseReason.CREDENTIAL, None))
         SqlitePauses(database).pause(Pause(PauseReason.QUOTA, now_ms - 1))
         sqlite_limiter(database, Limits(100, LIMIT), clock).acquire(deadline_ms=now_ms + HOUR_MS)

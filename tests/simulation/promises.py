@@ -14,6 +14,7 @@ from contact_activity.local.simulated.account import Row
 from contact_activity.local.simulated.quota import most_in_a_second
 from contact_activity.local.simulated.server import Call
 from contact_activity.local.simulated.wire import shown_ms
+from contact_activity.planning import queued_until_ms
 from contact_activity.ports import Contact, ContactOutline, ListedContact, Message
 from contact_activity.rate_limit import DAY_MS, HOUR_MS, Pause, PauseReason, midnight_after
 from contact_activity.summary import SummaryKind
@@ -70,6 +71,7 @@ class Promises:
     # Contacts whose walk was gone on with, of which nobody knows whether an earlier part had news.
     resumed: set[str] = field(default_factory=set)
     resyncs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    resynced_kinds: dict[str, set[Kind]] = field(default_factory=dict)
     summaries: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
     summaries_in_doubt: set[str] = field(default_factory=set)
     unreadable_told: set[tuple[str, str]] = field(default_factory=set)
@@ -261,6 +263,9 @@ class Promises:
             self.watermarks[contact.id] = contact.watermark
             return
         self._floor_is_right(process, contact)
+        if self.is_resync_open(contact.id) and contact.watermark.resync_ms is None:
+            kinds = kinds_of(process.reading) & kinds_of(self._reading_of(process))
+            self.resynced_kinds[contact.id] = kinds
         self.watermarks[contact.id] = contact.watermark
         self._is_due_in_time(process, contact)
         stored = self.world.stores.look(contact.id)
@@ -398,21 +403,25 @@ class Promises:
         before: Sequence[ContactOutline],
         ids: Sequence[str],
         so_far: Sequence[str],
-        now_ms: int,
-        until_ms: int,
+        began_ms: int,
+        claimed_ms: range,
     ) -> None:
-        """Some of those that are due and in no message, oldest first; `so_far` in this tick."""
-        free = self._free(before, now_ms)
-        if not set(ids) <= set(free):
+        """Some of those that are due and in no message, oldest first; `so_far` in this tick.
+
+        Taken at `claimed_ms`, in a tick that began to hand out at `began_ms`.
+        """
+        if not set(ids) <= set(self._free(before, claimed_ms[-1])):
             self.fail("a contact was handed out that is not due, or is in a message")
         if self.world.is_index_stale:
             return
+        free = self._free(before, began_ms)
         left = [due_ms for id_, due_ms in free.items() if id_ not in so_far]
-        if left and ids and max(free[id_] for id_ in ids) > min(left):
+        taken = [free[id_] for id_ in ids if id_ in free]
+        if left and taken and max(taken) > min(left):
             self.fail("a contact that waits longer was left for one that waits less")
         for id_ in ids:
             stored = self.world.stores.look(id_)
-            if stored and stored.queued_until_ms != until_ms:
+            if stored and stored.queued_until_ms - queued_until_ms(0, self.world.tick_ms) not in claimed_ms:
                 self.fail("a contact that is handed out does not count as out")
 
     def all_claimed(
@@ -526,12 +535,14 @@ class Promises:
                 self.fail(f"a {row.kind.report} row of contact {contact_id}, {late_h:.1f} h late, was passed")
 
     def resync_is_done(self, contact_id: str, since_ms: int, events_before: int) -> None:
+        """A resync brings the types that were read when it was worked off, and no others later."""
         again = {event.id for event in self.world.published[events_before:]}
         reading = self.world.reading
         since_ms = max(since_ms, reading.start_ms or 0)
+        kinds = kinds_of(reading) & self.resynced_kinds.get(contact_id, set(Kind))
         had = {id(self.by_id[id_]) for id_ in again if id_ in self.by_id}
         for told in self.by_contact.get(contact_id, ()):
-            if told.shown_ms < since_ms or told.row.kind not in kinds_of(reading):
+            if told.shown_ms < since_ms or told.row.kind not in kinds:
                 continue
             if told.row.inserted_ms > self.world.clock.now_ms():
                 continue
@@ -542,6 +553,7 @@ class Promises:
     def resync_asked(self, contact_id: str, since_ms: int) -> None:
         """What it reaches may come again, also what a worker publishes before it learns of it."""
         known = self.resyncs.get(contact_id)
+        self.resynced_kinds.pop(contact_id, None)
         self.resyncs[contact_id] = (since_ms, len(self.world.published))
         if known and known[0] < since_ms and self.is_resync_open(contact_id):
             self.resyncs[contact_id] = (known[0], len(self.world.published))

@@ -661,14 +661,19 @@ class WatchedContacts(Watched):
         self._world.promises.registered_page(listed, before, now_ms, new, is_full=is_full)
         return new
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
-        before = list(self._store.outlines())
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
+        before, began_ms = list(self._store.outlines()), clock.now_ms()
         claimed: list[str] = []
-        for ids in self._store.claim(now_ms=now_ms, until_ms=until_ms, most=most):
+        claims = self._store.claim(clock, tick_ms=tick_ms, most=most)
+        while True:
+            looked, now_ms = list(self._store.outlines()), clock.now_ms()
+            ids = next(claims, None)
+            if ids is None:
+                break
             claimed += ids
-            self._world.promises.claimed(before, ids, claimed, now_ms, until_ms)
+            self._world.promises.claimed(looked, ids, claimed, began_ms, range(now_ms, clock.now_ms() + 1))
             yield ids
-        self._world.promises.all_claimed(before, claimed, now_ms, most)
+        self._world.promises.all_claimed(before, claimed, began_ms, most)
 
 
 class WatchedCampaigns(Watched):

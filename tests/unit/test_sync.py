@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from contact_activity.activity import ActivityType, EmailAddresses, iso
 from contact_activity.adapters.embedded import SqliteContacts
 from contact_activity.failures import describe
-from contact_activity.planning import queued_until_ms
 from contact_activity.ports import (
     Cause,
     Contact,
@@ -582,8 +581,7 @@ def test_a_walk_that_goes_on_is_handed_out_to_nobody_else(world: World) -> None:
     world.source.activities["1"] = [activity(PAST_MS + n) for n in range(2 * PAGES_BETWEEN_MARKERS * 6)]
 
     def claim() -> list[list[str]]:
-        now_ms = world.clock.now_ms()
-        return list(world.contacts.claim(now_ms=now_ms, until_ms=queued_until_ms(now_ms, TICK_MS), most=10))
+        return list(world.contacts.claim(world.clock, tick_ms=TICK_MS, most=10))
 
     assert claim() == [["1"]]
     outcomes = []

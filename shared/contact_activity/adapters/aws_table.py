@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import TypeVar
@@ -35,6 +36,7 @@ from contact_activity.adapters.codec import (
 from contact_activity.planning import Listing, LongestWaits
 from contact_activity.ports import (
     Campaign,
+    Clock,
     Contact,
     ContactOutline,
     ListedContact,
@@ -312,31 +314,32 @@ class DynamoContacts:
         change = "SET modified_date = :modified, due_at = :now"
         self._table.update(pk, change, "attribute_exists(registered_at)", modified=modified, now=now_ms)
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         """A read for each that is looked at, and a write for each that the read does not show as out."""
-        due = _once(contact_id for _, contact_id in islice(self._due(now_ms), LOOKED_AT_MOST))
+        due = _once(contact_id for _, contact_id in islice(self._due(clock.now_ms()), LOOKED_AT_MOST))
         while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
-            out = self._out_of(looked_at, now_ms, until_ms)
+            out = self._out_of(looked_at, clock.now_ms(), tick_ms)
             free = (contact_id for contact_id in looked_at if contact_id not in out)
-            claimed = self._claim_of(free, now_ms, until_ms, most)
+            claimed = self._claim_of(free, clock, tick_ms, most)
             most -= len(claimed)
             yield claimed
 
-    def _claim_of(self, free: Iterator[str], now_ms: int, until_ms: int, most: int) -> list[str]:
+    def _claim_of(self, free: Iterator[str], clock: Clock, tick_ms: int, most: int) -> list[str]:
         claimed: list[str] = []
         while len(claimed) < most and (tried := list(islice(free, most - len(claimed)))):
-            won = self._each(lambda contact_id: self._claim(contact_id, now_ms, until_ms), tried)
+            won = self._each(partial(self._claim, now_ms=clock.now_ms(), tick_ms=tick_ms), tried)
             claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
         return claimed
 
-    def _out_of(self, contact_ids: Sequence[str], now_ms: int, until_ms: int) -> set[str]:
+    def _out_of(self, contact_ids: Sequence[str], now_ms: int, tick_ms: int) -> set[str]:
         """Those in a message, as it was a moment ago: the write decides."""
         items = self._table.get_many([_CONTACT + id_ for id_ in contact_ids], "pk", "queued_until")
-        latest_ms = planning.latest_queued_ms(until_ms)
+        latest_ms = planning.latest_queued_ms(planning.queued_until_ms(now_ms, tick_ms))
         is_out = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
         return {id_ for id_ in contact_ids if is_out.get(_CONTACT + id_)}
 
-    def _claim(self, contact_id: str, now_ms: int, until_ms: int) -> bool:
+    def _claim(self, contact_id: str, *, now_ms: int, tick_ms: int) -> bool:
+        until_ms = planning.queued_until_ms(now_ms, tick_ms)
         return self._table.update(
             _CONTACT + contact_id,
             "SET queued_until = :until",

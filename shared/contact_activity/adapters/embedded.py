@@ -261,17 +261,19 @@ class SqliteContacts:
         )
         return new
 
-    def claim(self, *, now_ms: int, until_ms: int, most: int) -> Iterator[list[str]]:
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         is_full = True
         # A part that is not full is the last: who is free again meanwhile waits for the next tick.
         while is_full and most > 0:
-            ids = self._claim(now_ms, until_ms, min(most, CLAIMED_AT_ONCE))
+            ids = self._claim(clock, tick_ms, min(most, CLAIMED_AT_ONCE))
             is_full, most = len(ids) == CLAIMED_AT_ONCE, most - len(ids)
             if ids:
                 yield ids
 
-    def _claim(self, now_ms: int, until_ms: int, most: int) -> list[str]:
+    def _claim(self, clock: Clock, tick_ms: int, most: int) -> list[str]:
         with self._database.alone():
+            now_ms = clock.now_ms()
+            until_ms = planning.queued_until_ms(now_ms, tick_ms)
             rows = self._database.rows(
                 "SELECT id FROM contact WHERE due_ms <= ? AND (queued_until_ms <= ? OR queued_until_ms > ?)"
                 " ORDER BY due_ms LIMIT ?",
