@@ -4,32 +4,27 @@ The dispatcher lists and hands out; a worker asks and publishes. A message that 
 interval, since the next listing hands out every campaign again.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from contact_activity.ports import (
-    Bus,
     Campaign,
-    CampaignMessage,
     Campaigns,
-    Clock,
     FatalError,
     ListedCampaign,
     PartlyAcceptedError,
-    PauseBoard,
-    Queue,
     Refusal,
     RefusedError,
     RetryError,
     Source,
-    Tally,
+    TickPorts,
     WaitError,
     WaitReason,
+    WorkPorts,
 )
 from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS
 from contact_activity.summaries import publish_news
-from contact_activity.sync import pause_for
+from contact_activity.sync import WorkPolicy, pause_for
+from contact_activity.work import Outcome, Report, WorkItem, WorkKind
 
 EVERY_MS = 6 * HOUR_MS
 # The list does not say when a campaign was sent, only when it was last changed, which may be this
@@ -43,64 +38,13 @@ LISTING_TIME_MS = 60_000
 PAGES_MAX = 100
 
 
-class CampaignOutcome(StrEnum):
-    """How a campaign's message ended that is not to be delivered again."""
-
-    SUMMARIZED = "summarized"
-    UNFINISHED = "unfinished"
-    GONE = "gone"
-    PAUSED = "paused"
-    REFUSED = "refused"
-    STALE = "stale"
-    RACE_LOST = "race_lost"
-
-
-@dataclass(slots=True)
-class CampaignReport:
-    """What one campaign's message came to.
-
-    `by_type` counts what was published by detail type; `unreadable` holds digests, safe to log.
-    """
-
-    outcome: CampaignOutcome = CampaignOutcome.SUMMARIZED
-    by_type: Counter[str] = field(default_factory=Counter)
-    unreadable: list[str] = field(default_factory=list)
-
-    @property
-    def published(self) -> int:
-        return self.by_type.total()
-
-
-@dataclass(frozen=True, slots=True)
-class ListPorts:
-    """What the dispatcher needs to hand out campaigns."""
-
-    campaigns: Campaigns
-    source: Source
-    queue: Queue
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignPorts:
-    """What a worker needs to ask for a campaign's summary."""
-
-    campaigns: Campaigns
-    source: Source
-    bus: Bus
-    queue: Queue
-    pauses: PauseBoard
-    clock: Clock
-    tally: Tally
-
-
 def are_due(listed_ms: int | None, now_ms: int) -> bool:
     """Whether to list; a listing in the future is a clock that was set back."""
     return listed_ms is None or not 0 <= now_ms - listed_ms < EVERY_MS
 
 
 def hand_out_campaigns(
-    ports: ListPorts, *, lookback_days: int, deadline_ms: int, correlation_id: str | None = None
+    ports: TickPorts, *, lookback_days: int, deadline_ms: int, correlation_id: str | None = None
 ) -> int:
     """List the campaigns once an interval and send a message for each; returns how many were sent.
 
@@ -108,15 +52,15 @@ def hand_out_campaigns(
     `WaitError`, `RetryError` or `FatalError`.
     """
     now_ms = ports.clock.now_ms()
-    if not are_due(ports.campaigns.listed_ms(), now_ms):
+    if not are_due(ports.store.campaigns.listed_ms(), now_ms):
         return 0
     give_up_ms = min(deadline_ms, ports.clock.monotonic_ms() + LISTING_TIME_MS)
     since_ms = max(0, now_ms - lookback_days * DAY_MS - CHANGED_BEFORE_SEND_MS)
     ids = [campaign.id for campaign in _listed(ports.source, since_ms, give_up_ms)]
-    messages = [CampaignMessage(id_, now_ms, correlation_id) for id_ in dict.fromkeys(ids)]
-    rejected = ports.queue.send(messages)
-    ports.campaigns.put_listed(now_ms)
-    return len(messages) - len(rejected)
+    items = [WorkItem(WorkKind.CAMPAIGN, id_, now_ms, correlation_id) for id_ in dict.fromkeys(ids)]
+    rejected = ports.queue.send(items)
+    ports.store.campaigns.put_listed(now_ms)
+    return len(items) - len(rejected)
 
 
 def give_up_listing(campaigns: Campaigns, now_ms: int, *, is_refused: bool) -> None:
@@ -140,44 +84,42 @@ def _listed(source: Source, since_ms: int, deadline_ms: int) -> list[ListedCampa
     raise FatalError(f"a campaign list of more than {PAGES_MAX} pages")
 
 
-def summarize(
-    message: CampaignMessage, ports: CampaignPorts, *, account: str, deadline_ms: int
-) -> CampaignReport:
-    """Publish what moved in the summary of a message's campaign.
+def summarize(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
+    """Publish what moved in the summary of an item's campaign.
 
     Raises `RetryError` or `FatalError` when the campaign itself failed.
     """
     now_ms = ports.clock.now_ms()
-    if ports.pauses.get().active(now_ms):
-        return CampaignReport(CampaignOutcome.PAUSED)
-    campaign = ports.campaigns.get(message.campaign_id)
-    if _is_stale(message, campaign.summarized.asked_ms, now_ms):
-        return CampaignReport(CampaignOutcome.STALE)
-    claimed = _claimed(campaign, ports.campaigns, now_ms)
+    if ports.store.pauses.get().active(now_ms):
+        return Report(Outcome.PAUSED)
+    campaign = ports.store.campaigns.get(item.id)
+    if _is_stale(item, campaign.summarized.asked_ms, now_ms):
+        return Report(Outcome.STALE)
+    claimed = _claimed(campaign, ports.store.campaigns, now_ms)
     if claimed is None:
-        return CampaignReport(CampaignOutcome.RACE_LOST)
+        return Report(Outcome.RACE_LOST)
     try:
-        return _ask(claimed, message, ports, account, deadline_ms)
+        return _ask(claimed, item, ports, policy.reading.account, deadline_ms)
     except WaitError as wait:
-        _give_back(claimed, campaign, ports.campaigns)
-        return CampaignReport(_wait(wait, message, ports))
+        _give_back(claimed, campaign, ports.store.campaigns)
+        return Report(_wait(wait, item, ports))
     except RefusedError:
         # A key that may read contacts need not be allowed to read campaigns: that pauses nothing.
-        _give_back(claimed, campaign, ports.campaigns)
-        return CampaignReport(CampaignOutcome.REFUSED)
+        _give_back(claimed, campaign, ports.store.campaigns)
+        return Report(Outcome.REFUSED)
     except (RetryError, FatalError):
-        _give_back(claimed, campaign, ports.campaigns)
+        _give_back(claimed, campaign, ports.store.campaigns)
         raise
 
 
-def _is_stale(message: CampaignMessage, asked_ms: int | None, now_ms: int) -> bool:
+def _is_stale(item: WorkItem, asked_ms: int | None, now_ms: int) -> bool:
     """Asked for since it was planned, or under another worker's hands."""
     if asked_ms is None:
         return False
     if asked_ms > now_ms:
         # Later than a worker can last it was set by a clock that ran ahead.
         return asked_ms <= now_ms + HELD_MS
-    return message.planned_ms <= asked_ms
+    return item.planned_ms <= asked_ms
 
 
 def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign | None:
@@ -193,9 +135,7 @@ def _give_back(claimed: Campaign, before: Campaign, campaigns: Campaigns) -> Non
     campaigns.save(replace(claimed, summarized=before.summarized))
 
 
-def _ask(
-    campaign: Campaign, message: CampaignMessage, ports: CampaignPorts, account: str, deadline_ms: int
-) -> CampaignReport:
+def _ask(campaign: Campaign, item: WorkItem, ports: WorkPorts, account: str, deadline_ms: int) -> Report:
     answer = ports.source.campaign_summary(campaign.id, deadline_ms=deadline_ms)
     done = publish_news(
         campaign.summarized,
@@ -204,25 +144,25 @@ def _ask(
         bus=ports.bus,
         now_ms=ports.clock.now_ms(),
         deadline_ms=deadline_ms,
-        correlation_id=message.correlation_id,
+        correlation_id=item.correlation_id,
     )
-    report = CampaignReport(by_type=done.by_type, unreadable=list(done.unreadable))
+    report = Report(Outcome.SUMMARIZED, by_type=done.by_type, unreadable=list(done.unreadable))
     if report.by_type:
-        ports.tally.add(ports.clock.now_ms() // DAY_MS, report.by_type)
+        ports.store.tally.add(ports.clock.now_ms() // DAY_MS, report.by_type)
     if isinstance(answer, Refusal):
-        report.outcome = CampaignOutcome.GONE
+        report.outcome = Outcome.GONE
     if done.is_owed:
         raise PartlyAcceptedError("the bus did not accept the summary", frozenset())
-    if not ports.campaigns.save(replace(campaign, summarized=done.summarized)):
-        report.outcome = CampaignOutcome.RACE_LOST
+    if not ports.store.campaigns.save(replace(campaign, summarized=done.summarized)):
+        report.outcome = Outcome.RACE_LOST
     return report
 
 
-def _wait(wait: WaitError, message: CampaignMessage, ports: CampaignPorts) -> CampaignOutcome:
+def _wait(wait: WaitError, item: WorkItem, ports: WorkPorts) -> Outcome:
     if wait.reason is not WaitReason.TIME:
-        pause_for(wait, ports.pauses)
-        return CampaignOutcome.PAUSED
+        pause_for(wait, ports.store.pauses)
+        return Outcome.PAUSED
     # One of a time to come was planned by a clock that ran ahead, and would go round until then.
-    if -CLOCKS_DIFFER_MS <= ports.clock.now_ms() - message.planned_ms < EVERY_MS:
-        ports.queue.send([message])
-    return CampaignOutcome.UNFINISHED
+    if -CLOCKS_DIFFER_MS <= ports.clock.now_ms() - item.planned_ms < EVERY_MS:
+        ports.queue.send([item])
+    return Outcome.UNFINISHED

@@ -9,28 +9,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from contact_activity import planning
-from contact_activity.campaigns import ListPorts, give_up_listing, hand_out_campaigns
+from contact_activity.campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.failures import describe
 from contact_activity.paging import RESTARTS_MAX, Rounds
 from contact_activity.ports import (
-    Campaigns,
     Clock,
-    Contacts,
     FatalError,
-    Lease,
-    Limiter,
-    Listings,
-    Message,
-    PauseBoard,
-    Queue,
     Refusal,
     RetryError,
-    Source,
     TickFailure,
+    TickPorts,
     WaitError,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
 from contact_activity.sync import pause_for
+from contact_activity.work import WorkItem, WorkKind
 
 # A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
 RESTARTS_ALLOWED = 1
@@ -85,21 +78,8 @@ class DispatchReport:
         return self.listing_is_complete or self.listing_waits
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchPorts:
-    contacts: Contacts
-    source: Source
-    queue: Queue
-    pauses: PauseBoard
-    listings: Listings
-    lease: Lease
-    limiter: Limiter
-    clock: Clock
-    campaigns: Campaigns
-
-
 def dispatch(
-    ports: DispatchPorts,
+    ports: TickPorts,
     *,
     tick_ms: int,
     deadline_ms: int,
@@ -119,12 +99,13 @@ def dispatch(
     it would then call every contact gone.
     """
     report = report or DispatchReport()
-    if not ports.lease.take(now_ms=ports.clock.now_ms(), until_ms=_lease_until_ms(ports.clock, deadline_ms)):
+    until_ms = _lease_until_ms(ports.clock, deadline_ms)
+    if not ports.store.lease.take(now_ms=ports.clock.now_ms(), until_ms=until_ms):
         report.outcome = TickOutcome.LEASE_HELD
         return report
     try:
         _note_pauses(ports, report, tick_ms)
-        ports.limiter.set_right()
+        ports.store.limiter.set_right()
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
@@ -134,7 +115,7 @@ def dispatch(
             _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
         _measure(ports, report)
     finally:
-        ports.lease.give_back()
+        ports.store.lease.give_back()
     if failure:
         raise failure
     return report
@@ -145,28 +126,28 @@ def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
 
 
 def _list_if_not_paused(
-    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+    ports: TickPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
 ) -> RetryError | None:
     if _is_paused(ports, report):
         return None
     # Read first: a tick that failed is rare, and a write costs more.
-    has_failed = ports.listings.failure() is not None
+    has_failed = ports.store.listings.failure() is not None
     try:
         _list_contacts(ports, report, deadline_ms, begin_listing, has_failed)
     except (RetryError, FatalError) as error:
-        ports.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
+        ports.store.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
         if isinstance(error, FatalError):
             raise
         return error
     if report.pages and has_failed:
-        ports.listings.put_failure(None)
+        ports.store.listings.put_failure(None)
     return None
 
 
-def _note_pauses(ports: DispatchPorts, report: DispatchReport, tick_ms: int) -> None:
+def _note_pauses(ports: TickPorts, report: DispatchReport, tick_ms: int) -> None:
     """Also those that are over by now: an operator looks at a pause that comes with every tick."""
     now_ms = ports.clock.now_ms()
-    _note(report, ports.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
+    _note(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
 
 
 def _note(report: DispatchReport, pauses: Sequence[Pause]) -> None:
@@ -174,72 +155,72 @@ def _note(report: DispatchReport, pauses: Sequence[Pause]) -> None:
     report.paused = tuple(reason.value for reason in PauseReason if reason.value in reasons)
 
 
-def _is_paused(ports: DispatchPorts, report: DispatchReport) -> bool:
-    active = ports.pauses.get().active(ports.clock.now_ms())
+def _is_paused(ports: TickPorts, report: DispatchReport) -> bool:
+    active = ports.store.pauses.get().active(ports.clock.now_ms())
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
         _note(report, active)
     return bool(active)
 
 
-def _measure(ports: DispatchPorts, report: DispatchReport) -> None:
+def _measure(ports: TickPorts, report: DispatchReport) -> None:
     now_ms = ports.clock.now_ms()
-    oldest_ms = ports.contacts.oldest_due_ms(now_ms)
+    oldest_ms = ports.store.contacts.oldest_due_ms(now_ms)
     report.lag_ms = 0 if oldest_ms is None else now_ms - oldest_ms
-    report.calls_used = ports.limiter.pace().used_on(now_ms)
-    report.calls_per_day = ports.limiter.limits.calls_per_day
+    report.calls_used = ports.store.limiter.pace().used_on(now_ms)
+    report.calls_per_day = ports.store.limiter.limits.calls_per_day
 
 
-def _lift_raised_budget(ports: DispatchPorts) -> None:
+def _lift_raised_budget(ports: TickPorts) -> None:
     """The operator may have raised the day's calls since they were used up."""
     now_ms = ports.clock.now_ms()
-    own = [pause for pause in ports.pauses.get().active(now_ms) if is_own_budget(pause, now_ms)]
-    if own and calls_left(ports.limiter.pace(), ports.limiter.limits, now_ms):
-        ports.pauses.lift(PauseReason.QUOTA)
+    own = [pause for pause in ports.store.pauses.get().active(now_ms) if is_own_budget(pause, now_ms)]
+    if own and calls_left(ports.store.limiter.pace(), ports.store.limiter.limits, now_ms):
+        ports.store.pauses.lift(PauseReason.QUOTA)
 
 
-def _probe_credential(ports: DispatchPorts, deadline_ms: int) -> None:
+def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
     """A refused credential may be mended at any time: ask once a tick."""
-    active = ports.pauses.get().active(ports.clock.now_ms())
+    active = ports.store.pauses.get().active(ports.clock.now_ms())
     if [pause.reason for pause in active] != [PauseReason.CREDENTIAL]:
         return
     try:
         ports.source.probe(deadline_ms=deadline_ms)
     except WaitError as wait:
-        pause_for(wait, ports.pauses)
+        pause_for(wait, ports.store.pauses)
     except RetryError:
         return
     else:
-        ports.pauses.lift(PauseReason.CREDENTIAL)
+        ports.store.pauses.lift(PauseReason.CREDENTIAL)
 
 
 def _list_contacts(
-    ports: DispatchPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool, has_failed: bool
+    ports: TickPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool, has_failed: bool
 ) -> None:
     now_ms, begun_ms = ports.clock.now_ms(), ports.clock.monotonic_ms()
     listing_deadline_ms = begun_ms + _listing_time_ms(deadline_ms - begun_ms, has_failed)
-    listing = ports.listings.get()
+    listing = ports.store.listings.get()
     if begin_listing:
         listing = planning.begin_listing(listing, now_ms)
     rounds, restarts = Rounds(), 0
     try:
         while listing.is_under_way:
-            if planning.has_listed_its_share(listing, ports.limiter.limits, ports.clock.now_ms()):
+            if planning.has_listed_its_share(listing, ports.store.limiter.limits, ports.clock.now_ms()):
                 report.listing_waits = True
                 return
             listing = planning.count_page(listing, ports.clock.now_ms())
             listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
             rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
-            ports.listings.put(listing)
+            ports.store.listings.put(listing)
             if restarts > RESTARTS_MAX:
                 raise _cursors_did_not_hold(restarts)
         report.listing_is_complete = True
     except RetryError:
         # The page that was asked for in vain counts.
-        ports.listings.put(replace(ports.listings.get(), day=listing.day, pages=listing.pages))
+        ports.store.listings.put(replace(ports.store.listings.get(), day=listing.day, pages=listing.pages))
         raise
     except WaitError as wait:
-        pause_for(wait, ports.pauses)
+        pause_for(wait, ports.store.pauses)
         if restarts > RESTARTS_ALLOWED:
             raise _cursors_did_not_hold(restarts) from wait
 
@@ -255,7 +236,7 @@ def _cursors_did_not_hold(restarts: int) -> RetryError:
 
 
 def _list_page(
-    ports: DispatchPorts,
+    ports: TickPorts,
     report: DispatchReport,
     listing: planning.Listing,
     rounds: Rounds,
@@ -269,13 +250,13 @@ def _list_page(
     if isinstance(page, Refusal):
         return planning.restart_listing(listing), True
     is_full = listing.since_ms is None
-    new = ports.contacts.register(page.contacts, ports.clock.now_ms(), is_full=is_full)
+    new = ports.store.contacts.register(page.contacts, ports.clock.now_ms(), is_full=is_full)
     listing = planning.count_contacts(listing, shown=len({contact.id for contact in page.contacts}), new=new)
     report.pages += 1
     report.new_contacts += new
     report.unreadable_contacts += page.unreadable
     if page.next is not None and rounds.are_endless(hash(page.contacts)):
-        ports.listings.put(planning.restart_listing(listing))
+        ports.store.listings.put(planning.restart_listing(listing))
         raise RetryError("the pages of the contact list go round, each with another cursor")
     if page.next is not None and rounds.was_seen(page.next):
         return planning.restart_listing(listing), True
@@ -283,7 +264,7 @@ def _list_page(
 
 
 def _hand_out(
-    ports: DispatchPorts,
+    ports: TickPorts,
     report: DispatchReport,
     tick_ms: int,
     calls_each: int,
@@ -291,10 +272,10 @@ def _hand_out(
     correlation_id: str | None,
 ) -> None:
     now_ms = ports.clock.now_ms()
-    pace, limits = ports.limiter.pace(), ports.limiter.limits
+    pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
     report.pulled_back = _pull_back(ports, now_ms, tick_ms, calls_each)
     if calls_left(pace, limits, now_ms) == 0:
-        ports.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
+        ports.store.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
         _is_paused(ports, report)
         return
     budget = planning.tick_budget(
@@ -305,45 +286,45 @@ def _hand_out(
         calls_each=calls_each,
         outstanding=ports.queue.depth(),
     )
-    claims = ports.contacts.claim(ports.clock, tick_ms=tick_ms, most=budget)
+    claims = ports.store.contacts.claim(ports.clock, tick_ms=tick_ms, most=budget)
     while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
         now_ms = ports.clock.now_ms()
         claimed = next(claims, None)
         if claimed is None:
             return
-        rejected = ports.queue.send([Message(contact_id, now_ms, correlation_id) for contact_id in claimed])
-        ports.contacts.release([message.contact_id for message in rejected])
+        items = [WorkItem(WorkKind.CONTACT, contact_id, now_ms, correlation_id) for contact_id in claimed]
+        rejected = ports.queue.send(items)
+        ports.store.contacts.release([item.id for item in rejected])
         report.enqueued += len(claimed) - len(rejected)
         report.rejected += len(rejected)
 
 
-def _pull_back(ports: DispatchPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
+def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
     """A clock that was ahead and is set right leaves contacts due in days or years."""
-    contacts, limits = ports.listings.get().contacts, ports.limiter.limits
+    contacts, limits = ports.store.listings.get().contacts, ports.store.limiter.limits
     waits = planning.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
-    return ports.contacts.pull_back(now_ms, waits)
+    return ports.store.contacts.pull_back(now_ms, waits)
 
 
 def _hand_out_campaigns(
-    ports: DispatchPorts,
+    ports: TickPorts,
     report: DispatchReport,
     lookback_days: int,
     deadline_ms: int,
     correlation_id: str | None,
 ) -> None:
     """Contacts come first: campaigns that cannot be listed are told and hold up nothing."""
-    to_list = ListPorts(ports.campaigns, ports.source, ports.queue, ports.clock)
     try:
         report.campaigns_enqueued = hand_out_campaigns(
-            to_list, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
+            ports, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
         )
     except (RetryError, FatalError) as error:
         _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
     except WaitError as wait:
-        pause_for(wait, ports.pauses)
+        pause_for(wait, ports.store.pauses)
 
 
-def _give_up_campaigns(ports: DispatchPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
+def _give_up_campaigns(ports: TickPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
     """Trying at every tick would spend calls on what is nobody's activity."""
     report.campaigns_failed = cause
-    give_up_listing(ports.campaigns, ports.clock.now_ms(), is_refused=is_refused)
+    give_up_listing(ports.store.campaigns, ports.clock.now_ms(), is_refused=is_refused)

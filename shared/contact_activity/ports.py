@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from contact_activity.activity import Activity, Event
 from contact_activity.planning import Listing, LongestWaits
 from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
 from contact_activity.summary import Summarized, SummaryKind, SummaryReport
 from contact_activity.watermark import Progress, Watermark
+from contact_activity.work import DeadLetter, WorkItem
 
 
 class Cause(StrEnum):
@@ -162,18 +163,6 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A hint that a contact is due, as planned at a moment. Holds no personal data.
-
-    `correlation_id`: the tick that planned it, for logs and events.
-    """
-
-    contact_id: str
-    planned_ms: int
-    correlation_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ContactOutline:
     """What an operator's count of contacts needs of each, without its memory."""
 
@@ -185,19 +174,6 @@ class ContactOutline:
     times_gone: int
     last_error: str | None = None
     failed_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignMessage:
-    """A hint that a campaign's summary is due."""
-
-    campaign_id: str
-    planned_ms: int
-    correlation_id: str | None = None
-
-
-AnyMessage = Message | CampaignMessage
-M = TypeVar("M", bound=AnyMessage)
 
 
 class Clock(Protocol):
@@ -340,20 +316,31 @@ class Listings(Protocol):
     def put_failure(self, failure: TickFailure | None) -> None: ...
 
 
-class Tally(Protocol):
-    """How many events were published on each UTC day (days since 1970), by detail type.
+@dataclass(frozen=True, slots=True)
+class DayTally:
+    """What was published on one UTC day.
 
-    Beside them how old the activities were that were no backfill, by the upper end of the age's bucket
-    in seconds. For people to look at: a crash right after a publication leaves it out.
+    `events` counts events by detail type. `ages` counts the activities that were no backfill by the
+    upper end of their age's bucket, in seconds.
+    """
+
+    events: Mapping[str, int]
+    ages: Mapping[int, int]
+
+
+class Tally(Protocol):
+    """Counts of what was published on each UTC day, numbered from 1970.
+
+    For people to look at: a crash right after a publication leaves it out.
     """
 
     def add(
-        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+        self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
     ) -> None:
-        """One write."""
+        """Add to a day's counts, in one write."""
 
-    def on(self, day: int) -> Mapping[str, int]: ...
-    def freshness_on(self, day: int) -> Mapping[int, int]: ...
+    def on(self, day: int) -> DayTally:
+        """The counts of a day. Both are empty if nothing was published."""
 
 
 class PauseBoard(Protocol):
@@ -369,22 +356,35 @@ class Lease(Protocol):
     def give_back(self) -> None: ...
 
 
+class Store(Protocol):
+    """All state of one account: a DynamoDB table or a SQLite file.
+
+    `contacts`, `campaigns`, `listings`, `pauses` and `tally` are shared by every process; each `Store`
+    takes the `lease` as a holder of its own.
+    """
+
+    @property
+    def contacts(self) -> Contacts: ...
+    @property
+    def campaigns(self) -> Campaigns: ...
+    @property
+    def listings(self) -> Listings: ...
+    @property
+    def pauses(self) -> PauseBoard: ...
+    @property
+    def tally(self) -> Tally: ...
+    @property
+    def lease(self) -> Lease: ...
+    @property
+    def limiter(self) -> Limiter: ...
+
+
 class Queue(Protocol):
-    def send(self, messages: Sequence[M]) -> list[M]:
-        """Send them all; returns those that were not accepted however often they were tried."""
+    def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
+        """Send them all. Returns those that were not accepted, however often they were tried."""
 
     def depth(self) -> int:
         """About how many messages are waiting or in flight."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that was received too often; `message` None: its body is none of ours."""
-
-    message: AnyMessage | None
-    id: str
-    sent_ms: int
-    receipt_handle: str
 
 
 class DeadLetters(Protocol):
@@ -407,3 +407,24 @@ class Bus(Protocol):
         Raises `PartlyAcceptedError` when that cannot be had in time. After any other error nobody
         knows which were accepted.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TickPorts:
+    """What the dispatcher needs."""
+
+    store: Store
+    source: Source
+    queue: Queue
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPorts:
+    """What a worker needs, whatever the kind of work."""
+
+    store: Store
+    source: Source
+    queue: Queue
+    bus: Bus
+    clock: Clock

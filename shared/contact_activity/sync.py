@@ -4,12 +4,9 @@ The watermark moves once, when every event of the walk was accepted by the bus. 
 before that costs at most a second publication with equal ids.
 """
 
-from array import array
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from itertools import compress
 
 from contact_activity import planning
@@ -18,30 +15,23 @@ from contact_activity.failures import describe
 from contact_activity.freshness import by_bucket
 from contact_activity.paging import RESTARTS_MAX, Rounds
 from contact_activity.ports import (
-    Bus,
-    Clock,
     Contact,
-    Contacts,
     FatalError,
-    Limiter,
-    Listings,
-    Message,
     PartlyAcceptedError,
     PauseBoard,
-    Queue,
     Refusal,
     RetryError,
-    Source,
     StandstillError,
-    Tally,
     TrackingPage,
     WaitError,
     WaitReason,
+    WorkPorts,
 )
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.summaries import publish_news
 from contact_activity.summary import Summarized, SummaryKind, is_due
-from contact_activity.watermark import Counts, Fresh, Progress, Reading, Walk, set_right
+from contact_activity.watermark import Fresh, Progress, Reading, Walk, set_right
+from contact_activity.work import Outcome, Report, WorkItem
 
 PAGES_BETWEEN_MARKERS = 10
 # Two and a half million activities: no contact has them, so the API goes round.
@@ -57,67 +47,10 @@ SUMMARY_TIME_MS = 30_000
 _PAUSE_BY_WAIT = {WaitReason.QUOTA: PauseReason.QUOTA, WaitReason.CREDENTIAL: PauseReason.CREDENTIAL}
 
 
-class Outcome(StrEnum):
-    """How a message ended that is not to be delivered again."""
-
-    SYNCED = "synced"
-    UNFINISHED = "unfinished"
-    GONE = "gone"
-    PAUSED = "paused"
-    STALE = "stale"
-    UNKNOWN_CONTACT = "unknown_contact"
-    RACE_LOST = "race_lost"
-    HELD = "held"
-
-
-def _no_ages() -> "array[int]":
-    return array("q")
-
-
-@dataclass(slots=True)
-class SyncReport:
-    """What one message came to. `unreadable` holds row digests, safe to log.
-
-    `by_type` counts what was published by detail type; `summaries_owed`: not to be had now, asked
-    for at the next sync; `summaries_refused`: the API refuses them; `campaigns_left_out`: of a
-    summary by campaign, beyond its bound. `is_newly_gone`: the API did not know the contact, for the
-    first time. `ages_s`: how old each activity was that is published and no backfill, in eight bytes,
-    since there may be hundreds of thousands.
-    """
-
-    outcome: Outcome = Outcome.SYNCED
-    by_type: Counter[str] = field(default_factory=Counter)
-    ages_s: "array[int]" = field(default_factory=_no_ages)
-    pages: int = 0
-    restarts: int = 0
-    memory_is_full: bool = False
-    is_newly_gone: bool = False
-    summaries_owed: int = 0
-    summaries_refused: int = 0
-    campaigns_left_out: int = 0
-    counts: Counts = field(default_factory=Counts)
-    unreadable: list[str] = field(default_factory=list)
-
-    @property
-    def published(self) -> int:
-        return self.by_type.total()
-
-
 @dataclass(frozen=True, slots=True)
-class SyncPorts:
-    contacts: Contacts
-    source: Source
-    bus: Bus
-    queue: Queue
-    pauses: PauseBoard
-    listings: Listings
-    limiter: Limiter
-    clock: Clock
-    tally: Tally
+class WorkPolicy:
+    """The settings of a worker."""
 
-
-@dataclass(frozen=True, slots=True)
-class SyncPolicy:
     reading: Reading
     email_addresses: EmailAddresses
     tick_ms: int
@@ -131,28 +64,28 @@ def pause_for(wait: WaitError, pauses: PauseBoard) -> None:
         pauses.pause(Pause(reason, wait.until_ms))
 
 
-def sync(message: Message, ports: SyncPorts, policy: SyncPolicy, *, deadline_ms: int) -> SyncReport:
-    """Sync the contact of a message.
+def sync(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
+    """Sync the contact of an item.
 
     Raises `RetryError` or `FatalError` when the contact itself failed; it is then due again later.
     Raises `StandstillError` when nothing can be stored: it stays due.
     """
     now_ms = ports.clock.now_ms()
-    if ports.pauses.get().active(now_ms):
-        ports.contacts.release([message.contact_id])
-        return SyncReport(Outcome.PAUSED)
-    stored = ports.contacts.get(message.contact_id)
+    if ports.store.pauses.get().active(now_ms):
+        ports.store.contacts.release([item.id])
+        return Report(Outcome.PAUSED)
+    stored = ports.store.contacts.get(item.id)
     if stored is None:
-        return SyncReport(Outcome.UNKNOWN_CONTACT)
+        return Report(Outcome.UNKNOWN_CONTACT)
     contact = _set_right(stored, now_ms)
     # A sync in the future is a clock that was set back: it makes nothing stale.
-    if stored.synced_ms is not None and message.planned_ms <= stored.synced_ms <= now_ms:
-        return SyncReport(Outcome.STALE)
+    if stored.synced_ms is not None and item.planned_ms <= stored.synced_ms <= now_ms:
+        return Report(Outcome.STALE)
     if planning.is_held(contact.held_until_ms, now_ms):
         # Should that worker be dead, the next tick hands it out again.
-        ports.contacts.release([message.contact_id])
-        return SyncReport(Outcome.HELD)
-    return _Syncing(contact, message, ports, policy, deadline_ms, now_ms).run()
+        ports.store.contacts.release([item.id])
+        return Report(Outcome.HELD)
+    return _Syncing(contact, item, ports, policy, deadline_ms, now_ms).run()
 
 
 def _set_right(contact: Contact, now_ms: int) -> Contact:
@@ -194,14 +127,14 @@ class _Syncing:
     def __init__(
         self,
         contact: Contact,
-        message: Message,
-        ports: SyncPorts,
-        policy: SyncPolicy,
+        item: WorkItem,
+        ports: WorkPorts,
+        policy: WorkPolicy,
         deadline_ms: int,
         started_ms: int,
     ) -> None:
         self._contact, self._reading = _continued(contact, policy.reading)
-        self._message = message
+        self._item = item
         self._ports = ports
         self._policy = policy
         self._deadline_ms = deadline_ms
@@ -216,9 +149,9 @@ class _Syncing:
         self._rounds = Rounds()
         self._is_held = False
         self._is_pausing = False
-        self._result = SyncReport(counts=self._walk.counts)
+        self._result = Report(Outcome.UNFINISHED, counts=self._walk.counts)
 
-    def run(self) -> SyncReport:
+    def run(self) -> Report:
         try:
             self._result.outcome = self._read_or_wait()
             if self._result.outcome is Outcome.RACE_LOST:
@@ -237,7 +170,7 @@ class _Syncing:
 
     def _count_published(self) -> None:
         if self._result.by_type:
-            self._ports.tally.add(
+            self._ports.store.tally.add(
                 self._ports.clock.now_ms() // DAY_MS, self._result.by_type, by_bucket(self._result.ages_s)
             )
 
@@ -345,7 +278,7 @@ class _Syncing:
             email_addresses=self._policy.email_addresses,
             observed_ms=now_ms,
             backfill=self._is_backfill(activity),
-            correlation_id=self._message.correlation_id,
+            correlation_id=self._item.correlation_id,
         )
 
     def _turn_page(self, page: TrackingPage) -> bool:
@@ -388,13 +321,13 @@ class _Syncing:
         if is_time and self._walk.restarts > RESTARTS_WITH_STORED_CURSOR:
             self._begin_anew()
             raise RetryError(CURSORS_DID_NOT_HOLD) from wait
-        pause_for(wait, self._ports.pauses)
+        pause_for(wait, self._ports.store.pauses)
         if not self._result.pages:
-            self._ports.contacts.release([self._contact.id])
+            self._ports.store.contacts.release([self._contact.id])
         elif not self._save_progress(is_at_work=False):
             return Outcome.RACE_LOST
-        elif not is_time or self._ports.queue.send([self._message]):
-            self._ports.contacts.release([self._contact.id])
+        elif not is_time or self._ports.queue.send([self._item]):
+            self._ports.store.contacts.release([self._contact.id])
         return Outcome.UNFINISHED if is_time else Outcome.PAUSED
 
     def _save_progress(self, *, is_at_work: bool = True) -> bool:
@@ -418,10 +351,10 @@ class _Syncing:
     def _next_due_ms(self) -> int:
         return planning.next_due_ms(
             self._ports.clock.now_ms(),
-            contacts=self._ports.listings.get().contacts,
+            contacts=self._ports.store.listings.get().contacts,
             calls_each=len(self._reading.reports),
             tick_ms=self._policy.tick_ms,
-            limits=self._ports.limiter.limits,
+            limits=self._ports.store.limiter.limits,
         )
 
     def _summarize(self) -> tuple[Summarized, ...]:
@@ -446,7 +379,7 @@ class _Syncing:
                 return self._read_summary(known)
         except WaitError as wait:
             self._is_pausing = wait.reason in _PAUSE_BY_WAIT
-            pause_for(wait, self._ports.pauses)
+            pause_for(wait, self._ports.store.pauses)
         except RetryError:
             pass
         except FatalError:
@@ -465,7 +398,7 @@ class _Syncing:
             bus=self._ports.bus,
             now_ms=self._ports.clock.now_ms(),
             deadline_ms=self._deadline_ms,
-            correlation_id=self._message.correlation_id,
+            correlation_id=self._item.correlation_id,
         )
         self._result.by_type.update(done.by_type)
         self._result.unreadable.extend(done.unreadable)
@@ -515,7 +448,7 @@ class _Syncing:
         """Of the receives of one message only the first counts: an API that is down for minutes is no
         reason to leave a contact alone for hours."""
         failed_ms = self._contact.failed_ms
-        return failed_ms is not None and self._message.planned_ms < failed_ms <= now_ms
+        return failed_ms is not None and self._item.planned_ms < failed_ms <= now_ms
 
     def _keep_published(self) -> None:
         """The events file may stand still where the state does not: the next try goes on behind it."""
@@ -525,7 +458,7 @@ class _Syncing:
 
     def _let_go(self) -> None:
         """Who lost the contact to an operator's write holds it up no longer, and says what is published."""
-        stored = self._ports.contacts.get(self._contact.id)
+        stored = self._ports.store.contacts.get(self._contact.id)
         if not (self._is_held and stored and stored.held_until_ms == self._contact.held_until_ms):
             return
         stored = replace(stored, held_until_ms=None)
@@ -534,10 +467,10 @@ class _Syncing:
         else:
             # A resync ended the walk: what it wants again, it wants of this too.
             stored = replace(stored, watermark=stored.watermark.with_published(self._progress()))
-        self._ports.contacts.save(stored)
+        self._ports.store.contacts.save(stored)
 
     def _save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
-        if not self._ports.contacts.save(contact, queued_until_ms=queued_until_ms):
+        if not self._ports.store.contacts.save(contact, queued_until_ms=queued_until_ms):
             return False
         self._contact = replace(contact, version=contact.version + 1)
         return True

@@ -6,13 +6,12 @@ from enum import Enum
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from contact_activity.campaigns import CampaignReport
 from contact_activity.dispatch import DispatchReport, TickOutcome
 from contact_activity.failures import describe
-from contact_activity.ports import AnyMessage, CampaignMessage, Cause
+from contact_activity.ports import Cause
 from contact_activity.rate_limit import PauseReason
 from contact_activity.settings import SettingsError
-from contact_activity.sync import SyncReport
+from contact_activity.work import Report, WorkItem
 
 NAMESPACE = "ContactActivity"
 QUOTA_NEARLY_USED_PERCENT = 90
@@ -117,8 +116,8 @@ def _tell_lag_and_quota(report: DispatchReport) -> None:
     _gauge(Metric.QUOTA_LAG, lag_s if used_percent >= QUOTA_NEARLY_USED_PERCENT else 0)
 
 
-def tell_sync(report: SyncReport, contact_id: str) -> None:
-    """Log and count one contact's sync."""
+def tell_work(item: WorkItem, report: Report) -> None:
+    """Log and count the result of one message."""
     _count(Metric.EVENTS_PUBLISHED, report.published)
     for age_s in report.ages_s:
         # As values one by one, of which CloudWatch makes percentiles; a full record goes out at once.
@@ -133,11 +132,11 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
     _count(Metric.SUMMARIES_REFUSED, report.summaries_refused)
     _count(Metric.CAMPAIGNS_LEFT_OUT, report.campaigns_left_out)
     _count(Metric.CONTACTS_NEWLY_GONE, int(report.is_newly_gone))
-    _count(Metric[f"CONTACTS_{report.outcome.name}"], 1)
+    _count(_metric_of(item, report.outcome.name), 1)
     logger.info(
-        "contact",
+        item.kind.value,
         extra={
-            "contact_id": contact_id,
+            **_id_of(item),
             "outcome": report.outcome,
             "published": report.published,
             "pages": report.pages,
@@ -146,30 +145,18 @@ def tell_sync(report: SyncReport, contact_id: str) -> None:
     )
 
 
-def tell_campaign(report: CampaignReport, campaign_id: str) -> None:
-    """Log and count one campaign's summary."""
-    _count(Metric.EVENTS_PUBLISHED, report.published)
-    _count(Metric.UNREADABLE_ROWS, len(report.unreadable))
-    _count(Metric[f"CAMPAIGNS_{report.outcome.name}"], 1)
-    logger.info(
-        "campaign",
-        extra={
-            "campaign_id": campaign_id,
-            "outcome": report.outcome,
-            "published": report.published,
-            "unreadable": report.unreadable,
-        },
-    )
-
-
-def tell_failure(message: AnyMessage, error: Exception) -> None:
+def tell_failure(item: WorkItem, error: Exception) -> None:
     """Log and count a message that goes back."""
-    if isinstance(message, CampaignMessage):
-        _count(Metric.CAMPAIGNS_FAILED, 1)
-        logger.warning("campaign failed", extra={"campaign_id": message.campaign_id, "cause": _cause(error)})
-    else:
-        _count(Metric.CONTACTS_FAILED, 1)
-        logger.warning("contact failed", extra={"contact_id": message.contact_id, "cause": _cause(error)})
+    _count(_metric_of(item, "FAILED"), 1)
+    logger.warning("%s failed", item.kind, extra={**_id_of(item), "cause": _cause(error)})
+
+
+def _metric_of(item: WorkItem, ending: str) -> Metric:
+    return Metric[f"{item.kind.name}S_{ending}"]
+
+
+def _id_of(item: WorkItem) -> dict[str, str]:
+    return {f"{item.kind}_id": item.id}
 
 
 def tell_failed_try(cause: Cause, status: int, tries: int) -> None:

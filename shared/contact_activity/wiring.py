@@ -7,35 +7,36 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from contact_activity import telemetry
 from contact_activity.adapters.aws import (
-    DynamoCampaigns,
-    DynamoContacts,
-    DynamoLease,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
     EventBridgeBus,
     SqsQueue,
     aws_client,
-    dynamo_limiter,
+    dynamo_store,
     secret_credentials,
 )
 from contact_activity.adapters.certificates import checked_ca_bundle
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.codec import message_from_body
+from contact_activity.adapters.codec import item_from_body
 from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.pacing import SharedLimiter
-from contact_activity.campaigns import CampaignPorts, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.dispatch import DispatchReport, dispatch
 from contact_activity.failures import Seldom
-from contact_activity.ports import AnyMessage, CampaignMessage, Cause, RetryError, WaitError, WaitReason
+from contact_activity.ports import (
+    Cause,
+    RetryError,
+    Source,
+    Store,
+    TickPorts,
+    WaitError,
+    WaitReason,
+    WorkPorts,
+)
 from contact_activity.settings import Credentials, SettingsError, read_settings, read_tick_ms, required
-from contact_activity.sync import SyncPolicy, SyncPorts, sync
+from contact_activity.sync import WorkPolicy
+from contact_activity.working import work_on
 
 # A call may take its whole time-out when its deadline is near, and what it read is still to be published.
 RESERVE_MS = 45_000
@@ -49,7 +50,7 @@ _SELDOM = Seldom(every_ms=10_000)
 class Dispatcher:
     """The dispatcher function."""
 
-    ports: DispatchPorts
+    ports: TickPorts
     tick_ms: int
     calls_each: int
     campaign_lookback_days: int | None
@@ -83,56 +84,37 @@ class Dispatcher:
 class Worker:
     """The worker function."""
 
-    ports: SyncPorts
-    campaign_ports: CampaignPorts
-    policy: SyncPolicy
+    ports: WorkPorts
+    policy: WorkPolicy
     queue: SqsQueue
 
     def run(self, record: SQSRecord, remaining_ms: int) -> None:
         """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
         telemetry.correlate(None)
         try:
-            message = message_from_body(record.body)
+            item = item_from_body(record.body)
         except ValueError:
             telemetry.tell_no_message(record.message_id)
             self.queue.retry_in(record.receipt_handle, 0)
             raise
-        telemetry.correlate(message.correlation_id)
+        telemetry.correlate(item.correlation_id)
         try:
-            self._handle(message, _deadline_ms(remaining_ms))
+            report = work_on(item, self.ports, self.policy, deadline_ms=_deadline_ms(remaining_ms))
         except Exception as error:
             # Any error: the batch processor would swallow it without a word.
-            telemetry.tell_failure(message, error)
+            telemetry.tell_failure(item, error)
             self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
             raise
-
-    def _handle(self, message: AnyMessage, deadline_ms: int) -> None:
-        if isinstance(message, CampaignMessage):
-            account = self.policy.reading.account
-            summarized = summarize(message, self.campaign_ports, account=account, deadline_ms=deadline_ms)
-            telemetry.tell_campaign(summarized, message.campaign_id)
-        else:
-            synced = sync(message, self.ports, self.policy, deadline_ms=deadline_ms)
-            telemetry.tell_sync(synced, message.contact_id)
+        telemetry.tell_work(item, report)
 
 
 @cache
 def dispatcher() -> Dispatcher:
     """The dispatcher of this process. Raises `SettingsError`."""
-    shared = _shared()
-    ports = DispatchPorts(
-        contacts=shared.contacts,
-        source=shared.source,
-        queue=shared.queue,
-        pauses=shared.pauses,
-        listings=shared.listings,
-        lease=DynamoLease(shared.dynamodb, shared.table),
-        limiter=shared.limiter,
-        clock=_CLOCK,
-        campaigns=shared.campaigns,
-    )
-    settings, tick_ms = read_settings(os.environ), read_tick_ms(os.environ)
+    shared, settings = _shared(), read_settings(os.environ)
+    ports = TickPorts(shared.store, shared.source, shared.queue, _CLOCK)
     calls_each = len(settings.reading.reports)
+    tick_ms = read_tick_ms(os.environ)
     return Dispatcher(ports, tick_ms, calls_each, settings.lookback_days, shared.credentials)
 
 
@@ -140,67 +122,37 @@ def dispatcher() -> Dispatcher:
 def worker() -> Worker:
     """The worker of this process. Raises `SettingsError`."""
     shared, settings = _shared(), read_settings(os.environ)
-    ports = SyncPorts(
-        contacts=shared.contacts,
-        source=shared.source,
-        bus=EventBridgeBus(aws_client("events"), required(os.environ, "EVENT_BUS_NAME"), _CLOCK),
-        queue=shared.queue,
-        pauses=shared.pauses,
-        listings=shared.listings,
-        limiter=shared.limiter,
-        clock=_CLOCK,
-        tally=DynamoTally(shared.dynamodb, shared.table),
-    )
-    campaign_ports = CampaignPorts(
-        campaigns=shared.campaigns,
-        source=shared.source,
-        bus=ports.bus,
-        queue=shared.queue,
-        pauses=shared.pauses,
-        clock=_CLOCK,
-        tally=ports.tally,
-    )
-    policy = SyncPolicy(
+    bus = EventBridgeBus(aws_client("events"), required(os.environ, "EVENT_BUS_NAME"), _CLOCK)
+    ports = WorkPorts(shared.store, shared.source, shared.queue, bus, _CLOCK)
+    policy = WorkPolicy(
         settings.reading, settings.email_addresses, read_tick_ms(os.environ), settings.contact_summaries
     )
-    return Worker(ports, campaign_ports, policy, shared.queue)
+    return Worker(ports, policy, shared.queue)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """What both functions use."""
 
-    dynamodb: Any
-    table: str
     credentials: Callable[[], Credentials]
-    contacts: DynamoContacts
-    campaigns: DynamoCampaigns
-    listings: DynamoListings
-    pauses: DynamoPauses
+    store: Store
     queue: SqsQueue
-    limiter: SharedLimiter
-    source: ConstantContact
+    source: Source
 
 
 def _shared() -> _Shared:
     settings = read_settings(os.environ)
     table, dynamodb = required(os.environ, "TABLE_NAME"), aws_client("dynamodb")
     credentials = secret_credentials(aws_client("secretsmanager"), required(os.environ, "SECRET_ID"), _CLOCK)
-    limiter = dynamo_limiter(dynamodb, table, settings.limits, _CLOCK)
+    store = dynamo_store(dynamodb, table, settings.limits, _CLOCK)
     return _Shared(
-        dynamodb=dynamodb,
-        table=table,
         credentials=credentials,
-        contacts=DynamoContacts(dynamodb, table),
-        campaigns=DynamoCampaigns(dynamodb, table),
-        listings=DynamoListings(dynamodb, table),
-        pauses=DynamoPauses(dynamodb, table),
+        store=store,
         queue=SqsQueue(aws_client("sqs"), required(os.environ, "QUEUE_URL")),
-        limiter=limiter,
         source=ConstantContact(
             settings.base_url,
             waiting_for(credentials),
-            limiter,
+            store.limiter,
             _CLOCK,
             proxy=settings.proxy,
             ca_bundle=checked_ca_bundle(settings.ca_bundle),

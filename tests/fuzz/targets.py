@@ -11,21 +11,16 @@ from contact_activity.activity import ActivityType, EmailAddresses, Event, Unrea
 from contact_activity.adapters.aws_bus import BATCH_BYTES, entry_bytes
 from contact_activity.adapters.aws_secret import parse_secret
 from contact_activity.adapters.codec import (
+    item_from_body,
+    item_to_body,
     marks_from_json,
     marks_to_json,
-    message_from_body,
-    message_to_body,
     progress_from_json,
     progress_to_json,
     summaries_from_json,
     summaries_to_json,
 )
-from contact_activity.adapters.constant_contact import (
-    _listed_campaign,
-    _listed_contact,
-    _Page,
-    _read_page,
-)
+from contact_activity.adapters.constant_contact import _listed_campaign, _listed_contact, _Page, _read_page
 from contact_activity.adapters.transport import Reply
 from contact_activity.adapters.verdict import Verdict, judge, read_answer
 from contact_activity.settings import (
@@ -112,11 +107,11 @@ def message(data: bytes) -> None:
     """The body of a queue's message."""
     body = data.decode("utf-8", "surrogateescape")
     try:
-        read = message_from_body(body)
+        read = item_from_body(body)
     except ValueError as error:
         _check_told(str(error), [body])
     else:
-        assert message_from_body(_storable(message_to_body(read))) == read
+        assert item_from_body(_storable(item_to_body(read))) == read
 
 
 def settings(data: bytes) -> None:

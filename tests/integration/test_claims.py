@@ -21,7 +21,7 @@ from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import NOON_MS
 from tests.support.usages import counting
 from tests.support.virtual_clock import SettableClock
-from tests.support.world import LIMITS, TICK_MS, World, drain
+from tests.support.world import LIMITS, TICK_MS, World, drain, with_contacts
 
 DUE, BATCHES = 300, 3
 IDS = [f"{number:03}" for number in range(DUE)]
@@ -38,12 +38,13 @@ class Ticks:
 
     def tick(self, for_ms: int = 300_000) -> DispatchReport:
         self.asked.clear()
-        ports = replace(self.world.dispatch_ports(), contacts=self.contacts)
+        store = with_contacts(self.world.store, self.contacts)
+        ports = replace(self.world.tick_ports(), store=store)
         deadline_ms = self.world.clock.monotonic_ms() + for_ms
         return dispatch(ports, tick_ms=TICK_MS, deadline_ms=deadline_ms, begin_listing=False)
 
     def sent(self) -> list[str]:
-        return [message.contact_id for message in drain(self.world.queue)]
+        return [message.id for message in drain(self.world.queue)]
 
 
 def registered(number: int) -> dict[str, dict[str, str]]:

@@ -12,16 +12,17 @@ import pytest
 
 from contact_activity.activity import iso
 from contact_activity.adapters.aws import DynamoContacts, DynamoPauses
-from contact_activity.adapters.codec import message_to_body
+from contact_activity.adapters.codec import item_to_body
 from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
 from contact_activity.local.cloud import TEMPLATE
 from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local.events_file import opened_events
 from contact_activity.local.run import ACCOUNT_DATABASE, locked
 from contact_activity.local.stack import Stack, deploy
-from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
+from contact_activity.ports import Contacts, ListedContact, PauseBoard
 from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
 from contact_activity.watermark import Watermark
+from tests.support.items import of_campaign, of_contact
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
@@ -184,8 +185,8 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     later = NOW_MS + 90 * DAY_MS
     ids = [f"dead-{number}" for number in range(12)]
     place.register(*ids, due_ms=later, last_error=LAST_ERROR, failed_ms=NOW_MS)
-    messages = [Message(id_, NOW_MS) for id_ in [*ids, "unknown"]]
-    for body in [*map(message_to_body, messages), message_to_body(CampaignMessage("77", NOW_MS)), "{}"]:
+    messages = [of_contact(id_, NOW_MS) for id_ in [*ids, "unknown"]]
+    for body in [*map(item_to_body, messages), item_to_body(of_campaign("77", NOW_MS)), "{}"]:
         sqs.send_message(QueueUrl=url, MessageBody=body)
     for _ in range(2):
         said = place.said("dead-letters")

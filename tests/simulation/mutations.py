@@ -296,14 +296,14 @@ MUTATIONS = (
     Mutation(
         "a walk that ran out of time sends no message",
         "sync.py",
-        "elif not is_time or self._ports.queue.send([self._message]):",
+        "elif not is_time or self._ports.queue.send([self._item]):",
         "elif not is_time:",
         (19,),
     ),
     Mutation(
         "a message of a contact that was synced since costs a call",
         "sync.py",
-        "    if stored.synced_ms is not None and message.planned_ms <= stored.synced_ms <= now_ms:",
+        "    if stored.synced_ms is not None and item.planned_ms <= stored.synced_ms <= now_ms:",
         "    if False:",
         (2,),
     ),
@@ -324,7 +324,7 @@ MUTATIONS = (
     Mutation(
         "an event does not name its tick",
         "sync.py",
-        "            correlation_id=self._message.correlation_id,\n        )\n\n    def _turn_page",
+        "            correlation_id=self._item.correlation_id,\n        )\n\n    def _turn_page",
         "        )\n\n    def _turn_page",
         (0,),
     ),
@@ -338,8 +338,8 @@ MUTATIONS = (
     Mutation(
         "what was published is not counted",
         "sync.py",
-        "        if self._result.by_type:\n            self._ports.tally",
-        "        if False:\n            self._ports.tally",
+        "        if self._result.by_type:\n            self._ports.store.tally",
+        "        if False:\n            self._ports.store.tally",
         (0,),
     ),
     Mutation(
@@ -436,7 +436,7 @@ MUTATIONS = (
     Mutation(
         "a credential that is good again is not noticed",
         "dispatch.py",
-        "        ports.pauses.lift(PauseReason.CREDENTIAL)\n",
+        "        ports.store.pauses.lift(PauseReason.CREDENTIAL)\n",
         "        pass\n",
         (2,),
     ),

@@ -14,7 +14,7 @@ CORE = {
     *("activity", "addresses", "freshness", "paging", "summary"),
     *("watermark", "planning", "rate_limit", "timeline"),
 }
-USE_CASES = {"ports", "failures", "sync", "summaries", "campaigns", "dispatch"}
+USE_CASES = {"ports", "failures", "sync", "summaries", "campaigns", "dispatch", "work", "working"}
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {
     "time",

@@ -19,7 +19,7 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
-from contact_activity.sync import Outcome
+from contact_activity.work import Outcome
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, TICK_MS, World, drain
 
@@ -45,7 +45,7 @@ def world() -> World:
 
 
 def handed_out(world: World) -> list[str]:
-    return [message.contact_id for message in drain(world.queue)]
+    return [message.id for message in drain(world.queue)]
 
 
 # --- a tick that fails ----------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_first_tick_registers_and_hands_out_every_contact(world: World) -> Non
     assert (report.outcome, report.pages, report.new_contacts) == (TickOutcome.DISPATCHED, 3, 5)
     assert (report.listing_is_complete, report.enqueued, report.rejected) == (True, 5, 0)
     messages = drain(world.queue)
-    assert sorted(message.contact_id for message in messages) == ["0", "1", "2", "3", "4"]
+    assert sorted(message.id for message in messages) == ["0", "1", "2", "3", "4"]
     assert {message.planned_ms for message in messages} == {world.clock.now_ms()}
     assert world.listings.get().contacts == 5
 
@@ -302,7 +302,7 @@ def test_a_listing_that_has_to_wait_pauses_everybody(
 def test_a_used_up_day_pauses_until_midnight(world: World) -> None:
     """By our own count, without asking the API; after 00:00 UTC all goes on."""
     world.limits = Limits(4, 1)
-    limiter = world.dispatch_ports().limiter
+    limiter = world.store.limiter
     limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
     report = world.tick()
     assert (report.outcome, report.paused_by) == (TickOutcome.PAUSED, "quota")
@@ -318,7 +318,7 @@ def test_what_is_synced_is_handed_out_again_when_it_is_due(world: World) -> None
     """Ticks and syncs together: every contact once now, and once after its wait."""
     world.tick()
     for message in drain(world.queue):
-        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.SYNCED
+        assert world.sync(message.id, planned_ms=message.planned_ms).outcome is Outcome.SYNCED
     assert world.tick().enqueued == 0
     world.wait(TICK_MS)
     assert world.tick().enqueued == 5
@@ -329,7 +329,7 @@ def test_messages_that_a_pause_completed_are_handed_out_again(world: World) -> N
     world.tick()
     world.pauses.pause(Pause(PauseReason.OPERATOR, NOON_MS + TICK_MS))
     for message in drain(world.queue):
-        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
+        assert world.sync(message.id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
     world.wait(TICK_MS)
     assert world.tick().enqueued == 5
 

@@ -6,7 +6,7 @@ from contact_activity.activity import iso
 from contact_activity.ports import FatalError, Refusal, RetryError, WaitError, WaitReason
 from contact_activity.rate_limit import Pause, PauseReason
 from contact_activity.summary import SUMMARY_AGE_MS, SummaryCounts, SummaryKind
-from contact_activity.sync import Outcome
+from contact_activity.work import Outcome
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.world import CALL_MS, World
 

@@ -8,6 +8,7 @@ from contact_activity.adapters.aws_bus import EventBridgeBus
 from contact_activity.adapters.aws_pace import dynamo_limiter
 from contact_activity.adapters.aws_queue import SqsQueue
 from contact_activity.adapters.aws_secret import secret_credentials
+from contact_activity.adapters.aws_store import DynamoStore, dynamo_store
 from contact_activity.adapters.aws_table import (
     DynamoCampaigns,
     DynamoContacts,
@@ -27,11 +28,13 @@ __all__ = [
     "DynamoLease",
     "DynamoListings",
     "DynamoPauses",
+    "DynamoStore",
     "DynamoTally",
     "EventBridgeBus",
     "SqsQueue",
     "aws_client",
     "dynamo_limiter",
+    "dynamo_store",
     "secret_credentials",
 ]
 

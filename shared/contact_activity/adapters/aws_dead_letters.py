@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from botocore.client import BaseClient
 
 from contact_activity.adapters.aws_queue import BATCH_ENTRIES
-from contact_activity.adapters.codec import message_from_body
-from contact_activity.ports import AnyMessage, DeadLetter
+from contact_activity.adapters.codec import item_from_body
+from contact_activity.work import DeadLetter, WorkItem
 
 # Long enough to see tens of thousands, short enough that a command which is killed hides none for long.
 HIDDEN_S = 120
@@ -42,7 +42,7 @@ class SqsDeadLetters:
         )
         return [
             DeadLetter(
-                message=_message(received["Body"]),
+                item=_item(received["Body"]),
                 id=received["MessageId"],
                 sent_ms=int(received["Attributes"]["SentTimestamp"]),
                 receipt_handle=received["ReceiptHandle"],
@@ -68,8 +68,8 @@ class SqsDeadLetters:
             self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
 
 
-def _message(body: str) -> AnyMessage | None:
+def _item(body: str) -> WorkItem | None:
     try:
-        return message_from_body(body)
+        return item_from_body(body)
     except ValueError:
         return None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from botocore.client import BaseClient
 
 from contact_activity.adapters.aws_errors import as_our_errors
-from contact_activity.adapters.codec import message_to_body
-from contact_activity.ports import M
+from contact_activity.adapters.codec import item_to_body
+from contact_activity.work import WorkItem
 
 BATCH_ENTRIES = 10
 SEND_TRIES = 4
@@ -36,9 +36,9 @@ class SqsQueue:
         self._sleep = sleep
         self._jitter = jitter
 
-    def send(self, messages: Sequence[M]) -> list[M]:
-        rejected: list[M] = []
-        left = list(messages)
+    def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
+        rejected: list[WorkItem] = []
+        left = list(items)
         for tries in range(SEND_TRIES):
             if not left:
                 break
@@ -49,15 +49,14 @@ class SqsQueue:
                 for start in range(0, len(left), BATCH_ENTRIES)
                 for failure in self._send_batch(left[start : start + BATCH_ENTRIES])
             ]
-            rejected += [message for message, is_our_fault in failed if is_our_fault]
-            left = [message for message, is_our_fault in failed if not is_our_fault]
+            rejected += [item for item, is_our_fault in failed if is_our_fault]
+            left = [item for item, is_our_fault in failed if not is_our_fault]
         return rejected + left
 
-    def _send_batch(self, batch: Sequence[M]) -> list[tuple[M, bool]]:
+    def _send_batch(self, batch: Sequence[WorkItem]) -> list[tuple[WorkItem, bool]]:
         """Returns what was not accepted, and whether it never will be."""
         entries = [
-            {"Id": str(number), "MessageBody": message_to_body(message)}
-            for number, message in enumerate(batch)
+            {"Id": str(number), "MessageBody": item_to_body(item)} for number, item in enumerate(batch)
         ]
         with as_our_errors("the queue"):
             response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)

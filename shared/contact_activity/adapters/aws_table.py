@@ -23,14 +23,13 @@ from contact_activity import planning
 from contact_activity.activity import iso
 from contact_activity.adapters.aws_errors import as_our_errors, error_code
 from contact_activity.adapters.codec import (
-    events_from_counts,
-    freshness_from_counts,
     marks_from_json,
     marks_to_json,
     progress_from_json,
     progress_to_json,
     summaries_from_json,
     summaries_to_json,
+    tally_from_counts,
     tally_to_counts,
 )
 from contact_activity.planning import Listing, LongestWaits
@@ -39,6 +38,7 @@ from contact_activity.ports import (
     Clock,
     Contact,
     ContactOutline,
+    DayTally,
     ListedContact,
     RetryError,
     TickFailure,
@@ -568,19 +568,13 @@ class DynamoTally:
         self._table = Table(client, table_name)
 
     def add(
-        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+        self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
     ) -> None:
-        self._table.add(_tally_of(day), tally_to_counts(counts, freshness))
+        self._table.add(_tally_of(day), tally_to_counts(events, ages))
 
-    def on(self, day: int) -> Mapping[str, int]:
-        return events_from_counts(self._counts(day))
-
-    def freshness_on(self, day: int) -> Mapping[int, int]:
-        return freshness_from_counts(self._counts(day))
-
-    def _counts(self, day: int) -> Mapping[str, int]:
+    def on(self, day: int) -> DayTally:
         item = self._table.get(_tally_of(day))
-        return {name: item.whole(name) for name in item if name != "pk"}
+        return tally_from_counts({name: item.whole(name) for name in item if name != "pk"})
 
 
 def _tally_of(day: int) -> str:

@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 
 from contact_activity.activity import USABLE_ID, ActivityType, iso, parse_time
-from contact_activity.ports import AnyMessage, CampaignMessage, Message
+from contact_activity.ports import DayTally
 from contact_activity.rate_limit import Limits, PaceChange, SetRight, SlowDown, Take
 from contact_activity.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.watermark import Mark, Progress, Span
+from contact_activity.work import WorkItem, WorkKind
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
@@ -118,49 +119,44 @@ def summaries_from_json(text: str) -> tuple[Summarized, ...]:
     )
 
 
-def tally_to_counts(events: Mapping[str, int], freshness: Mapping[int, int]) -> dict[str, int]:
+def tally_to_counts(events: Mapping[str, int], ages: Mapping[int, int]) -> dict[str, int]:
     """`{"Email Opened": 5, "within 3600": 4}`: events by detail type, ages by the end of their bucket."""
-    return {**events, **{f"{_WITHIN}{end_s}": count for end_s, count in freshness.items()}}
+    return {**events, **{f"{_WITHIN}{end_s}": count for end_s, count in ages.items()}}
 
 
-def events_from_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if not name.startswith(_WITHIN)}
+def tally_from_counts(counts: Mapping[str, int]) -> DayTally:
+    """The version before stored no ages."""
+    events = {name: count for name, count in counts.items() if not name.startswith(_WITHIN)}
+    ages = {int(name.removeprefix(_WITHIN)): count for name, count in counts.items() if name not in events}
+    return DayTally(events, ages)
 
 
-def freshness_from_counts(counts: Mapping[str, int]) -> dict[int, int]:
-    """Nothing in what a version before stored."""
-    return {
-        int(name.removeprefix(_WITHIN)): count for name, count in counts.items() if name.startswith(_WITHIN)
-    }
-
-
-def message_to_body(message: AnyMessage) -> str:
+def item_to_body(item: WorkItem) -> str:
     """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`
 
-    Or with a `campaign_id`.
+    Work on a campaign has a `campaign_id` instead.
     """
-    if isinstance(message, CampaignMessage):
-        body = {"campaign_id": message.campaign_id}
-    else:
-        body = {"contact_id": message.contact_id}
-    body["planned_at"] = iso(message.planned_ms)
-    if message.correlation_id is not None:
-        body["correlation_id"] = message.correlation_id
+    body = {_id_name(item.kind): item.id, "planned_at": iso(item.planned_ms)}
+    if item.correlation_id is not None:
+        body["correlation_id"] = item.correlation_id
     return json.dumps(body)
 
 
-def message_from_body(body: str) -> AnyMessage:
-    """Raises `ValueError`, which does not repeat the body, unless it is a message; more keys are let be."""
+def item_from_body(body: str) -> WorkItem:
+    """Ignores keys that it does not know.
+
+    Raises `ValueError`, whose text does not repeat the body, if the body is not one of ours.
+    """
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("a message body that is no JSON") from None
     if not isinstance(sent, dict):
         raise ValueError("a message body that is no JSON object")  # noqa: TRY004  one error for a caller
-    name = "campaign_id" if "campaign_id" in sent else "contact_id"
-    id_, planned_at = sent.get(name), sent.get("planned_at")
+    kind = next((kind for kind in reversed(WorkKind) if _id_name(kind) in sent), WorkKind.CONTACT)
+    id_, planned_at = sent.get(_id_name(kind)), sent.get("planned_at")
     if not isinstance(id_, str) or not USABLE_ID.fullmatch(id_):
-        raise ValueError(f"a message body without a usable {name}")
+        raise ValueError(f"a message body without a usable {_id_name(kind)}")
     planned_ms = parse_time(planned_at) if isinstance(planned_at, str) else None
     if planned_ms is None:
         raise ValueError("a message body without a usable planned_at")
@@ -169,8 +165,11 @@ def message_from_body(body: str) -> AnyMessage:
         isinstance(correlation_id, str) and USABLE_ID.fullmatch(correlation_id)
     ):
         raise ValueError("a message body whose correlation_id cannot be used")
-    make = CampaignMessage if name == "campaign_id" else Message
-    return make(id_, planned_ms, correlation_id)
+    return WorkItem(kind, id_, planned_ms, correlation_id)
+
+
+def _id_name(kind: WorkKind) -> str:
+    return f"{kind}_id"
 
 
 def _dump(value: Mapping[str, object] | Sequence[object]) -> str:

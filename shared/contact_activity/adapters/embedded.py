@@ -20,31 +20,31 @@ from typing import Protocol
 from contact_activity import planning
 from contact_activity.activity import EVENT_SOURCE, Event, iso
 from contact_activity.adapters.codec import (
-    events_from_counts,
-    freshness_from_counts,
     marks_from_json,
     marks_to_json,
     progress_from_json,
     progress_to_json,
     summaries_from_json,
     summaries_to_json,
+    tally_from_counts,
     tally_to_counts,
 )
 from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.planning import Listing, LongestWaits
 from contact_activity.ports import (
-    AnyMessage,
     Campaign,
     Clock,
     Contact,
     ContactOutline,
+    DayTally,
+    Limiter,
     ListedContact,
-    M,
     StandstillError,
     TickFailure,
 )
 from contact_activity.rate_limit import Limits, Pace, PaceChange, Pause, PauseReason, Pauses, changed
 from contact_activity.watermark import Watermark
+from contact_activity.work import WorkItem
 
 # A power cut may not take calls from the day's count: at the API's own 4 calls a second each is on
 # disk before it is made, and above that no more than this time's.
@@ -380,7 +380,7 @@ class SqliteContacts:
             )
 
     def release_all(self) -> None:
-        """At the start of a process: the queue and the workers were in the memory of the last one."""
+        """Free every contact. Only for a process that holds the folder and has an empty queue."""
         self._database.execute(
             "UPDATE contact SET queued_until_ms = 0, held_until_ms = NULL"
             " WHERE queued_until_ms > 0 OR held_until_ms IS NOT NULL"
@@ -505,23 +505,17 @@ class SqliteTally:
         self._database = database
 
     def add(
-        self, day: int, counts: Mapping[str, int], freshness: Mapping[int, int] = MappingProxyType({})
+        self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
     ) -> None:
         self._database.execute_many(
             "INSERT INTO published VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET events = events + excluded.events",
-            [(day, name, count) for name, count in tally_to_counts(counts, freshness).items()],
+            [(day, name, count) for name, count in tally_to_counts(events, ages).items()],
         )
 
-    def on(self, day: int) -> Mapping[str, int]:
-        return events_from_counts(self._counts(day))
-
-    def freshness_on(self, day: int) -> Mapping[int, int]:
-        return freshness_from_counts(self._counts(day))
-
-    def _counts(self, day: int) -> Mapping[str, int]:
+    def on(self, day: int) -> DayTally:
         rows = self._database.rows("SELECT detail_type, events FROM published WHERE day = ?", (day,))
-        return {str(name): _whole(count) for name, count in rows}
+        return tally_from_counts({str(name): _whole(count) for name, count in rows})
 
 
 class SqlitePauses:
@@ -567,7 +561,7 @@ class SqliteLease:
         return self._database.swap("lease", seen, self._mine(until_ms))
 
     def clear(self) -> None:
-        """At the start of a process: its holder is dead, since the folder is locked."""
+        """Free it, whoever holds it. Only for a process that holds the folder."""
         self._database.put("lease", self._mine(0))
 
     def give_back(self) -> None:
@@ -617,10 +611,41 @@ def _pace_to_json(pace: Pace) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message handed to a worker, for the `receives`-th time."""
+class SqliteStore:
+    """The `Store` port."""
 
-    message: AnyMessage
+    contacts: SqliteContacts
+    campaigns: SqliteCampaigns
+    listings: SqliteListings
+    pauses: SqlitePauses
+    tally: SqliteTally
+    lease: SqliteLease
+    limiter: Limiter
+
+    def free_all(self) -> None:
+        """Undo what a killed process held. The caller holds the folder, so nobody else is alive."""
+        self.lease.clear()
+        self.contacts.release_all()
+
+
+def sqlite_store(database: Database, limits: Limits, clock: Clock) -> SqliteStore:
+    """All ports over one database; `limits` and `clock` are the limiter's."""
+    return SqliteStore(
+        contacts=SqliteContacts(database),
+        campaigns=SqliteCampaigns(database),
+        listings=SqliteListings(database),
+        pauses=SqlitePauses(database),
+        tally=SqliteTally(database),
+        lease=SqliteLease(database),
+        limiter=sqlite_limiter(database, limits, clock),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An item handed to a worker, for the `receives`-th time."""
+
+    item: WorkItem
     receives: int = 1
 
 
@@ -632,9 +657,9 @@ class MemoryQueue:
         self._waiting: deque[Delivery] = deque()
         self._in_flight = 0
 
-    def send(self, messages: Sequence[M]) -> list[M]:
+    def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         with self._changed:
-            self._waiting.extend(Delivery(message) for message in messages)
+            self._waiting.extend(Delivery(item) for item in items)
             self._changed.notify_all()
         return []
 

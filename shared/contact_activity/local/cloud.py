@@ -14,16 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.activity import EVENT_SOURCE, iso
-from contact_activity.adapters.aws import (
-    DynamoCampaigns,
-    DynamoContacts,
-    DynamoPauses,
-    SqsQueue,
-    dynamo_limiter,
-)
+from contact_activity.adapters.aws import SqsQueue, dynamo_store
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.adapters.embedded import Sink
-from contact_activity.adapters.pacing import SharedLimiter
 from contact_activity.local.emulator import Emulator
 from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import TRIES_MOST, TRY_FOR_MS, Reach, ReachLimiter, reaching_source
@@ -186,11 +179,7 @@ class CloudEngine:
         self._emulator, self._outputs = emulator, outputs
         self._options, self._display = options, display
         dynamodb, table = emulator.client("dynamodb"), outputs["TableName"]
-        self._dynamodb, self._table = dynamodb, table
-        self._contacts = DynamoContacts(dynamodb, table)
-        self._campaigns = DynamoCampaigns(dynamodb, table)
-        self._pauses = DynamoPauses(dynamodb, table)
-        self._limiter: SharedLimiter = dynamo_limiter(dynamodb, table, settings.limits, self._clock)
+        self._store = dynamo_store(dynamodb, table, settings.limits, self._clock)
         self._sqs = emulator.client("sqs")
         self._queue = SqsQueue(self._sqs, outputs["ContactQueueUrl"])
         self._dead_letters = SqsQueue(self._sqs, outputs["ContactDeadLettersUrl"])
@@ -205,7 +194,7 @@ class CloudEngine:
         if self._is_paused():
             return
         reach = Reach(self._clock, _log.warning, is_one_time=True)
-        source = reaching_source(account, ReachLimiter(self._limiter, reach), reach, connections=1)
+        source = reaching_source(account, ReachLimiter(self._store.limiter, reach), reach, connections=1)
         for _ in range(TRIES_MOST):
             try:
                 source.probe(deadline_ms=self._clock.monotonic_ms() + TRY_FOR_MS)
@@ -223,8 +212,8 @@ class CloudEngine:
         started_ms = self._clock.now_ms()
         self._forget_messages()
         if self._options.treat_all_as_due:
-            self._contacts.make_due(started_ms)
-            self._campaigns.put_listed(None)
+            self._store.contacts.make_due(started_ms)
+            self._store.campaigns.put_listed(None)
         dead_before = self._dead_letters.depth()
         if self._options.every_ms:
             while True:
@@ -240,7 +229,7 @@ class CloudEngine:
     def _forget_messages(self) -> None:
         """What was in flight when the last run stopped would stay hidden for its visibility time-out."""
         self._sqs.purge_queue(QueueUrl=self._outputs["ContactQueueUrl"])
-        self._contacts.abandon([contact.id for contact in self._contacts.scan()])
+        self._store.contacts.abandon([contact.id for contact in self._store.contacts.scan()])
 
     def _tick_and_wait(self, reader: EventReader, every_ms: int) -> None:
         started_ms = self._clock.monotonic_ms()
@@ -260,7 +249,7 @@ class CloudEngine:
             _log.warning(LISTING_WAITS)
         self._enqueued += int(report["enqueued"])
         self._display.step("reading activity")
-        watch = _StallWatch(self._emulator.log_path, self._limiter.limits.slot_ms)
+        watch = _StallWatch(self._emulator.log_path, self._store.limiter.limits.slot_ms)
         while depth := self._queue.depth():
             self._show()
             reader.drain()
@@ -280,13 +269,13 @@ class CloudEngine:
         return payload
 
     def _is_paused(self) -> bool:
-        active = self._pauses.get().active(self._clock.now_ms())
+        active = self._store.pauses.get().active(self._clock.now_ms())
         self._summary.pause = active[0] if active else None
         return bool(active)
 
     def _count_due(self) -> int:
         """Due, whether or not it is in a message."""
-        return sum(contact.due_ms <= self._clock.now_ms() for contact in self._contacts.scan())
+        return sum(contact.due_ms <= self._clock.now_ms() for contact in self._store.contacts.scan())
 
     def _show(self, wait: str = "") -> None:
         left = self._queue.depth()
@@ -297,16 +286,16 @@ class CloudEngine:
                 planned=self._enqueued,
                 events=self._summary.published,
                 calls=self._calls_today(),
-                left_s=left * self._limiter.limits.slot_ms / 1_000,
+                left_s=left * self._store.limiter.limits.slot_ms / 1_000,
                 wait=f"pause: {paused.reason}" if paused else wait,
             )
         )
 
     def _calls_today(self) -> int:
-        return self._limiter.pace().used_on(self._clock.now_ms())
+        return self._store.limiter.pace().used_on(self._clock.now_ms())
 
     def _sum_up(self, started_ms: int, dead: int) -> None:
-        contacts = list(self._contacts.scan())
+        contacts = list(self._store.contacts.scan())
         # A later time than now was set by a clock that ran ahead, before this run.
         now_ms = self._clock.now_ms()
         touched = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]

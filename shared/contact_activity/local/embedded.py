@@ -6,24 +6,12 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TypeVar
 
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import (
-    Database,
-    Delivery,
-    FileBus,
-    MemoryQueue,
-    SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
-from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
+from contact_activity.adapters.embedded import Database, Delivery, FileBus, MemoryQueue, sqlite_store
+from contact_activity.dispatch import DispatchReport, dispatch
 from contact_activity.local.events_file import opened_events
 from contact_activity.local.reach import Reach, ReachClock, ReachLimiter, reaching_source
 from contact_activity.local.run import (
@@ -39,14 +27,16 @@ from contact_activity.local.run import (
     locked,
 )
 from contact_activity.ports import (
-    AnyMessage,
-    CampaignMessage,
     FatalError,
     RetryError,
     StandstillError,
     TickFailure,
+    TickPorts,
+    WorkPorts,
 )
-from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
+from contact_activity.sync import WorkPolicy
+from contact_activity.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.working import work_on
 
 WORKERS = 8
 TICK_TIME_MS = 300_000
@@ -110,27 +100,17 @@ class EmbeddedEngine:
     ) -> None:
         settings = account.settings
         self._reach = Reach(clock, _log.warning, is_one_time=options.every_ms is None)
-        limiter = ReachLimiter(
-            sqlite_limiter(database, settings.limits, ReachClock(self._reach)), self._reach
-        )
-        self._source = source = reaching_source(account, limiter, self._reach, connections=WORKERS)
-        queue, pauses, listings = MemoryQueue(), SqlitePauses(database), SqliteListings(database)
-        self._contacts, self._lease = SqliteContacts(database), SqliteLease(database)
-        self._campaigns = SqliteCampaigns(database)
-        self._dispatch_ports = DispatchPorts(
-            self._contacts, source, queue, pauses, listings, self._lease, limiter, clock, self._campaigns
-        )
-        self._sync_ports = SyncPorts(
-            self._contacts, source, bus, queue, pauses, listings, limiter, clock, SqliteTally(database)
-        )
-        self._campaign_ports = CampaignPorts(
-            self._campaigns, source, bus, queue, pauses, clock, SqliteTally(database)
-        )
-        self._policy = SyncPolicy(
+        store = sqlite_store(database, settings.limits, ReachClock(self._reach))
+        self._store = replace(store, limiter=ReachLimiter(store.limiter, self._reach))
+        self._source = reaching_source(account, self._store.limiter, self._reach, connections=WORKERS)
+        self._queue = MemoryQueue()
+        self._tick_ports = TickPorts(self._store, self._source, self._queue, clock)
+        self._work_ports = WorkPorts(self._store, self._source, self._queue, bus, clock)
+        self._policy = WorkPolicy(
             settings.reading, settings.email_addresses, options.tick_ms, settings.contact_summaries
         )
         self._lookback_days = settings.lookback_days
-        self._bus, self._queue, self._clock, self._listings = bus, queue, clock, listings
+        self._clock = clock
         self._options, self._display = options, display
         self._summary = Summary(events=bus.published, failed_tries=self._reach.failed_tries)
         self._summary_lock = threading.Lock()
@@ -142,11 +122,10 @@ class EmbeddedEngine:
         ]
 
     def start(self) -> None:
-        self._lease.clear()
-        self._contacts.release_all()
+        self._store.free_all()
         if self._options.treat_all_as_due:
-            self._contacts.make_due(self._clock.now_ms())
-            self._campaigns.put_listed(None)
+            self._store.contacts.make_due(self._clock.now_ms())
+            self._store.campaigns.put_listed(None)
         for thread in self._threads:
             thread.start()
 
@@ -172,7 +151,7 @@ class EmbeddedEngine:
         if not self._reach.is_over:
             return self._is_paused()
         self._summary.to_check = self._reach.to_check()
-        self._listings.put_failure(TickFailure(str(self._reach.cause), self._clock.now_ms()))
+        self._store.listings.put_failure(TickFailure(str(self._reach.cause), self._clock.now_ms()))
         return True
 
     def run_every(self) -> Summary:
@@ -195,7 +174,7 @@ class EmbeddedEngine:
     def _go_on_after_a_standstill(self) -> None:
         """What was given up is still claimed, though nobody has it: the queue is empty between ticks."""
         if self._standstill:
-            self._contacts.release_all()
+            self._store.contacts.release_all()
             self._standstill = None
 
     def _tick(self, *, begin_listing: bool) -> DispatchReport:
@@ -204,7 +183,7 @@ class EmbeddedEngine:
         failure: Exception | None = None
         try:
             report = dispatch(
-                self._dispatch_ports,
+                self._tick_ports,
                 tick_ms=self._options.tick_ms,
                 deadline_ms=self._clock.monotonic_ms() + TICK_TIME_MS,
                 calls_each=len(self._policy.reading.reports),
@@ -260,33 +239,27 @@ class EmbeddedEngine:
     def _handle(self, delivery: Delivery) -> None:
         deadline_ms = self._clock.monotonic_ms() + CONTACT_TIME_MS
         try:
-            report = self._do(delivery.message, deadline_ms)
+            report = work_on(delivery.item, self._work_ports, self._policy, deadline_ms=deadline_ms)
         except (RetryError, FatalError) as error:
             if delivery.receives < RECEIVES_MAX:
                 self._queue.again(delivery)
                 return
             with self._summary_lock:
-                self._summary.failed[_subject(delivery.message)] = str(error)
+                self._summary.failed[str(delivery.item)] = str(error)
         else:
-            self._note(delivery, report)
+            self._note(delivery.item, report)
         self._queue.done()
 
-    def _do(self, message: AnyMessage, deadline_ms: int) -> SyncReport | CampaignReport:
-        if isinstance(message, CampaignMessage):
-            account = self._policy.reading.account
-            return summarize(message, self._campaign_ports, account=account, deadline_ms=deadline_ms)
-        return sync(message, self._sync_ports, self._policy, deadline_ms=deadline_ms)
-
-    def _note(self, delivery: Delivery, report: SyncReport | CampaignReport) -> None:
+    def _note(self, item: WorkItem, report: Report) -> None:
         for digest in report.unreadable:
             _log.warning("a row that cannot be read was skipped, digest %s", digest)
         with self._summary_lock:
             self._summary.unreadable_rows += len(report.unreadable)
-            self._summary.failed.pop(_subject(delivery.message), None)
-            if isinstance(report, SyncReport):
+            self._summary.failed.pop(str(item), None)
+            if item.kind is WorkKind.CONTACT:
                 self._note_contact(report)
 
-    def _note_contact(self, report: SyncReport) -> None:
+    def _note_contact(self, report: Report) -> None:
         summary = self._summary
         summary.synced += report.outcome is Outcome.SYNCED
         summary.gone += report.outcome is Outcome.GONE
@@ -297,17 +270,17 @@ class EmbeddedEngine:
         summary.owed_summaries += report.summaries_owed + report.summaries_refused
 
     def _count_due(self) -> int:
-        return self._contacts.count_due(self._clock.now_ms())
+        return self._store.contacts.count_due(self._clock.now_ms())
 
     def _is_paused(self) -> bool:
-        active = self._sync_ports.pauses.get().active(self._clock.now_ms())
+        active = self._store.pauses.get().active(self._clock.now_ms())
         self._summary.pause = active[0] if active else None
         return bool(active)
 
     def _show(self, wait: str = "") -> None:
         summary, left = self._summary, self._queue.depth()
         done = summary.synced + summary.gone + len(summary.failed)
-        limits = self._sync_ports.limiter.limits
+        limits = self._store.limiter.limits
         try:
             paused = self._is_paused() and self._summary.pause
             calls = self._calls_today()
@@ -326,15 +299,9 @@ class EmbeddedEngine:
         )
 
     def _calls_today(self) -> int:
-        return self._sync_ports.limiter.pace().used_on(self._clock.now_ms())
+        return self._store.limiter.pace().used_on(self._clock.now_ms())
 
     def _sum_up(self) -> Summary:
-        self._summary.contacts = self._contacts.count()
+        self._summary.contacts = self._store.contacts.count()
         self._summary.calls_today = self._calls_today()
         return self._summary
-
-
-def _subject(message: AnyMessage) -> str:
-    if isinstance(message, CampaignMessage):
-        return f"campaign {message.campaign_id}"
-    return f"contact {message.contact_id}"

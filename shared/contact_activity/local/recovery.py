@@ -19,26 +19,26 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from contact_activity.adapters.embedded import Database, SqliteCampaigns, SqliteContacts, SqlitePauses
+from contact_activity.adapters.clock import SystemClock
+from contact_activity.adapters.embedded import Database, sqlite_store
 from contact_activity.local.events_file import is_at, sync_folder
 from contact_activity.local.run import RunError, databases_in
 from contact_activity.ports import (
-    Campaigns,
     Contact,
     ContactOutline,
-    Contacts,
-    DeadLetter,
     DeadLetters,
-    Message,
-    PauseBoard,
     RetryError,
+    Store,
 )
-from contact_activity.rate_limit import Pause, PauseReason
+from contact_activity.rate_limit import Limits, Pause, PauseReason
+from contact_activity.work import DeadLetter, WorkKind
 
 # So often another write may come between a read and its conditional write.
 TRIES = 10
 THREADS = 8
 AT_ONCE = 1_000
+# Nothing here calls the API.
+NO_CALLS = Limits(calls_per_second=1, calls_per_day=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,7 @@ class System:
     """One account's state. `dead_letters` None: its queue is in the memory of a run."""
 
     name: str
-    contacts: Contacts
-    campaigns: Campaigns
-    pauses: PauseBoard
+    store: Store
     dead_letters: DeadLetters | None = None
 
 
@@ -61,7 +59,7 @@ def folder_systems(state_dir: Path, *, is_read_only: bool) -> Iterator[list[Syst
             for name, path in databases_in(state_dir).items()
         }
         yield [
-            System(name, SqliteContacts(database), SqliteCampaigns(database), SqlitePauses(database))
+            System(name, sqlite_store(database, NO_CALLS, SystemClock()))
             for name, database in databases.items()
         ]
 
@@ -69,14 +67,16 @@ def folder_systems(state_dir: Path, *, is_read_only: bool) -> Iterator[list[Syst
 def pause(system: System, until_ms: int | None, *, is_dry_run: bool) -> None:
     """Nothing is read until then, or until it is resumed; what is under way comes to its end."""
     if not is_dry_run:
-        system.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
+        system.store.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
 
 
 def resume(system: System, now_ms: int, *, is_dry_run: bool) -> bool:
     """End the operator's pause, and no other; False if there was none."""
-    is_paused = any(known.reason is PauseReason.OPERATOR for known in system.pauses.get().active(now_ms))
+    is_paused = any(
+        known.reason is PauseReason.OPERATOR for known in system.store.pauses.get().active(now_ms)
+    )
     if is_paused and not is_dry_run:
-        system.pauses.lift(PauseReason.OPERATOR)
+        system.store.pauses.lift(PauseReason.OPERATOR)
     return is_paused
 
 
@@ -97,9 +97,9 @@ def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
             its_own += len(of_contact)
             if not is_dry_run:
                 taken.delete(of_contact)
-    is_known = system.contacts.get(contact_id) is not None
+    is_known = system.store.contacts.get(contact_id) is not None
     if is_known and not is_dry_run:
-        system.contacts.erase(contact_id)
+        system.store.contacts.erase(contact_id)
     return Forgotten(is_known, its_own)
 
 
@@ -162,7 +162,7 @@ def _contact_of(line: bytes) -> str | None:
 
 def known_ids(system: System) -> list[str]:
     """The contacts that a resync of all reaches: those that are not gone."""
-    return [outline.id for outline in system.contacts.outlines() if not outline.times_gone]
+    return [outline.id for outline in system.store.contacts.outlines() if not outline.times_gone]
 
 
 def request_resync(system: System, contact_ids: Iterable[str], from_ms: int, now_ms: int) -> Iterator[bool]:
@@ -200,7 +200,7 @@ def failing(system: System) -> Failing:
     with _taken(system) as taken:
         letters = [letter for batch in taken.batches() for letter in batch]
     its_ids = {_contact_id(letter) for letter in letters}
-    outlines = [of for of in system.contacts.outlines() if of.failures or of.id in its_ids]
+    outlines = [of for of in system.store.contacts.outlines() if of.failures or of.id in its_ids]
     by_id = {outline.id: outline for outline in outlines}
     return Failing(
         [outline for outline in outlines if outline.failures],
@@ -223,16 +223,16 @@ def redrive(system: System, now_ms: int) -> Redriven:
 
     A message is a hint that may be stale: not it is sent again, its contact is planned again.
     """
-    ids = {outline.id for outline in system.contacts.outlines() if outline.failures}
+    ids = {outline.id for outline in system.store.contacts.outlines() if outline.failures}
     deleted = unreadable = 0
     due_now = partial(_due_now, now_ms=now_ms)
     with _taken(system) as taken:
         for batch in taken.batches():
-            readable = [letter for letter in batch if letter.message]
+            readable = [letter for letter in batch if letter.item]
             its_ids = {id_ for letter in readable if (id_ := _contact_id(letter))}
             list(_each(system, sorted(its_ids), due_now))
             if any(not _contact_id(letter) for letter in readable):
-                system.campaigns.put_listed(None)
+                system.store.campaigns.put_listed(None)
             deleted += taken.delete(readable)
             ids |= its_ids
             unreadable += len(batch) - len(readable)
@@ -256,17 +256,17 @@ def _each(
 
 def _change(system: System, contact_id: str, change: Callable[[Contact], Contact | None]) -> bool:
     for _ in range(TRIES):
-        contact = system.contacts.get(contact_id)
+        contact = system.store.contacts.get(contact_id)
         changed = contact and change(contact)
         if not changed:
             return False
-        if system.contacts.save(changed):
+        if system.store.contacts.save(changed):
             return True
     raise RetryError(f"contact {contact_id} is written all the time: pause first, then try again")
 
 
 def _contact_id(letter: DeadLetter) -> str | None:
-    return letter.message.contact_id if isinstance(letter.message, Message) else None
+    return letter.item.id if letter.item and letter.item.kind is WorkKind.CONTACT else None
 
 
 class _Taken:

@@ -17,8 +17,9 @@ from contact_activity.local import recovery
 from contact_activity.local.recovery import Failing, System, folder_systems
 from contact_activity.local.run import EVENTS_FILES, RunError, locked
 from contact_activity.planning import FAILURE_WAIT_MAX_MS, GONE_WAIT_MAX_MS
-from contact_activity.ports import CampaignMessage, ContactOutline, DeadLetter
+from contact_activity.ports import ContactOutline
 from contact_activity.rate_limit import is_too_late
+from contact_activity.work import DeadLetter, WorkKind
 
 _WHERE = """
 It acts on every system whose state is in the folder ("account", "simulated"), or on a stack, by
@@ -243,7 +244,7 @@ def _resync(arguments: argparse.Namespace, _: Mapping[str, str], console: Consol
 
 
 def _reachable(system: System, contact_ids: list[str]) -> int:
-    contacts = [system.contacts.get(contact_id) for contact_id in contact_ids]
+    contacts = [system.store.contacts.get(contact_id) for contact_id in contact_ids]
     return sum(contact is not None and not contact.times_gone for contact in contacts)
 
 
@@ -290,8 +291,8 @@ def _again(contact: ContactOutline) -> str:
 
 
 def _letter_row(letter: DeadLetter) -> tuple[str, str]:
-    if letter.message is None:
+    if letter.item is None:
         return "dead letter", "no message of ours"
-    if isinstance(letter.message, CampaignMessage):
-        return "dead letter", f"campaign {letter.message.campaign_id}"
-    return "dead letter", letter.message.contact_id
+    if letter.item.kind is WorkKind.CONTACT:
+        return "dead letter", letter.item.id
+    return "dead letter", str(letter.item)

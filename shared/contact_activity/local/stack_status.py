@@ -5,19 +5,10 @@ from collections.abc import Mapping
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from contact_activity.adapters.aws import (
-    DynamoContacts,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
-    SqsQueue,
-    aws_client,
-    dynamo_limiter,
-)
+from contact_activity.adapters.aws import SqsQueue, aws_client, dynamo_store
 from contact_activity.adapters.clock import SystemClock
 from contact_activity.local.run import RunError
-from contact_activity.local.status import Messages, Observed, Status, last_two_days, status_of
-from contact_activity.planning import longest_waits
+from contact_activity.local.status import Messages, Status, status_of_store
 from contact_activity.settings import read_settings, read_tick_ms
 
 _SETTINGS = {
@@ -32,30 +23,16 @@ _SETTINGS = {
 def stack_status(stack_name: str) -> Status:
     """Read the whole table once, by the few attributes that are counted. Raises `RunError` for no stack."""
     clock = SystemClock()
-    now_ms = clock.now_ms()
     outputs, environment = described(aws_client("cloudformation"), stack_name)
     settings = read_settings(environment)
-    limits = settings.limits
-    dynamodb, table = aws_client("dynamodb"), outputs["TableName"]
-    listing = DynamoListings(dynamodb, table).get()
-    observed = Observed(
-        name=stack_name,
-        contacts=DynamoContacts(dynamodb, table).outlines(),
-        pace=dynamo_limiter(dynamodb, table, limits, clock).pace(),
-        limits=limits,
-        pauses=DynamoPauses(dynamodb, table).get(),
-        published=last_two_days(DynamoTally(dynamodb, table), now_ms),
-        tick_failure=DynamoListings(dynamodb, table).failure(),
-        waits=longest_waits(
-            contacts=listing.contacts,
-            calls_each=len(settings.reading.reports),
-            tick_ms=read_tick_ms(environment),
-            limits=limits,
-        ),
-        listing=listing,
+    return status_of_store(
+        stack_name,
+        dynamo_store(aws_client("dynamodb"), outputs["TableName"], settings.limits, clock),
+        now_ms=clock.now_ms(),
+        tick_ms=read_tick_ms(environment),
+        calls_each=len(settings.reading.reports),
         messages=_messages(aws_client("sqs"), outputs),
     )
-    return status_of(observed, now_ms)
 
 
 def _messages(sqs: BaseClient, outputs: Mapping[str, str]) -> Messages:

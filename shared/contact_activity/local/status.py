@@ -16,14 +16,7 @@ from rich.table import Table
 
 from contact_activity.activity import iso
 from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import (
-    Database,
-    SqliteContacts,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
+from contact_activity.adapters.embedded import Database, sqlite_store
 from contact_activity.failures import kind_of
 from contact_activity.freshness import percentile_s
 from contact_activity.local.run import databases_in
@@ -38,7 +31,7 @@ from contact_activity.planning import (
     queued_until_ms,
     standing,
 )
-from contact_activity.ports import ContactOutline, Tally, TickFailure
+from contact_activity.ports import ContactOutline, Store, Tally, TickFailure
 from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, Pauses, is_too_late
 
 P95 = 0.95
@@ -212,19 +205,45 @@ def _spread(ages_ms: Iterable[int]) -> Spread | None:
     return Spread(median_low(ages_s), ages_s[math.ceil(P95 * len(ages_s)) - 1], ages_s[-1])
 
 
-def last_two_days(tally: Tally, now_ms: int) -> tuple[DayCount, DayCount]:
+def status_of_store(
+    name: str,
+    store: Store,
+    *,
+    now_ms: int,
+    tick_ms: int,
+    calls_each: int,
+    messages: Messages | None = None,
+) -> Status:
+    """The status of a system by its state. Reads every contact once, without its memory."""
+    limits, listing = store.limiter.limits, store.listings.get()
+    observed = Observed(
+        name=name,
+        contacts=store.contacts.outlines(),
+        pace=store.limiter.pace(),
+        limits=limits,
+        pauses=store.pauses.get(),
+        published=_last_two_days(store.tally, now_ms),
+        tick_failure=store.listings.failure(),
+        waits=longest_waits(contacts=listing.contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits),
+        listing=listing,
+        messages=messages,
+    )
+    return status_of(observed, now_ms)
+
+
+def _last_two_days(tally: Tally, now_ms: int) -> tuple[DayCount, DayCount]:
     """What was published today and yesterday."""
     today = now_ms // DAY_MS
     return _day_count(tally, today), _day_count(tally, today - 1)
 
 
 def _day_count(tally: Tally, day: int) -> DayCount:
-    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(tally.on(day).items())), _freshness(tally, day))
+    counted = tally.on(day)
+    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(counted.events.items())), _freshness(counted.ages))
 
 
-def _freshness(tally: Tally, day: int) -> Freshness | None:
-    counts = tally.freshness_on(day)
-    p50, p95 = percentile_s(counts, 50), percentile_s(counts, 95)
+def _freshness(ages: Mapping[int, int]) -> Freshness | None:
+    p50, p95 = percentile_s(ages, 50), percentile_s(ages, 95)
     return None if p50 is None or p95 is None else Freshness(p50, p95)
 
 
@@ -237,24 +256,10 @@ def folder_status(state_dir: Path, limits: Limits, calls_each: int = 1) -> list[
 
 def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> Status:
     clock = SystemClock()
-    now_ms = clock.now_ms()
     with closing(Database(path, is_read_only=True)) as database:
-        listing = SqliteListings(database).get()
-        observed = Observed(
-            name=name,
-            contacts=SqliteContacts(database).outlines(),
-            pace=sqlite_limiter(database, limits, clock).pace(),
-            limits=limits,
-            pauses=SqlitePauses(database).get(),
-            published=last_two_days(SqliteTally(database), now_ms),
-            tick_failure=SqliteListings(database).failure(),
-            # A run may tick as rarely as once a day.
-            waits=longest_waits(
-                contacts=listing.contacts, calls_each=calls_each, tick_ms=DAY_MS, limits=limits
-            ),
-            listing=listing,
-        )
-        return status_of(observed, now_ms)
+        store = sqlite_store(database, limits, clock)
+        # A run may tick as rarely as once a day.
+        return status_of_store(name, store, now_ms=clock.now_ms(), tick_ms=DAY_MS, calls_each=calls_each)
 
 
 def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
