@@ -6,6 +6,7 @@ interval, since the next listing hands out every campaign again.
 
 from dataclasses import replace
 
+from contact_activity.pausing import pause_for
 from contact_activity.ports import (
     Campaign,
     Campaigns,
@@ -23,8 +24,7 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS
 from contact_activity.summaries import publish_news
-from contact_activity.sync import WorkPolicy, pause_for
-from contact_activity.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
 
 EVERY_MS = 6 * HOUR_MS
 # The list does not say when a campaign was sent, only when it was last changed, which may be this

@@ -12,6 +12,7 @@ from contact_activity import planning
 from contact_activity.campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.failures import describe
 from contact_activity.paging import RESTARTS_MAX, Rounds
+from contact_activity.pausing import pause_for
 from contact_activity.ports import (
     Clock,
     FatalError,
@@ -22,7 +23,6 @@ from contact_activity.ports import (
     WaitError,
 )
 from contact_activity.rate_limit import Pause, PauseReason, calls_left, is_own_budget, midnight_after
-from contact_activity.sync import pause_for
 from contact_activity.work import WorkItem, WorkKind
 
 # A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.

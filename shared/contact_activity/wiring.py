@@ -35,7 +35,7 @@ from contact_activity.ports import (
     WorkPorts,
 )
 from contact_activity.settings import Credentials, SettingsError, read_settings, read_tick_ms, required
-from contact_activity.sync import WorkPolicy
+from contact_activity.work import WorkPolicy
 from contact_activity.working import work_on
 
 # A call may take its whole time-out when its deadline is near, and what it read is still to be published.

@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from contact_activity.watermark import Counts
+from contact_activity.activity import EmailAddresses
+from contact_activity.summary import SummaryKind
+from contact_activity.watermark import Counts, Reading
 
 
 class WorkKind(StrEnum):
@@ -42,6 +44,16 @@ class DeadLetter:
     id: str
     sent_ms: int
     receipt_handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """The settings of a worker."""
+
+    reading: Reading
+    email_addresses: EmailAddresses
+    tick_ms: int
+    summaries: tuple[SummaryKind, ...] = ()
 
 
 class Outcome(StrEnum):

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from contact_activity.campaigns import summarize
 from contact_activity.ports import WorkPorts
-from contact_activity.sync import WorkPolicy, sync
-from contact_activity.work import Report, WorkItem, WorkKind
+from contact_activity.sync import sync
+from contact_activity.work import Report, WorkItem, WorkKind, WorkPolicy
 
 
 class UseCase(Protocol):

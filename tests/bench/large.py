@@ -20,9 +20,9 @@ from contact_activity.dispatch import DispatchReport, dispatch
 from contact_activity.ports import ListedContact, TickPorts, WorkPorts
 from contact_activity.rate_limit import Limits
 from contact_activity.settings import Credentials
-from contact_activity.sync import WorkPolicy, sync
+from contact_activity.sync import sync
 from contact_activity.watermark import Reading
-from contact_activity.work import Outcome
+from contact_activity.work import Outcome, WorkPolicy
 from tests.support.items import of_contact
 
 LIMITS = Limits(1_000, 100_000_000)

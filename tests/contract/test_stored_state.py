@@ -25,9 +25,8 @@ from contact_activity.dispatch import dispatch
 from contact_activity.ports import ListedContact, TickPorts, WorkPorts
 from contact_activity.rate_limit import Limits
 from contact_activity.summary import SummaryCounts, SummaryKind
-from contact_activity.sync import WorkPolicy
 from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, Report, WorkItem
+from contact_activity.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.working import work_on
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.items import of_contact

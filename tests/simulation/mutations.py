@@ -44,13 +44,14 @@ def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess
 
 
 PUBLISH = "            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)\n"
-TURN_PAGE = "            is_last = self._turn_page(page)\n"
+TURN_PAGE = "            self._history.turn(page)\n"
+REPLACE = "__import__('dataclasses').replace"
 MUTATIONS = (
     Mutation(
         "progress is stored before the events are published",
         "sync.py",
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
-        "        self._save_progress()\n"
+        "        self._held.save_progress(self._history.progress(), goes_on=True)\n"
         "        if fresh.activities and not self._publish_new(fresh, now_ms):\n",
         (7,),
     ),
@@ -58,7 +59,8 @@ MUTATIONS = (
         "the watermark moves with every page",
         "sync.py",
         TURN_PAGE,
-        f"            self._save(replace(self._contact, watermark=self._walk.finish()))\n{TURN_PAGE}",
+        f"            moved = {REPLACE}(self._held.contact, watermark=self._history.walk.finish())\n"
+        f"            self._held.save(moved)\n{TURN_PAGE}",
         (0,),
     ),
     Mutation(
@@ -105,9 +107,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a cursor that comes again ends the walk",
-        "sync.py",
+        "read_history.py",
         "        if self._rounds.was_seen(page.next):\n            self._restart()\n",
-        "        if self._rounds.was_seen(page.next):\n            return True\n",
+        "        if self._rounds.was_seen(page.next):\n            self._is_report_read = True\n",
         (72,),
     ),
     Mutation(
@@ -119,7 +121,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a walk goes on under other reports",
-        "sync.py",
+        "ports.py",
         "progress is None or progress.fingerprint == reading.fingerprint",
         "True",
         (6,),
@@ -288,9 +290,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a contact that is out of sight is forgotten",
-        "sync.py",
-        "gone = replace(self._contact, times_gone=times_gone,",
-        "gone = replace(self._contact, watermark=type(self._contact.watermark)(), times_gone=times_gone,",
+        "ports.py",
+        "            times_gone=times_gone,\n            due_ms=due_after_gone_ms(",
+        "            watermark=Watermark(),\n"
+        "            times_gone=times_gone,\n            due_ms=due_after_gone_ms(",
         (4,),
     ),
     Mutation(
@@ -310,36 +313,36 @@ MUTATIONS = (
     Mutation(
         "nothing is backfill but what a resync brings",
         "sync.py",
-        "if activity.occurred_ms < self._contact.registered_ms:",
+        "if activity.occurred_ms < contact.registered_ms:",
         "if False:",
         (0,),
     ),
     Mutation(
         "what a resync brings is no backfill",
         "sync.py",
-        "return self._contact.watermark.resync_ms is not None and self._walk.is_again(activity)",
+        "return contact.watermark.resync_ms is not None and self._history.walk.is_again(activity)",
         "return False",
         (102,),
     ),
     Mutation(
         "an event does not name its tick",
         "sync.py",
-        "            correlation_id=self._item.correlation_id,\n        )\n\n    def _turn_page",
-        "        )\n\n    def _turn_page",
+        "            correlation_id=self._item.correlation_id,\n        )\n\n    def _wait",
+        "        )\n\n    def _wait",
         (0,),
     ),
     Mutation(
         "only the first report is read",
-        "sync.py",
-        "for report in reports[reports.index(self._report_name) :]:",
-        "for report in reports[:1]:",
+        "read_history.py",
+        "        return bool(following)\n",
+        "        return False\n",
         (0,),
     ),
     Mutation(
         "what was published is not counted",
         "sync.py",
-        "        if self._result.by_type:\n            self._ports.store.tally",
-        "        if False:\n            self._ports.store.tally",
+        "        if self._report.by_type:\n",
+        "        if False:\n",
         (0,),
     ),
     Mutation(

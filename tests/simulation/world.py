@@ -38,11 +38,11 @@ from contact_activity.ports import (
     WorkPorts,
 )
 from contact_activity.rate_limit import DAY_MS, SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
+from contact_activity.read_history import CURSORS_DID_NOT_HOLD
 from contact_activity.settings import Credentials
 from contact_activity.summary import SummaryKind
-from contact_activity.sync import CURSORS_DID_NOT_HOLD, WorkPolicy
 from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
 from contact_activity.working import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores

@@ -18,9 +18,8 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import Limits
 from contact_activity.summary import SummaryKind
-from contact_activity.sync import WorkPolicy
 from contact_activity.watermark import Reading
-from contact_activity.work import WorkItem, WorkKind
+from contact_activity.work import WorkItem, WorkKind, WorkPolicy
 from contact_activity.working import work_on
 from tests.support.families import Family
 from tests.support.virtual_clock import SettableClock

@@ -13,9 +13,9 @@ from moto import mock_aws
 from contact_activity.activity import EmailAddresses
 from contact_activity.adapters.aws import dynamo_store
 from contact_activity.ports import Limiter, ListedContact, Refusal, TrackingPage, WorkPorts
-from contact_activity.sync import WorkPolicy, sync
+from contact_activity.sync import sync
 from contact_activity.watermark import Reading
-from contact_activity.work import Outcome
+from contact_activity.work import Outcome, WorkPolicy
 from tests.support.families import create_table
 from tests.support.items import of_contact
 from tests.support.rows import HOUR_MS, NOON_MS, activity

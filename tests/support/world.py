@@ -48,9 +48,9 @@ from contact_activity.ports import (
 )
 from contact_activity.rate_limit import Limits
 from contact_activity.summary import Snapshot, SummaryCounts, SummaryKind, SummaryReport
-from contact_activity.sync import WorkPolicy, sync
+from contact_activity.sync import sync
 from contact_activity.watermark import TYPES_BY_REPORT, Reading
-from contact_activity.work import Report, WorkItem, WorkKind
+from contact_activity.work import Report, WorkItem, WorkKind, WorkPolicy
 from tests.support.items import of_campaign
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock

@@ -14,7 +14,10 @@ CORE = {
     *("activity", "addresses", "freshness", "paging", "summary"),
     *("watermark", "planning", "rate_limit", "timeline"),
 }
-USE_CASES = {"ports", "failures", "sync", "summaries", "campaigns", "dispatch", "work", "working"}
+USE_CASES = {
+    *("ports", "failures", "sync", "summaries", "campaigns", "dispatch", "work", "working"),
+    *("held_contact", "pausing", "read_history", "summarize_contact"),
+}
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {
     "time",

@@ -24,9 +24,10 @@ from contact_activity.ports import (
     WaitReason,
 )
 from contact_activity.rate_limit import Pause, PauseReason, midnight_after
-from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, WorkPolicy, sync
+from contact_activity.read_history import PAGES_MAX
+from contact_activity.sync import PAGES_BETWEEN_MARKERS, sync
 from contact_activity.watermark import Progress, Reading, Watermark
-from contact_activity.work import Outcome, WorkItem
+from contact_activity.work import Outcome, WorkItem, WorkPolicy
 from tests.support.items import of_contact
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock

@@ -34,8 +34,7 @@ from contact_activity.ports import (
     TickPorts,
     WorkPorts,
 )
-from contact_activity.sync import WorkPolicy
-from contact_activity.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
 from contact_activity.working import work_on
 
 WORKERS = 8

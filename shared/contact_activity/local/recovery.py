@@ -13,8 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -172,13 +171,7 @@ def request_resync(system: System, contact_ids: Iterable[str], from_ms: int, now
     """
 
     def ask(contact: Contact) -> Contact | None:
-        if contact.times_gone:
-            return None
-        watermark, asked_ms = contact.watermark, contact.watermark.resync_ms
-        if contact.progress:
-            watermark = watermark.with_published(contact.progress)
-        watermark = replace(watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms))
-        return replace(contact, due_ms=min(contact.due_ms, now_ms), watermark=watermark, progress=None)
+        return None if contact.times_gone else contact.resynced(from_ms, now_ms)
 
     yield from _each(system, contact_ids, ask)
 
@@ -225,23 +218,22 @@ def redrive(system: System, now_ms: int) -> Redriven:
     """
     ids = {outline.id for outline in system.store.contacts.outlines() if outline.failures}
     deleted = unreadable = 0
-    due_now = partial(_due_now, now_ms=now_ms)
+
+    def retry(contact: Contact) -> Contact:
+        return contact.retried(now_ms)
+
     with _taken(system) as taken:
         for batch in taken.batches():
             readable = [letter for letter in batch if letter.item]
             its_ids = {id_ for letter in readable if (id_ := _contact_id(letter))}
-            list(_each(system, sorted(its_ids), due_now))
+            list(_each(system, sorted(its_ids), retry))
             if any(not _contact_id(letter) for letter in readable):
                 system.store.campaigns.put_listed(None)
             deleted += taken.delete(readable)
             ids |= its_ids
             unreadable += len(batch) - len(readable)
-    redriven = sum(_each(system, sorted(ids), due_now))
+    redriven = sum(_each(system, sorted(ids), retry))
     return Redriven(redriven, deleted, unreadable)
-
-
-def _due_now(contact: Contact, *, now_ms: int) -> Contact:
-    return replace(contact, due_ms=min(contact.due_ms, now_ms), failures=0)
 
 
 def _each(
