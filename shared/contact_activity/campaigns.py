@@ -117,8 +117,8 @@ def _is_stale(item: WorkItem, asked_ms: int | None, now_ms: int) -> bool:
     if asked_ms is None:
         return False
     if asked_ms > now_ms:
-        # Later than a worker can last it was set by a clock that ran ahead.
-        return asked_ms <= now_ms + HELD_MS
+        # Later than a worker can last, though clocks differ: a clock that ran ahead wrote it.
+        return asked_ms <= now_ms + HELD_MS + CLOCKS_DIFFER_MS
     return item.planned_ms <= asked_ms
 
 

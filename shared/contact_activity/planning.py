@@ -239,12 +239,13 @@ def held_until_ms(now_ms: int, left_ms: int) -> int:
 
 def latest_lease_ms(now_ms: int) -> int:
     """A tick's lease that ends later than any tick was taken by a clock that ran ahead, and is free."""
-    return now_ms + HELD_MAX_MS
+    return now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
 
 
 def is_held(held_until_ms: int | None, now_ms: int) -> bool:
-    """Later than a worker can last it was set by a clock that ran ahead, and holds nobody up."""
-    return held_until_ms is not None and now_ms < held_until_ms <= now_ms + HELD_MAX_MS
+    """Whether a worker has it in hand. A time later than any worker lasts was written by a clock ahead."""
+    latest_ms = now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
+    return held_until_ms is not None and now_ms < held_until_ms <= latest_ms
 
 
 def are_too_many_gone(newly_gone: int, handed_out: int) -> bool:

@@ -90,7 +90,9 @@ class Watermark:
         candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
         let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
         edges = {time_ms for _, time_ms in progress.oldest}
-        kept = candidates[:room] + [key for key in candidates[room:] if key_time_ms(key) in edges]
+        partly = set(unpack(progress.partly))
+        beyond = candidates[room:]
+        kept = candidates[:room] + [key for key in beyond if key_time_ms(key) in edges or key in partly]
         spans = progress.forgotten_spans(_latest(let_go, progress.forgotten_ms))
         marks = {mark.type: mark for mark in self.marks}
         for type_ in progress.types:
@@ -144,7 +146,8 @@ class Progress:
     `candidates` is packed like `Watermark.remembered`; `next` is None at a report's first page.
     `pages`: of this report, since it was begun or begun anew. `forgotten_ms`: newest activity that
     the walk published and no longer remembers. `oldest`: of each type, the oldest that it read of this
-    report; `again_from`: the same, when the report was begun anew.
+    report; `again_from`: the same, when the report was begun anew. `partly`, packed like `candidates`:
+    what the bus accepted of a page of which it did not accept all.
     """
 
     started_ms: int
@@ -159,6 +162,7 @@ class Progress:
     pages: int = 0
     oldest: tuple[tuple[ActivityType, int], ...] = ()
     again_from: tuple[tuple[ActivityType, int], ...] = ()
+    partly: bytes = b""
 
     @property
     def start_ms(self) -> int:
@@ -319,6 +323,8 @@ class Walk:
     _oldest_before: dict[ActivityType, int] = field(default_factory=dict)
     _forgotten_ms: int | None = None
     _again_from: dict[ActivityType, int] = field(default_factory=dict)
+    _on_page: set[bytes] = field(default_factory=set)
+    _partly: set[bytes] = field(default_factory=set)
     _windows: dict[ActivityType, _Window] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -339,6 +345,7 @@ class Walk:
         walk._forgotten_ms = progress.forgotten_ms
         walk._oldest = dict(progress.oldest)
         walk._again_from = dict(progress.again_from)
+        walk._partly = set(unpack(progress.partly))
         if progress.next is None:
             walk.begin_anew()
         return walk
@@ -348,6 +355,7 @@ class Walk:
         self.pages = 0
         self._oldest.clear()
         self._again_from.clear()
+        self._partly.clear()
 
     def begin_anew(self) -> None:
         """The report is read from its first page once more."""
@@ -388,6 +396,8 @@ class Walk:
                 on_page.remove(key)
             else:
                 new.append((key, activity))
+        self._on_page = on_page
+        self._partly -= on_page
         self._known |= on_page
         self._candidates |= on_page
         self._compact(on_page)
@@ -401,6 +411,7 @@ class Walk:
         keys = {activity_key(self.reading.account, activity) for activity in activities}
         if keys:
             self._oldest = self._oldest_before
+            self._partly |= self._on_page - keys
         self._candidates -= keys
         self._known -= keys
 
@@ -419,6 +430,7 @@ class Walk:
             pages=self.pages,
             oldest=tuple(self._oldest.items()),
             again_from=tuple(self._again_from.items()),
+            partly=pack(self._partly),
         )
 
     def finish(self) -> Watermark:
@@ -503,15 +515,17 @@ class Walk:
         """Keep memory flat in a walk of any length; what is forgotten now would be at the end.
 
         The last page stays known, since rows that come in meanwhile shift it onto the next one. So does
-        the oldest of each type: more of its moment may be on a page that is not read yet.
+        the oldest of each type: more of its moment may be on a page that is not read yet. And what is
+        published of a page that comes again, since no span of time tells it from the rest of that page.
         """
         if len(self._candidates) <= 2 * REMEMBERED_MAX:
             return
         newest_ms = self._newest_at_start(*self._through.values())
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
-        oldest = set(self._oldest.values())
+        # The page that was just read may be taken back.
+        oldest = {*self._oldest.values(), *self._oldest_before.values()}
         kept += [key for key in self._candidates if key_time_ms(key) in oldest]
-        self._candidates = {*kept, *on_page}
+        self._candidates = {*kept, *on_page, *self._partly}
         self._known = self._candidates | self._remembered
         self._forgotten_ms = _latest(self._forgotten_ms, forgotten_ms)
 

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -654,6 +654,7 @@ class History:
         published, calls = self._activities_published(), len(self.server.calls)
         self.world.state.contacts.make_due(self.clock.now_ms())
         known = [self.world.state.contacts.get(contact.id) for contact in self.account.contacts()]
+        needed = self._calls_needed_each()
         self.promises.resumed.clear()
         began_ms = self.clock.now_ms()
         ticks = 0
@@ -665,7 +666,15 @@ class History:
         if self.world.limits.calls_per_second > 1:
             asked = Counter(call.path for call in self.server.calls[calls:])
             owed = {of.id for of in known if of and self._is_owed_a_summary(of)}
-            self._sweep_was_cheap(asked, ticks, owed | self.promises.resumed)
+            self._sweep_was_cheap(asked, ticks, owed | self.promises.resumed, needed)
+
+    def _calls_needed_each(self) -> dict[str, int]:
+        """Of each contact, as far as is known now."""
+        reports = self.world.reading.reports
+        return {
+            contact.id: sum(self._calls_needed(contact.id, report) for report in reports)
+            for contact in self.account.contacts()
+        }
 
     def _is_owed_a_summary(self, contact: Contact) -> bool:
         """Or asked for it so long ago that it is asked for anew."""
@@ -673,15 +682,17 @@ class History:
         known = map(contact.summarized, self.world.summaries)
         return any(is_due(of, now_ms=now_ms, found_new=False) for of in known)
 
-    def _sweep_was_cheap(self, calls: Counter[str], ticks: int, owed: Set[str]) -> None:
+    def _sweep_was_cheap(
+        self, calls: Counter[str], ticks: int, owed: Set[str], needed: Mapping[str, int]
+    ) -> None:
+        """`needed`: at its beginning; a stamp of the future whose time comes in it may raise a floor."""
+        needed_now = self._calls_needed_each()
         for contact in self.account.contacts():
             own = f"/v2/contacts/{contact.id}/tracking"
             has_summary = any(path.startswith(own + "/reports/") for path in calls)
             if ticks == 1 and has_summary and contact.id not in owed:
                 self.promises.fail("a summary was asked for though nothing is new")
-            most = ticks * sum(
-                self._calls_needed(contact.id, report) for report in self.world.reading.reports
-            )
+            most = ticks * max(needed[contact.id], needed_now[contact.id])
             made = sum(
                 calls[own if report == "all" else f"{own}/{report}"] for report in self.world.reading.reports
             )

@@ -3,9 +3,10 @@
 import pytest
 
 from contact_activity.activity import iso
-from contact_activity.campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, PAGES_MAX
+from contact_activity.campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, HELD_MS, PAGES_MAX
 from contact_activity.dispatch import TickOutcome
 from contact_activity.ports import (
+    Campaign,
     FatalError,
     ListedCampaign,
     ListedContact,
@@ -15,8 +16,8 @@ from contact_activity.ports import (
     WaitError,
     WaitReason,
 )
-from contact_activity.rate_limit import Pause, PauseReason
-from contact_activity.summary import SummaryCounts
+from contact_activity.rate_limit import CLOCKS_DIFFER_MS, Pause, PauseReason
+from contact_activity.summary import Summarized, SummaryCounts, SummaryKind
 from contact_activity.work import Outcome, WorkKind
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, World, drain_all
@@ -220,6 +221,17 @@ def test_a_paused_system_asks_for_no_campaign(world: World) -> None:
     """The message completes without a call; the next listing hands it out again."""
     world.pauses.pause(Pause(PauseReason.OPERATOR, None))
     assert world.summarize("1").outcome is Outcome.PAUSED
+    assert world.source.calls == 0
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 15, CLOCKS_DIFFER_MS])
+def test_a_campaign_in_the_hands_of_a_worker_whose_clock_differs_is_left_to_it(
+    world: World, ahead_ms: int
+) -> None:
+    """Both would publish the same summary."""
+    until_ms = world.clock.now_ms() + ahead_ms + HELD_MS
+    world.campaigns.save(Campaign("1", summarized=Summarized(SummaryKind.CAMPAIGN, until_ms)))
+    assert world.summarize("1").outcome is Outcome.STALE
     assert world.source.calls == 0
 
 

@@ -61,6 +61,7 @@ def progress_to_json(progress: Progress) -> str:
             "pages": progress.pages,
             "oldest": {type_.report: time_ms for type_, time_ms in progress.oldest},
             "again_from": {type_.report: time_ms for type_, time_ms in progress.again_from},
+            "partly": base64.b64encode(progress.partly).decode(),
         }
     )
 
@@ -80,6 +81,7 @@ def progress_from_json(text: str) -> Progress:
         pages=stored["pages"],
         oldest=_times(stored.get("oldest", {})),
         again_from=_times(stored.get("again_from", {})),
+        partly=base64.b64decode(stored.get("partly", "")),
     )
     # A version before stored neither.
     return progress if "oldest" in stored else progress.with_oldest()
