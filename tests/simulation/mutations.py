@@ -256,7 +256,7 @@ MUTATIONS = (
     Mutation(
         "a long walk that gives up memory gives up all of it",
         "watermark.py",
-        "        self._candidates = {*kept, *on_page}\n",
+        "        self._candidates = {*kept, *on_page, *self._partly}\n",
         "        self._candidates = set()\n",
         (7,),
     ),
