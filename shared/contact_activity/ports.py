@@ -1,284 +1,25 @@
-"""What the use cases need of the world: small protocols, the clock, and the three errors.
+"""Defines what the use cases need of the world, as small protocols.
 
 Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done, by
 `Clock.monotonic_ms`: somebody may set the clock while it works.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from contact_activity.activity import Activity, Event
-from contact_activity.planning import Listing, LongestWaits, due_after_failure_ms, due_after_gone_ms
-from contact_activity.rate_limit import Limits, Pace, Pause, PauseReason, Pauses
-from contact_activity.summary import Summarized, SummaryKind, SummaryReport
-from contact_activity.watermark import Progress, Reading, Watermark, set_right
-from contact_activity.work import DeadLetter, WorkItem
-
-
-class Cause(StrEnum):
-    """Why no answer came, as a person may read it; tells nothing of addresses, bodies or secrets."""
-
-    UNKNOWN_HOST = "the host is unknown"
-    CONNECTION_REFUSED = "the connection is refused"
-    CERTIFICATE_UNTRUSTED = "the certificate is not trusted"
-    PROXY_REFUSED = "the proxy opens no way to the host"
-    NOT_CONNECTED = "the host cannot be reached"
-    TIMED_OUT = "no answer came in time"
-    CONNECTION_CLOSED = "the connection was closed"
-    ANSWER_UNUSABLE = "the answer cannot be used"
-    SERVER_ERROR = "the API answers with server errors"
-
-
-class RetryError(Exception):
-    """It may work later: a server error, a time-out, a bus or a queue that took only a part."""
-
-    def __init__(self, message: str, cause: Cause | None = None) -> None:
-        super().__init__(message)
-        self.cause = cause
-
-
-class FatalError(Exception):
-    """It will not work for this contact however often it is tried."""
-
-
-class PartlyAcceptedError(RetryError):
-    """The bus took only a part of the events; `accepted` holds the ids of those."""
-
-    def __init__(self, message: str, accepted: frozenset[str]) -> None:
-        super().__init__(message)
-        self.accepted = accepted
-
-
-class RefusedError(FatalError):
-    """The API refuses this one resource, though it accepts the credential."""
-
-
-class StandstillError(Exception):
-    """The state or the events file cannot be used now: no contact's failure, and none can be worked on.
-
-    One line that says what to do. `is_passing`: it may end by itself.
-    """
-
-    def __init__(self, message: str, *, is_passing: bool) -> None:
-        super().__init__(message)
-        self.is_passing = is_passing
-
-
-class WaitReason(StrEnum):
-    QUOTA = "quota"
-    CREDENTIAL = "credential"
-    TIME = "time"
-    # A run that somebody watches ends: no call gets through before a setting or the network changes.
-    UNREACHABLE = "unreachable"
-
-
-class WaitError(Exception):
-    """Nobody's failure: nothing can be done before `until_ms` (None: before something changes)."""
-
-    def __init__(self, reason: WaitReason, until_ms: int | None = None) -> None:
-        super().__init__(f"wait: {reason}")
-        self.reason = reason
-        self.until_ms = until_ms
-
-
-class Refusal(Enum):
-    """Answers of the API that are no failure and no page."""
-
-    NEXT_EXPIRED = "the next token is no longer valid"
-    GONE = "the contact, or the campaign, does not exist"
-
-
-@dataclass(frozen=True, slots=True)
-class TrackingPage:
-    """One page of a tracking report, read; `unreadable` holds digests of the rows that were not."""
-
-    activities: tuple[Activity, ...]
-    unreadable: tuple[str, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ListedContact:
-    id: str
-    modified_date: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContactsPage:
-    contacts: tuple[ListedContact, ...]
-    unreadable: int
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """All that is stored of a contact and that a worker may change. No address, only ids.
-
-    `last_error` and `failed_ms`: why its last try failed, in one line, and when; None after a sync.
-    `held_until_ms`: until then a worker publishes what it did, and no other may; None: nobody does.
-    """
-
-    id: str
-    registered_ms: int
-    due_ms: int
-    version: int = 0
-    synced_ms: int | None = None
-    failures: int = 0
-    times_gone: int = 0
-    watermark: Watermark = field(default_factory=Watermark)
-    progress: Progress | None = None
-    summaries: tuple[Summarized, ...] = ()
-    last_error: str | None = None
-    failed_ms: int | None = None
-    held_until_ms: int | None = None
-
-    def summarized(self, kind: SummaryKind) -> Summarized:
-        """What is known of a summary report; nothing yet for one that was never asked for."""
-        return next((known for known in self.summaries if known.kind is kind), Summarized(kind))
-
-    def set_right(self, now_ms: int) -> "Contact":
-        """This contact without times after `now_ms`, which a clock that ran ahead wrote."""
-        progress = self.progress
-        if progress:
-            progress = replace(progress, started_ms=min(progress.started_ms, now_ms))
-        return replace(
-            self,
-            registered_ms=min(self.registered_ms, now_ms),
-            watermark=set_right(self.watermark, now_ms),
-            progress=progress,
-        )
-
-    def continued(self, reading: Reading) -> "tuple[Contact, Reading]":
-        """This contact and what to read of it, if other settings began its unfinished walk.
-
-        The walk is given up, and what it published stays known. But a walk that published more than is
-        remembered, or that a resync asked for, is finished as it was begun: nothing else tells what it
-        published from what is new, or wanted again.
-        """
-        progress = self.progress
-        if progress is None or progress.fingerprint == reading.fingerprint:
-            return self, reading
-        begun = reading.as_begun(progress.fingerprint)
-        is_long = progress.forgotten_ms is not None or self.watermark.is_too_long_with(progress)
-        is_to_finish = is_long or self.watermark.resync_ms is not None
-        if begun and is_to_finish:
-            return self, begun
-        # Under another account the same activities have other ids.
-        watermark = self.watermark.with_published(progress) if begun else self.watermark
-        return replace(self, watermark=watermark, progress=None), reading
-
-    def synced(
-        self, watermark: Watermark, *, summaries: tuple[Summarized, ...], started_ms: int, due_ms: int
-    ) -> "Contact":
-        """After a walk that began at `started_ms` and is finished."""
-        return replace(
-            self._without_failures(),
-            watermark=watermark,
-            progress=None,
-            times_gone=0,
-            summaries=summaries,
-            synced_ms=started_ms,
-            due_ms=due_ms,
-        )
-
-    def gone(self, now_ms: int, *, tick_ms: int, started_ms: int, progress: Progress | None) -> "Contact":
-        """After an answer that it does not exist; due again after a while that grows each time."""
-        times_gone = self.times_gone + 1
-        return replace(
-            self._without_failures(),
-            times_gone=times_gone,
-            due_ms=due_after_gone_ms(now_ms, times_gone=times_gone, tick_ms=tick_ms),
-            synced_ms=started_ms,
-            progress=progress,
-        )
-
-    def failed(
-        self, error: str, *, now_ms: int, tick_ms: int, planned_ms: int, progress: Progress | None
-    ) -> "Contact":
-        """After a failure; due again after a while that doubles with each message that failed.
-
-        Only the first receive of a message counts, which was planned at `planned_ms`: an API that is
-        down for minutes is no reason to leave a contact alone for hours.
-        """
-        is_again = self.failed_ms is not None and planned_ms < self.failed_ms <= now_ms
-        failures = self.failures + (not is_again)
-        return replace(
-            self,
-            failures=failures,
-            due_ms=due_after_failure_ms(now_ms, failures=failures, tick_ms=tick_ms),
-            last_error=error,
-            failed_ms=now_ms,
-            held_until_ms=None,
-            progress=progress,
-        )
-
-    def interrupted(self, progress: Progress) -> "Contact":
-        """In a walk that stops at `progress`, held by nobody."""
-        return replace(self, progress=progress, held_until_ms=None)
-
-    def given_way(self, watermark: Watermark, progress: Progress) -> "Contact":
-        """With what a walk from `watermark` on published, after an operator's write won over it.
-
-        A resync ends the walk: what it wants again, it also wants of what this walk published.
-        """
-        if self.watermark == watermark:
-            return self.interrupted(progress)
-        return replace(self, held_until_ms=None, watermark=self.watermark.with_published(progress))
-
-    def resynced(self, from_ms: int, now_ms: int) -> "Contact":
-        """Due now, to publish its activity from `from_ms` on again; the earlier of two dates holds."""
-        asked_ms, watermark = self.watermark.resync_ms, self.watermark
-        if self.progress:
-            watermark = watermark.with_published(self.progress)
-        watermark = replace(watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms))
-        return replace(self, due_ms=min(self.due_ms, now_ms), watermark=watermark, progress=None)
-
-    def retried(self, now_ms: int) -> "Contact":
-        """Due now, as if it had never failed."""
-        return replace(self, due_ms=min(self.due_ms, now_ms), failures=0)
-
-    def _without_failures(self) -> "Contact":
-        return replace(self, failures=0, last_error=None, failed_ms=None, held_until_ms=None)
-
-
-@dataclass(frozen=True, slots=True)
-class ListedCampaign:
-    """`modified_ms` None: the list had no usable date."""
-
-    id: str
-    modified_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignsPage:
-    campaigns: tuple[ListedCampaign, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """All that is stored of a campaign; version 0 is one that nothing is stored of."""
-
-    id: str
-    version: int = 0
-    summarized: Summarized = field(default_factory=lambda: Summarized(SummaryKind.CAMPAIGN))
-
-
-@dataclass(frozen=True, slots=True)
-class ContactOutline:
-    """What an operator's count of contacts needs of each, without its memory."""
-
-    id: str
-    due_ms: int
-    queued_until_ms: int
-    synced_ms: int | None
-    failures: int
-    times_gone: int
-    last_error: str | None = None
-    failed_ms: int | None = None
+from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.pace import Limits, Pace
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.schedule import LongestWaits
+from contact_activity.domain.summary import SummaryKind, SummaryReport
+from contact_activity.domain.tally import DayTally
+from contact_activity.domain.work import DeadLetter, WorkItem
 
 
 class Clock(Protocol):
@@ -401,14 +142,6 @@ class Campaigns(Protocol):
         """Store it if nobody stored another since it was read (by `version`, which goes up by one)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TickFailure:
-    """Why a tick failed, in one line, and when."""
-
-    error: str
-    at_ms: int
-
-
 class Listings(Protocol):
     """Where the listing of contacts stands; one dispatcher at a time writes it."""
 
@@ -419,18 +152,6 @@ class Listings(Protocol):
         """Of the last tick, if it failed."""
 
     def put_failure(self, failure: TickFailure | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class DayTally:
-    """What was published on one UTC day.
-
-    `events` counts events by detail type. `ages` counts the activities that were no backfill by the
-    upper end of their age's bucket, in seconds.
-    """
-
-    events: Mapping[str, int]
-    ages: Mapping[int, int]
 
 
 class Tally(Protocol):

@@ -11,18 +11,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from contact_activity.activity import EmailAddresses, Event
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.codec import progress_to_json
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import Database, MemoryQueue, sqlite_store
-from contact_activity.dispatch import DispatchReport, dispatch
-from contact_activity.ports import ListedContact, TickPorts, WorkPorts
-from contact_activity.rate_limit import Limits
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, WorkPolicy
+from contact_activity.ports import TickPorts, WorkPorts
+from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.settings import Credentials
-from contact_activity.sync import sync
-from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, WorkPolicy
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+from contact_activity.state.codec import progress_to_json
+from contact_activity.use_cases.sync_contact import sync
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
 from tests.support.items import of_contact
 
 LIMITS = Limits(1_000, 100_000_000)

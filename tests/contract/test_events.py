@@ -22,18 +22,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from moto import mock_aws
 
-from contact_activity.activity import (
-    EVENT_SOURCE,
-    Activity,
-    ActivityType,
-    EmailAddresses,
-    parse_row,
-    parse_time,
-    to_event,
-)
-from contact_activity.adapters.codec import item_from_body, item_to_body
-from contact_activity.addresses import TEXT_LIMIT_BYTES
-from contact_activity.summary import (
+from contact_activity.constant_contact.rows import parse_row
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.addresses import TEXT_LIMIT_BYTES
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, to_event
+from contact_activity.domain.summary import (
     COUNT_NAMES,
     Change,
     Published,
@@ -44,8 +37,10 @@ from contact_activity.summary import (
     compare,
     summary_event,
 )
-from contact_activity.timeline import UnusableEventError, entry_of
-from contact_activity.work import WorkItem
+from contact_activity.domain.times import parse_time
+from contact_activity.domain.work import WorkItem
+from contact_activity.example_subscriber.timeline import UnusableEventError, entry_of
+from contact_activity.state.codec import item_from_body, item_to_body
 
 EVENTS = Path(__file__).parents[2] / "events"
 README = (EVENTS / "README.md").read_text(encoding="utf-8")

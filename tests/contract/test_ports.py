@@ -12,31 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contact_activity.activity import (
-    EVENT_SOURCE,
-    Activity,
-    ActivityType,
-    Bounce,
-    BounceCategory,
-    EmailAddresses,
-    Event,
-    to_event,
-)
-from contact_activity.freshness import ENDS_S
-from contact_activity.planning import Listing
-from contact_activity.ports import (
-    Campaign,
-    Contact,
-    ContactOutline,
-    Contacts,
-    Limiter,
-    ListedContact,
-    TickFailure,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
-from contact_activity.summary import (
+from contact_activity.domain.activity import Activity, ActivityType, Bounce, BounceCategory
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
+from contact_activity.domain.freshness import ENDS_S
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import (
     CAMPAIGNS_MAX,
     COUNT_NAMES,
     Published,
@@ -44,8 +29,11 @@ from contact_activity.summary import (
     SummaryCounts,
     SummaryKind,
 )
-from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Span, Watermark
-from contact_activity.work import WorkItem, WorkKind
+from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.watermark import Mark, Progress, Span, Watermark
+from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.errors import WaitError, WaitReason
+from contact_activity.ports import Contacts, Limiter
 from tests.support.families import Family
 from tests.support.items import of_campaign, of_contact
 from tests.support.virtual_clock import VirtualClock

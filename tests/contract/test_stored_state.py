@@ -18,16 +18,18 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import Activity, ActivityType, EmailAddresses, derive_id
-from contact_activity.adapters.aws import aws_client
-from contact_activity.adapters.codec import item_from_body
-from contact_activity.dispatch import dispatch
-from contact_activity.ports import ListedContact, TickPorts, WorkPorts
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import SummaryCounts, SummaryKind
-from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, Report, WorkItem, WorkPolicy
-from contact_activity.working import work_on
+from contact_activity.aws.clients import aws_client
+from contact_activity.domain.activity import Activity, ActivityType, derive_id
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryCounts, SummaryKind
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
+from contact_activity.ports import TickPorts, WorkPorts
+from contact_activity.state.codec import item_from_body
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.working import work_on
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.items import of_contact
 from tests.support.nobodys_aws import nobodys_aws

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from contact_activity.activity import Event
-from contact_activity.adapters.codec import progress_to_json
-from contact_activity.planning import tick_budget
-from contact_activity.ports import ContactsPage, ListedContact, Refusal, TrackingPage
-from contact_activity.rate_limit import Pace
-from contact_activity.watermark import REMEMBERED_MAX
-from contact_activity.work import Outcome, Report, WorkItem
+from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.memory import REMEMBERED_MAX
+from contact_activity.domain.pace import Pace
+from contact_activity.domain.schedule import tick_budget
+from contact_activity.domain.work import Outcome, Report, WorkItem
+from contact_activity.state.codec import progress_to_json
 from tests.support.bill import NEWS_WRITES, SYNC_READS, SYNC_WRITES
 from tests.support.rows import HOUR_MS, NOON_MS, activity
 from tests.support.usages import usages_of_syncs

@@ -13,37 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from contact_activity.activity import EVENT_SOURCE, Activity, ActivityType, EmailAddresses, Event, to_event
-from contact_activity.adapters import aws_bus, aws_queue
-from contact_activity.adapters.aws import (
-    DynamoContacts,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
-    EventBridgeBus,
-    SqsQueue,
-    aws_client,
-    dynamo_limiter,
-    secret_credentials,
-)
-from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
-from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
-from contact_activity.adapters.aws_pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace
-from contact_activity.adapters.aws_table import PAGE_ROWS, Item, due_shard
-from contact_activity.adapters.codec import item_from_body, item_to_body, pace_change_to_json
-from contact_activity.planning import Listing
-from contact_activity.ports import (
-    Contact,
-    FatalError,
-    ListedContact,
-    PartlyAcceptedError,
-    RetryError,
-    WaitError,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take, take_slot
+from contact_activity.aws import bus as aws_bus
+from contact_activity.aws import queue as aws_queue
+from contact_activity.aws.bus import BATCH_BYTES, BATCH_ENTRIES, EventBridgeBus, batches, entry_bytes
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.contacts import DynamoContacts, due_shard
+from contact_activity.aws.dead_letters import SqsDeadLetters
+from contact_activity.aws.pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace, dynamo_limiter
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.secret import secret_credentials
+from contact_activity.aws.store import DynamoListings, DynamoPauses, DynamoTally
+from contact_activity.aws.table import PAGE_ROWS, Item
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
+from contact_activity.domain.listing import Listing
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.pace import Limits, Pace, Take, take_slot
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.watermark import Progress, Watermark
+from contact_activity.domain.work import DeadLetter, WorkItem
+from contact_activity.errors import FatalError, PartlyAcceptedError, RetryError, WaitError
 from contact_activity.settings import Credentials, SettingsError
-from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
-from contact_activity.work import DeadLetter, WorkItem
+from contact_activity.state.codec import item_from_body, item_to_body, pace_change_to_json
 from tests.support.contention import take_as_before
 from tests.support.families import Clients, create_bus, create_table
 from tests.support.items import of_contact

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoPauses, SqsQueue
-from contact_activity.adapters.codec import item_to_body
-from contact_activity.local.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
-from contact_activity.local.simulated import Server, SimulatedAccount, Switches, error
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.store import DynamoPauses
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
+from contact_activity.simulated import Server, SimulatedAccount, Switches, error
+from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed, eventually, record, set_polling
 from tests.support.items import of_contact
 from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served

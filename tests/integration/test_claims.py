@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import iso
-from contact_activity.adapters.aws import DynamoContacts, aws_client
-from contact_activity.adapters.aws_table import due_shard
-from contact_activity.dispatch import DispatchReport, dispatch
-from contact_activity.ports import ListedContact
-from contact_activity.rate_limit import DAY_MS
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.contacts import DynamoContacts, due_shard
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
 from tests.support.account import System
 from tests.support.bill import TICK_QUERIES, TICK_READS, TICK_WRITES
 from tests.support.families import AwsFamily, Clients, create_table

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoContacts, SqsQueue
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import RECEIVES_MAX
-from contact_activity.local.simulated import Kind, Switches, error
-from contact_activity.local.stack import Stack
-from contact_activity.ports import Cause, ListedContact
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.domain.contact import ListedContact
+from contact_activity.errors import Cause
+from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.simulated import Kind, Switches, error
 from tests.support.certificates import Authority
 from tests.support.deployed import SECRET, deployed, eventually, store_secret
 from tests.support.fronts import Front, Proxy, closing_all

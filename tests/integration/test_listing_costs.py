@@ -8,11 +8,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import iso, parse_time
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.dispatch import dispatch
-from contact_activity.ports import ContactsPage, ListedContact, Refusal
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.domain.answers import ContactsPage, Refusal
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, parse_time
+from contact_activity.use_cases.tick import dispatch
 from tests.support.families import create_table
 from tests.support.rows import NOON_MS
 from tests.support.world import TICK_MS, ScriptedSource, World, with_contacts

@@ -10,18 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.activity import iso
-from contact_activity.adapters.aws import DynamoContacts, DynamoPauses
-from contact_activity.adapters.codec import item_to_body
-from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
-from contact_activity.local.cloud import TEMPLATE
-from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.events_file import opened_events
-from contact_activity.local.run import ACCOUNT_DATABASE, locked
-from contact_activity.local.stack import Stack, deploy
-from contact_activity.ports import Contacts, ListedContact, PauseBoard
-from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
-from contact_activity.watermark import Watermark
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.aws.store import DynamoPauses
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.domain.watermark import Watermark
+from contact_activity.local_cloud.deploy import Stack, deploy
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local_cloud.engine import TEMPLATE
+from contact_activity.ports import Contacts, PauseBoard
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.options import ACCOUNT_DATABASE, locked
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqlitePauses
+from contact_activity.state.codec import item_to_body
 from tests.support.items import of_campaign, of_contact
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.adapters.codec import item_to_body
-from contact_activity.local.cloud import TEMPLATE, subscribe
-from contact_activity.local.emulator import REPOSITORY, Emulator
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.stack import Stack, load_template
-from contact_activity.ports import ListedContact
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.domain.contact import ListedContact
+from contact_activity.local_cloud.deploy import Stack, load_template
+from contact_activity.local_cloud.emulator import REPOSITORY, Emulator
+from contact_activity.local_cloud.engine import TEMPLATE, subscribe
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed as deployed_stack
 from tests.support.deployed import record, set_polling
 from tests.support.items import of_contact

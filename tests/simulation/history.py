@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from contact_activity.activity import Event, parse_time
-from contact_activity.campaigns import EVERY_MS
-from contact_activity.freshness import by_bucket
-from contact_activity.local.recovery import System, request_resync
-from contact_activity.local.simulated import (
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import Event
+from contact_activity.domain.freshness import by_bucket
+from contact_activity.domain.pace import Limits, calls_left
+from contact_activity.domain.pauses import PauseReason, is_own_budget
+from contact_activity.domain.schedule import GONE_WAIT_MAX_MS
+from contact_activity.domain.summary import SummaryKind, is_due
+from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
+from contact_activity.domain.watermark import Reading
+from contact_activity.operations.recovery import System, request_resync
+from contact_activity.simulated import (
     Cursor,
     Fault,
     Kind,
@@ -22,19 +28,7 @@ from contact_activity.local.simulated import (
     Tie,
     error,
 )
-from contact_activity.planning import GONE_WAIT_MAX_MS
-from contact_activity.ports import Contact
-from contact_activity.rate_limit import (
-    DAY_MS,
-    HOUR_MS,
-    Limits,
-    PauseReason,
-    calls_left,
-    is_own_budget,
-    midnight_after,
-)
-from contact_activity.summary import SummaryKind, is_due
-from contact_activity.watermark import Reading
+from contact_activity.use_cases.list_campaigns import EVERY_MS
 from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from
 from tests.simulation.stores import AwsStores, EmbeddedStores
 from tests.simulation.world import CREDENTIALS, INVOCATION_MS, OTHERS_PATH, TICK_MS, Chances, Clock, World

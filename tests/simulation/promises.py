@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from contact_activity.activity import Event, iso
-from contact_activity.dispatch import DispatchReport
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.simulated.account import Row
-from contact_activity.local.simulated.quota import most_in_a_second
-from contact_activity.local.simulated.server import Call
-from contact_activity.local.simulated.wire import shown_ms
-from contact_activity.planning import queued_until_ms
-from contact_activity.ports import Contact, ContactOutline, ListedContact
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Pause, PauseReason, midnight_after
-from contact_activity.summary import SummaryKind
-from contact_activity.watermark import Reading, Watermark, unpack
-from contact_activity.work import Outcome, Report, WorkItem
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.memory import unpack
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import queued_until_ms
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after
+from contact_activity.domain.watermark import Reading, Watermark
+from contact_activity.domain.work import Outcome, Report, WorkItem
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.simulated.account import Row
+from contact_activity.simulated.quota import most_in_a_second
+from contact_activity.simulated.server import Call
+from contact_activity.simulated.wire import shown_ms
+from contact_activity.use_cases.tick_report import DispatchReport
 
 if TYPE_CHECKING:
     from tests.simulation.stores import Stored

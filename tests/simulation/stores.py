@@ -7,9 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from contact_activity.adapters.embedded import Database, sqlite_store
+from contact_activity.domain.pace import Limits
 from contact_activity.ports import Clock, Store
-from contact_activity.rate_limit import Limits
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
 
 ROOT = Path(__file__).parents[2]
 _numbers = count()
@@ -76,9 +77,9 @@ class AwsStores:
     """DynamoDB. Its index is true at once, or while `is_stale` says so as it was at the last look."""
 
     def __init__(self, is_stale: Callable[[], bool]) -> None:
-        from contact_activity.adapters.aws_store import dynamo_store
-        from contact_activity.adapters.aws_table import Table
-        from contact_activity.local.stack import load_template
+        from contact_activity.aws.store import dynamo_store
+        from contact_activity.aws.table import Table
+        from contact_activity.local_cloud.deploy import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"

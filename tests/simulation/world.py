@@ -15,35 +15,35 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from contact_activity import telemetry
-from contact_activity.activity import EmailAddresses, Event
-from contact_activity.adapters.codec import item_from_body, item_to_body
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.transport import Connection, NoAnswerError, Reply
-from contact_activity.dispatch import DispatchReport, TickOutcome, dispatch
-from contact_activity.local.simulated import Server
-from contact_activity.local.simulated.transport import Incoming
-from contact_activity.ports import (
-    Campaign,
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import SLOW_DOWN_MS, Limits, calls_left
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
+from contact_activity.entrypoints import telemetry
+from contact_activity.errors import (
     Cause,
-    Contact,
     FatalError,
-    ListedContact,
     PartlyAcceptedError,
     RefusedError,
     RetryError,
-    Store,
-    TickPorts,
     WaitError,
-    WorkPorts,
 )
-from contact_activity.rate_limit import DAY_MS, SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
-from contact_activity.read_history import CURSORS_DID_NOT_HOLD
+from contact_activity.ports import Store, TickPorts, WorkPorts
 from contact_activity.settings import Credentials
-from contact_activity.summary import SummaryKind
-from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
-from contact_activity.working import work_on
+from contact_activity.simulated import Server
+from contact_activity.simulated.transport import Incoming
+from contact_activity.state.codec import item_from_body, item_to_body
+from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+from contact_activity.use_cases.working import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
 

@@ -3,24 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from contact_activity.activity import EmailAddresses, Event, parse_time
-from contact_activity.adapters.embedded import MemoryQueue
-from contact_activity.dispatch import DispatchReport, dispatch
-from contact_activity.ports import (
-    Contact,
-    ContactsPage,
-    Refusal,
-    RetryError,
-    Store,
-    TickPorts,
-    TrackingPage,
-    WorkPorts,
-)
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import SummaryKind
-from contact_activity.watermark import Reading
-from contact_activity.work import WorkItem, WorkKind, WorkPolicy
-from contact_activity.working import work_on
+from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import parse_time
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import WorkItem, WorkKind, WorkPolicy
+from contact_activity.errors import RetryError
+from contact_activity.ports import Store, TickPorts, WorkPorts
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.working import work_on
 from tests.support.families import Family
 from tests.support.virtual_clock import SettableClock
 from tests.support.world import TICK_MS, ScriptedSource

@@ -9,13 +9,15 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from contact_activity.activity import EVENT_SOURCE
-from contact_activity.adapters.aws import DynamoStore, EventBridgeBus, SqsQueue, dynamo_store
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.codec import item_from_body
-from contact_activity.adapters.embedded import Database, FileBus, MemoryQueue, SqliteStore, sqlite_store
-from contact_activity.local.emulator import REPOSITORY
-from contact_activity.local.stack import load_template
+from contact_activity.aws.bus import EventBridgeBus
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.store import DynamoStore, dynamo_store
+from contact_activity.clock import SystemClock
+from contact_activity.domain.event import EVENT_SOURCE
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.work import WorkItem
+from contact_activity.local_cloud.deploy import load_template
+from contact_activity.local_cloud.emulator import REPOSITORY
 from contact_activity.ports import (
     Bus,
     Campaigns,
@@ -29,8 +31,11 @@ from contact_activity.ports import (
     Store,
     Tally,
 )
-from contact_activity.rate_limit import Limits
-from contact_activity.work import WorkItem
+from contact_activity.run.file_bus import FileBus
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqliteStore, sqlite_store
+from contact_activity.state.codec import item_from_body
 
 ARRIVES_WITHIN_S = 20.0
 # For all but a limiter.

@@ -1,6 +1,6 @@
 """Work items by kind, short enough to be read in a line of a test."""
 
-from contact_activity.work import WorkItem, WorkKind
+from contact_activity.domain.work import WorkItem, WorkKind
 
 
 def of_contact(contact_id: str, planned_ms: int, correlation_id: str | None = None) -> WorkItem:

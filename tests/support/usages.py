@@ -10,12 +10,14 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from contact_activity.activity import EmailAddresses
-from contact_activity.adapters.aws import dynamo_store
-from contact_activity.ports import Limiter, ListedContact, Refusal, TrackingPage, WorkPorts
-from contact_activity.sync import sync
-from contact_activity.watermark import Reading
-from contact_activity.work import Outcome, WorkPolicy
+from contact_activity.aws.store import dynamo_store
+from contact_activity.domain.answers import Refusal, TrackingPage
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, WorkPolicy
+from contact_activity.ports import Limiter, WorkPorts
+from contact_activity.use_cases.sync_contact import sync
 from tests.support.families import create_table
 from tests.support.items import of_contact
 from tests.support.rows import HOUR_MS, NOON_MS, activity

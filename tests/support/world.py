@@ -7,50 +7,45 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from contact_activity.activity import Activity, EmailAddresses, Event
-from contact_activity.adapters.embedded import (
-    Database,
-    FileBus,
-    MemoryQueue,
+from contact_activity.domain.activity import Activity
+from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import Snapshot, SummaryCounts, SummaryKind, SummaryReport
+from contact_activity.domain.watermark import TYPES_BY_REPORT, Reading
+from contact_activity.domain.work import Report, WorkItem, WorkKind, WorkPolicy
+from contact_activity.errors import PartlyAcceptedError, RetryError, WaitError, WaitReason
+from contact_activity.ports import (
+    Bus,
+    Campaigns,
+    Contacts,
+    Lease,
+    Limiter,
+    Listings,
+    PauseBoard,
+    Store,
+    Tally,
+    TickPorts,
+    WorkPorts,
+)
+from contact_activity.run.file_bus import FileBus
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import (
     SqliteCampaigns,
-    SqliteContacts,
     SqliteListings,
     SqlitePauses,
     SqliteStore,
     SqliteTally,
     sqlite_store,
 )
-from contact_activity.campaigns import summarize
-from contact_activity.dispatch import DispatchReport, dispatch
-from contact_activity.ports import (
-    Bus,
-    Campaigns,
-    CampaignsPage,
-    Contact,
-    Contacts,
-    ContactsPage,
-    Lease,
-    Limiter,
-    ListedCampaign,
-    ListedContact,
-    Listings,
-    PartlyAcceptedError,
-    PauseBoard,
-    Refusal,
-    RetryError,
-    Store,
-    Tally,
-    TickPorts,
-    TrackingPage,
-    WaitError,
-    WaitReason,
-    WorkPorts,
-)
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import Snapshot, SummaryCounts, SummaryKind, SummaryReport
-from contact_activity.sync import sync
-from contact_activity.watermark import TYPES_BY_REPORT, Reading
-from contact_activity.work import Report, WorkItem, WorkKind, WorkPolicy
+from contact_activity.use_cases.summarize_campaign import summarize
+from contact_activity.use_cases.sync_contact import sync
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
 from tests.support.items import of_campaign
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock

@@ -2,23 +2,17 @@
 
 import pytest
 
-from contact_activity.activity import iso
-from contact_activity.campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, HELD_MS, PAGES_MAX
-from contact_activity.dispatch import TickOutcome
-from contact_activity.ports import (
-    Campaign,
-    FatalError,
-    ListedCampaign,
-    ListedContact,
-    Refusal,
-    RefusedError,
-    RetryError,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import CLOCKS_DIFFER_MS, Pause, PauseReason
-from contact_activity.summary import Summarized, SummaryCounts, SummaryKind
-from contact_activity.work import Outcome, WorkKind
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.campaign import Campaign, ListedCampaign
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import Summarized, SummaryCounts, SummaryKind
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, iso
+from contact_activity.domain.work import Outcome, WorkKind
+from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
+from contact_activity.use_cases.list_campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, PAGES_MAX
+from contact_activity.use_cases.summarize_campaign import HELD_MS
+from contact_activity.use_cases.tick_report import TickOutcome
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, World, drain_all
 

@@ -4,22 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from contact_activity.adapters.embedded import SqliteLease, sqlite_limiter
-from contact_activity.dispatch import TickOutcome
-from contact_activity.failures import describe
-from contact_activity.planning import QUEUED_TICKS, Listing
-from contact_activity.ports import (
-    Cause,
-    FatalError,
-    ListedContact,
-    Refusal,
-    RetryError,
-    TickFailure,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
-from contact_activity.work import Outcome
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import QUEUED_TICKS
+from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.work import Outcome
+from contact_activity.errors import Cause, FatalError, RetryError, WaitError, WaitReason, describe
+from contact_activity.sqlite.store import SqliteLease, sqlite_limiter
+from contact_activity.use_cases.tick_report import TickOutcome
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, TICK_MS, World, drain
 

@@ -7,30 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.dispatch import LEASE_MARGIN_MS
-from contact_activity.planning import (
-    WEEK_MS,
+from contact_activity.domain.listing import (
     Listing,
-    are_too_many_gone,
     begin_listing,
     count_contacts,
     count_page,
+    has_listed_its_share,
+    listing_page_read,
+    pages_on,
+    restart_listing,
+)
+from contact_activity.domain.pace import Limits, Pace, take_slot
+from contact_activity.domain.schedule import (
+    are_too_many_gone,
     due_after_failure_ms,
     due_after_gone_ms,
-    has_listed_its_share,
     held_until_ms,
     is_held,
     latest_lease_ms,
-    listing_page_read,
     longest_waits,
     next_due_ms,
-    pages_on,
     queued_until_ms,
-    restart_listing,
     standing,
     tick_budget,
 )
-from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, Limits, Pace, take_slot
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, WEEK_MS
+from contact_activity.use_cases.tick import LEASE_MARGIN_MS
 from tests.support.rows import NOON_MS
 
 TICK_MS = 15 * 60_000

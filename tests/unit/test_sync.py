@@ -8,26 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import ActivityType, EmailAddresses, iso
-from contact_activity.adapters.embedded import SqliteContacts
-from contact_activity.failures import describe
-from contact_activity.ports import (
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import iso, midnight_after
+from contact_activity.domain.watermark import Progress, Reading, Watermark
+from contact_activity.domain.work import Outcome, WorkItem, WorkPolicy
+from contact_activity.errors import (
     Cause,
-    Contact,
     FatalError,
-    ListedContact,
     PartlyAcceptedError,
-    Refusal,
     RetryError,
     StandstillError,
     WaitError,
     WaitReason,
+    describe,
 )
-from contact_activity.rate_limit import Pause, PauseReason, midnight_after
-from contact_activity.read_history import PAGES_MAX
-from contact_activity.sync import PAGES_BETWEEN_MARKERS, sync
-from contact_activity.watermark import Progress, Reading, Watermark
-from contact_activity.work import Outcome, WorkItem, WorkPolicy
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.use_cases.read_history import PAGES_MAX
+from contact_activity.use_cases.sync_contact import PAGES_BETWEEN_MARKERS, sync
 from tests.support.items import of_contact
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from contact_activity import telemetry
-from contact_activity.adapters.codec import item_from_body
-from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import Cause, RetryError
-from contact_activity.rate_limit import PauseReason
+from contact_activity.domain.pauses import PauseReason
+from contact_activity.domain.walk import Counts
+from contact_activity.domain.work import Outcome, Report
+from contact_activity.entrypoints import telemetry
+from contact_activity.entrypoints.dispatcher import Dispatcher
+from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
+from contact_activity.errors import Cause, RetryError
 from contact_activity.settings import Credentials, SettingsError
-from contact_activity.telemetry import NAMESPACE, Metric
-from contact_activity.watermark import Counts
-from contact_activity.wiring import Dispatcher
-from contact_activity.work import Outcome, Report
+from contact_activity.state.codec import item_from_body
+from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
 from tests.support.emf import Emitted, emitted
 from tests.support.items import of_campaign, of_contact
 from tests.support.rows import HOUR_MS, NOON_MS

@@ -9,27 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import Activity, ActivityType
-from contact_activity.adapters.codec import (
-    marks_from_json,
-    marks_to_json,
-    progress_from_json,
-    progress_to_json,
-)
-from contact_activity.watermark import (
-    ALL_REPORT,
-    REMEMBERED_MAX,
-    TYPES_BY_REPORT,
-    UNREADABLE_MAX,
-    Mark,
-    Reading,
-    Span,
-    Walk,
-    Watermark,
-    activity_key,
-    key_time_ms,
-    unpack,
-)
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX, activity_key, key_time_ms, unpack
+from contact_activity.domain.walk import Walk
+from contact_activity.domain.watermark import ALL_REPORT, TYPES_BY_REPORT, Mark, Reading, Span, Watermark
+from contact_activity.state.codec import marks_from_json, marks_to_json, progress_from_json, progress_to_json
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 KEY_BYTES = 14

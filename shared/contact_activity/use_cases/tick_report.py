@@ -1,0 +1,48 @@
+"""Defines what one tick came to."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TickOutcome(StrEnum):
+    DISPATCHED = "dispatched"
+    PAUSED = "paused"
+    LEASE_HELD = "lease_held"
+
+
+@dataclass(slots=True)
+class DispatchReport:
+    """What one tick came to. `paused_by` names the first active pause.
+
+    `pulled_back`: contacts that were due later than they can honestly wait, and are due now.
+
+    `listing_waits`: it has read its share of the day's calls, and goes on at 00:00 UTC.
+
+    `paused` names every pause that held since the last tick, also one that this tick lifted.
+
+    `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
+    the calls are None when another tick was under way. `campaigns_failed`: why the campaigns could
+    not be listed.
+    """
+
+    outcome: TickOutcome = TickOutcome.DISPATCHED
+    paused_by: str | None = None
+    pages: int = 0
+    new_contacts: int = 0
+    unreadable_contacts: int = 0
+    listing_is_complete: bool = False
+    listing_waits: bool = False
+    pulled_back: int = 0
+    enqueued: int = 0
+    rejected: int = 0
+    campaigns_enqueued: int = 0
+    campaigns_failed: str | None = None
+    paused: tuple[str, ...] = ()
+    lag_ms: int | None = None
+    calls_used: int | None = None
+    calls_per_day: int | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Nothing more of the list can be read now."""
+        return self.listing_is_complete or self.listing_waits
