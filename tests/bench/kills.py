@@ -22,10 +22,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.local_cloud.engine import CloudEngine, EventReader, subscribe
+from contact_activity.local_cloud.event_reader import EventReader, subscribe
+from contact_activity.local_cloud.tick_loop import CloudTickLoop
+from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
-from contact_activity.run.options import RunError, RunOptions
+from contact_activity.run.options import RunOptions
 from contact_activity.settings import read_settings
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
@@ -91,8 +94,9 @@ def kill_functions(trial: Trial) -> None:
         settings = read_settings(operator.environment)
 
         def sweep() -> None:
-            engine = CloudEngine(emulator, stack.outputs, settings, options, Quiet())
-            engine.run(EventReader(emulator.client("sqs"), url, sink))
+            system = DeployedSystem(emulator, stack.outputs, settings.limits)
+            reader = EventReader(emulator.client("sqs"), url, sink)
+            CloudTickLoop(system, reader, options, Quiet()).run_once()
 
         with _Sweeps(sweep) as sweeps:
             done = 0

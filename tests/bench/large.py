@@ -84,7 +84,7 @@ class Large:
         took_s = time.monotonic() - took_s
         self.store.contacts.release_all()
         while delivery := self.queue.receive(wait_s=0):
-            self.queue.done()
+            self.queue.complete()
             del delivery
         started_s = time.monotonic()
         handed_out = self._tick(begin_listing=False).enqueued

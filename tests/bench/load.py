@@ -27,11 +27,14 @@ from contact_activity.constant_contact.client import ConstantContact
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pace import Limits
 from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.local_cloud.engine import CloudEngine, EventReader, subscribe
+from contact_activity.local_cloud.event_reader import EventReader, subscribe
+from contact_activity.local_cloud.tick_loop import CloudTickLoop
 from contact_activity.ports import TickPorts
+from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
-from contact_activity.run.options import RunError, RunOptions
+from contact_activity.run.options import RunOptions
 from contact_activity.settings import Credentials, read_settings
 from contact_activity.simulated import Kind, Server, SimulatedAccount
 from contact_activity.use_cases.tick import dispatch
@@ -160,8 +163,9 @@ def drain_cloud(operator: Operator, server: Server) -> None:
         url = subscribe(emulator, stack.outputs["EventBusName"])
         options = RunOptions(operator.folder, operator.events_file, treat_all_as_due=True)
         settings = read_settings(operator.environment)
-        engine = CloudEngine(emulator, stack.outputs, settings, options, Quiet())
-        engine.run(EventReader(emulator.client("sqs"), url, sink))
+        system = DeployedSystem(emulator, stack.outputs, settings.limits)
+        reader = EventReader(emulator.client("sqs"), url, sink)
+        CloudTickLoop(system, reader, options, Quiet()).run_once()
 
 
 def _deployed(emulator: Emulator, server: Server, calls_per_second: int) -> Stack:

@@ -4,7 +4,7 @@ import subprocess
 
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.run.options import Standing
+from contact_activity.run.progress import RunProgress
 from contact_activity.simulated import Server, SimulatedAccount
 from tests.support.deployed import deployed
 from tests.support.running import Operator, truth_of
@@ -18,7 +18,7 @@ class Quiet:
     def step(self, text: str) -> None:
         pass
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: RunProgress) -> None:
         pass
 
 

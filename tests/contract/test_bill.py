@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contact_activity.entrypoints.telemetry import Metric
-from contact_activity.local_cloud.deploy import load_template
+from contact_activity.local_cloud.template import load_template
 from tests.support.bill import ALARMS, METRICS, monthly_usd, table_of
 
 ROOT = Path(__file__).parents[2]

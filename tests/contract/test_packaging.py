@@ -13,8 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from contact_activity.local_cloud.deploy import build_layer, host_variables
-from contact_activity.local_cloud.emulator import PYTHON, REPOSITORY, EmulatorError
+from contact_activity.local_cloud.emulator import PYTHON, EmulatorError
+from contact_activity.local_cloud.layer import build_layer, host_variables
+from contact_activity.local_cloud.template import REPOSITORY
 
 SHARED = REPOSITORY / "shared"
 FUNCTIONS = ("dispatcher", "worker", "subscriber")

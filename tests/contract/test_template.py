@@ -17,9 +17,8 @@ from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.domain.schedule import GONE_MOST, GONE_MOST_PERCENT
 from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
 from contact_activity.example_subscriber.subscriber import REMEMBERED_S
-from contact_activity.local_cloud.deploy import load_template
-from contact_activity.local_cloud.emulator import REPOSITORY
-from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.local_cloud.template import REPOSITORY, load_template
+from contact_activity.run.memory_queue import MAX_RECEIVES
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
 
 HOUR_S = 3_600
@@ -483,7 +482,7 @@ def test_hints_last_a_day_and_poison_is_kept_for_two_weeks() -> None:
     assert queue["MessageRetentionPeriod"] == DAY_S
     assert queue["RedrivePolicy"] == {
         "deadLetterTargetArn": arn("ContactDeadLetters"),
-        "maxReceiveCount": RECEIVES_MAX,
+        "maxReceiveCount": MAX_RECEIVES,
     }
     assert properties("ContactDeadLetters")["MessageRetentionPeriod"] == 14 * DAY_S
     assert properties("DispatchFailures")["MessageRetentionPeriod"] == 14 * DAY_S

@@ -15,7 +15,8 @@ import pytest
 
 from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.store import DynamoPauses
-from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local_cloud.template import REPOSITORY
 from contact_activity.simulated import Server, SimulatedAccount, Switches, error
 from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed, eventually, record, set_polling

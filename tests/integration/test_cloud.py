@@ -14,7 +14,7 @@ from contact_activity.domain.contact import ListedContact
 from contact_activity.errors import Cause
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.run.memory_queue import MAX_RECEIVES
 from contact_activity.simulated import Kind, Switches, error
 from tests.support.certificates import Authority
 from tests.support.deployed import SECRET, deployed, eventually, store_secret
@@ -134,7 +134,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
     assert [letter["Body"] for letter in letters] == ['{"contact_id": "../x"}']
     assert [line["message_id"] for line in logged(emulator, "no message of ours")] == [
         letters[0]["MessageId"]
-    ] * RECEIVES_MAX
+    ] * MAX_RECEIVES
     assert asked == {contact.id for contact in account.contacts()}
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from contact_activity.local_cloud.deploy import Stack, deploy, load_template
-from contact_activity.local_cloud.emulator import REPOSITORY, Emulator, EmulatorError
-from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.local_cloud.deploy import Stack, deploy
+from contact_activity.local_cloud.emulator import Emulator, EmulatorError
+from contact_activity.local_cloud.template import REPOSITORY, load_template
+from contact_activity.run.memory_queue import MAX_RECEIVES
 
 STACK_NAME = "contact-activity"
 WITHIN_S = 30.0
@@ -277,7 +278,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
         QueueUrl=stack.outputs["ContactQueueUrl"], AttributeNames=["All"]
     )["Attributes"]
     assert (queue["VisibilityTimeout"], queue["MessageRetentionPeriod"]) == ("720", "86400")
-    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == RECEIVES_MAX
+    assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == MAX_RECEIVES
     table = emulator.client("dynamodb").describe_table(TableName=stack.outputs["TableName"])["Table"]
     assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["due"]
     (source,) = emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from contact_activity.errors import StandstillError
-from contact_activity.run.events_file import AppendedFile, opened_events
-from contact_activity.run.options import RunError
+from contact_activity.run.errors import RunError
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.sinks import AppendedFile
 from tests.support.running import (
     COMMAND,
     ActivityKey,
@@ -188,7 +189,8 @@ def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path)
 APPENDS = """
 import resource, sys
 from pathlib import Path
-from contact_activity.run.events_file import AppendedFile, opened_events
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.sinks import AppendedFile
 from contact_activity.errors import StandstillError
 
 def limit(size):
@@ -332,7 +334,7 @@ def test_a_named_pipe_that_nobody_reads_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with (
         pytest.raises(RunError, match="nobody reads the pipe"),
-        opened_events(tmp_path / "pipe", reader_wait_s=0.1),
+        opened_events(tmp_path / "pipe", max_reader_wait_s=0.1),
     ):
         pass
 

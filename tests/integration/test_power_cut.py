@@ -17,10 +17,12 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.times import HOUR_MS
 from contact_activity.errors import StandstillError
-from contact_activity.run.engine import EmbeddedEngine
-from contact_activity.run.events_file import AppendedFile
+from contact_activity.run.engine import run_on
 from contact_activity.run.file_bus import FileBus
-from contact_activity.run.options import ACCOUNT_DATABASE, Account, RunOptions, Summary
+from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.sinks import AppendedFile
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.run.summary import Summary
 from contact_activity.settings import read_credentials, read_settings
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_limiter
@@ -98,7 +100,7 @@ class _Quiet:
     def show(self, standing: object) -> None: ...
 
 
-def run_on(operator: Operator, database: Database, disk: Disk) -> Summary:
+def run_with(operator: Operator, database: Database, disk: Disk) -> Summary:
     environment = operator.environment
     credentials = read_credentials(environment)
     assert credentials
@@ -106,12 +108,7 @@ def run_on(operator: Operator, database: Database, disk: Disk) -> Summary:
     options = RunOptions(operator.state_dir, disk.path, treat_all_as_due=True)
     clock, numbers = SystemClock(), iter(range(1_000_000))
     bus = FileBus(AppendedFile(disk.file, str(disk.path), disk.sync), clock, lambda: str(next(numbers)))
-    engine = EmbeddedEngine(database, bus, account, options, _Quiet(), clock)
-    engine.start()
-    try:
-        return engine.run_once()
-    finally:
-        engine.stop()
+    return run_on(database, bus, account, options, _Quiet())
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,7 +122,7 @@ def test_a_power_cut_at_any_commit_loses_nothing(tmp_path: Path, seed: int) -> N
         copy_at = random.Random(seed).randrange(10, 60)
         path = tmp_path / "before.sqlite3"
         with closing(WatchedDatabase(path, disk, copy_at, tmp_path / "after.sqlite3")) as database:
-            assert run_on(operator, database, disk).failed == {}
+            assert run_with(operator, database, disk).failed == {}
             assert database.saves >= 60
             assert database.leads == []
         os.close(disk.file)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from contact_activity.errors import Cause
-from contact_activity.run.options import ACCOUNT_DATABASE
-from contact_activity.run.reach import TRIES_MOST
+from contact_activity.run.connection_watch import MAX_CONNECTION_TRIES
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
 from contact_activity.simulated import Server
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
@@ -139,7 +139,7 @@ def test_a_one_time_run_that_reaches_nobody_ends_and_says_what_to_check(
     assert took_s(ended.stderr) < ENDS_WITHIN_S
     assert last.startswith(f"contact-activity: no call reached the API: {cause}: check CONSTANT_CONTACT_")
     assert (CA_BUNDLE in last) == (cause is Cause.CERTIFICATE_UNTRUSTED)
-    assert failed_calls(ended.stderr) == {cause.value: TRIES_MOST}
+    assert failed_calls(ended.stderr) == {cause.value: MAX_CONNECTION_TRIES}
     assert ended.stderr.count("tried again") == 1
     assert status_of(operator)["tick_failure"]["error"] == cause.value
     assert tells_nothing_secret(operator)
@@ -150,7 +150,7 @@ def test_a_slow_pace_makes_it_no_longer(operator: Operator) -> None:
     operator.environment |= {URL: f"http://127.0.0.1:{free_port()}/v2", "CALLS_PER_SECOND": "0.05"}
     ended = operator.run()
     assert took_s(ended.stderr) < ENDS_WITHIN_S
-    assert failed_calls(ended.stderr) == {Cause.CONNECTION_REFUSED.value: TRIES_MOST}
+    assert failed_calls(ended.stderr) == {Cause.CONNECTION_REFUSED.value: MAX_CONNECTION_TRIES}
     assert " 0 calls today" in ended.stderr
 
 
@@ -165,7 +165,7 @@ def test_workers_that_reach_nobody_end_the_run_and_blame_no_contact(
         ended = operator.run()
     assert (ended.returncode, front.met) == (1, 1)
     assert took_s(ended.stderr) < ENDS_WITHIN_S
-    assert failed_calls(ended.stderr) == {Cause.CONNECTION_REFUSED.value: TRIES_MOST}
+    assert failed_calls(ended.stderr) == {Cause.CONNECTION_REFUSED.value: MAX_CONNECTION_TRIES}
     with closing(Database(operator.state_dir / ACCOUNT_DATABASE)) as database:
         outlines = list(SqliteContacts(database).outlines())
     assert [(of.failures, of.synced_ms, of.last_error) for of in outlines] == [(0, None, None)] * CONTACTS

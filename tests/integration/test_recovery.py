@@ -18,10 +18,10 @@ from contact_activity.domain.times import DAY_MS, iso
 from contact_activity.domain.watermark import Watermark
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local_cloud.engine import TEMPLATE
+from contact_activity.local_cloud.template import TEMPLATE
 from contact_activity.ports import Contacts, PauseBoard
 from contact_activity.run.events_file import opened_events
-from contact_activity.run.options import ACCOUNT_DATABASE, locked
+from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqlitePauses
@@ -383,7 +383,7 @@ def test_nothing_is_forgotten_beside_a_run(tmp_path: Path) -> None:
         (["pause", "--until", "2020-01-01"], 1, "is past"),
         (["resume"], 1, "holds no state"),
         (["forget", "4711", "--events", "none.jsonl"], 1, "is no file"),
-        (["resync", "4711", "--since", "2999-01-01"], 1, "is to come"),
+        (["resync", "4711", "--since", "2999-01-01"], 1, "in the future"),
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int, cause: str) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from contact_activity.aws.contacts import DynamoContacts
 from contact_activity.domain.contact import ListedContact
-from contact_activity.local_cloud.deploy import Stack, load_template
-from contact_activity.local_cloud.emulator import REPOSITORY, Emulator
-from contact_activity.local_cloud.engine import TEMPLATE, subscribe
+from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.event_reader import subscribe
+from contact_activity.local_cloud.template import REPOSITORY, TEMPLATE, load_template
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed as deployed_stack

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.run.memory_queue import MAX_RECEIVES
 from contact_activity.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
 from tests.support.running import (
     ACCESS_TOKEN,
@@ -177,7 +177,7 @@ def test_a_contact_that_always_fails_does_not_harm_the_others(tmp_path: Path) ->
 
     assert failed.returncode == 1
     assert poison in failed.stderr
-    assert len(calls) == RECEIVES_MAX
+    assert len(calls) == MAX_RECEIVES
     assert set(operator.published()) == {key for key in truth_of(account) if key[2] != poison}
 
 

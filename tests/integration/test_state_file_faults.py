@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.run.options import ACCOUNT_DATABASE
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
 from contact_activity.sqlite.database import Database
 from tests.support.running import COMMAND, Operator, account_of, served, truth_of
 

@@ -26,10 +26,11 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.entrypoints.telemetry import NAMESPACE
 from contact_activity.errors import Cause
-from contact_activity.local_cloud.deploy import Stack, deploy, load_template
+from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local_cloud.engine import TEMPLATE, EventReader, subscribe
-from contact_activity.run.options import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
+from contact_activity.local_cloud.event_reader import EventReader, subscribe
+from contact_activity.local_cloud.template import TEMPLATE, load_template
+from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteListings, SqlitePauses, SqliteTally, sqlite_limiter
@@ -133,7 +134,7 @@ def test_a_clock_that_was_ahead_does_not_let_it_look_content(tmp_path: Path) -> 
     assert system["lag_s"] is not None
     assert system["since_sync_s"] == {"median": 0, "p95": 0, "oldest": 0}
     assert system["clock"] == {"due": 5, "read": 5, "failed": 5}
-    assert "the next tick mends it" in " ".join(status("--state", str(tmp_path)).stdout.split())
+    assert "the next tick corrects it" in " ".join(status("--state", str(tmp_path)).stdout.split())
 
 
 def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:

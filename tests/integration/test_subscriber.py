@@ -16,8 +16,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from contact_activity.domain.times import iso, parse_time
 from contact_activity.example_subscriber.subscriber import Subscriber, subscriber_on
 from contact_activity.example_subscriber.timeline import UnusableEventError
-from contact_activity.local_cloud.deploy import Stack, deploy, load_template
-from contact_activity.local_cloud.emulator import REPOSITORY, Emulator
+from contact_activity.local_cloud.deploy import Stack, deploy
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.template import REPOSITORY, load_template
 from tests.support.deployed import eventually
 
 pytestmark = pytest.mark.cloud

@@ -16,7 +16,8 @@ from contact_activity.domain.schedule import GONE_WAIT_MAX_MS
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
 from contact_activity.domain.watermark import Reading
-from contact_activity.operations.recovery import System, request_resync
+from contact_activity.operations.resync import request_resync
+from contact_activity.operations.system import System
 from contact_activity.simulated import (
     Cursor,
     Fault,

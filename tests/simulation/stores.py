@@ -79,7 +79,7 @@ class AwsStores:
     def __init__(self, is_stale: Callable[[], bool]) -> None:
         from contact_activity.aws.store import dynamo_store
         from contact_activity.aws.table import Table
-        from contact_activity.local_cloud.deploy import load_template
+        from contact_activity.local_cloud.template import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.aws.clients import aws_client
-from contact_activity.local_cloud.emulator import REPOSITORY
+from contact_activity.local_cloud.template import REPOSITORY
 from contact_activity.settings import SettingsError, read_credentials, read_settings
 from tests.smoke.round import SmokeError, smoke
 

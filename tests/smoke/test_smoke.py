@@ -7,7 +7,7 @@ import pytest
 
 from contact_activity.local_cloud.deploy import deploy
 from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.local_cloud.engine import TEMPLATE
+from contact_activity.local_cloud.template import TEMPLATE
 from contact_activity.settings import Credentials
 from tests.smoke.__main__ import main
 from tests.smoke.round import SmokeError, smoke

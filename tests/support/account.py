@@ -110,7 +110,7 @@ class System:
             campaign_lookback_days=self.lookback_days,
         )
         while delivery := self.queue.receive(wait_s=0):
-            self.queue.done()
+            self.queue.complete()
             self._work_on(delivery.item)
         return report
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local_cloud.engine import STACK_NAME, TEMPLATE
+from contact_activity.local_cloud.template import STACK_NAME, TEMPLATE
 from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
 WITHIN_S = 60.0

@@ -16,8 +16,7 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.work import WorkItem
-from contact_activity.local_cloud.deploy import load_template
-from contact_activity.local_cloud.emulator import REPOSITORY
+from contact_activity.local_cloud.template import REPOSITORY, load_template
 from contact_activity.ports import (
     Bus,
     Campaigns,

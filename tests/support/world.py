@@ -346,6 +346,6 @@ def drain_all(queue: MemoryQueue) -> list[WorkItem]:
     """All messages that are waiting."""
     messages = []
     while delivery := queue.receive(wait_s=0):
-        queue.done()
+        queue.complete()
         messages.append(delivery.item)
     return messages

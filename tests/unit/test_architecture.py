@@ -52,7 +52,7 @@ MAY_IMPORT_OUTSIDE = {
 # The last two hand it on to the processes that they start; the example of a subscriber wires itself.
 READS_ENVIRONMENT = {
     *("entrypoints.wiring", "example_subscriber.subscriber", "cli.main"),
-    *("local_cloud.emulator", "local_cloud.deploy"),
+    *("local_cloud.emulator", "local_cloud.layer"),
 }
 HANDLER_LINES_MAX = 30
 

@@ -1,1 +1,1 @@
-"""Holds the command line, `contact-activity`."""
+"""The command line of the operator: a module for each command, and one for what each prints."""

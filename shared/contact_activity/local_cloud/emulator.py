@@ -1,6 +1,6 @@
-"""A local AWS: the emulator as a child process on this machine's loopback interface.
+"""Starts and stops the local AWS: an emulator, as a child process that listens on 127.0.0.1.
 
-It takes nothing from the user's AWS configuration, and its credentials are good for nothing else.
+It reads nothing from the user's AWS configuration. Its credentials are good for nothing else.
 """
 
 import contextlib
@@ -20,31 +20,32 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from contact_activity.run.options import RunError
+from contact_activity.local_cloud.template import REPOSITORY
+from contact_activity.run.errors import RunError
 
-REPOSITORY = Path(__file__).parents[3]
 PYTHON = REPOSITORY / ".venv-cloud" / "bin" / "python"
 REGION = "eu-west-1"
-# The emulator's administrator: with AUTH on, anybody else needs a policy.
+# The administrator of the emulator. With AUTH on, every other key needs a policy.
 ACCESS_KEY = "test"
 
-READY_WITHIN_S = 60.0
-STOP_WITHIN_S = 20.0
+MAX_START_S = 60.0
+MAX_STOP_S = 20.0
 _POLL_S = 0.05
-# What the emulator and the functions in it may see of the environment: never the user's AWS settings.
+# All that the emulator and its functions get of the environment: never the user's AWS settings.
 _PASSED_ON = ("PATH", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-_PASSED_ON_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_PASSED_ON_BUNDLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class EmulatorError(RunError):
-    """One line: what went wrong with the local AWS, and where to look or what to run."""
+    """The local AWS failed. The message is one line: what is wrong, and where to look or what to run."""
 
 
 class Emulator:
-    """Runs from `start` (or entering) to `stop` (or leaving); ends also when this process is killed.
+    """The emulator. It runs while the `with` block lasts, and ends when this process is killed.
 
-    `state_dir` holds its state and its log. State is kept over a `stop`; after anything else the
-    next start is afresh, as `is_restored` tells. One at a time on a folder. Raises `EmulatorError`.
+    `state_dir` holds its state and its log; only one emulator at a time may use it. The state is kept
+    if the emulator stopped cleanly. Otherwise the next start begins with no state, and `is_restored`
+    is False. `port` 0 takes a free one. Raises `EmulatorError`.
     """
 
     def __init__(self, state_dir: Path, port: int = 0, *, python: Path = PYTHON) -> None:
@@ -70,7 +71,7 @@ class Emulator:
 
     @property
     def pid(self) -> int:
-        """Of the running emulator; its children are the functions."""
+        """The process id of the running emulator. Its child processes run the functions."""
         assert self._process  # noqa: S101
         return self._process.pid
 
@@ -82,7 +83,7 @@ class Emulator:
         return local_client(service, self.endpoint_url)
 
     def start(self) -> None:
-        """Return when it answers."""
+        """Start the emulator, and return when it answers."""
         if not self._python.exists():
             raise EmulatorError("the local AWS is not set up: run `make setup`")
         self._prepare_state()
@@ -96,24 +97,24 @@ class Emulator:
             raise
 
     def stop(self) -> None:
-        """Save the state and end; what does not end in time is killed, and the state is lost."""
+        """Save the state and stop. If that takes too long, kill the emulator and lose its state."""
         try:
             if self._process and self._process.poll() is None:
                 self._process.send_signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_WITHIN_S)
+                    self._process.wait(MAX_STOP_S)
         finally:
             self._kill()
 
     def _prepare_state(self) -> None:
-        """Keep what was closed cleanly, and nothing else: services are saved one file after another."""
+        """Delete a state that was not closed cleanly: some of its services may be older than others."""
         self.is_restored = self._closed_cleanly.exists()
         self._closed_cleanly.unlink(missing_ok=True)
         shutil.rmtree(self._folder("tmp"), ignore_errors=True)
         if not self.is_restored:
             shutil.rmtree(self._folder("services"), ignore_errors=True)
             shutil.rmtree(self._folder("s3"), ignore_errors=True)
-        # The state holds the credentials that a secret holds.
+        # Only the owner may read the state: it holds the credentials of the API.
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", "services", "s3"):
             self._folder(name).mkdir(mode=0o700, exist_ok=True)
@@ -126,7 +127,7 @@ class Emulator:
         return self._state_dir / name
 
     def _spawn(self, listening: socket.socket, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        script = Path(__file__).with_name("emulator_main.py")
+        script = Path(__file__).with_name("emulator_process.py")
         return subprocess.Popen(  # noqa: S603
             [self._python, script, str(listening.fileno()), self._closed_cleanly],
             env=self._environment(),
@@ -135,17 +136,14 @@ class Emulator:
             stdout=log,
             stderr=log,
             pass_fds=[listening.fileno()],
-            # Its own process group: Ctrl-C is for us alone, and the functions can be ended with it.
+            # In a process group of its own Ctrl-C does not reach it, and `_kill` ends its functions too.
             start_new_session=True,
         )
 
     def _environment(self) -> Mapping[str, str]:
-        passed_on = {
-            name: os.environ[name] for name in _PASSED_ON + _PASSED_ON_CERTIFICATES if name in os.environ
-        }
+        passed_on = {name: os.environ[name] for name in _PASSED_ON + _PASSED_ON_BUNDLES if name in os.environ}
         return passed_on | {
-            # A queue's stored address holds this port, so it must be the same after a restart. It is a
-            # name only: calls go to the endpoint.
+            # The stored URL of a queue contains this port, so it must not change. No call uses it.
             "GATEWAY_PORT": "4566",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AUTH": "true",
@@ -168,12 +166,14 @@ class Emulator:
         }
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline_s = time.monotonic() + MAX_START_S
         while not self._is_ready():
             if self._process is None or self._process.poll() is not None:
-                raise EmulatorError(f"the local AWS ended at its start, see {self.log_path}")
-            if time.monotonic() > deadline:
-                raise EmulatorError(f"the local AWS does not answer, see {self.log_path}")
+                raise EmulatorError(f"the local AWS ended while it started, see {self.log_path}")
+            if time.monotonic() > deadline_s:
+                raise EmulatorError(
+                    f"the local AWS does not answer after {MAX_START_S:.0f} s, see {self.log_path}"
+                )
             time.sleep(_POLL_S)
 
     def _is_ready(self) -> bool:
@@ -187,7 +187,7 @@ class Emulator:
             connection.close()
 
     def _kill(self) -> None:
-        """End what is left of the process group: also functions that outlive the emulator."""
+        """Kill what is left of the process group, including functions that outlive the emulator."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -206,7 +206,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def local_client(service: str, endpoint_url: str) -> Any:
-    """A boto3 client of a local AWS, whatever the user's AWS settings are."""
+    """Return a boto3 client of a local AWS. It ignores the user's AWS settings."""
     return _isolated_session().client(
         service,
         endpoint_url=endpoint_url,

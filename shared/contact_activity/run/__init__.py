@@ -1,1 +1,1 @@
-"""Runs the use cases in one process, on this machine."""
+"""The embedded engine: runs the use cases in one process, on this machine."""

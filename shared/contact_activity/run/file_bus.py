@@ -1,27 +1,20 @@
-"""Writes events to a file, in the envelope in which EventBridge delivers them."""
+"""Publishes events to a file, in the envelope in which EventBridge delivers them."""
 
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from contact_activity.domain.event import EVENT_SOURCE, Event
 from contact_activity.domain.times import iso
 from contact_activity.ports import Clock
-
-
-class Sink(Protocol):
-    """Takes lines, from any thread."""
-
-    def write(self, lines: bytes, /) -> int:
-        """Return how many bytes once all of them are where they will not be lost."""
+from contact_activity.run.sinks import Sink
 
 
 class FileBus:
-    """The `Bus` port: each event as a subscriber receives it from EventBridge, one JSON object a line.
+    """The `Bus` port. Writes each event as a subscriber receives it from EventBridge, one JSON line each.
 
-    `published` counts the events by `detail-type`.
+    `published` counts the events by detail type.
     """
 
     def __init__(self, sink: Sink, clock: Clock, new_id: Callable[[], str]) -> None:
@@ -32,7 +25,7 @@ class FileBus:
         self.published: Counter[str] = Counter()
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  a file is never busy
-        """Return when the sink has the events; raises what it raises."""
+        """Return when the sink has the events. Raises what the sink raises."""
         time = iso(self._clock.now_ms())[:-5] + "Z"
         self._sink.write(b"".join(self._envelope(event, time) for event in events))
         with self._lock:

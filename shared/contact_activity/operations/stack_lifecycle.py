@@ -1,6 +1,6 @@
-"""A stack's beginning with the table of an earlier one, and what stands in the way of its end.
+"""Begins a stack with the table of an earlier one, and finds rules that prevent the removal of a stack.
 
-For `make adopt` and `make remove`, by the AWS settings of whoever asks.
+For `make adopt` and `make remove`. Uses the AWS settings of the caller.
 """
 
 import argparse
@@ -13,25 +13,24 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from contact_activity.aws.clients import aws_client
-from contact_activity.local_cloud.deploy import load_template
-from contact_activity.local_cloud.engine import TEMPLATE
+from contact_activity.local_cloud.template import TEMPLATE, load_template
 
 _TABLE = "Table"
 
 
 def adopt(table: str, *, stack_name: str, kms_key_arn: str = "") -> None:
-    """Create a stack that holds nothing but this table; a deployment then adds the rest to it.
+    """Create a stack that holds only this table. A deployment then adds the rest.
 
-    CloudFormation imports into a new stack only if the template has nothing else to create.
+    CloudFormation imports into a new stack only if the template creates nothing else.
     """
     cloudformation = aws_client("cloudformation")
     identifier = {"TableName": table}
-    # A name of its own: a change set that failed stays, and keeps its name.
+    # With a new name each time, since a change set that failed stays and keeps its name.
     change_set = {"StackName": stack_name, "ChangeSetName": f"adopt-{uuid.uuid4().hex}"}
     cloudformation.create_change_set(
         **change_set,
         ChangeSetType="IMPORT",
-        TemplateBody=json.dumps(_only_the_table()),
+        TemplateBody=json.dumps(_table_template()),
         Parameters=[{"ParameterKey": "KmsKeyArn", "ParameterValue": kms_key_arn}],
         ResourcesToImport=[
             {
@@ -46,8 +45,11 @@ def adopt(table: str, *, stack_name: str, kms_key_arn: str = "") -> None:
     cloudformation.get_waiter("stack_import_complete").wait(StackName=stack_name)
 
 
-def _only_the_table() -> dict[str, Any]:
-    """Without a name for the table: the whole template has none, and its removal would replace the table."""
+def _table_template() -> dict[str, Any]:
+    """Return the template with the table only. The table has no name in it, as in the whole template.
+
+    A deployment that removed the name would replace the table.
+    """
     whole = load_template(TEMPLATE)
     return {
         "AWSTemplateFormatVersion": whole["AWSTemplateFormatVersion"],
@@ -58,7 +60,7 @@ def _only_the_table() -> dict[str, Any]:
 
 
 def rules_of_others(stack_name: str) -> list[str]:
-    """Rules on the stack's bus that the stack did not make: EventBridge deletes no bus that has any."""
+    """Return the rules on the bus that the stack did not create. EventBridge deletes no bus with rules."""
     described = aws_client("cloudformation").describe_stack_resources(StackName=stack_name)
     resources = described["StackResources"]
     buses = [
@@ -66,7 +68,7 @@ def rules_of_others(stack_name: str) -> list[str]:
         for resource in resources
         if resource["ResourceType"] == "AWS::Events::EventBus" and resource.get("PhysicalResourceId")
     ]
-    # None in a stack that only took up a table, and in one whose creation failed early.
+    # A stack that only adopted a table has no bus, nor has one whose creation failed early.
     if not buses:
         return []
     own = {
@@ -76,17 +78,18 @@ def rules_of_others(stack_name: str) -> list[str]:
     }
     pages = aws_client("events").get_paginator("list_rules").paginate(EventBusName=buses[0])
     rules = [rule for page in pages for rule in page["Rules"]]
-    # One that AWS manages goes with the archive that it feeds.
+    # A rule that AWS manages belongs to an archive, and is deleted with it.
     return [rule["Name"] for rule in rules if rule["Name"] not in own and "ManagedBy" not in rule]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `adopt` or `rules`. Return 0, or 1 if it failed or the bus has rules of others."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "adopt":
             adopt(options.table, stack_name=options.stack, kms_key_arn=options.kms_key_arn)
-            has_it = f"{options.stack} has the table {options.table} now"
-            sys.stdout.write(f"{has_it}. Next: make deploy STACK={options.stack}\n")
+            adopted = f"{options.stack} has the table {options.table} now"
+            sys.stdout.write(f"{adopted}. Next: make deploy STACK={options.stack}\n")
             return 0
         rules = rules_of_others(options.stack)
     except (ClientError, BotoCoreError) as error:
@@ -98,13 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _reason(error: ClientError | BotoCoreError) -> str:
-    told = error.last_response.get("StatusReason") if isinstance(error, WaiterError) else None
-    return str(told or error)
+    reason = error.last_response.get("StatusReason") if isinstance(error, WaiterError) else None
+    return str(reason or error)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m contact_activity.operations.lifecycle", description=__doc__
+        prog="python -m contact_activity.operations.stack_lifecycle", description=__doc__
     )
     commands = parser.add_subparsers(dest="command", required=True)
     adopting = commands.add_parser("adopt", help="begin a stack with a table that outlived another one")

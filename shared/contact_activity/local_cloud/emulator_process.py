@@ -1,8 +1,8 @@
-"""Serves the AWS emulator on a socket given by the parent process, and ends with it.
+"""The process of the emulator: serves AWS on a socket of the parent process, and ends with the parent.
 
-Runs in the emulator's own virtual environment, so it imports nothing of this package:
-`python emulator_main.py SOCKET_FD CLOSED_CLEANLY_FILE`, with standard input a pipe from the parent.
-SIGTERM saves the state and writes the file, but only if every service was saved.
+Runs in a virtual environment of its own, so it imports nothing from this package:
+`python emulator_process.py SOCKET_FD CLOSED_CLEANLY_FILE`, with a pipe from the parent as standard input.
+On SIGTERM it saves the state. It creates the file if every service was saved.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class _ErrorCount(logging.Handler):
-    """The emulator logs that a service could not be saved, and goes on."""
+    """Counts log records of errors: the emulator only logs that it could not save a service."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -26,7 +26,7 @@ class _ErrorCount(logging.Handler):
 
 
 def _end_with_parent() -> None:
-    """Nobody writes to standard input: it ends when the parent does, even by SIGKILL."""
+    """Kill this process group when standard input ends, which it does even if the parent is killed."""
     while os.read(0, 4096):
         pass
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -51,7 +51,7 @@ async def _run(listening_fd: int, closed_cleanly: Path) -> None:
     await _serve(listening_fd)
     if not errors.count:
         closed_cleanly.touch()
-    # Not waiting for functions that still run: their messages are in the saved queue.
+    # Functions may still run. Nobody waits for them, since their messages are in the saved queue.
     os._exit(0)
 
 

@@ -1,0 +1,89 @@
+"""What the commands on a system share: their options, and how they open the systems."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from rich.console import Console
+
+from contact_activity.domain.activity import USABLE_ID
+from contact_activity.domain.times import parse_time
+from contact_activity.operations.system import System, folder_systems
+from contact_activity.settings import Environment
+
+_EPILOG = """
+The command acts on every system whose state is in the folder ("account", "simulated"), or on a stack.
+AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where the stack is. Repeating it does no harm.
+
+permissions, beside cloudformation:DescribeStacks:
+  pause, resume   dynamodb:GetItem, UpdateItem
+  resync          dynamodb:GetItem, UpdateItem; with --all Scan
+  forget          dynamodb:GetItem, DeleteItem; sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility
+  dead-letters    dynamodb:Scan; sqs:ReceiveMessage, ChangeMessageVisibility; with --redrive
+                  dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
+"""
+
+# argparse has no public name for what `add_subparsers` returns.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+Command = Callable[[argparse.Namespace, Environment, Console], int]
+
+
+def add_system_command(
+    commands: Commands, name: str, *, summary: str, description: str, command: Command
+) -> argparse.ArgumentParser:
+    """Add a command that acts on systems: with `--stack` or `--state`, and `--dry-run`."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack")
+    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def time_argument(text: str) -> int:
+    """Return the time in ms."""
+    time_ms = parse_time(text)
+    if time_ms is None:
+        raise argparse.ArgumentTypeError("give a date such as 2026-01-31, or a time with its offset")
+    return time_ms
+
+
+def contact_id_argument(text: str) -> str:
+    if not USABLE_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("give a contact's id as Constant Contact has it, such as 4711")
+    return text
+
+
+@contextmanager
+def opened_systems(arguments: argparse.Namespace) -> Iterator[list[System]]:
+    """Open the systems that the arguments name. Raises `RunError` if there are none."""
+    if arguments.dry_run:
+        print_line("dry run, nothing is changed:")
+    if arguments.stack:
+        # Imported only here, since boto3 takes as long as an embedded run takes to start.
+        from contact_activity.operations.stack import stack_system
+
+        yield [stack_system(arguments.stack)]
+        return
+    with folder_systems(Path(arguments.state), is_read_only=arguments.dry_run) as systems:
+        yield systems
+
+
+def print_line(line: str) -> None:
+    """Print a line of the result on standard output."""
+    print(line)  # noqa: T201
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

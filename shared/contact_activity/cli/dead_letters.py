@@ -1,0 +1,100 @@
+"""`contact-activity dead-letters`: lists what failed, and has it tried again."""
+
+import argparse
+from itertools import islice
+
+from rich.console import Console
+from rich.table import Table
+
+from contact_activity.cli.arguments import (
+    Commands,
+    add_system_command,
+    now_ms,
+    opened_systems,
+    print_line,
+)
+from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.contact import ContactOutline
+from contact_activity.domain.schedule import FAILURE_WAIT_MAX_MS, GONE_WAIT_MAX_MS
+from contact_activity.domain.times import is_too_late, iso
+from contact_activity.domain.work import DeadLetter, WorkKind
+from contact_activity.operations.dead_letters import Failures, find_failures, redrive
+from contact_activity.operations.system import System
+from contact_activity.settings import Environment
+
+_DEAD_LETTERS = """\
+Lists the contacts whose last try failed, and the messages that were given up after five tries (they are
+in the dead-letter queue of a stack), each with the last error and its time. With --redrive all of these
+contacts are due now, and their dead letters are deleted. A message is only a hint: none is sent again,
+the next tick queues the contacts anew.
+
+examples:
+  contact-activity dead-letters --stack contact-activity
+  contact-activity dead-letters --stack contact-activity --redrive
+"""
+MAX_SHOWN = 50
+# Wider than any terminal. A terminal wraps long lines itself, but cannot show what was cut off.
+TABLE_WIDTH = 500
+
+
+def add_dead_letters(commands: Commands) -> None:
+    parser = add_system_command(
+        commands,
+        "dead-letters",
+        summary="list what failed, and try it again",
+        description=_DEAD_LETTERS,
+        command=_dead_letters,
+    )
+    parser.add_argument("--redrive", action="store_true", help="have all of it tried again now")
+
+
+def _dead_letters(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+    with opened_systems(arguments) as systems:
+        for system in systems:
+            if arguments.redrive and not arguments.dry_run:
+                _redrive(system)
+            else:
+                _print_failures(system.name, find_failures(system))
+    return EXIT_DONE
+
+
+def _redrive(system: System) -> None:
+    done = redrive(system, now_ms())
+    print_line(f"{system.name}: {done.contacts:,} contacts due now, {done.letters:,} letters deleted")
+    if done.unreadable:
+        print_line(f"{system.name}: {done.unreadable:,} letters are no message of ours and stay")
+
+
+def _print_failures(name: str, failures: Failures) -> None:
+    print_line(f"{name}: {len(failures.contacts):,} contacts failing, {len(failures.letters):,} dead letters")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("what", "id", "", "when", "last failed", "because"):
+        table.add_column(heading, no_wrap=True)
+    for contact in failures.contacts[:MAX_SHOWN]:
+        tries = f"{contact.failures} failed"
+        table.add_row("contact", contact.id, tries, _next_try(contact), *_last_failure(contact))
+    letters = zip(failures.letters, failures.letter_contacts, strict=True)
+    for letter, of_letter in islice(letters, MAX_SHOWN):
+        since = f"since {iso(letter.sent_ms)}"
+        table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter))
+    if table.row_count:
+        Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
+
+
+def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:
+    if contact is None or contact.failed_ms is None:
+        return "", ""
+    return iso(contact.failed_ms), contact.last_error or ""
+
+
+def _next_try(contact: ContactOutline) -> str:
+    longest_ms = GONE_WAIT_MAX_MS if contact.times_gone else FAILURE_WAIT_MAX_MS
+    if is_too_late(contact.due_ms, now_ms() + longest_ms):
+        return "again at the next tick: the clock was ahead"
+    return f"again {iso(contact.due_ms)}"
+
+
+def _letter_id(letter: DeadLetter) -> str:
+    if letter.item is None:
+        return "no message of ours"
+    return letter.item.id if letter.item.kind is WorkKind.CONTACT else str(letter.item)

@@ -1,0 +1,11 @@
+"""The exit statuses of the commands, and the line that explains a failure."""
+
+import sys
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
+
+
+def fail(status: int, cause: str) -> int:
+    """Print the cause on standard error, in one line. Return the exit status."""
+    sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
+    return status

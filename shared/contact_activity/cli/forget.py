@@ -1,0 +1,91 @@
+"""`contact-activity forget`: erases what is stored of a contact."""
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import (
+    Commands,
+    add_system_command,
+    contact_id_argument,
+    opened_systems,
+    print_line,
+)
+from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.operations.forget import forget, forget_events
+from contact_activity.operations.system import System
+from contact_activity.run.errors import RunError
+from contact_activity.run.state_folder import EVENTS_FILES, locked
+from contact_activity.settings import Environment
+
+_FORGET = """\
+Erases all that is stored of one contact: its watermark, the digests of its activities, its summaries,
+its dead letters. In a state folder it also erases its lines in the events file; no run may use the
+folder meanwhile.
+
+Delete the contact in Constant Contact first: as long as it is listed there it is a new contact here,
+and its history is published again. A worker that reads the contact at this moment publishes its last
+page, and a dead letter that another command has taken stays hidden for two minutes: repeat the command
+after that.
+
+Not erased: what subscribers and an archive of the bus keep, the example of a subscriber among them;
+ids of contacts in the logs, until these expire; backups of the table, for 35 days; events that could
+not be delivered; the state of the local cloud, whose folder can be deleted.
+
+example:
+  contact-activity forget 4711 --stack contact-activity --dry-run
+"""
+
+
+def add_forget(commands: Commands) -> None:
+    parser = add_system_command(
+        commands, "forget", summary="erase what is stored of a contact", description=_FORGET, command=_forget
+    )
+    parser.add_argument("contact_id", type=contact_id_argument, metavar="CONTACT_ID")
+    parser.add_argument(
+        "--events",
+        metavar="FILE",
+        help="the events file (default STATE/events.jsonl, STATE/cloud-events.jsonl)",
+    )
+
+
+def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+    state_dir = Path(arguments.state)
+    _check_events(arguments)
+    is_in_folder = not arguments.stack and state_dir.is_dir()
+    is_locked = is_in_folder and not arguments.dry_run
+    with locked(state_dir) if is_locked else nullcontext(), opened_systems(arguments) as systems:
+        for system in systems:
+            _forget_in(system, arguments)
+        if is_in_folder:
+            _forget_events(arguments, state_dir)
+    print_line("a contact that Constant Contact still lists comes back; subscribers keep what they have")
+    return EXIT_DONE
+
+
+def _check_events(arguments: argparse.Namespace) -> None:
+    if arguments.stack and arguments.events:
+        raise RunError("--events belongs to a state folder: a stack's events are with its subscribers")
+    if arguments.events and not Path(arguments.events).is_file():
+        raise RunError(f"--events {arguments.events} is no file: give the one that the runs wrote")
+
+
+def _forget_in(system: System, arguments: argparse.Namespace) -> None:
+    contact_id = arguments.contact_id
+    forgotten = forget(system, contact_id, is_dry_run=arguments.dry_run)
+    stored = "erased" if forgotten.is_known else "nothing is stored"
+    letters = f", {forgotten.dead_letters} dead letters deleted" if forgotten.dead_letters else ""
+    print_line(f"{system.name}: contact {contact_id}: {stored}{letters}")
+
+
+def _forget_events(arguments: argparse.Namespace, state_dir: Path) -> None:
+    """Erase events from the file of the arguments, or from the default files of both engines."""
+    defaults = [state_dir / name for name in EVENTS_FILES.values()]
+    files = [Path(arguments.events)] if arguments.events else [path for path in defaults if path.is_file()]
+    for file in files:
+        lines = forget_events(file, arguments.contact_id, is_dry_run=arguments.dry_run)
+        print_line(f"{file}: {lines:,} events erased")
+    if not files:
+        print_line(f"{defaults[0]} does not exist: if the runs wrote another file, give it with --events")

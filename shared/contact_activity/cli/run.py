@@ -1,0 +1,162 @@
+"""`contact-activity run`: reads what contacts did, and publishes it as events."""
+
+import argparse
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import Commands
+from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail
+from contact_activity.cli.progress_bar import ProgressBar
+from contact_activity.cli.run_summary import pause_text, print_start, print_summary
+from contact_activity.domain.pauses import PauseReason
+from contact_activity.run.engine import run_embedded
+from contact_activity.run.errors import UsageError
+from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.progress import Display
+from contact_activity.run.state_folder import EVENTS_FILES, SIMULATED_ACCOUNT
+from contact_activity.run.summary import Summary
+from contact_activity.settings import SETTINGS, Environment, SettingsError, read_credentials, read_settings
+
+_EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
+SIMULATED_CALLS_PER_SECOND = "60"
+STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_EPILOG = f"""\
+settings, from the environment:
+{chr(10).join(f"  {s.name:31}{s.meaning}{f' ({s.default})' if s.default else ''}" for s in SETTINGS)}
+
+Without credentials the activity comes from a simulated account, and nothing leaves this machine.
+
+exit status:
+  0  done
+  1  a contact failed at all tries, or another error; standard error has the cause
+  2  wrong usage or settings
+  3  the API refuses the credential
+  4  the day's quota is used up; the rest is kept for later
+
+examples:
+  contact-activity run                      one run, state in .local/
+  contact-activity run --every 15           keep running
+  contact-activity run --events - | jq .detail.data.activity.type
+"""
+
+Engine = Callable[[Account, RunOptions, Display], Summary]
+
+
+def add_run(commands: Commands) -> None:
+    run = commands.add_parser(
+        "run",
+        help="read what contacts did since the last run and publish it as events",
+        description="Read what contacts did since the last run and publish it as events.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument(
+        "--engine",
+        choices=("embedded", "cloud"),
+        default="embedded",
+        help="embedded: one SQLite file (default); cloud: the real template in a local AWS emulator",
+    )
+    how_often = run.add_mutually_exclusive_group()
+    how_often.add_argument(
+        "--once", action="store_true", help="end when no contact is due any more (default)"
+    )
+    how_often.add_argument(
+        "--every", type=_minutes, metavar="MINUTES", help="keep running, with a tick this often"
+    )
+    run.add_argument("--all", action="store_true", help="treat every known contact as due now")
+    run.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    run.add_argument(
+        "--events",
+        metavar="FILE",
+        help="append events to FILE (default STATE/events.jsonl, of the local cloud "
+        "STATE/cloud-events.jsonl); - writes them to standard output and to the default file",
+    )
+    run.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    run.set_defaults(command=_run)
+
+
+def _minutes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 24 * 60:
+        raise argparse.ArgumentTypeError("give whole minutes from 1 to 1440")
+    return int(text)
+
+
+def _run(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
+    options = _options(arguments)
+    started_s = time.monotonic()
+    with _ended_by_sigterm(), _account(environment, options) as account:
+        print_start(console, account, options, arguments.engine)
+        with ProgressBar(console) as display:
+            summary = _engine(arguments.engine)(account, options, display)
+    print_summary(console, summary, options, time.monotonic() - started_s)
+    return _exit_status(summary)
+
+
+def _options(arguments: argparse.Namespace) -> RunOptions:
+    state_dir = Path(arguments.state)
+    if arguments.events in STDOUT_NAMES and arguments.is_stdout_closed:
+        raise UsageError(f"--events {arguments.events}, but standard output is closed: give a file")
+    is_copied = arguments.events == "-"
+    given = None if is_copied else arguments.events
+    events = Path(given or state_dir / EVENTS_FILES[arguments.engine])
+    every_ms = arguments.every * 60_000 if arguments.every else None
+    return RunOptions(state_dir, events, arguments.all, every_ms, is_copied)
+
+
+@contextmanager
+def _account(environment: Environment, options: RunOptions) -> Iterator[Account]:
+    """Give the account of the credentials. Without credentials, serve the simulated account meanwhile."""
+    credentials = read_credentials(environment)
+    if credentials:
+        yield Account(read_settings(environment), credentials, is_simulated=False)
+        return
+    if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
+        raise SettingsError(
+            "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
+            "set both credentials too, or none of the three for the simulated account"
+        )
+    from contact_activity.simulated.account_for_run import simulated
+
+    settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _not_blank(environment))
+    with simulated(options.state_dir / SIMULATED_ACCOUNT, settings) as (base_url, credentials):
+        yield Account(replace(settings, base_url=base_url), credentials, is_simulated=True)
+
+
+def _not_blank(environment: Environment) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value.strip()}
+
+
+def _engine(name: str) -> Engine:
+    if name == "cloud":
+        # Imported only here, since boto3 takes as long as an embedded run takes to start.
+        from contact_activity.local_cloud.engine import run_cloud
+
+        return run_cloud
+    return run_embedded
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a run as cleanly as Ctrl-C does, for service managers."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_status(summary: Summary) -> int:
+    if summary.unreachable:
+        return fail(EXIT_FAILED, summary.unreachable)
+    if summary.pause:
+        status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
+        return fail(status, pause_text(summary.pause))
+    if summary.failed:
+        return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
+    return EXIT_DONE

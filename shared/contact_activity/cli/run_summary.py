@@ -1,0 +1,128 @@
+"""Prints what a run reads when it starts, and its summary when it ends, on standard error."""
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.pauses import Pause
+from contact_activity.domain.schedule import are_too_many_gone
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.summary import Summary
+
+BAR_WIDTH = 24
+MAX_FAILED_SHOWN = 5
+
+
+def print_start(console: Console, account: Account, options: RunOptions, engine: str) -> None:
+    settings = account.settings
+    where = "a simulated account on this machine" if account.is_simulated else settings.base_url
+    _print(console, f"Contact Activity · {engine} engine · reading {where}")
+    if account.is_simulated:
+        text = (
+            f"No credentials are set, so nothing leaves this machine. The simulated account allows "
+            f"{settings.calls_per_second:g} calls/s to keep this short; the real one allows 4."
+        )
+        console.print(text, style="dim", highlight=False, soft_wrap=True)
+    if options.every_ms:
+        console.print(f"A tick every {options.every_ms // 60_000} min; stop with Ctrl-C.", highlight=False)
+
+
+def print_summary(console: Console, summary: Summary, options: RunOptions, took_s: float) -> None:
+    """Print the summary of a run: the events by type, then what else is worth knowing."""
+    if summary.published:
+        console.print(_events_table(summary))
+    elif not summary.pause and not summary.failed and not summary.unreachable:
+        console.print(_nothing_text(summary), soft_wrap=True)
+    _print(
+        console,
+        f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · "
+        f"{summary.contacts:,} contacts known · {summary.calls_today:,} calls today",
+    )
+    for line in (*_remarks(summary), *_failed_calls(summary), *_failed_contacts(summary)):
+        _print(console, line)
+    _print(console, f"Events: {options.events}")
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def _nothing_text(summary: Summary) -> str:
+    if summary.contacts and not summary.synced and not summary.gone:
+        return "No contact is due yet, so none was read; --all reads each one now."
+    return "Nothing new: no contact did anything that is not published already."
+
+
+def _events_table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    highest = max(summary.events.values())
+    summarized = [kind for kind in SummaryKind if summary.events[kind.detail_type]]
+    for type_ in (*ActivityType, *summarized):
+        count = summary.events[type_.detail_type]
+        bar = "█" * max(1, round(BAR_WIDTH * count / highest)) if count else ""
+        table.add_row(type_.detail_type, f"{count:,}", Text(bar, style="cyan"))
+    return table
+
+
+def _remarks(summary: Summary) -> list[str]:
+    remarks = []
+    if summary.gone:
+        remarks.append(
+            f"{summary.gone:,} contacts no longer exist; they are asked for again after a tick, a day, "
+            "then 7, 14 and 28 days."
+        )
+    if are_too_many_gone(summary.newly_gone, summary.synced + summary.gone):
+        remarks.append(
+            f"{summary.newly_gone:,} contacts are gone at once: is CONSTANT_CONTACT_BASE_URL right, "
+            "and is it the account that was read before?"
+        )
+    if summary.unreadable_rows:
+        remarks.append(f"{summary.unreadable_rows:,} rows were no activity and were skipped (digests above).")
+    if summary.unreadable_contacts:
+        remarks.append(f"{summary.unreadable_contacts:,} rows of the contact list had no usable id.")
+    if summary.collapsed:
+        remarks.append(f"{summary.collapsed:,} rows repeated another to the millisecond and count as one.")
+    if summary.full_memories:
+        remarks.append(
+            f"{summary.full_memories:,} contacts have more activity inside OVERLAP_HOURS than is remembered."
+        )
+    if summary.owed_summaries:
+        remarks.append(f"{summary.owed_summaries:,} summaries could not be read; they are asked for later.")
+    return remarks
+
+
+def _failed_calls(summary: Summary) -> list[str]:
+    if not summary.failed_calls:
+        return []
+    causes = ", ".join(f"{cause} ({count:,})" for cause, count in summary.failed_calls.most_common())
+    return [f"{summary.failed_calls.total():,} calls failed: {causes}."]
+
+
+def _failed_contacts(summary: Summary) -> list[str]:
+    shown = list(summary.failed.items())[:MAX_FAILED_SHOWN]
+    lines = [f"{name} failed: {cause}; it is tried again later." for name, cause in shown]
+    if len(summary.failed) > MAX_FAILED_SHOWN:
+        lines.append(f"... and {len(summary.failed) - MAX_FAILED_SHOWN:,} more contacts failed.")
+    return lines
+
+
+def pause_text(pause: Pause) -> str:
+    """Return one line: what is paused, and what ends the pause."""
+    if pause.reason == "credential":
+        return (
+            "the API refuses the credential: renew CONSTANT_CONTACT_ACCESS_TOKEN "
+            "(or CONSTANT_CONTACT_API_KEY) and run again"
+        )
+    until = ""
+    if pause.until_ms is not None:
+        until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
+    if pause.reason == "quota":
+        return f"the day's quota is used up{until}: run again then, the rest is kept"
+    return f"paused by the operator{until}: `contact-activity resume` ends it"

@@ -1,0 +1,111 @@
+"""`contact-activity status`: shows what is known, due, late, used up and paused.
+
+Changes nothing, and makes no call to Constant Contact.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import Commands
+from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.pauses import Pause
+from contact_activity.domain.times import iso
+from contact_activity.operations.status import Status
+from contact_activity.settings import Environment, read_settings
+
+_EPILOG = """\
+--json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system:
+  name          the stack's, or "account" and "simulated" in a state folder
+  contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced
+  lag_s         median, p95, oldest: seconds that due contacts have been due; null if none is
+  since_sync_s  median, p95, oldest: seconds since contacts were last read; null if none was
+  quota         used and limit: calls of the UTC day, as this system counts them
+  pauses        reason (quota, credential, operator) and until (null: until it is lifted)
+  messages      waiting, dead_letters, failed_ticks; null for a state folder
+  clock         contacts with times that only a clock that was ahead can have set: due, read, failed
+  listing       pages_today: pages of the contact list read on the UTC day; waits: its share is used up
+  published     events by day (UTC, today and yesterday) and detail type
+  freshness_s   by day: p50 and p95 of the seconds from an activity to its event (no backfill), or null
+  failing_by_cause  number of failing contacts by the error of their last try
+  tick_failure  error and at: why and when the last tick failed; null if it did not
+
+A run may use the folder meanwhile. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
+stack is. Reading it takes cloudformation:DescribeStacks, dynamodb:Scan, dynamodb:GetItem and
+sqs:GetQueueAttributes.
+"""
+
+
+def add_status(commands: Commands) -> None:
+    status = commands.add_parser(
+        "status",
+        help="show what is known, due, late, paused and used up, and change nothing",
+        description="Show what is known, due, late, paused and used up, and change nothing.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = status.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack, read with your AWS settings")
+    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    status.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    status.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    status.set_defaults(command=_status)
+
+
+def _status(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    statuses = _read(arguments, environment)
+    if arguments.json:
+        print(json.dumps(to_json(statuses, time.time_ns() // 1_000_000)))  # noqa: T201
+        return EXIT_DONE
+    from contact_activity.cli.status_table import print_status
+
+    for status in statuses:
+        print_status(Console(highlight=False, soft_wrap=True), status)
+    return EXIT_DONE
+
+
+def _read(arguments: argparse.Namespace, environment: Environment) -> list[Status]:
+    if arguments.stack:
+        # Imported only here, since boto3 takes as long as an embedded run takes to start.
+        from contact_activity.operations.stack_status import stack_status
+
+        return [stack_status(arguments.stack)]
+    from contact_activity.operations.read_status import folder_status
+
+    settings = read_settings(environment)
+    calls_each = len(settings.reading.reports)
+    return folder_status(Path(arguments.state), settings.limits, calls_each)
+
+
+def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
+    """Return the document that `--json` prints. Later releases only add keys."""
+    systems = [
+        asdict(status)
+        | {"pauses": [_pause(pause) for pause in status.pauses]}
+        | {"published": {count.day: dict(count.events) for count in status.published}}
+        | {
+            "freshness_s": {
+                count.day: count.freshness and asdict(count.freshness) for count in status.published
+            }
+        }
+        | {"failing_by_cause": dict(status.failing_by_cause), "tick_failure": _failure(status.tick_failure)}
+        for status in statuses
+    ]
+    return {"observed_at": iso(now_ms), "systems": systems}
+
+
+def _pause(pause: Pause) -> dict[str, str | None]:
+    return {
+        "reason": pause.reason.value,
+        "until": None if pause.until_ms is None else iso(pause.until_ms),
+    }
+
+
+def _failure(failure: TickFailure | None) -> dict[str, str] | None:
+    return None if failure is None else {"error": failure.error, "at": iso(failure.at_ms)}

@@ -1,0 +1,116 @@
+"""Prints a status for people, as two tables."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from contact_activity.domain.pauses import Pause
+from contact_activity.domain.times import iso
+from contact_activity.operations.status import Ahead, DayCount, Freshness, Messages, Spread, Status
+
+NONE = "–"
+MAX_CAUSES_SHOWN = 5
+
+
+def print_status(console: Console, status: Status) -> None:
+    """Print a table of facts, and a table of what was published."""
+    facts = Table(title=status.name, title_justify="left", box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="dim")
+    facts.add_column()
+    for fact, text in _facts(status):
+        facts.add_row(fact, text)
+    console.print(facts)
+    console.print(_published_table(status.published))
+
+
+def _facts(status: Status) -> list[tuple[str, str]]:
+    counts = status.contacts
+    facts = [
+        ("contacts", f"{counts.known:,} known · {counts.due:,} due · {counts.waiting:,} in a message"),
+        ("", f"{counts.never_synced:,} never read · {counts.failing:,} failing · {counts.gone:,} gone"),
+        *(("failing" if not n else "", line) for n, line in enumerate(_failing_lines(status))),
+        ("due for", _spread_text(status.lag_s)),
+        ("since last read", _spread_text(status.since_sync_s)),
+        ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
+        ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
+    ]
+    return facts + _rare_facts(status)
+
+
+def _rare_facts(status: Status) -> list[tuple[str, str]]:
+    """Return the facts that only some systems have."""
+    facts = []
+    if status.listing.waits:
+        pages = status.listing.pages_today
+        facts.append(("contact list", f"{pages:,} pages today, its share of the calls: goes on at 00:00 UTC"))
+    if status.tick_failure:
+        failure = status.tick_failure
+        facts.append(("last tick", f"failed at {iso(failure.at_ms)}: {failure.error}"))
+    ahead = status.clock
+    if ahead.due or ahead.read or ahead.failed:
+        facts.append(("clock", _ahead_text(ahead)))
+    if status.messages:
+        facts.append(("messages", _messages_text(status.messages)))
+    return facts
+
+
+def _failing_lines(status: Status) -> list[str]:
+    shown = list(status.failing_by_cause.items())[:MAX_CAUSES_SHOWN]
+    return [f"{count:,} · {cause}" for cause, count in shown]
+
+
+def _ahead_text(ahead: Ahead) -> str:
+    return (
+        f"was ahead: of {ahead.due:,} contacts the due time is too late (the next tick corrects it), "
+        f"{ahead.read:,} were read and {ahead.failed:,} failed in the future"
+    )
+
+
+def _messages_text(messages: Messages) -> str:
+    named = (
+        ("waiting", messages.waiting),
+        ("dead letters", messages.dead_letters),
+        ("failed ticks", messages.failed_ticks),
+    )
+    return " · ".join(f"{count:,} {name}" for name, count in named)
+
+
+def _pause_text(pause: Pause) -> str:
+    until = "" if pause.until_ms is None else f" until {iso(pause.until_ms)}"
+    return pause.reason.value + until
+
+
+def _spread_text(spread: Spread | None) -> str:
+    if spread is None:
+        return NONE
+    named = (("median", spread.median), ("p95", spread.p95), ("oldest", spread.oldest))
+    return " · ".join(f"{name} {_age(age_s)}" for name, age_s in named)
+
+
+def _age(age_s: int) -> str:
+    for unit, unit_s, part, part_s in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
+        if age_s >= unit_s:
+            return f"{age_s // unit_s} {unit} {age_s % unit_s // part_s} {part}"
+    return f"{age_s // 60} min" if age_s >= 60 else f"{age_s} s"
+
+
+def _published_table(days: Sequence[DayCount]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("published (UTC)")
+    for count in days:
+        table.add_column(count.day, justify="right")
+    detail_types = sorted({detail_type for count in days for detail_type in count.events})
+    for detail_type in detail_types:
+        table.add_row(detail_type, *(f"{count.events.get(detail_type, 0):,}" for count in days))
+    table.add_row("all", *(f"{sum(count.events.values()):,}" for count in days), style="bold")
+    p50, p95 = zip(*(_freshness_texts(count.freshness) for count in days), strict=True)
+    table.add_row("fresh, p50", *p50)
+    table.add_row("fresh, p95", *p95)
+    return table
+
+
+def _freshness_texts(freshness: Freshness | None) -> tuple[str, str]:
+    if freshness is None:
+        return NONE, NONE
+    return f"within {_age(freshness.p50)}", f"within {_age(freshness.p95)}"

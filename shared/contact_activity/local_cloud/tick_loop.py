@@ -1,0 +1,149 @@
+"""The loop of a run on the local cloud: it ticks the dispatcher, and waits for the deployed workers."""
+
+import logging
+from pathlib import Path
+from typing import Any, NoReturn
+
+from contact_activity.domain.pauses import Pause
+from contact_activity.local_cloud.deployed_system import DeployedSystem
+from contact_activity.local_cloud.event_reader import EventReader
+from contact_activity.run.errors import RunError
+from contact_activity.run.options import RunOptions
+from contact_activity.run.progress import LISTING_WAITS, Display, RunProgress
+from contact_activity.run.summary import Summary
+
+POLL_S = 0.2
+# A run ends after so long without progress: three minutes, or the time of 20 calls if that is longer.
+MAX_STALL_MS = 180_000
+MAX_STALL_CALLS = 20
+
+_log = logging.getLogger(__name__)
+
+
+class CloudTickLoop:
+    """Ticks once or at an interval, and reads the events meanwhile."""
+
+    def __init__(
+        self, system: DeployedSystem, reader: EventReader, options: RunOptions, display: Display
+    ) -> None:
+        self._system, self._store, self._clock = system, system.store, system.clock
+        self._reader = reader
+        self._options, self._display = options, display
+        self._enqueued = 0
+
+    def run_once(self) -> Summary:
+        """Tick until the contacts are listed and none is due, or until a pause. Return the summary."""
+        started_ms = self._clock.now_ms()
+        self._prepare()
+        dead_letters_before = self._system.dead_letters.depth()
+        report = self._tick()
+        pause = self._active_pause()
+        while not (pause or self._is_all_done(report)):
+            report = self._tick()
+            pause = self._active_pause()
+        new_dead_letters = self._system.dead_letters.depth() - dead_letters_before
+        return self._summary(started_ms, new_dead_letters, pause)
+
+    def run_every(self) -> NoReturn:
+        """Tick at the interval of the options until interrupted. Pauses are waited out."""
+        self._prepare()
+        while True:
+            next_tick_ms = self._clock.monotonic_ms() + self._options.tick_ms
+            self._tick_or_warn()
+            while self._clock.monotonic_ms() < next_tick_ms:
+                self._show_progress(waits_for="the next tick")
+                self._reader.drain()
+                self._clock.sleep(POLL_S)
+
+    def _prepare(self) -> None:
+        self._system.drop_messages()
+        if self._options.treat_all_as_due:
+            self._store.contacts.make_due(self._clock.now_ms())
+            self._store.campaigns.put_listed(None)
+
+    def _tick_or_warn(self) -> None:
+        try:
+            self._tick()
+        except RunError as error:
+            _log.warning("%s", error)
+
+    def _tick(self) -> dict[str, Any]:
+        """Run one tick, wait until its messages are handled, and return the report of the dispatcher."""
+        self._display.step("listing contacts")
+        report = self._system.tick()
+        if report["listing_waits"]:
+            _log.warning(LISTING_WAITS)
+        self._enqueued += int(report["enqueued"])
+        self._display.step("reading activity")
+        self._wait_for_workers()
+        return report
+
+    def _wait_for_workers(self) -> None:
+        watch = _StallWatch(self._system.log_path, self._store.limiter.limits.slot_ms)
+        while depth := self._system.queue.depth():
+            self._show_progress()
+            self._reader.drain()
+            watch.observe((depth, self._system.calls_today()), self._clock.monotonic_ms())
+            self._clock.sleep(POLL_S)
+        self._reader.drain()
+        self._show_progress()
+
+    def _is_all_done(self, report: dict[str, Any]) -> bool:
+        is_listed = report["listing_is_complete"] or report["listing_waits"]
+        return is_listed and not self._is_any_due()
+
+    def _is_any_due(self) -> bool:
+        """Whether any contact is due, in a message or not."""
+        return any(contact.due_ms <= self._clock.now_ms() for contact in self._store.contacts.scan())
+
+    def _active_pause(self) -> Pause | None:
+        active = self._store.pauses.get().active(self._clock.now_ms())
+        return active[0] if active else None
+
+    def _show_progress(self, waits_for: str = "") -> None:
+        queued, pause = self._system.queue.depth(), self._active_pause()
+        self._display.show(
+            RunProgress(
+                done=max(0, self._enqueued - queued),
+                planned=self._enqueued,
+                events=self._reader.received.total(),
+                calls_today=self._system.calls_today(),
+                left_s=queued * self._store.limiter.limits.slot_ms / 1_000,
+                waits_for=f"pause: {pause.reason}" if pause else waits_for,
+            )
+        )
+
+    def _summary(self, started_ms: int, new_dead_letters: int, pause: Pause | None) -> Summary:
+        contacts = list(self._store.contacts.scan())
+        # A later time than now comes from a clock that was ahead before this run.
+        now_ms = self._clock.now_ms()
+        read = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]
+        gone = sum(contact.times_gone > 0 for contact in read)
+        failing = [contact for contact in contacts if contact.failures][:new_dead_letters]
+        no_cause = "its message is in the dead-letter queue"
+        return Summary(
+            contacts=len(contacts),
+            synced=len(read) - gone,
+            gone=gone,
+            calls_today=self._system.calls_today(),
+            events=self._reader.received,
+            failed={f"contact {contact.id}": contact.last_error or no_cause for contact in failing},
+            pause=pause,
+        )
+
+
+class _StallWatch:
+    """Ends a run that makes no progress, so that it does not wait for ever."""
+
+    def __init__(self, log_path: Path, slot_ms: int) -> None:
+        self._log_path = log_path
+        self._max_stall_ms = max(MAX_STALL_MS, MAX_STALL_CALLS * slot_ms)
+        self._last: tuple[int, int] | None = None
+        self._changed_ms = 0
+
+    def observe(self, counts: tuple[int, int], now_ms: int) -> None:
+        """Record the counts of waiting messages and of calls. Raises `RunError` if they stand still."""
+        if counts != self._last:
+            self._last, self._changed_ms = counts, now_ms
+        elif now_ms - self._changed_ms > self._max_stall_ms:
+            raise RunError(f"the local AWS makes no progress, see {self._log_path}; run again to go on")

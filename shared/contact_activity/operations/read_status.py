@@ -1,0 +1,86 @@
+"""Reads the status of a system from its store, and of the systems in a state folder."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from contact_activity.clock import SystemClock
+from contact_activity.domain.freshness import percentile_s
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.schedule import longest_waits
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.operations.status import (
+    DayCount,
+    Freshness,
+    Messages,
+    Status,
+    StoredState,
+    status_of,
+)
+from contact_activity.ports import Store, Tally
+from contact_activity.run.state_folder import databases_in
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+
+
+def folder_status(state_dir: Path, limits: Limits, calls_each: int = 1) -> list[Status]:
+    """Return the status of each system in the folder, which a run may use.
+
+    Raises `RunError` if there are none.
+    """
+    return [
+        _database_status(name, path, limits, calls_each) for name, path in databases_in(state_dir).items()
+    ]
+
+
+def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> Status:
+    clock = SystemClock()
+    with closing(Database(path, is_read_only=True)) as database:
+        store = sqlite_store(database, limits, clock)
+        # The folder does not say how often its run ticks. Once a day is the longest interval.
+        return status_of_store(name, store, now_ms=clock.now_ms(), tick_ms=DAY_MS, calls_each=calls_each)
+
+
+def status_of_store(
+    name: str,
+    store: Store,
+    *,
+    now_ms: int,
+    tick_ms: int,
+    calls_each: int,
+    messages: Messages | None = None,
+) -> Status:
+    """Return the status of a system. Reads each contact once, without its memory.
+
+    `calls_each` is the number of calls that a contact takes when nothing is new.
+    """
+    limits, listing = store.limiter.limits, store.listings.get()
+    stored = StoredState(
+        name=name,
+        contacts=store.contacts.outlines(),
+        pace=store.limiter.pace(),
+        limits=limits,
+        pauses=store.pauses.get(),
+        published=_last_two_days(store.tally, now_ms),
+        tick_failure=store.listings.failure(),
+        waits=longest_waits(contacts=listing.contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits),
+        listing=listing,
+        messages=messages,
+    )
+    return status_of(stored, now_ms)
+
+
+def _last_two_days(tally: Tally, now_ms: int) -> tuple[DayCount, DayCount]:
+    """Return what was published today and yesterday, in this order."""
+    today = now_ms // DAY_MS
+    return _day_count(tally, today), _day_count(tally, today - 1)
+
+
+def _day_count(tally: Tally, day: int) -> DayCount:
+    counted = tally.on(day)
+    return DayCount(iso(day * DAY_MS)[:10], dict(sorted(counted.events.items())), _freshness(counted.ages))
+
+
+def _freshness(ages: Mapping[int, int]) -> Freshness | None:
+    p50, p95 = percentile_s(ages, 50), percentile_s(ages, 95)
+    return None if p50 is None or p95 is None else Freshness(p50, p95)

@@ -1,0 +1,52 @@
+"""The state folder of a run: the names of its files, and its lock."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contact_activity.run.errors import RunError
+
+# Two files, so that simulated and real activity never mix.
+ACCOUNT_DATABASE = "contact-activity.sqlite3"
+SIMULATED_DATABASE = "simulated.sqlite3"
+SIMULATED_ACCOUNT = "simulated.json"
+# The default events file of each engine.
+EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
+_LOCK_FILE = "lock"
+
+
+def database_name(*, is_simulated: bool) -> str:
+    return SIMULATED_DATABASE if is_simulated else ACCOUNT_DATABASE
+
+
+def databases_in(state_dir: Path) -> dict[str, Path]:
+    """Return the databases in the folder by the name of their system. Raises `RunError` if it has none."""
+    found = {
+        name: state_dir / file
+        for name, file in (("account", ACCOUNT_DATABASE), ("simulated", SIMULATED_DATABASE))
+        if (state_dir / file).is_file()
+    }
+    if not found:
+        raise RunError(f"--state {state_dir} holds no state: run `contact-activity run` first")
+    return found
+
+
+@contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """Lock the state folder, creating it if needed. Raises `RunError` if another process has the lock."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(state_dir / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RunError(
+            f"--state {state_dir} cannot be used ({error.strerror}): give a folder that you can write to"
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(f"another run uses {state_dir}: wait for it to end, or give another --state") from None
+    finally:
+        os.close(file)

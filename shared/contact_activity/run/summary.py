@@ -1,0 +1,75 @@
+"""Result of a run, and how the workers add to it."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from contact_activity.domain.pauses import Pause
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
+
+
+@dataclass(slots=True)
+class Summary:
+    """Result of a run.
+
+    `events` counts what was published, by detail type. `failed` maps contacts and campaigns to the
+    error of their last try. `failed_calls` counts calls by the cause of their failure, including
+    calls that succeeded at a later try. `unreachable` says in one line why the run gave up
+    connecting to the API and what to check; None if it did not give up. `pause` is the pause that
+    ended the run; None if there was none.
+    """
+
+    contacts: int = 0
+    synced: int = 0
+    gone: int = 0
+    newly_gone: int = 0
+    unreadable_rows: int = 0
+    unreadable_contacts: int = 0
+    collapsed: int = 0
+    full_memories: int = 0
+    restarts: int = 0
+    owed_summaries: int = 0
+    calls_today: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+    failed_calls: Counter[str] = field(default_factory=Counter)
+    unreachable: str | None = None
+    pause: Pause | None = None
+
+    @property
+    def published(self) -> int:
+        return self.events.total()
+
+    @property
+    def finished(self) -> int:
+        """How many contacts and campaigns need no further try in this run."""
+        return self.synced + self.gone + len(self.failed)
+
+
+class WorkRecorder:
+    """Adds the results of workers to a summary. Every method may be called from any thread."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+        self._lock = threading.Lock()
+
+    def record_report(self, item: WorkItem, report: Report) -> None:
+        with self._lock:
+            self._summary.unreadable_rows += len(report.unreadable)
+            self._summary.failed.pop(str(item), None)
+            if item.kind is WorkKind.CONTACT:
+                self._add_contact(report)
+
+    def record_failure(self, item: WorkItem, error: Exception) -> None:
+        with self._lock:
+            self._summary.failed[str(item)] = str(error)
+
+    def _add_contact(self, report: Report) -> None:
+        summary = self._summary
+        summary.synced += report.outcome is Outcome.SYNCED
+        summary.gone += report.outcome is Outcome.GONE
+        summary.newly_gone += report.is_newly_gone
+        summary.collapsed += report.counts.collapsed
+        summary.full_memories += report.memory_is_full
+        summary.restarts += report.restarts
+        summary.owed_summaries += report.summaries_owed + report.summaries_refused

@@ -1,0 +1,173 @@
+"""The loop of a run: it ticks, waits for the workers, and knows when the run is over."""
+
+import logging
+import uuid
+from typing import NoReturn
+
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.pauses import Pause
+from contact_activity.domain.work import WorkPolicy
+from contact_activity.errors import FatalError, RetryError, StandstillError
+from contact_activity.ports import Clock, TickPorts
+from contact_activity.run.connection_watch import ConnectionWatch
+from contact_activity.run.options import RunOptions
+from contact_activity.run.progress import LISTING_WAITS, Display, RunProgress
+from contact_activity.run.summary import Summary
+from contact_activity.run.workers import Workers
+from contact_activity.sqlite.store import SqliteStore
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
+
+MAX_TICK_MS = 300_000
+POLL_S = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class TickLoop:
+    """Ticks once or at an interval, while workers handle what each tick queues."""
+
+    def __init__(
+        self,
+        ports: TickPorts,
+        store: SqliteStore,
+        workers: Workers,
+        watch: ConnectionWatch,
+        summary: Summary,
+        *,
+        options: RunOptions,
+        policy: WorkPolicy,
+        campaign_lookback_days: int | None,
+        display: Display,
+    ) -> None:
+        self._ports, self._store, self._workers, self._watch = ports, store, workers, watch
+        self._clock: Clock = ports.clock
+        self._summary = summary
+        self._options, self._policy = options, policy
+        self._campaign_lookback_days = campaign_lookback_days
+        self._display = display
+
+    def run_once(self) -> Summary:
+        """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
+
+        Also ends when the API cannot be reached.
+        """
+        report = self._tick(begin_listing=True)
+        pause = self._active_pause()
+        while not (self._watch.has_given_up or pause or self._is_all_done(report)):
+            # A contact may be due that cannot be queued yet, or that another process holds.
+            self._clock.sleep(POLL_S)
+            report = self._tick(begin_listing=False)
+            pause = self._active_pause()
+        self._record_end(pause)
+        return self._summary
+
+    def run_every(self) -> NoReturn:
+        """Tick at the interval of the options until interrupted. Pauses are waited out."""
+        while True:
+            next_tick_ms = self._clock.monotonic_ms() + self._options.tick_ms
+            self._tick_or_warn()
+            while self._clock.monotonic_ms() < next_tick_ms:
+                self._show_progress(waits_for="the next tick")
+                self._clock.sleep(POLL_S)
+
+    def _tick_or_warn(self) -> None:
+        try:
+            self._recover()
+            self._tick(begin_listing=True)
+        except (RetryError, FatalError) as error:
+            _log.warning("this tick could not list the contacts: %s", error)
+        except StandstillError as error:
+            if not error.is_passing:
+                raise
+            _log.warning("this tick failed, the next one tries again: %s", error)
+
+    def _recover(self) -> None:
+        """After a standstill release the contacts that the workers gave up.
+
+        They are still claimed, but the queue is empty between two ticks, so that nobody reads them.
+        """
+        if self._workers.is_standstill:
+            self._store.contacts.release_all()
+            self._workers.resume()
+
+    def _tick(self, *, begin_listing: bool) -> DispatchReport:
+        """Run one tick, and wait until its messages are handled.
+
+        Raises the error of a worker first, then that of the listing.
+        """
+        self._display.step("listing contacts")
+        report, failure = self._dispatch(begin_listing=begin_listing)
+        self._summary.unreadable_contacts += report.unreadable_contacts
+        _warn(report)
+        self._display.step("reading activity")
+        self._wait_for_workers()
+        self._workers.raise_error()
+        if failure:
+            raise failure
+        return report
+
+    def _dispatch(self, *, begin_listing: bool) -> tuple[DispatchReport, Exception | None]:
+        try:
+            report = dispatch(
+                self._ports,
+                tick_ms=self._options.tick_ms,
+                deadline_ms=self._clock.monotonic_ms() + MAX_TICK_MS,
+                calls_each=len(self._policy.reading.reports),
+                begin_listing=begin_listing,
+                campaign_lookback_days=self._campaign_lookback_days,
+                correlation_id=str(uuid.uuid4()),
+            )
+        except (RetryError, StandstillError) as error:
+            return DispatchReport(), error
+        return report, None
+
+    def _wait_for_workers(self) -> None:
+        while self._ports.queue.depth() and not (self._workers.are_stopped or self._watch.has_given_up):
+            self._show_progress()
+            self._clock.sleep(POLL_S)
+        self._show_progress()
+
+    def _is_all_done(self, report: DispatchReport) -> bool:
+        return report.is_listed and not self._store.contacts.count_due(self._clock.now_ms())
+
+    def _active_pause(self) -> Pause | None:
+        active = self._store.pauses.get().active(self._clock.now_ms())
+        return active[0] if active else None
+
+    def _record_end(self, pause: Pause | None) -> None:
+        if self._watch.cause:
+            self._store.listings.put_failure(TickFailure(str(self._watch.cause), self._clock.now_ms()))
+        self._summary.unreachable = self._watch.what_to_check()
+        self._summary.pause = pause
+        self._summary.contacts = self._store.contacts.count()
+        self._summary.calls_today = self._calls_today()
+
+    def _show_progress(self, waits_for: str = "") -> None:
+        try:
+            progress = self._progress(waits_for)
+        except StandstillError:
+            # The tick or a worker meets the same error, and reports it.
+            return
+        self._display.show(progress)
+
+    def _progress(self, waits_for: str) -> RunProgress:
+        queued, pause = self._ports.queue.depth(), self._active_pause()
+        return RunProgress(
+            done=self._summary.finished,
+            planned=self._summary.finished + queued,
+            events=self._summary.published,
+            calls_today=self._calls_today(),
+            left_s=queued * self._store.limiter.limits.slot_ms / 1_000,
+            waits_for=f"pause: {pause.reason}" if pause else waits_for,
+        )
+
+    def _calls_today(self) -> int:
+        return self._store.limiter.pace().used_on(self._clock.now_ms())
+
+
+def _warn(report: DispatchReport) -> None:
+    if report.listing_waits:
+        _log.warning(LISTING_WAITS)
+    if report.campaigns_failed:
+        _log.warning("the campaigns could not be listed: %s", report.campaigns_failed)
