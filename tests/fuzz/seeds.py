@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS
 from contact_activity.simulated import Server, Switches, realistic_account
-from contact_activity.simulated.transport import Incoming
+from contact_activity.simulated.http_server import Incoming
 from contact_activity.state.codec import item_to_body
 from tests.fuzz.targets import NAMES, NOW_MS
 from tests.support.items import of_campaign, of_contact

@@ -18,9 +18,9 @@ from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.domain.work import Outcome, Report, WorkItem
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.simulated.account import Row
+from contact_activity.simulated.api_json import shown_ms
 from contact_activity.simulated.quota import most_in_a_second
 from contact_activity.simulated.server import Call
-from contact_activity.simulated.wire import shown_ms
 from contact_activity.use_cases.tick_report import DispatchReport
 
 if TYPE_CHECKING:

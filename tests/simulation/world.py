@@ -38,7 +38,7 @@ from contact_activity.errors import (
 from contact_activity.ports import Store, TickPorts, WorkPorts
 from contact_activity.settings import Credentials
 from contact_activity.simulated import Server
-from contact_activity.simulated.transport import Incoming
+from contact_activity.simulated.http_server import Incoming
 from contact_activity.state.codec import item_from_body, item_to_body
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
 from contact_activity.use_cases.tick import dispatch

@@ -121,10 +121,10 @@ def _account(environment: Environment, options: RunOptions) -> Iterator[Account]
             "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
             "set both credentials too, or none of the three for the simulated account"
         )
-    from contact_activity.simulated.account_for_run import simulated
+    from contact_activity.simulated.account_for_run import served_account
 
     settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _not_blank(environment))
-    with simulated(options.state_dir / SIMULATED_ACCOUNT, settings) as (base_url, credentials):
+    with served_account(options.state_dir / SIMULATED_ACCOUNT, settings) as (base_url, credentials):
         yield Account(replace(settings, base_url=base_url), credentials, is_simulated=True)
 
 

@@ -1,4 +1,4 @@
-"""The simulated account that a run reads when no credentials are set."""
+"""Serves the simulated account that a run reads when no credentials are set."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ _CREDENTIALS = Credentials("simulated-key", "simulated-token")
 
 
 @contextmanager
-def simulated(path: Path, settings: Settings) -> Iterator[tuple[str, Credentials]]:
-    """Serve the account kept in `path`, which has lived on since the last time; gives its base URL."""
+def served_account(path: Path, settings: Settings) -> Iterator[tuple[str, Credentials]]:
+    """Open the account in a file, serve it, and give its base URL and credentials."""
     account = open_account(path, datetime.now(UTC))
     with Server(
         account,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from contact_activity.simulated import wire
+from contact_activity.simulated import api_json
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row, SimulatedAccount
 from contact_activity.simulated.paging import (
     Start,
@@ -96,7 +96,7 @@ class Api:
         start = self._start(query, default_limit=500, limit_max=500)
         rows = self._visible(contact.id, query.now_ms)
         page = tracking_page(self._items(contact, kind, start, rows), start, self._switches)
-        counters = wire.counters(rows) if self._switches.row_counters and kind is None else {}
+        counters = api_json.counters(rows) if self._switches.row_counters and kind is None else {}
         keeps = start.since_ms is not None and self._switches.next_keeps_created_since
         return list_reply(
             self._link_path(query.path),
@@ -115,17 +115,17 @@ class Api:
         items: list[tuple[int, Row | None]] = [
             (shown_ms, row)
             for row in rows
-            if kind in (None, row.kind) and (shown_ms := wire.shown_ms(row, switches)) >= since_ms
+            if kind in (None, row.kind) and (shown_ms := api_json.shown_ms(row, switches)) >= since_ms
         ]
-        if kind is None and wire.chosen(switches.unknown_type_share, "type", contact.id):
+        if kind is None and api_json.chosen(switches.unknown_type_share, "type", contact.id):
             items.append((contact.created_ms, None))
         items.sort(key=_shown_time, reverse=switches.order is Order.NEWEST_FIRST)
         return items
 
-    def _shown(self, contact: Contact, row: Row | None, counters: wire.Json) -> wire.Json:
+    def _shown(self, contact: Contact, row: Row | None, counters: api_json.Json) -> api_json.Json:
         if row is None:
-            return wire.unknown_activity(contact, self._switches)
-        return wire.activity(row, self._switches) | counters
+            return api_json.unknown_activity(contact, self._switches)
+        return api_json.activity(row, self._switches) | counters
 
     def _visible(self, contact_id: str, now_ms: int) -> list[Row]:
         rows = self._account.rows_of_contact(contact_id, now_ms)
@@ -139,22 +139,22 @@ class Api:
 
     def _contact_summary(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
-        return Reply(200, wire.contact_summary(contact.id, self._visible(contact.id, query.now_ms)))
+        return Reply(200, api_json.contact_summary(contact.id, self._visible(contact.id, query.now_ms)))
 
     def _summary_by_campaign(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
         rows = self._visible(contact.id, query.now_ms)
-        return Reply(200, wire.summary_by_campaign(rows, self._switches))
+        return Reply(200, api_json.summary_by_campaign(rows, self._switches))
 
     def _contact(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
-        return Reply(200, wire.contact(contact, self._switches, with_uuid=_wants_uuid(query.parameters)))
+        return Reply(200, api_json.contact(contact, self._switches, with_uuid=_wants_uuid(query.parameters)))
 
     def _contacts(self, query: Query) -> Reply:
         start = self._start(query, default_limit=50, limit_max=500)
         page = offset_page(self._matching_contacts(start), start)
         with_uuid = _wants_uuid(start.asked)
-        shown = [wire.contact(contact, self._switches, with_uuid=with_uuid) for contact in page.items]
+        shown = [api_json.contact(contact, self._switches, with_uuid=with_uuid) for contact in page.items]
         kept = self._kept(start, query, "status", "email", "include_contact_id", since=True)
         return list_reply(query.path, page.following, shown, kept)
 
@@ -187,14 +187,14 @@ class Api:
         ]
         found.sort(key=_last_run if status in ("SENT", "DELETED") else _last_change, reverse=True)
         page = numbered_page(found, start)
-        shown = [wire.listed_campaign(campaign, self._switches) for campaign in page.items]
+        shown = [api_json.listed_campaign(campaign, self._switches) for campaign in page.items]
         return list_reply(query.path, page.following, shown, self._kept(start, query, "status", since=True))
 
     def _campaign(self, query: Query, campaign_id: str) -> Reply:
         campaign = self._known_campaign(campaign_id)
         rows = self._account.rows_of_campaign(campaign_id, query.now_ms)
         clicks = [row for row in rows if row.kind is Kind.CLICK]
-        return Reply(200, wire.campaign(campaign, clicks, self._switches))
+        return Reply(200, api_json.campaign(campaign, clicks, self._switches))
 
     def _campaign_summary(self, query: Query, campaign_id: str) -> Reply:
         campaign = self._known_campaign(campaign_id)
@@ -205,7 +205,7 @@ class Api:
         every_ms = max(round(self._switches.summary_every_h * HOUR_MS), 1)
         as_of_ms = max(self._updated_ms.get(campaign_id, 0), query.now_ms - query.now_ms % every_ms)
         rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
-        return Reply(200, wire.campaign_summary(campaign, rows, self._switches))
+        return Reply(200, api_json.campaign_summary(campaign, rows, self._switches))
 
     def _start(self, query: Query, *, default_limit: int, limit_max: int) -> Start:
         return start_of(
@@ -243,7 +243,7 @@ class Api:
         return campaign
 
     def _is_listed(self, campaign: Campaign) -> bool:
-        unlisted = wire.chosen(self._switches.unlisted_campaign_share, "campaign", campaign.id)
+        unlisted = api_json.chosen(self._switches.unlisted_campaign_share, "campaign", campaign.id)
         return campaign.listed and not unlisted
 
 

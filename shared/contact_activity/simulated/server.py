@@ -4,27 +4,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from contact_activity.simulated.account import SimulatedAccount
 from contact_activity.simulated.api import Api, Query
-from contact_activity.simulated.faults import (
-    INVALID_TOKEN,
-    Chance,
-    Delivery,
-    concerns,
-    deliver,
-    over_quota,
-    spoil,
-)
+from contact_activity.simulated.delivery import Delivery, deliver
+from contact_activity.simulated.faults import Fault, FaultPicker, can_happen
+from contact_activity.simulated.faulty_replies import INVALID_TOKEN, faulty_reply, over_quota
+from contact_activity.simulated.http_server import HttpServer, Incoming
 from contact_activity.simulated.quota import Over, Quota, most_in_a_second
 from contact_activity.simulated.replies import Reply, error
-from contact_activity.simulated.switches import Fault, Switches
+from contact_activity.simulated.switches import Switches
 from contact_activity.simulated.times import to_ms
-from contact_activity.simulated.transport import HttpServer, Incoming
 
 Step = Reply | Fault | Callable[[], object] | None
 """What a scripted call meets: an answer, a fault, something to do before the true answer, nothing."""
@@ -74,7 +68,7 @@ class Server:
         self._now, self._monotonic = now, monotonic
         counts = self._switches.refused_calls_count
         self._quota = Quota(calls_per_second, calls_per_day, refused_count=counts)
-        self._chance = Chance(self._switches)
+        self._faults = FaultPicker(self._switches.faults, self._switches.seed)
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Step]] = {}
         self._calls: list[Call] = []
@@ -134,7 +128,7 @@ class Server:
         """From now on no fault is drawn and no script followed."""
         with self._lock:
             self._scripts.clear()
-            self._chance = Chance(replace(self._switches, faults={}))
+            self._faults = FaultPicker({}, 0)
 
     def script(self, target: str, *steps: Step) -> None:
         """What the next calls of a target meet once they pass the gateway, one step a call.
@@ -180,12 +174,12 @@ class Server:
     def _answer(self, query: Query) -> tuple[Reply, Fault | None]:
         with self._lock:
             steps = self._script_of(query.path)
-            step: Step = steps.popleft() if steps else self._chance.draw(query.path)
+            step: Step = steps.popleft() if steps else self._faults.next_fault(query.path)
         if isinstance(step, Reply):
             return step, None
-        if isinstance(step, Fault) and concerns(step, query.parameters):
+        if isinstance(step, Fault) and can_happen(step, query.parameters):
             reply = self._api.answer(query)
-            return spoil(step, reply, query.path, query.parameters, self._switches), step
+            return faulty_reply(step, reply, query.path, query.parameters, self._switches), step
         if callable(step):
             step()
         return self._api.answer(query), None
@@ -198,7 +192,7 @@ class Server:
         with self._lock:
             self._calls.append(call)
             if call.status == 200 and call.fault is None:
-                self._chance.accepted()
+                self._faults.record_success()
             if violation:
                 self._violations.append(violation)
 

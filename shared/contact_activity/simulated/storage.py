@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.simulated.account import Campaign, Contact, Kind, Link, Row, SimulatedAccount
-from contact_activity.simulated.living import Life, live_on
+from contact_activity.simulated.new_activity import VisitState, add_new_activity
 from contact_activity.simulated.realistic import realistic_account
 from contact_activity.simulated.times import to_ms
 
@@ -29,18 +29,21 @@ def open_account(path: Path, now: datetime, contacts: int = 250, *, seed: int = 
     """
     now_ms = to_ms(now)
     if path.exists():
-        account, life = _load(path)
+        account, visits = _load(path)
     else:
-        account, life = realistic_account(seed, now=now, contacts=contacts), Life(seed, now_ms, now_ms)
-    life = live_on(account, life, now_ms)
-    _save(path, account, life)
+        account, visits = (
+            realistic_account(seed, now=now, contacts=contacts),
+            VisitState(seed, now_ms, now_ms),
+        )
+    visits = add_new_activity(account, visits, now_ms)
+    _save(path, account, visits)
     return account
 
 
-def _load(path: Path) -> tuple[SimulatedAccount, Life]:
+def _load(path: Path) -> tuple[SimulatedAccount, VisitState]:
     try:
         stored = json.loads(path.read_bytes())
-        return _READERS[stored["format"]](stored), Life(*map(int, stored["life"]))
+        return _READERS[stored["format"]](stored), VisitState(*map(int, stored["life"]))
     except (ValueError, KeyError, TypeError, IndexError) as problem:
         raise AccountFileError(
             f"{path} holds no simulated account that can be read; delete it to start a new one"
@@ -73,11 +76,11 @@ def _read_account(stored: dict[str, Any]) -> SimulatedAccount:
 _READERS = {_FORMAT: _read_account}
 
 
-def _save(path: Path, account: SimulatedAccount, life: Life) -> None:
+def _save(path: Path, account: SimulatedAccount, visits: VisitState) -> None:
     """Replace the file in one step, so that a kill leaves the old one or the new one."""
     stored = {
         "format": _FORMAT,
-        "life": astuple(life),
+        "life": astuple(visits),
         "contacts": [astuple(contact) for contact in account.contacts()],
         "campaigns": [astuple(campaign) for campaign in account.campaigns()],
         "rows": [_stored(row) for row in account.rows()],

@@ -6,7 +6,9 @@ likeliest. All faults are off by default.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
+
+from contact_activity.simulated.faults import Fault
 
 
 class Cursor(StrEnum):
@@ -39,26 +41,6 @@ class BadValue(StrEnum):
     """400."""
     IGNORED = "ignored"
     """As if the parameter were not there."""
-
-
-class Fault(Enum):
-    """One way in which one call fails or misleads; those on `next` do nothing to a call without."""
-
-    UNAUTHORIZED = "401 for a good token; at most once between two accepted calls"
-    OVER_QPS = "403 mashery.not.authorized.over.qps, though the second is not used up"
-    TOO_MANY = "429 with an error body"
-    SERVER_ERROR = "500 with an error body"
-    BAD_GATEWAY = "502 with an empty body"
-    UNAVAILABLE_HTML = "503 with an HTML page"
-    EMPTY_BODY = "200 with an empty body"
-    TRUNCATED_JSON = "200 with half of the JSON and the length of that half"
-    CUT_CONNECTION = "200 with the length of the whole body, closed after half of it"
-    CLOSED_CONNECTION = "closed without any answer"
-    SLOW_BODY = "half of the body, a pause of `slow_s`, the other half"
-    REPEATED_ROWS = "the page's rows, some of them twice"
-    REPEATED_NEXT = "a page whose next_link has the token that asked for it"
-    NEXT_REFUSED_400 = "400 for a good `next`"
-    NEXT_REFUSED_404 = "404 for a good `next`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from contact_activity.simulated.faults import Delivery
+from contact_activity.simulated.delivery import Delivery
 
 _STOP_S = 10.0
 _BODY_BYTES_MAX = 1_000_000

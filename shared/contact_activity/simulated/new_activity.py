@@ -1,4 +1,4 @@
-"""How a simulated account goes on between two visits, and what is already under way at the second."""
+"""Adds activity to a simulated account each time it is opened: what happened since, and what comes soon."""
 
 import random
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from contact_activity.simulated.realistic import (
 )
 from contact_activity.simulated.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
-ROWS_MAX = 200_000
-"""An account of this size lives on no more."""
+MAX_ROWS = 200_000
+"""An account of this size gets no further activity."""
 
 _AHEAD_MS = DAY_MS
 _TRICKLE_EVERY_MS = 4 * MINUTE_MS
@@ -26,45 +26,47 @@ _LATE_BOUNCE_MS = 60 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """How far an account has lived: its seed, its last visit, and until when activity is under way."""
+class VisitState:
+    """When an account was last opened, and until when its future activity is planned."""
 
     seed: int
     visited_ms: int
     planned_until_ms: int
 
 
-def live_on(account: SimulatedAccount, life: Life, now_ms: int) -> Life:
-    """Add what happened since the last visit, at least a little, and what the next day will bring.
+def add_new_activity(account: SimulatedAccount, visits: VisitState, now_ms: int) -> VisitState:
+    """Add some activity since the last visit, and the activity of the next day. Return the new state.
 
-    The same account, life and moment give the same rows. Rows that were there stay as they are.
+    Equal accounts, states and times give equal rows. Existing rows stay as they are.
     """
-    life = _set_right(life, now_ms)
-    if len(account.rows()) < ROWS_MAX:
-        rng = random.Random(f"{life.seed}:{now_ms}")
-        away_ms = min(max(now_ms - life.visited_ms, 0), 7 * DAY_MS)
+    visits = _corrected(visits, now_ms)
+    if len(account.rows()) < MAX_ROWS:
+        rng = random.Random(f"{visits.seed}:{now_ms}")
+        away_ms = min(max(now_ms - visits.visited_ms, 0), 7 * DAY_MS)
         _send_due_campaigns(account, rng, now_ms)
         sendings = _recent_sendings(account, now_ms)
         rows = [
             *_readers(rng, sendings, away_ms, now_ms),
             *_late_bounces(account, rng, sendings, now_ms),
-            *_trickle(rng, sendings, max(life.planned_until_ms, now_ms), now_ms + _AHEAD_MS),
+            *_trickle(rng, sendings, max(visits.planned_until_ms, now_ms), now_ms + _AHEAD_MS),
         ]
         for row in rows:
             put_row(account, row, now_ms)
         _join(account, rng, now_ms)
-    return Life(life.seed, max(now_ms, life.visited_ms), max(life.planned_until_ms, now_ms + _AHEAD_MS))
+    return VisitState(
+        visits.seed, max(now_ms, visits.visited_ms), max(visits.planned_until_ms, now_ms + _AHEAD_MS)
+    )
 
 
-def _set_right(life: Life, now_ms: int) -> Life:
-    """A clock that was ahead at the last visit planned a day that is far away."""
-    is_ahead = life.planned_until_ms > now_ms + _AHEAD_MS
-    planned_until_ms = now_ms if is_ahead else life.planned_until_ms
-    return Life(life.seed, min(life.visited_ms, now_ms), planned_until_ms)
+def _corrected(visits: VisitState, now_ms: int) -> VisitState:
+    """Drop times in the future: the clock was ahead at the last visit."""
+    is_ahead = visits.planned_until_ms > now_ms + _AHEAD_MS
+    planned_until_ms = now_ms if is_ahead else visits.planned_until_ms
+    return VisitState(visits.seed, min(visits.visited_ms, now_ms), planned_until_ms)
 
 
 def _send_due_campaigns(account: SimulatedAccount, rng: random.Random, now_ms: int) -> None:
-    """At most one a day, at the latest after 9 days, and no more than three for a long absence."""
+    """Send at most one campaign a day and one after 9 days at the latest, three after a long absence."""
     sent_ms = [campaign.sent_ms or 0 for campaign in account.campaigns()]
     last_ms = max((of for of in sent_ms if of <= now_ms), default=0)
     for weeks_ago in (2, 1):
@@ -78,7 +80,7 @@ def _send_due_campaigns(account: SimulatedAccount, rng: random.Random, now_ms: i
 
 
 def _recent_sendings(account: SimulatedAccount, now_ms: int) -> dict[str, list[Sending]]:
-    """For each contact what it got last, newest first; nothing that bounced."""
+    """Return the last sendings of each contact, newest first, without those that bounced."""
     campaigns = {campaign.id: campaign for campaign in account.campaigns()}
     found: dict[str, list[Sending]] = {}
     for contact in account.contacts():
@@ -94,7 +96,7 @@ def _recent_sendings(account: SimulatedAccount, now_ms: int) -> dict[str, list[S
 def _readers(
     rng: random.Random, sendings: dict[str, list[Sending]], away_ms: int, now_ms: int
 ) -> Iterator[Row]:
-    """Opens and clicks since the last visit, seen by now, of 3 to 10 % of the contacts or more."""
+    """Yield opens and clicks since the last visit, of 4 to 9 % of the contacts or more."""
     hours = away_ms // HOUR_MS
     share = min(rng.uniform(0.04, 0.09) + 0.003 * hours, 0.6)
     since_ms = now_ms - max(min(away_ms, 2 * DAY_MS), 10 * MINUTE_MS)
@@ -110,7 +112,7 @@ def _readers(
 def _late_bounces(
     account: SimulatedAccount, rng: random.Random, sendings: dict[str, list[Sending]], now_ms: int
 ) -> Iterator[Row]:
-    """Bounces of the last days' mails that are seen only now, with the stamps of the first attempt."""
+    """Yield bounces of recent mails that show only now, with the time of the first attempt."""
     candidates = [
         sending
         for own in sendings.values()
@@ -132,7 +134,7 @@ def _was_read(account: SimulatedAccount, sending: Sending, now_ms: int) -> bool:
 def _trickle(
     rng: random.Random, sendings: dict[str, list[Sending]], from_ms: int, until_ms: int
 ) -> Iterator[Row]:
-    """Opens and clicks of the coming hours, one in some minutes."""
+    """Yield opens and clicks of the coming hours, one every few minutes."""
     contact_ids = sorted(sendings)
     at_ms = from_ms
     while contact_ids:
@@ -150,7 +152,7 @@ def _open_or_click(rng: random.Random, sending: Sending, at_ms: int) -> Row:
 
 
 def _pick(rng: random.Random, sendings: list[Sending]) -> Sending:
-    """The last mail mostly, an older one now and then."""
+    """Return mostly the last mail, sometimes an older one."""
     return sendings[0] if rng.random() < 0.75 else rng.choice(sendings)
 
 
