@@ -115,7 +115,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class SummaryDiff:
     """What moved in a report, and what is known once that is published.
 
     `left_out` counts campaigns beyond the bound, which are neither published nor remembered.
@@ -133,7 +133,7 @@ def is_due(known: Summarized, *, now_ms: int, found_new: bool) -> bool:
     return not 0 <= now_ms - known.asked_ms < SUMMARY_AGE_MS
 
 
-def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> News:
+def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> SummaryDiff:
     """Find what moved since it was published last. Of two rows with one key the first counts."""
     last = {published.key: published for published in known.published}
     found = {snapshot.key: snapshot for snapshot in reversed(snapshots)}
@@ -145,7 +145,7 @@ def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> Ne
             changes.append(change)
             last[key] = Published(key, change.sequence, change.snapshot.counts)
     published = tuple(last[key] for key in sorted(kept & set(last), key=_age))
-    return News(
+    return SummaryDiff(
         tuple(changes),
         replace(known, asked_ms=now_ms, published=published),
         left_out=len(set(found) - kept),
