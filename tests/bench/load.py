@@ -53,7 +53,7 @@ VISIBILITY_S = 120
 def account_of(contacts: int) -> SimulatedAccount:
     """Everybody got a mailing and opened it."""
     account = SimulatedAccount()
-    account.add_campaign("SummaryDiff", sent_at=NOW - timedelta(days=2), campaign_id=CAMPAIGN)
+    account.add_campaign("News", sent_at=NOW - timedelta(days=2), campaign_id=CAMPAIGN)
     for number in range(contacts):
         contact = account.add_contact(f"c{number}@example.org", at=NOW - timedelta(days=9))
         for kind, hours in ((Kind.SEND, 40), (Kind.OPEN, 20)):

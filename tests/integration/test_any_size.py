@@ -185,7 +185,7 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
 def test_a_sync_without_news_costs_three_reads_and_two_writes(known: int) -> None:
     """In DynamoDB: the pauses, the contact, the listing; the call's slot and the watermark.
 
-    SummaryDiff cost two writes more: one that holds the contact, one for the day's tally.
+    News cost two writes more: one that holds the contact, one for the day's tally.
     """
     _, quiet, news = usages_of_syncs(known, 10)
     assert quiet.operations == {"GetItem": SYNC_READS, "UpdateItem": SYNC_WRITES}

@@ -604,7 +604,7 @@ class TestCampaigns:
         """Sent campaigns come newest first in pages of at most 50, with page numbers in the token."""
         account = SimulatedAccount()
         for day in range(60):
-            account.add_campaign(f"SummaryDiff {day}", sent_at=NOW - timedelta(days=(day * 7) % 60))
+            account.add_campaign(f"News {day}", sent_at=NOW - timedelta(days=(day * 7) % 60))
         caller = serve(account)
         pages = list(caller.pages("/emailmarketing/campaigns", status="SENT"))
         assert [len(page) for page in pages] == [50, 10]
@@ -618,7 +618,7 @@ class TestCampaigns:
         """A single campaign tells when it was sent and how often each link was clicked."""
         sent_at = NOW - timedelta(days=2)
         links = [Link("7", "https://example.org/a")]
-        id_ = account.add_campaign("SummaryDiff", sent_at=sent_at, links=links).id
+        id_ = account.add_campaign("News", sent_at=sent_at, links=links).id
         account.add_row(Kind.CLICK, "4711", id_, at=NOW, link_id="7")
         campaign = serve(account).get(f"/emailmarketing/campaigns/{id_}").json()
         assert campaign["last_run_date"] == "2026-01-13T10:00:00.000Z"

@@ -157,7 +157,7 @@ def test_a_list_of_many_campaigns_is_read_to_its_end(tmp_path: Path) -> None:
     """A page holds 50 campaigns; the summaries of those on later pages are asked for too."""
     account = small_account()
     for number in range(60):
-        account.add_campaign(f"SummaryDiff {number}", sent_at=NOW - timedelta(days=4, hours=number))
+        account.add_campaign(f"News {number}", sent_at=NOW - timedelta(days=4, hours=number))
     with served(account) as server:
         operator = Operator.of(tmp_path, server, REPORTS="all,campaign_summary")
         assert operator.run().returncode == 0

@@ -121,7 +121,7 @@ def test_hiding_an_address_changes_no_id(address: str, mode: EmailAddresses, *, 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("550 <Ada.Lovelace+SummaryDiff@Example.ORG>: unknown", "550 <[address]>: unknown"),
+        ("550 <Ada.Lovelace+News@Example.ORG>: unknown", "550 <[address]>: unknown"),
         ("https://x.example/?e=ada.lovelace%2Bnews%40example.org&b=1", "https://x.example/?e=[address]&b=1"),
         ("https://x.example/?e=ada.lovelace%252Bnews%2540example.org", "https://x.example/?e=[address]"),
         ("https://x.example/?e=ada.lovelace news%40example.org", "https://x.example/?e=[address]"),
