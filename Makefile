@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz audit bench format lock deploy adopt remove smoke clean
+.PHONY: help setup run cloud test check simulate kills load fuzz audit fresh bench format lock deploy adopt remove smoke clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -83,6 +83,9 @@ audit: .venv/.ready .venv-audit/.ready ## licences of what the layer ships, then
 	@.venv-audit/bin/pip-licenses --python $(BIN)/python --packages $(SHIPPED) --partial-match \
 		--allow-only "Apache;BSD;MIT;Mozilla Public License 2.0;PSF"
 	@.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement shared/requirements.txt
+
+fresh: .venv/.ready ## how fresh the bus is: a week in virtual time at three sizes; FRESH="1000 10000" for others
+	@$(BIN)/python -m tests.bench.fresh $(FRESH)
 
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
