@@ -160,7 +160,7 @@ class Week:
             )
             tick_at_ms += self.tick_ms
             while self.clock.now_ms() < tick_at_ms and (delivery := self.queue.receive(wait_s=0)):
-                self.queue.done()
+                self.queue.complete()
                 work_on(
                     delivery.item,
                     self.work_ports,

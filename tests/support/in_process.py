@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from contact_activity.constant_contact.transport import Connection, Reply
 from contact_activity.ports import Clock
 from contact_activity.simulated import Server
-from contact_activity.simulated.transport import Incoming
+from contact_activity.simulated.http_server import Incoming
 
 
 class InProcess:
