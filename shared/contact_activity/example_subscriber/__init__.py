@@ -1,1 +1,1 @@
-"""Shows how to subscribe to the events, by a worked example."""
+"""An example of a subscriber: a function that keeps a timeline of each contact."""

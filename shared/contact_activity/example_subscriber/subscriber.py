@@ -1,6 +1,6 @@
-"""A subscriber, as a worked example: keeps each activity once, in the timeline of its contact.
+"""The function of the example: keeps each activity once, in the timeline of its contact.
 
-Puts itself together, apart from `entrypoints.wiring`: it needs the events, and nothing else of this system.
+Does not use `entrypoints.wiring`: a subscriber needs the events and nothing else of this system.
 """
 
 import os
@@ -22,20 +22,20 @@ from contact_activity.example_subscriber.timeline import entry_of
 from contact_activity.example_subscriber.timeline_table import DynamoTimeline
 from contact_activity.settings import required
 
-# As long as a dead letter waits to be sent again. What comes later still meets the timeline's own key.
+# A dead letter may be sent again for 14 days. After that the key of the timeline still finds duplicates.
 REMEMBERED_S = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """The subscriber function."""
+    """The subscriber function: `timeline` keeps the activities, `deliveries` the ids of handled events."""
 
     timeline: DynamoTimeline
     deliveries: DynamoDBPersistenceLayer
     config: IdempotencyConfig
 
     def run(self, event: Mapping[str, object], context: LambdaContext) -> None:
-        """Handle one event, unless its `detail.id` was handled before. Raises what makes Lambda try again."""
+        """Handle one event, unless its `detail.id` was handled before. After an error Lambda tries again."""
         self.config.register_lambda_context(context)
         keep_once: Callable[..., None] = idempotent_function(
             self.keep,
@@ -47,6 +47,7 @@ class Subscriber:
         keep_once(event=event)
 
     def keep(self, event: Mapping[str, object]) -> None:
+        """Add an event to its timeline, and log it. Raises `UnusableEventError`."""
         entry = entry_of(event)
         is_new = self.timeline.add(entry)
         telemetry.logger.info(
@@ -56,7 +57,7 @@ class Subscriber:
 
 @cache
 def subscriber() -> Subscriber:
-    """The subscriber of this process. Raises `SettingsError`."""
+    """Return the subscriber of this process. Raises `SettingsError` if a table name is missing."""
     return subscriber_on(
         aws_client("dynamodb"),
         timeline_table=required(os.environ, "TIMELINE_TABLE_NAME"),
@@ -65,7 +66,7 @@ def subscriber() -> Subscriber:
 
 
 def subscriber_on(dynamodb: Any, *, timeline_table: str, deliveries_table: str) -> Subscriber:
-    """Over the given tables."""
+    """Return a subscriber that uses these tables."""
     config = IdempotencyConfig(
         event_key_jmespath="detail.id",
         raise_on_no_idempotency_key=True,

@@ -1,7 +1,7 @@
-"""What a subscriber keeps of an event: one line in the timeline of a contact.
+"""Turns an event into an entry of a timeline.
 
-Pure. Reads what `events/README.md` promises, and takes no e-mail address, no address of a link and no
-free text with it.
+Pure. Reads only what `events/README.md` promises, and keeps no e-mail address, no link URL and no free
+text.
 """
 
 import re
@@ -14,12 +14,12 @@ _DERIVED_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class UnusableEventError(ValueError):
-    """An event that breaks the contract: names the field, shows nothing of its content."""
+    """The event breaks the contract. The message names the field, without its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One activity. `None` is what the event does not have."""
+    """One activity. A field is None if the event does not have it."""
 
     id: str
     contact_id: str
@@ -31,12 +31,12 @@ class Entry:
 
     @property
     def time_id(self) -> str:
-        """Sorts by time, and tells two activities of one millisecond apart."""
+        """The sort key: by time, and different for two activities of one millisecond."""
         return f"{self.time}#{self.id}"
 
 
 def entry_of(envelope: Mapping[str, object]) -> Entry:
-    """The entry of an event as EventBridge delivers it. Raises `UnusableEventError`."""
+    """Return the entry of an event as EventBridge delivers it. Raises `UnusableEventError`."""
     return Entry(
         id=_required(envelope, "detail.id", _DERIVED_ID),
         contact_id=_required(envelope, "detail.data.contact.id"),
@@ -49,7 +49,7 @@ def entry_of(envelope: Mapping[str, object]) -> Entry:
 
 
 def _time(envelope: Mapping[str, object]) -> str:
-    """As text, in the one form whose alphabetical order is that of time."""
+    """Return the time of the event as text, in the form that sorts by time."""
     text = _required(envelope, "detail.time")
     time_ms = parse_time(text)
     if time_ms is None or iso(time_ms) != text:

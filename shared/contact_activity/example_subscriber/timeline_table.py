@@ -1,4 +1,4 @@
-"""The timelines on DynamoDB: an item an activity, in the order of time within a contact."""
+"""The timelines in DynamoDB: one item for each activity, sorted by time within a contact."""
 
 from dataclasses import asdict
 
@@ -8,14 +8,14 @@ from contact_activity.example_subscriber.timeline import Entry
 
 
 class DynamoTimeline:
-    """The table has the string keys `contact_id` and `time_id`."""
+    """The timelines of all contacts. The table has the string keys `contact_id` and `time_id`."""
 
     def __init__(self, client: BaseClient, table: str) -> None:
         self._client = client
         self._table = table
 
     def add(self, entry: Entry) -> bool:
-        """False for one that is there already: the first is kept, however late the second comes."""
+        """Add an entry. Return False if it is in the timeline already: the first one stays."""
         attributes = asdict(entry) | {"time_id": entry.time_id}
         try:
             self._client.put_item(

@@ -1,4 +1,4 @@
-"""A Constant Contact account that exists only on this machine, behind a v2 API over real HTTP."""
+"""A simulated Constant Contact account on this machine, behind the v2 API over real HTTP."""
 
 from contact_activity.simulated.account import Campaign, Contact, Kind, Link, Row, SimulatedAccount
 from contact_activity.simulated.faults import Fault

@@ -1,4 +1,4 @@
-"""The simulated account as a program of its own: `python -m contact_activity.simulated`."""
+"""Serves a simulated account until Ctrl-C: `python -m contact_activity.simulated`."""
 
 import argparse
 import secrets
@@ -14,19 +14,19 @@ from contact_activity.simulated.storage import AccountFileError, open_account
 from contact_activity.simulated.switches import Switches
 
 _EPILOG = """\
-It prints the three environment variables that point a client at it, and serves until Ctrl-C:
+It prints the three environment variables that a client needs, and serves until Ctrl-C:
 
   python -m contact_activity.simulated --port 8080 --state account.json
   curl -H 'Accept: application/json' -H "Authorization: Bearer $CONSTANT_CONTACT_ACCESS_TOKEN" \\
        "$CONSTANT_CONTACT_BASE_URL/contacts?limit=2&api_key=$CONSTANT_CONTACT_API_KEY"
 
-The account lives on: each start adds what happened since the last one, and more becomes visible
-while it runs. Delete the file to start a new account.
+Each start adds activity since the last one, and more becomes visible while it runs. Delete the file
+to start a new account.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM. Returns 0, or 1 if the account or the port cannot be opened."""
+    """Serve until SIGINT or SIGTERM. Return 0, or 1 if the account or the port cannot be opened."""
     options = _parser().parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -66,20 +66,31 @@ def _announce(server: Server, api_key: str, access_token: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m contact_activity.simulated",
-        description="A Constant Contact account that exists only on this machine, behind a v2 API.",
+        description="Serve a simulated Constant Contact account on this machine, behind the v2 API.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="on 127.0.0.1; any free one by default")
-    add("--state", type=Path, required=True, metavar="FILE", help="where the account is kept (JSON)")
-    add("--contacts", type=_positive, default=250, help="of a new account (default: %(default)s)")
-    add("--seed", type=int, default=1, help="of a new account and of the faults (default: %(default)s)")
+    add("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    add("--state", type=Path, required=True, metavar="FILE", help="file that keeps the account (JSON)")
+    add(
+        "--contacts",
+        type=_positive,
+        default=250,
+        help="number of contacts of a new account (default: %(default)s)",
+    )
+    add("--seed", type=int, default=1, help="seed of a new account and of the faults (default: %(default)s)")
     add("--calls-per-second", type=_positive, default=4, metavar="N", help="default: %(default)s")
     add("--calls-per-day", type=_positive, default=10_000, metavar="N", help="default: %(default)s")
-    add("--fault-rate", type=_share, default=0.0, metavar="SHARE", help="of calls that fail, 0 to 1")
-    add("--api-key", default=secrets.token_hex(8), help="the key to accept; random by default")
-    add("--access-token", default=secrets.token_hex(16), help="the token to accept; random by default")
+    add(
+        "--fault-rate",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of calls that fail, from 0 to 1",
+    )
+    add("--api-key", default=secrets.token_hex(8), help="the key to accept (default: random)")
+    add("--access-token", default=secrets.token_hex(16), help="the token to accept (default: random)")
     return parser
 
 

@@ -1,7 +1,6 @@
 """The data of a simulated account: contacts, campaigns and what contacts did, in memory.
 
-It shares no code with the client side on purpose: a mistake there must not be hidden by the same
-mistake here.
+It shares no code with the client side, so that no mistake there is hidden by the same mistake here.
 """
 
 import threading
@@ -15,7 +14,7 @@ from contact_activity.simulated.times import to_ms
 
 
 class Kind(Enum):
-    """The six reports of a contact: `activity_type`, name of the report, name of the date field."""
+    """Kind of activity, with the names that the API uses: its type, its report and its date field."""
 
     SEND = ("EMAIL_SEND", "sends", "send_date")
     OPEN = ("EMAIL_OPEN", "opens", "open_date")
@@ -30,7 +29,7 @@ class Kind(Enum):
         self.date_field = date_field
 
 
-# What a row says when a test does not care; the names are the API's own.
+# The fields of a row that only its kind has, with default values. The names are the API's.
 _OWN_FIELDS = {
     Kind.CLICK: {"link_id": "1", "link_uri": "https://www.example.org/"},
     Kind.BOUNCE: {"bounce_code": "F", "bounce_description": "Mailbox full", "bounce_message": ""},
@@ -40,7 +39,7 @@ _OWN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """`status` is one of ACTIVE, UNCONFIRMED, OPTOUT, REMOVED; `id` a decimal string."""
+    """A contact. `id` is a decimal string; `status` is ACTIVE, UNCONFIRMED, OPTOUT or REMOVED."""
 
     id: str
     email_address: str
@@ -53,13 +52,15 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """A link in the mail of a campaign."""
+
     id: str
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """`listed` is False for autoresponders: their activity shows, but no list and no report has them."""
+    """A campaign. With `listed` False, as for autoresponders, it is in no list and has no report."""
 
     id: str
     name: str
@@ -75,7 +76,7 @@ class Campaign:
 class Row:
     """One activity. The API shows it from `inserted_ms` on, which may be long after `occurred_ms`.
 
-    `own` are the fields beside the common ones, as (name, value).
+    `own` holds the fields that only its kind has, as (name, value).
     """
 
     kind: Kind
@@ -88,13 +89,13 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str, int, str]:
-        """What tells activities apart: type, campaign, contact, milliseconds, link id or ""."""
+        """What identifies the activity: type, campaign, contact, time in ms, id of the link or ""."""
         link_id = dict(self.own).get("link_id", "") if self.kind is Kind.CLICK else ""
         return (self.kind.activity_type, self.campaign_id, self.contact_id, self.occurred_ms, link_id)
 
 
 class SimulatedAccount:
-    """An account in memory, empty at first; every method may be called from any thread."""
+    """An account in memory, empty at first. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -114,9 +115,9 @@ class SimulatedAccount:
         last_name: str = "",
         status: str = "ACTIVE",
     ) -> Contact:
-        """A new contact, created and modified at `at`; ids count up when none is given.
+        """Add a contact, created and modified at `at`. Without an id it gets the next number.
 
-        ValueError if the id is taken.
+        Raises `ValueError` if the id is taken.
         """
         with self._lock:
             id_ = contact_id or self._free_contact_id()
@@ -126,7 +127,7 @@ class SimulatedAccount:
             return contact
 
     def put_contact(self, contact: Contact) -> None:
-        """Store a contact as it is; ValueError if its id is taken."""
+        """Add a contact as it is. Raises `ValueError` if its id is taken."""
         with self._lock:
             if contact.id in self._contacts:
                 raise ValueError(f"contact {contact.id} exists")
@@ -135,28 +136,28 @@ class SimulatedAccount:
                 self._last_contact_id = max(self._last_contact_id, int(contact.id))
 
     def set_status(self, contact_id: str, status: str, *, at: datetime) -> None:
-        """Change a contact's status, which moves its modified date; KeyError if there is none."""
+        """Change the status and the modified date of a contact. Raises `KeyError` if it is unknown."""
         with self._lock:
             self.replace_contact(replace(self._contacts[contact_id], status=status, modified_ms=to_ms(at)))
 
     def replace_contact(self, contact: Contact) -> None:
-        """Store a contact's new state; KeyError if there is none with its id."""
+        """Replace a contact that has this id. Raises `KeyError` if there is none."""
         with self._lock:
             if contact.id not in self._contacts:
                 raise KeyError(contact.id)
             self._contacts[contact.id] = contact
 
     def touch_contact(self, contact_id: str, *, at: datetime) -> None:
-        """Move a contact's modified date, as an edit of its profile does."""
+        """Change the modified date of a contact, as an edit of its profile does."""
         with self._lock:
             self.set_status(contact_id, self._contacts[contact_id].status, at=at)
 
     def remove_contact(self, contact_id: str, *, at: datetime) -> None:
-        """Delete as the product does, softly: REMOVED, and its activity stays readable."""
+        """Delete a contact as Constant Contact does: its status is REMOVED, its activity stays readable."""
         self.set_status(contact_id, "REMOVED", at=at)
 
     def forget_contact(self, contact_id: str) -> None:
-        """Make it one that never existed: the API answers 404. Its rows are gone."""
+        """Delete a contact and its rows, as if it had never existed. The API answers 404."""
         with self._lock:
             del self._contacts[contact_id]
             for row in self._by_contact.pop(contact_id, []):
@@ -171,7 +172,7 @@ class SimulatedAccount:
         links: Iterable[Link] = (),
         listed: bool = True,
     ) -> Campaign:
-        """A campaign that was sent at `sent_at`; ids of 13 digits count up when none is given."""
+        """Add a campaign that was sent at `sent_at`. Without an id it gets the next one of 13 digits."""
         with self._lock:
             id_ = campaign_id or str(1_117_000_000_001 + len(self._campaigns))
             sent_ms = to_ms(sent_at)
@@ -180,7 +181,7 @@ class SimulatedAccount:
             return campaign
 
     def put_campaign(self, campaign: Campaign) -> None:
-        """Store a campaign as it is; ValueError if its id is taken."""
+        """Add a campaign as it is. Raises `ValueError` if its id is taken."""
         with self._lock:
             if campaign.id in self._campaigns:
                 raise ValueError(f"campaign {campaign.id} exists")
@@ -196,10 +197,10 @@ class SimulatedAccount:
         inserted_at: datetime | None = None,
         **own: str,
     ) -> Row:
-        """One activity at `at`, visible from `inserted_at` (by default at once).
+        """Add an activity at `at`, visible from `inserted_at` on (by default at once).
 
-        `own` overrides the fields that its kind has beside the common ones, such as `link_id`.
-        The campaign need not exist; KeyError if the contact does not.
+        `own` overrides fields that only its kind has, such as `link_id`. The campaign need not exist.
+        Raises `KeyError` if the contact does not.
         """
         row = Row(
             kind=kind,
@@ -214,7 +215,7 @@ class SimulatedAccount:
         return row
 
     def put_row(self, row: Row) -> None:
-        """Store a row as it is."""
+        """Add a row as it is."""
         with self._lock:
             insort(self._by_contact.setdefault(row.contact_id, []), row, key=_newest_first)
             self._by_campaign.setdefault(row.campaign_id, []).append(row)
@@ -226,34 +227,34 @@ class SimulatedAccount:
         return self._campaigns.get(campaign_id)
 
     def contacts(self) -> list[Contact]:
-        """All contacts, in the order in which they were added."""
+        """Return all contacts, in the order in which they were added."""
         with self._lock:
             return list(self._contacts.values())
 
     def campaigns(self) -> list[Campaign]:
-        """All campaigns, unlisted ones too, in the order in which they were added."""
+        """Return all campaigns, including unlisted ones, in the order in which they were added."""
         with self._lock:
             return list(self._campaigns.values())
 
     def rows_of_contact(self, contact_id: str, now_ms: int) -> list[Row]:
-        """What the account shows of a contact at a moment, newest activity first."""
+        """Return the rows of a contact that are visible at a time, newest activity first."""
         with self._lock:
             rows = self._by_contact.get(contact_id, ())
             return [row for row in rows if row.inserted_ms <= now_ms]
 
     def rows_of_campaign(self, campaign_id: str, now_ms: int) -> list[Row]:
-        """What the account shows of a campaign at a moment, in no promised order."""
+        """Return the rows of a campaign that are visible at a time, in any order."""
         with self._lock:
             rows = self._by_campaign.get(campaign_id, ())
             return [row for row in rows if row.inserted_ms <= now_ms]
 
     def rows(self) -> list[Row]:
-        """Every row, also those that become visible later; by contact, newest first."""
+        """Return all rows, including those that become visible later. By contact, newest first."""
         with self._lock:
             return [row for rows in self._by_contact.values() for row in rows]
 
     def truth(self, now: datetime) -> list[Row]:
-        """Every row that is visible at `now`: what a client must have found by then."""
+        """Return all rows that are visible at `now`: what a client must have found by then."""
         now_ms = to_ms(now)
         return [row for row in self.rows() if row.inserted_ms <= now_ms]
 

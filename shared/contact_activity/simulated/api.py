@@ -1,4 +1,4 @@
-"""What each path of the simulated API answers: no HTTP and no clock, a query in and a reply out."""
+"""Answers each path of the simulated API. Has no HTTP and no clock: a query in, a reply out."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ _CAMPAIGN_STATUSES = {"ALL", "DRAFT", "RUNNING", "SENT", "SCHEDULED", "DELETED"}
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A GET that passed the gateway: its path, its parameters without `api_key`, and when it came."""
+    """A GET request that passed the gateway. `parameters` are without `api_key`, `now_ms` is its time."""
 
     path: str
     parameters: Mapping[str, str]
@@ -40,7 +40,7 @@ class _Route:
 
 
 class Api:
-    """Answers from an account, as the switches say. Threads may share it."""
+    """Answers from an account, as the switches say. Every method may be called from any thread."""
 
     def __init__(self, account: SimulatedAccount, switches: Switches) -> None:
         self._account = account
@@ -67,7 +67,7 @@ class Api:
         )
 
     def answer(self, query: Query) -> Reply:
-        """The true answer, without any fault."""
+        """Return the right answer, without any fault."""
         try:
             for route in self._routes:
                 if found := route.pattern.fullmatch(query.path):
@@ -77,7 +77,7 @@ class Api:
         return not_found("resource", self._switches)
 
     def violation(self, query: Query) -> str | None:
-        """What the call does that no documented client may do, in a line without personal data."""
+        """Return a line that names a misuse of the API, without personal data. None if there is none."""
         asked = set(query.parameters)
         for route in self._routes:
             if not route.pattern.fullmatch(query.path):
@@ -108,7 +108,10 @@ class Api:
     def _items(
         self, contact: Contact, kind: Kind | None, start: Start, rows: list[Row]
     ) -> list[tuple[int, Row | None]]:
-        """A contact's rows with the times they show, filtered, in order; None is of an unknown type."""
+        """Return the rows of a contact with the times that they show, filtered and sorted.
+
+        None stands for a row of an unknown type.
+        """
         switches = self._switches
         is_filtered = kind is not Kind.BOUNCE or switches.bounces_honour_created_since
         since_ms = start.since_ms or 0 if is_filtered else 0
@@ -217,7 +220,7 @@ class Api:
         )
 
     def _kept(self, start: Start, query: Query, *names: str, since: bool) -> dict[str, int | str]:
-        """What a token holds beside its place."""
+        """Return what a token holds beside its position."""
         kept: dict[str, int | str] = {name: start.asked[name] for name in names if name in start.asked}
         if since and start.since_ms is not None:
             kept["since"] = start.since_ms

@@ -1,4 +1,4 @@
-"""How contacts, campaigns, activities and counts look in the API's JSON."""
+"""Contacts, campaigns, activities and counts as JSON, in the form of the API."""
 
 import uuid
 import zlib
@@ -10,7 +10,7 @@ from contact_activity.simulated.times import HOUR_MS, iso
 
 Json = dict[str, object]
 
-# What a row may lack when `missing_fields_share` says so.
+# The fields that `missing_fields_share` leaves out.
 _OPTIONAL = frozenset(
     {"email_address", "link_uri", "bounce_description", "bounce_message", "unsubscribe_reason"}
 )
@@ -19,20 +19,20 @@ _UNKNOWN_BOUNCE = {"bounce_code": "Q", "bounce_description": "Quarantined"}
 
 
 def chosen(share: float, *parts: object) -> bool:
-    """Whether the thing that `parts` name is among the share; always the same answer for the same thing."""
+    """Whether the thing that `parts` name belongs to a share of all. Equal parts give equal answers."""
     if share <= 0:
         return False
     return zlib.crc32("\n".join(map(str, parts)).encode()) / 2**32 < share
 
 
 def shown_ms(row: Row, switches: Switches) -> int:
-    """The time that the row's stamp says."""
+    """Return the time that a row shows."""
     shifted = switches.five_hour_shift and row.kind is not Kind.SEND
     return row.occurred_ms - _SHIFT_MS if shifted else row.occurred_ms
 
 
 def activity(row: Row, switches: Switches) -> Json:
-    """A row of a tracking list."""
+    """Return a row of a tracking list."""
     fields: Json = {
         "activity_type": row.kind.activity_type,
         "campaign_id": _id(row.campaign_id, switches),
@@ -55,7 +55,7 @@ def _with_oddities(row: Row, fields: Json, switches: Switches) -> Json:
 
 
 def unknown_activity(contact: Contact, switches: Switches) -> Json:
-    """A row of a type that no documentation has."""
+    """Return a row of an undocumented type."""
     return {
         "activity_type": "EMAIL_SURVEY",
         "campaign_id": _id("1117000000000", switches),
@@ -66,7 +66,7 @@ def unknown_activity(contact: Contact, switches: Switches) -> Json:
 
 
 def contact(contact: Contact, switches: Switches, *, with_uuid: bool) -> Json:
-    """A contact as the collection and the single read have it (a subset of the real fields)."""
+    """Return a contact, in a list or alone. It has a part of the real fields."""
     opted_out = contact.status == "OPTOUT"
     address: Json = {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"address:{contact.id}")),
@@ -75,7 +75,7 @@ def contact(contact: Contact, switches: Switches, *, with_uuid: bool) -> Json:
         "opt_in_source": "ACTION_BY_OWNER",
         "opt_in_date": iso(contact.created_ms),
         "opt_out_source": "ACTION_BY_CONTACT" if opted_out else "",
-        # Never opted out prints as 1970, five hours early, in the real captures.
+        # In recorded answers a contact that never opted out has this date: 1970, five hours early.
         "opt_out_date": iso(contact.modified_ms if opted_out else -_SHIFT_MS),
         "email_address": contact.email_address,
     }
@@ -97,7 +97,7 @@ def _uuid(contact: Contact) -> str:
 
 
 def listed_campaign(campaign: Campaign, switches: Switches) -> Json:
-    """A row of the campaign list."""
+    """Return a row of the campaign list."""
     return {
         "id": _id(campaign.id, switches),
         "name": campaign.name,
@@ -107,7 +107,7 @@ def listed_campaign(campaign: Campaign, switches: Switches) -> Json:
 
 
 def campaign(campaign: Campaign, clicks: Iterable[Row], switches: Switches) -> Json:
-    """A single campaign (a subset of the real fields); `clicks` are counted by link."""
+    """Return a single campaign, with its clicks counted by link. It has a part of the real fields."""
     clicked = [dict(row.own).get("link_id") for row in clicks]
     details = [
         {"url": link.url, "url_uid": link.id, "click_count": clicked.count(link.id)}
@@ -124,7 +124,7 @@ def campaign(campaign: Campaign, clicks: Iterable[Row], switches: Switches) -> J
 
 
 def contact_summary(contact_id: str, rows: Sequence[Row]) -> Json:
-    """The contact summary report counts activities; its `contact_id` is always a string."""
+    """Return the summary of a contact. It counts activities, and its `contact_id` is always a string."""
     return {
         "sends": _count(rows, Kind.SEND),
         "opens": _count(rows, Kind.OPEN),
@@ -137,7 +137,7 @@ def contact_summary(contact_id: str, rows: Sequence[Row]) -> Json:
 
 
 def summary_by_campaign(rows: Sequence[Row], switches: Switches) -> list[Json]:
-    """A bare list; `clicks` counts links, the others count times, and sends are not in it."""
+    """Return the summary by campaign, a bare list. `clicks` counts links, the others count activities."""
     by_campaign: dict[str, list[Row]] = {}
     for row in rows:
         by_campaign.setdefault(row.campaign_id, []).append(row)
@@ -155,7 +155,7 @@ def summary_by_campaign(rows: Sequence[Row], switches: Switches) -> list[Json]:
 
 
 def campaign_summary(campaign: Campaign, rows: Iterable[Row], switches: Switches) -> Json:
-    """The campaign summary report counts contacts, not activities."""
+    """Return the summary of a campaign. It counts contacts, not activities."""
     contacts: dict[Kind, set[str]] = {kind: set() for kind in Kind}
     for row in rows:
         contacts[row.kind].add(row.contact_id)
@@ -168,7 +168,7 @@ def campaign_summary(campaign: Campaign, rows: Iterable[Row], switches: Switches
 
 
 def counters(rows: Sequence[Row]) -> Json:
-    """The integers that the property table of the list of all activities has beside a row."""
+    """Return the counts that rows of the list of all activities may also have."""
     return {kind.report: _count(rows, kind) for kind in (Kind.OPEN, Kind.CLICK, Kind.FORWARD, Kind.BOUNCE)}
 
 

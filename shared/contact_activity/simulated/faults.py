@@ -19,7 +19,7 @@ class Fault(Enum):
     TRUNCATED_JSON = "200 with half of the JSON and the length of that half"
     CUT_CONNECTION = "200 with the length of the whole body, closed after half of it"
     CLOSED_CONNECTION = "closed without any answer"
-    SLOW_BODY = "half of the body, a pause of `slow_s`, the other half"
+    SLOW_BODY = "200 with a pause of `slow_s` in the middle of the body"
     REPEATED_ROWS = "the page's rows, some of them twice"
     REPEATED_NEXT = "a page whose next_link has the token that asked for it"
     NEXT_REFUSED_400 = "400 for a good `next`"

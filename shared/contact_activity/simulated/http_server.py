@@ -1,4 +1,4 @@
-"""HTTP/1.1 with keep-alive for one function that answers requests; stops without a trace."""
+"""An HTTP/1.1 server with keep-alive for a function that answers requests. Can be stopped completely."""
 
 import socket
 import sys
@@ -18,7 +18,7 @@ _BODY_BYTES_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as far as anybody looks at it; `query` is without `api_key`."""
+    """The parts of a request that the simulated API uses. `query` is without `api_key`."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Incoming:
 class HttpServer(ThreadingMixIn, TCPServer):
     """Listens on 127.0.0.1 in a thread of its own, with a thread for each connection.
 
-    Not `http.server.HTTPServer`, which asks a resolver for this host's name when it starts.
+    Does not derive from `http.server.HTTPServer`, which looks up the name of this host when it starts.
     """
 
     allow_reuse_address = True
@@ -55,7 +55,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Close everything, idle keep-alive connections too, and wait for the threads to end."""
+        """Close all connections, idle ones too, and wait for the threads to end."""
         self.stopping.set()
         self.shutdown()
         self._thread.join(_STOP_S)
@@ -77,7 +77,7 @@ class HttpServer(ThreadingMixIn, TCPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (inherited)
-        """Keep a defect of the server for whoever stops it; a caller that hangs up is none."""
+        """Keep an error of the server in `errors`. A caller that hangs up is no error."""
         failure = sys.exception()
         if isinstance(failure, Exception) and not isinstance(failure, OSError):
             self.errors.append(failure)
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.server.answer(self._incoming()))
 
     def do_other(self) -> None:
-        """Refused whatever it says: what was sent is read, so that the answer is not lost, and dropped."""
+        """Answer another method, which is refused. The body is read, or the answer might be lost."""
         sent = self.headers.get("Content-Length", "")
         self.rfile.read(min(int(sent), _BODY_BYTES_MAX) if sent.isdecimal() else 0)
         self.close_connection = True
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_other  # noqa: N815 (names that the base class looks up)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the inherited signature)
-        """Nothing: the calls are recorded elsewhere."""
+        """Log nothing, since the server records its calls."""
 
     def _incoming(self) -> Incoming:
         target = urlsplit(self.path)

@@ -1,4 +1,4 @@
-"""Pages and their `next` tokens: unpadded base64url of a query string, as the real ones decode."""
+"""Cuts lists into pages. A `next` token is base64url of a query string, as the real ones are."""
 
 import base64
 import binascii
@@ -13,16 +13,16 @@ from contact_activity.simulated.times import parse_iso
 
 T = TypeVar("T")
 Stamped = tuple[int, T]
-"""An item with its time in ms."""
+"""A time in ms, and an item."""
 
 _POSITIONS = ("next", "startAt", "pageNum")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a page begins: `position` is what the token says, None for a first page.
+    """Where a page begins. `position` is that of the token; None for a first page.
 
-    `asked` are the parameters that the walk began with, as far as its tokens keep them.
+    `asked` holds the parameters of the first page, as far as the tokens keep them.
     """
 
     limit: int
@@ -33,19 +33,19 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """`following` is what the next page's token says of its place; None on the last page."""
+    """One page. `following` is the position of the next page; None on the last page."""
 
     items: Sequence[T]
     following: Mapping[str, int] | None
 
 
 def encode(fields: Mapping[str, int | str]) -> str:
-    """The token of a `next_link`."""
+    """Return the token of a `next_link`."""
     return base64.urlsafe_b64encode(urlencode(fields).encode()).decode().rstrip("=")
 
 
 def decode(token: str) -> dict[str, str]:
-    """What a token says; nothing if it is none of ours."""
+    """Return the fields of a token. Empty if it is not a valid one."""
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         return dict(parse_qsl(base64.urlsafe_b64decode(padded).decode("ascii"), strict_parsing=True))
@@ -56,7 +56,7 @@ def decode(token: str) -> dict[str, str]:
 def start_of(
     parameters: Mapping[str, str], now_ms: int, switches: Switches, *, default_limit: int, limit_max: int
 ) -> Start:
-    """Read the parameters of a list; Refusal for bad ones."""
+    """Read the parameters of a list. Raises `Refusal` for bad ones."""
     token = parameters.get("next")
     if token is not None:
         if len(parameters) > 1:
@@ -103,7 +103,7 @@ def list_reply(
     results: Sequence[object],
     kept: Mapping[str, int | str],
 ) -> Reply:
-    """The envelope of a page. The link is relative; `kept` goes into its token beside the place."""
+    """Return the reply of a page. `kept` goes into the token beside the position. The link is relative."""
     if following is None:
         return Reply(200, {"meta": {"pagination": {}}, "results": results})
     link = f"{path}?next={encode({**following, **kept})}"
@@ -111,14 +111,14 @@ def list_reply(
 
 
 def offset_page(items: Sequence[T], start: Start, extra: int = 0) -> Page[T]:
-    """Pages of `limit + extra` by a `startAt` that counts from 1."""
+    """Return a page of `limit + extra` items by a `startAt` that counts from 1."""
     first = (start.position or 1) - 1
     end = first + start.limit + extra
     return Page(items[first:end], {"startAt": end + 1, "limit": start.limit} if end < len(items) else None)
 
 
 def numbered_page(items: Sequence[T], start: Start) -> Page[T]:
-    """Pages by a `pageNum` that counts from 1."""
+    """Return a page by a `pageNum` that counts from 1."""
     number = start.position or 1
     end = number * start.limit
     following = {"pageNum": number + 1, "pageSize": start.limit} if end < len(items) else None
@@ -126,7 +126,7 @@ def numbered_page(items: Sequence[T], start: Start) -> Page[T]:
 
 
 def tracking_page(items: Sequence[Stamped[T]], start: Start, switches: Switches) -> Page[Stamped[T]]:
-    """A page of a tracking list; `items` are ordered as the switches say."""
+    """Return a page of a tracking list. `items` are in the order of the switches."""
     if switches.cursor is Cursor.OFFSET:
         return offset_page(items, start, extra=switches.limit_plus_one)
     rest = _rest(items, start.position, switches)

@@ -1,4 +1,4 @@
-"""The gateway's two quotas of an API key."""
+"""The two quotas of an API key: calls in a second, and calls in a day."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -7,14 +7,17 @@ from enum import StrEnum
 
 
 class Over(StrEnum):
-    """Which quota a call is over, as the gateway's error key."""
+    """The quota that a call exceeds, as the error key of the gateway."""
 
     SECOND = "mashery.not.authorized.over.qps"
     DAY = "mashery.not.authorized.over.ratelimit"
 
 
 class Quota:
-    """Counts calls in a sliding second and in a UTC day. Not thread-safe."""
+    """Counts calls in a sliding second and in a UTC day. Not thread-safe.
+
+    With `refused_count` refused calls use up the quotas too.
+    """
 
     def __init__(self, calls_per_second: int, calls_per_day: int, *, refused_count: bool) -> None:
         self._per_second = calls_per_second
@@ -25,7 +28,7 @@ class Quota:
         self._in_day = 0
 
     def take(self, at_s: float, day: date) -> Over | None:
-        """Count a call that arrives at `at_s` (seconds of a clock that never goes back)."""
+        """Count a call at `at_s` of a monotonic clock. Return the quota that it exceeds, or None."""
         self._forget(at_s, day)
         over = self._over()
         if over is None or self._refused_count:
@@ -46,7 +49,7 @@ class Quota:
 
 
 def most_in_a_second(times_s: Iterable[float]) -> int:
-    """The largest number of the times that lie within less than one second of each other."""
+    """Return the largest number of times that lie within less than one second."""
     window: deque[float] = deque()
     most = 0
     for at_s in sorted(times_s):

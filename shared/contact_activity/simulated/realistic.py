@@ -1,4 +1,4 @@
-"""What a newsletter account looks like: who gets what, and who does what with it, hours and days later."""
+"""Makes up a realistic newsletter account: campaigns, contacts, and what they do hours and days later."""
 
 import random
 import zlib
@@ -11,9 +11,9 @@ from contact_activity.simulated.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_
 
 WELCOME_ID = "1117000000900"
 CAMPAIGNS = 12
-_CAMPAIGN_EVERY_MS = 9 * DAY_MS
+_CAMPAIGN_INTERVAL_MS = 9 * DAY_MS
 
-# Shares of those who get a mail; repeated opens come on top.
+# Shares of the contacts that get a mail. Repeated opens are not included.
 _OPENED, _CLICKED_OF_OPENED, _FORWARDED, _UNSUBSCRIBED, _BOUNCED = 0.37, 0.15, 0.004, 0.003, 0.011
 
 # fmt: off
@@ -61,7 +61,7 @@ _REASONS = ("", "", "Too many messages", "No longer interested", "I did not sign
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A campaign on its way to one contact."""
+    """A campaign that was sent to one contact."""
 
     campaign: Campaign
     contact: Contact
@@ -69,10 +69,9 @@ class Sending:
 
 
 def realistic_account(seed: int, *, now: datetime, contacts: int = 250) -> SimulatedAccount:
-    """A newsletter account with about a dozen campaigns of the last months before `now`.
+    """Return a newsletter account with about a dozen campaigns of the months before `now`.
 
-    The same seed, `now` and number of contacts make the same account. Some activity becomes
-    visible only after `now`.
+    Equal arguments give equal accounts. Some activity becomes visible only after `now`.
     """
     account = SimulatedAccount()
     _fill(account, seed, contacts, to_ms(now))
@@ -81,7 +80,7 @@ def realistic_account(seed: int, *, now: datetime, contacts: int = 250) -> Simul
 
 def _fill(account: SimulatedAccount, seed: int, contacts: int, now_ms: int) -> None:
     rng = random.Random(f"{seed}:account")
-    first_ms = now_ms - CAMPAIGNS * _CAMPAIGN_EVERY_MS - rng.randrange(DAY_MS)
+    first_ms = now_ms - CAMPAIGNS * _CAMPAIGN_INTERVAL_MS - rng.randrange(DAY_MS)
     account.put_campaign(
         Campaign(
             WELCOME_ID, "Welcome", "RUNNING", first_ms, first_ms, None, _links(rng, WELCOME_ID), listed=False
@@ -93,7 +92,7 @@ def _fill(account: SimulatedAccount, seed: int, contacts: int, now_ms: int) -> N
         earliest_ms = first_ms - 700 * DAY_MS if is_old else first_ms
         account.put_contact(new_contact(rng, number, rng.randrange(earliest_ms, latest_ms)))
     for number in range(CAMPAIGNS):
-        before_ms = (CAMPAIGNS - 1 - number) * _CAMPAIGN_EVERY_MS + rng.randrange(30, 60) * HOUR_MS
+        before_ms = (CAMPAIGNS - 1 - number) * _CAMPAIGN_INTERVAL_MS + rng.randrange(30, 60) * HOUR_MS
         send_campaign(account, rng, now_ms - before_ms + rng.randrange(HOUR_MS), now_ms)
     for contact in account.contacts():
         if contact.created_ms > first_ms:
@@ -102,18 +101,18 @@ def _fill(account: SimulatedAccount, seed: int, contacts: int, now_ms: int) -> N
 
 
 def new_contact(rng: random.Random, number: int, created_ms: int) -> Contact:
-    """Ids begin at 1001; the number makes the address unique."""
+    """Return a contact with made-up names. Ids begin at 1001, and the number makes the address unique."""
     first, last = rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES)
     address = f"{first}.{last}{number}@{rng.choice(_DOMAINS)}".lower()
     return Contact(str(1001 + number), address, first, last, "ACTIVE", created_ms, created_ms)
 
 
 def send_campaign(account: SimulatedAccount, rng: random.Random, sent_ms: int, now_ms: int) -> Campaign:
-    """A campaign to everyone who is active, and what they do with it, also after `now_ms`."""
+    """Send a campaign to all active contacts. Add what they do with it, also after `now_ms`."""
     number = len(account.campaigns())
     id_ = str(1_117_000_000_000 + 1_000 * number + rng.randrange(1_000))
     links = _links(rng, id_)
-    if number == 2:  # one link of the account has the id 0, which is a real id
+    if number == 2:  # one link has the id 0, which the API uses too
         links = (replace(links[0], id="0"), *links[1:])
     name = _NEWSLETTERS[(number - 1) % len(_NEWSLETTERS)]
     campaign = Campaign(id_, name, "SENT", sent_ms - 2 * HOUR_MS, sent_ms, sent_ms, links)
@@ -127,7 +126,7 @@ def send_campaign(account: SimulatedAccount, rng: random.Random, sent_ms: int, n
 
 
 def welcome(account: SimulatedAccount, rng: random.Random, contact: Contact, now_ms: int) -> None:
-    """The autoresponder's message to a new contact, minutes after it joined."""
+    """Send the autoresponder's mail to a new contact, minutes after it joined."""
     campaign = account.campaign(WELCOME_ID)
     if campaign is not None:
         sending = Sending(
@@ -138,7 +137,7 @@ def welcome(account: SimulatedAccount, rng: random.Random, contact: Contact, now
 
 
 def put_row(account: SimulatedAccount, row: Row, now_ms: int) -> None:
-    """Store a row; an unsubscribe opts its contact out, and one that lies ahead is left out."""
+    """Add a row. An unsubscribe opts its contact out, and is left out if it lies in the future."""
     if row.kind is Kind.UNSUBSCRIBE:
         contact = account.contact(row.contact_id)
         if row.inserted_ms > now_ms or contact is None or contact.status != "ACTIVE":
@@ -150,7 +149,7 @@ def put_row(account: SimulatedAccount, row: Row, now_ms: int) -> None:
 def make_row(
     rng: random.Random, sending: Sending, kind: Kind, occurred_ms: int, late_ms: int = 0, **own: str
 ) -> Row:
-    """A row that shows some seconds after it happened, or `late_ms` later than that."""
+    """Return a row that becomes visible some seconds after it happened, or `late_ms` later than that."""
     return Row(
         kind=kind,
         campaign_id=sending.campaign.id,
@@ -221,13 +220,13 @@ def _unsubscribe(rng: random.Random, sending: Sending, occurred_ms: int) -> Row:
 
 
 def _reaction_ms(rng: random.Random) -> int:
-    """Mails are opened within hours, by some within days: half-lives of 90 minutes to 30 hours."""
+    """Return how long after its sending a mail is opened: half-lives are 90 minutes to 30 hours."""
     half_life_h = rng.choices((1.5, 8, 30), (55, 30, 15))[0]
     return round(rng.expovariate(0.693 / half_life_h) * HOUR_MS) + rng.randrange(5 * SECOND_MS, MINUTE_MS)
 
 
 def _keenness(contact: Contact) -> float:
-    """From 0.4 to 1.6 and 1 on average: some always read, some hardly ever."""
+    """Return how keen a reader is: from 0.4 (hardly ever reads) to 1.6, and 1 on average."""
     return 0.4 + zlib.crc32(contact.id.encode()) / 2**32 * 1.2
 
 

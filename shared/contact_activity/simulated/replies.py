@@ -1,4 +1,4 @@
-"""Answers before they are bytes, and the API's way of saying no."""
+"""Replies of the API before they are bytes, and its error replies."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from contact_activity.simulated.switches import Switches
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status and its content: anything that JSON can hold, or text or bytes sent as they are."""
+    """A status and its content. Text and bytes are sent as they are, everything else as JSON."""
 
     status: int
     content: object
@@ -25,7 +25,7 @@ class Reply:
 
 
 class Refusal(Exception):  # noqa: N818 (an answer, not a defect)
-    """The answer that ends a call early."""
+    """Ends the handling of a call with an error reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -33,7 +33,7 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a defect)
 
 
 def error(status: int, key: str, message: str) -> Reply:
-    """The API's error body: a list of objects."""
+    """Return an error reply, whose body is a list of objects."""
     return Reply(status, [{"error_key": key, "error_message": message}])
 
 
@@ -46,7 +46,7 @@ def not_found(what: str, switches: Switches) -> Reply:
 
 
 def expired_next(switches: Switches) -> Reply:
-    """The answer to a `next` that is malformed or past its life."""
+    """Return the reply to a `next` that is malformed or expired."""
     if switches.expired_next_status == 404:
         return not_found("page", switches)
     return error(switches.expired_next_status, "http.status.bad_request", "The next parameter is not valid.")

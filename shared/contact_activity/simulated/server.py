@@ -1,4 +1,4 @@
-"""A simulated account served as Constant Contact's v2 API over HTTP, on this machine only."""
+"""Serves a simulated account as the v2 API of Constant Contact over HTTP, on 127.0.0.1."""
 
 import threading
 import time
@@ -21,15 +21,15 @@ from contact_activity.simulated.switches import Switches
 from contact_activity.simulated.times import to_ms
 
 Step = Reply | Fault | Callable[[], object] | None
-"""What a scripted call meets: an answer, a fault, something to do before the true answer, nothing."""
+"""Outcome of a scripted call: a reply, a fault, a function to run before the right answer, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that the server received; refused ones are calls too.
+    """A call that the server received, answered or refused.
 
-    `at_s` is of the server's `monotonic` clock; `query` is without `api_key`; `status` is 0 if the
-    connection was closed without an answer.
+    `at_s` is a time of the server's `monotonic` clock. `query` is without `api_key`. `status` is 0 if
+    the connection was closed without an answer.
     """
 
     at_s: float
@@ -42,11 +42,11 @@ class Call:
 
 
 class Server:
-    """Serves while its `with` block lasts, in threads of this process.
+    """The server. It runs while the `with` block lasts, in threads of this process.
 
-    `calls_per_second` and `calls_per_day` (UTC days of `now`) are the key's quotas. `now` is the
-    API's time: it decides what is visible. `monotonic` is the clock of the per-second quota.
-    Leaving the block raises what went wrong inside the server itself, if anything did.
+    `calls_per_second` and `calls_per_day` (UTC days of `now`) are the quotas of the key. `now` is the
+    time of the API, which decides what is visible. `monotonic` is the clock of the quota per second.
+    At the end the first error inside the server is raised, if there was one.
     """
 
     def __init__(
@@ -97,51 +97,51 @@ class Server:
 
     @property
     def base_url(self) -> str:
-        """`http://127.0.0.1:PORT/v2`."""
+        """The base URL, such as `http://127.0.0.1:8080/v2`."""
         return f"http://127.0.0.1:{self._http.port}/v2"
 
     @property
     def calls(self) -> list[Call]:
-        """Every call answered so far, in the order of arrival."""
+        """All calls so far, in the order of their arrival."""
         with self._lock:
             return sorted(self._calls, key=lambda call: call.at_s)
 
     @property
     def violations(self) -> list[str]:
-        """What callers did that no documented client may do, a line each."""
+        """Each misuse of the API so far, as a line without personal data."""
         with self._lock:
             return list(self._violations)
 
     def max_calls_in_any_second(self) -> int:
-        """The most calls, refused ones too, that arrived within less than a second of each other."""
+        """Return the largest number of calls, refused ones too, within less than a second."""
         return most_in_a_second(call.at_s for call in self.calls)
 
     def revoke_token(self) -> None:
-        """From now on the access token is answered 401."""
+        """Answer 401 to the access token from now on."""
         self._is_token_good = False
 
     def restore_token(self) -> None:
-        """From now on the access token is good again."""
+        """Accept the access token again."""
         self._is_token_good = True
 
     def calm(self) -> None:
-        """From now on no fault is drawn and no script followed."""
+        """Show no fault and follow no script from now on."""
         with self._lock:
             self._scripts.clear()
             self._faults = FaultPicker({}, 0)
 
     def script(self, target: str, *steps: Step) -> None:
-        """What the next calls of a target meet once they pass the gateway, one step a call.
+        """Set the outcomes of the next calls of a target that pass the gateway, one step for each call.
 
-        `target` is a contact's id, for every call about it, or a path such as `/v2/contacts`.
-        `None` is the true answer. A callable runs before the true answer is made. Scripted calls
-        meet no other fault; with the script used up all is as without.
+        `target` is a contact's id, for all calls about it, or a path such as `/v2/contacts`. None gives
+        the right answer. A function runs before the right answer is made. Scripted calls show no other
+        fault. After the last step the calls are answered as without a script.
         """
         with self._lock:
             self._scripts.setdefault(target, deque()).extend(steps)
 
     def answer(self, incoming: Incoming) -> Delivery:
-        """What a request is answered, for a caller that brings no socket."""
+        """Answer a request. Callers without a socket may call this too."""
         at_s, at, over = self._arrive()
         query = Query(incoming.path, incoming.query, to_ms(at))
         refusal = self._refusal(incoming, over)
@@ -158,7 +158,7 @@ class Server:
         return at_s, at, over if self._switches.rate_limits else None
 
     def _refusal(self, incoming: Incoming, over: Over | None) -> Reply | None:
-        """What is answered before the API sees the call."""
+        """Return the refusal of the gateway. None if it lets the call through."""
         if incoming.api_key != self._api_key:
             return error(403, "mashery.not.authorized.inactive", "The API key is not active.")
         if over is not None:

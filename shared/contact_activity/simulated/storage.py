@@ -1,4 +1,4 @@
-"""A simulated account on disk: a demonstration's account lives on from one run to the next."""
+"""Keeps a simulated account in a file, so that it continues from one run to the next."""
 
 import json
 import os
@@ -17,15 +17,15 @@ _FORMAT = 1
 
 
 class AccountFileError(Exception):
-    """The file is no simulated account; the message is one line that says what to do."""
+    """The file holds no simulated account. The message is one line that says what to do."""
 
 
 def open_account(path: Path, now: datetime, contacts: int = 250, *, seed: int = 1) -> SimulatedAccount:
-    """The account of a file, lived on from its last visit to `now` and stored again; or a new one.
+    """Read the account of a file, add new activity up to `now`, store it and return it.
 
-    Every visit shows some new activity, and more becomes visible in the day after `now`.
-    `contacts` and `seed` matter only to a new account. The folder is made if it is missing.
-    AccountFileError if the file cannot be understood; OSError if it cannot be read or written.
+    Makes a new account of `contacts` and `seed` if there is no file, and creates its folder. More
+    activity becomes visible in the day after `now`. Raises `AccountFileError` if the file cannot be
+    parsed, `OSError` if it cannot be read or written.
     """
     now_ms = to_ms(now)
     if path.exists():
@@ -77,7 +77,7 @@ _READERS = {_FORMAT: _read_account}
 
 
 def _save(path: Path, account: SimulatedAccount, visits: VisitState) -> None:
-    """Replace the file in one step, so that a kill leaves the old one or the new one."""
+    """Replace the file in one step. A kill leaves the old file or the new one."""
     stored = {
         "format": _FORMAT,
         "life": astuple(visits),

@@ -1,7 +1,7 @@
-"""What the simulated API does where the real one is unknown, and how it fails.
+"""Switches of the simulated API: what it does where the real one is unknown, and how often it fails.
 
-Each switch is a behaviour that no source settles, or a recorded oddity; the defaults are the
-likeliest. All faults are off by default.
+Each switch is a behaviour that no source documents for certain, or an oddity that was recorded. The
+defaults are the likeliest behaviours. All faults are off by default.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from contact_activity.simulated.faults import Fault
 
 
 class Cursor(StrEnum):
-    """What a tracking list's `next` holds."""
+    """What the `next` of a tracking list holds."""
 
     TIME = "time"
     """`limit=6&next=<ms of the page's last row>`, as the one real capture has it."""
@@ -21,103 +21,107 @@ class Cursor(StrEnum):
 
 
 class Tie(StrEnum):
-    """What a time cursor does to rows of one millisecond at the edge of a page."""
+    """What a time cursor does with rows of one millisecond at the end of a page."""
 
     STRETCHED = "stretched"
-    """The page goes on to the end of the millisecond: nothing is lost, nothing repeated."""
+    """The page holds all rows of that millisecond: nothing is lost, nothing repeated."""
     REPEATED = "repeated"
     """The next page begins with that millisecond again."""
     LOST = "lost"
-    """The next page begins before it: what was left of it is in no page."""
+    """The next page begins before that millisecond: the rest of its rows is in no page."""
 
 
 class Order(StrEnum):
+    """The order of a tracking list."""
+
     NEWEST_FIRST = "newest_first"
     OLDEST_FIRST = "oldest_first"
 
 
 class BadValue(StrEnum):
+    """What happens to a parameter with a bad value."""
+
     REFUSED = "refused"
-    """400."""
+    """The answer is 400."""
     IGNORED = "ignored"
-    """As if the parameter were not there."""
+    """The answer is as without the parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """How the simulated API behaves; shares and probabilities are from 0 to 1."""
+    """How the simulated API behaves. Shares and probabilities are from 0 to 1."""
 
     cursor: Cursor = Cursor.TIME
     """The cursor of tracking lists. Contacts always have offsets, campaigns page numbers."""
     tie: Tie = Tie.STRETCHED
     order: Order = Order.NEWEST_FIRST
-    """The order of tracking lists; documented only for the list of all activities."""
+    """The order of tracking lists. Documented only for the list of all activities."""
     next_keeps_created_since: bool = True
-    """Off: pages after the first ignore the `created_since` that the walk began with."""
+    """Off: pages after the first ignore the `created_since` of the first."""
     next_lifetime_s: float | None = None
-    """Seconds after which a `next` is refused."""
+    """Seconds after which a `next` expires. None for never."""
     expired_next_status: int = 400
-    """The answer to a `next` that is malformed or past its life."""
+    """The answer to a `next` that is malformed or expired."""
     wrong_next_path: bool = False
-    """Links of tracking lists name a campaign's path, as the official sample of forwards does."""
+    """Links of tracking lists have the path of a campaign, as in the official sample of forwards."""
     limit_plus_one: bool = False
     """A full page holds one row more than asked for, as measured on another v2 list."""
     page_rows_max: int = 500
-    """No page is larger, whatever `limit` says: paging without thousands of rows."""
+    """The largest page, whatever `limit` says. For tests of paging without thousands of rows."""
     bounces_honour_created_since: bool = False
-    """On: a contact's bounces are filtered too; the best evidence says they are not."""
+    """On: `created_since` filters bounces too. The best evidence says that it does not."""
     bad_limit: BadValue = BadValue.REFUSED
     bad_created_since: BadValue = BadValue.REFUSED
     accept_anything: bool = False
-    """On: `Accept: */*` and no `Accept` at all pass; documented is 406 for all but JSON."""
+    """On: `Accept: */*` and no `Accept` are accepted. Documented is 406 for all but JSON."""
 
     numeric_ids: bool = False
     """Ids of contacts, campaigns and links are JSON numbers."""
     five_hour_shift: bool = False
-    """Stamps of all but sends are 5 h early and say `Z`; filters and order go by them."""
+    """Times of all but sends are 5 h early, with a `Z`. Filters and order use these times."""
     repeated_opens: bool = True
-    """Off: only a contact's first open of a campaign is a row."""
+    """Off: only the first open of a contact and campaign is a row."""
     row_counters: bool = False
     """Rows of the list of all activities also hold `opens`, `clicks`, ... as integers."""
     missing_fields_share: float = 0.0
-    """Rows (always the same ones) without address, link URL, bounce texts and unsubscribe reason."""
+    """Share of rows (always the same) without address, link URL, bounce texts, unsubscribe reason."""
     unknown_type_share: float = 0.0
-    """Contacts (always the same ones) whose list of all activities has a row of an unknown type."""
+    """Share of contacts (always the same) with a row of an unknown type in the list of all activities."""
     unknown_bounce_code_share: float = 0.0
-    """Bounces (always the same ones) with a letter that no documentation has."""
+    """Share of bounces (always the same) with an undocumented code."""
     unlisted_campaign_share: float = 0.0
-    """Campaigns (always the same ones) that no list has and that answer 404."""
+    """Share of campaigns (always the same) that are in no list and answer 404."""
     retention_days: int | None = None
-    """Days after which activity is no longer shown; no source states any."""
+    """Days after which activity is no longer shown. No source documents such a limit."""
     contacts_newest_first: bool = False
-    """On: contacts by modified date, newest first, so that a change shifts the pages."""
+    """On: contacts are listed by modified date, newest first, so that a change shifts the pages."""
     removed_contacts_listed: bool = True
     """Off: REMOVED contacts are listed only when `status` asks for them."""
     extra_summary_fields: bool = False
     """A campaign's summary also has `campaign_id` and `spam_count`, as two fixtures have."""
     summary_every_h: float = 6.0
-    """Hours between two computations of a campaign's summary; 0 is always fresh."""
+    """Hours between two computations of a campaign's summary. 0 for always fresh."""
 
     rate_limits: bool = True
-    """Off: no call is refused for the quotas."""
+    """Off: no call is refused for a quota."""
     refused_calls_count: bool = True
-    """Off: a call refused for a quota does not use it up."""
+    """Off: a call that is refused for a quota does not count."""
     over_qps_as_401: bool = False
     """Too many calls in a second are answered 401, as users have reported."""
     gateway_headers: bool = False
-    """Quota answers also carry the headers that the gateway product is known for elsewhere."""
+    """Answers to calls above a quota have the headers of the gateway that other APIs show."""
     retry_after_s: int | None = None
-    """A `Retry-After` header on quota answers."""
+    """The `Retry-After` header of answers to calls above a quota. None for no header."""
     not_found_key: str = "http.status.not_found"
     not_acceptable_key: str = "http.status.not_acceptable"
     server_error_key: str = "http.status.internal_server_error"
 
     faults: Mapping[Fault, float] = field(default_factory=dict)
-    """The probability of each fault, a call."""
+    """The probability of each fault, for one call."""
     seed: int = 0
-    """Equal seeds fail equally: the n-th call of a path meets the same fault in every run."""
+    """With equal seeds the n-th call of a path gets the same fault in every run."""
     slow_s: float = 0.2
-    """The pause of `Fault.SLOW_BODY`."""
+    """The pause of `Fault.SLOW_BODY`, in seconds."""
 
     def __post_init__(self) -> None:
         if not 0 <= sum(self.faults.values()) <= 1:
@@ -125,5 +129,5 @@ class Switches:
 
     @classmethod
     def faulty(cls, rate: float = 0.2, *, seed: int = 0, slow_s: float = 0.2) -> "Switches":
-        """A share of `rate` of all calls fails, evenly in every way there is."""
+        """Return switches with which a share of `rate` of all calls fails, each fault equally often."""
         return cls(faults=dict.fromkeys(Fault, rate / len(Fault)), seed=seed, slow_s=slow_s)
