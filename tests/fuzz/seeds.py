@@ -43,7 +43,7 @@ def seeds_of(target: str) -> list[bytes]:
         return OTHERS[target]
     account = realistic_account(1, contacts=3, now=NOW)
     ids = {"contact": account.contacts()[0].id, "campaign": account.campaigns()[0].id}
-    switches = Switches(page_rows_max=5, unknown_type_share=0.2, numeric_ids=True)
+    switches = Switches(max_page_rows=5, unknown_type_share=0.2, numeric_ids=True)
     server = Server(account, api_key="k", access_token="t", switches=switches, now=lambda: NOW)
     return [
         b"\0"

@@ -1,4 +1,4 @@
-"""The whole path through the deployed template: real functions under their own IAM roles."""
+"""The whole path through the deployed template: real functions with their own IAM roles."""
 
 import json
 import random
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.cloud
 
 
 def test_the_local_cloud_publishes_everything_once(tmp_path: Path) -> None:
-    """Through faults, a restart and late activity: every activity, with one id, and no call too many."""
+    """In spite of faults, a restart and late activity: each activity has one id, and no call is too much."""
     account = account_of(40)
     with served(account, switches=Switches.faulty(0.2)) as server:
         operator = Operator.of(tmp_path, server, engine="cloud")
@@ -67,8 +67,8 @@ def test_the_local_cloud_publishes_everything_once(tmp_path: Path) -> None:
         assert all(secret not in said for said in operator.said)
 
 
-def test_the_functions_take_the_proxy_and_trust_the_bundle(tmp_path: Path) -> None:
-    """Every call goes through it to an API with a private authority; without the bundle the run ends."""
+def test_the_functions_use_the_proxy_and_the_bundle(tmp_path: Path) -> None:
+    """Every call goes through the proxy to an API with a private authority. Without it the run ends."""
     account, authority, proxy = account_of(3), Authority(tmp_path), Proxy()
     with served(account) as server:
         front = Front(int(server.base_url.split(":")[2].split("/")[0]), tls=authority.server_context())
@@ -111,15 +111,15 @@ def received(emulator: Emulator, queue_url: str) -> list[dict[str, str]]:
 
 
 def logged(emulator: Emulator, message: str) -> list[dict[str, Any]]:
-    """The worker's log lines of a message."""
+    """Return the log lines of the worker about a message."""
     found = emulator.client("logs").filter_log_events(logGroupName="/aws/lambda/contact-activity-worker")
     texts = [event["message"] for event in found["events"]]
     lines = [json.loads(text) for text in texts if text.startswith("{") and "_aws" not in text]
     return [line for line in lines if line["message"] == message]
 
 
-def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
-    """A message that is not ours goes there after its receives; the others of its batch are unharmed."""
+def test_only_a_foreign_message_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
+    """It goes there after its receives. The other messages of its batch are handled."""
     account = account_of(3)
     with served(account) as server:
         stack = deployed(emulator, server.base_url)
@@ -145,7 +145,7 @@ def test_only_poison_reaches_the_dead_letter_queue(emulator: Emulator) -> None:
 def test_a_bad_secret_fails_the_invocation_with_the_settings_line(
     emulator: Emulator, secret: dict[str, str], fault: str
 ) -> None:
-    """The function says the same line as the command line would, and makes no call."""
+    """The function logs the same line as the command line prints, and makes no call."""
     with served(account_of(1)) as server:
         answered = tick(emulator, deployed(emulator, server.base_url, secret))
         assert server.calls == []
@@ -153,8 +153,8 @@ def test_a_bad_secret_fails_the_invocation_with_the_settings_line(
     assert API_KEY not in json.dumps(answered)
 
 
-def test_a_secret_that_no_worker_can_read_makes_no_dead_letter(emulator: Emulator) -> None:
-    """One receive completes each message and nothing is called, however long it lasts; then all goes on."""
+def test_an_unreadable_secret_makes_no_dead_letter(emulator: Emulator) -> None:
+    """Each message completes at its first receive, without a call. With a good secret all continues."""
     account = account_of(7)
     ids = {contact.id for contact in account.contacts()}
     with served(account) as server:
@@ -185,8 +185,8 @@ def dead_letters(emulator: Emulator, stack: Stack) -> int:
     return SqsQueue(emulator.client("sqs"), stack.outputs["ContactDeadLettersUrl"]).depth()
 
 
-def test_a_failed_tick_is_seen(emulator: Emulator) -> None:
-    """An asynchronous invocation that fails is not tried again, and is put where an operator looks."""
+def test_a_failed_tick_is_kept_for_the_operator(emulator: Emulator) -> None:
+    """An asynchronous invocation that fails is not tried again. It is in the queue of failures."""
     with served(account_of(1)) as server:
         server.script("/v2/contacts", *[error(406, "http.status.not_acceptable", "no")] * 5)
         stack = deployed(emulator, server.base_url)

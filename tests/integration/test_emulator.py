@@ -1,4 +1,4 @@
-"""The local AWS: its life as a child process, and the real template in it."""
+"""The local AWS: how it starts and stops, and the real template in it."""
 
 import json
 import os
@@ -67,7 +67,7 @@ time.sleep(600)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Return when it holds; it must in time."""
+    """Wait until the condition holds. Fails if that takes too long."""
     deadline = time.monotonic() + WITHIN_S
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -82,7 +82,7 @@ def zipped(source: str) -> bytes:
 
 
 def run_sleeper(emulator: Emulator, lock: Path) -> None:
-    """Start a function that runs for ten minutes; return when it holds the lock."""
+    """Start a function that runs for ten minutes, and return once it holds the lock."""
     trust = {
         "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda"}}]
     }
@@ -102,7 +102,7 @@ def run_sleeper(emulator: Emulator, lock: Path) -> None:
 
 
 def is_locked(lock: Path) -> bool:
-    """Asked of another process, since a lock is never in its holder's own way."""
+    """Whether the lock is held. Another process checks, since a holder is never refused its own lock."""
     script = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     ended = subprocess.run([sys.executable, "-c", script, lock], capture_output=True, check=False)
     return ended.returncode != 0
@@ -122,8 +122,8 @@ def queue_names(emulator: Emulator) -> list[str]:
 # --------------------------------------------------------------------------------------- its life
 
 
-def test_state_is_kept_over_a_stop(tmp_path: Path) -> None:
-    """Messages and items are there again after a clean stop, also those in flight."""
+def test_a_clean_stop_keeps_the_state(tmp_path: Path) -> None:
+    """After the next start messages and items are there again, messages in flight too."""
     with Emulator(tmp_path) as emulator:
         assert not emulator.is_restored
         sqs, dynamodb = emulator.client("sqs"), emulator.client("dynamodb")
@@ -147,8 +147,8 @@ def test_state_is_kept_over_a_stop(tmp_path: Path) -> None:
         assert item["mark"] == {"B": b"\x00\xff"}
 
 
-def test_state_of_a_crash_is_left_alone(tmp_path: Path) -> None:
-    """After a kill the next start is afresh, although an older state was saved."""
+def test_a_kill_loses_the_state(tmp_path: Path) -> None:
+    """After a kill the next start begins without state, although an older state was saved."""
     with Emulator(tmp_path) as emulator:
         emulator.client("sqs").create_queue(QueueName="old")
     crashed = Emulator(tmp_path)
@@ -162,8 +162,8 @@ def test_state_of_a_crash_is_left_alone(tmp_path: Path) -> None:
         assert queue_names(emulator) == []
 
 
-def test_state_that_was_not_saved_whole_is_not_taken_up(tmp_path: Path) -> None:
-    """When one service could not be saved, the stop was not clean."""
+def test_a_state_that_was_saved_in_part_is_not_used(tmp_path: Path) -> None:
+    """The stop was not clean if one service could not be saved."""
     with Emulator(tmp_path) as emulator:
         emulator.client("sqs").create_queue(QueueName="lost")
         (tmp_path / "services" / "sqs.json").mkdir()
@@ -171,7 +171,7 @@ def test_state_that_was_not_saved_whole_is_not_taken_up(tmp_path: Path) -> None:
 
 
 def test_stop_does_not_wait_for_functions(tmp_path: Path) -> None:
-    """A function that still runs is ended with the emulator, and the state is saved all the same."""
+    """A function that still runs ends with the emulator, and the state is saved."""
     lock = tmp_path / "lock"
     with Emulator(tmp_path / "aws") as emulator:
         run_sleeper(emulator, lock)
@@ -194,22 +194,22 @@ def test_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
     eventually(lambda: not is_locked(lock))
 
 
-def test_start_without_its_environment_says_what_to_run(tmp_path: Path) -> None:
-    """Without the emulator's virtual environment the error names the command that makes it."""
+def test_a_start_without_the_virtual_environment_says_what_to_run(tmp_path: Path) -> None:
+    """The error names the command that creates it."""
     with pytest.raises(EmulatorError, match="make setup"):
         Emulator(tmp_path, python=tmp_path / "no" / "python").start()
 
 
-def test_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
-    """A port that another process listens on is refused by name."""
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """The line names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EmulatorError, match=f"port {port} "):
             Emulator(tmp_path, port).start()
 
 
-def test_emulator_that_cannot_start_names_its_log(tmp_path: Path) -> None:
-    """A start that fails says where the reason is, and leaves nothing running."""
+def test_a_failed_start_names_the_log(tmp_path: Path) -> None:
+    """The error says where the reason is, and no process is left."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho broken >&2\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
@@ -224,7 +224,7 @@ def test_emulator_that_cannot_start_names_its_log(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real template and layer, with the probe for every function."""
+    """The real template and layer, with a probe in place of every function."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(REPOSITORY / "template.yaml", folder)
     (folder / "shared").symlink_to(REPOSITORY / "shared")
@@ -236,7 +236,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """Started by a user with AWS settings and credentials of their own."""
+    """An emulator that is started by a user with AWS settings and credentials."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_PROFILE", "of-the-user")
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -259,7 +259,7 @@ def unconditional(part: dict[str, dict[str, Any]]) -> list[str]:
 
 @pytest.mark.cloud
 def test_every_resource_of_the_template_is_created(emulator: Emulator, stack: Stack) -> None:
-    """The local AWS takes the whole template, and the stack has all its outputs."""
+    """The local AWS creates the whole template, and the stack has all its outputs."""
     template = load_template(REPOSITORY / "template.yaml")
     described = emulator.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)
     created = {item["LogicalResourceId"]: item["ResourceStatus"] for item in described["StackResources"]}
@@ -273,7 +273,7 @@ def test_every_resource_of_the_template_is_created(emulator: Emulator, stack: St
 
 @pytest.mark.cloud
 def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, stack: Stack) -> None:
-    """Time-outs, redrive, keys, concurrency and the schedule arrive as written."""
+    """Timeouts, redrive, keys, concurrency and the schedule have the values of the template."""
     queue = emulator.client("sqs").get_queue_attributes(
         QueueUrl=stack.outputs["ContactQueueUrl"], AttributeNames=["All"]
     )["Attributes"]
@@ -298,7 +298,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
 def test_a_parameter_that_fails_later_is_refused_before_anything_is_created(
     emulator: Emulator, parameter: str, text: str
 ) -> None:
-    """What the parameter takes is told, and there is no stack."""
+    """The error says which values the parameter takes, and there is no stack."""
     with pytest.raises(EmulatorError, match=parameter):
         deploy(emulator, REPOSITORY / "template.yaml", stack_name="refused", parameters={parameter: text})
     with pytest.raises(ClientError):
@@ -307,7 +307,7 @@ def test_a_parameter_that_fails_later_is_refused_before_anything_is_created(
 
 @pytest.mark.cloud
 def test_functions_see_the_settings_and_nothing_of_the_user(emulator: Emulator, stack: Stack) -> None:
-    """A function's environment is that of the template; the user's own credentials are not in it."""
+    """The environment of a function is that of the template, without the user's credentials."""
     answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["WorkerName"], Payload=b"{}")
     environment = json.loads(answer["Payload"].read())
     assert {"ACCOUNT", "EVENT_BUS_NAME", "SECRET_ID", "TICK_MINUTES"} <= set(environment)
@@ -318,7 +318,7 @@ def test_functions_see_the_settings_and_nothing_of_the_user(emulator: Emulator, 
 
 @pytest.mark.cloud
 def test_failed_tick_is_kept_once(emulator: Emulator, stack: Stack) -> None:
-    """An asynchronous tick that fails is not repeated, and is in the failures queue."""
+    """An asynchronous tick that fails is not repeated. It is in the queue of failures."""
     sqs, url = emulator.client("sqs"), stack.outputs["DispatchFailuresUrl"]
     emulator.client("lambda").invoke(
         FunctionName=stack.outputs["DispatcherName"],
@@ -331,8 +331,8 @@ def test_failed_tick_is_kept_once(emulator: Emulator, stack: Stack) -> None:
 
 
 @pytest.mark.cloud
-def test_same_stack_again_builds_and_changes_nothing(emulator: Emulator, stack: Stack, project: Path) -> None:
-    """A second deployment takes the layer from the cache and leaves the stack as it is."""
+def test_a_second_deployment_changes_nothing(emulator: Emulator, stack: Stack, project: Path) -> None:
+    """It takes the layer from the cache, and the stack stays as it is."""
     (cached,) = (project / ".build").iterdir()
     built = cached.stat().st_mtime_ns
     before = emulator.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
@@ -344,7 +344,7 @@ def test_same_stack_again_builds_and_changes_nothing(emulator: Emulator, stack: 
 
 @pytest.mark.cloud
 def test_stack_goes_on_after_a_stop(tmp_path: Path, project: Path) -> None:
-    """A restored stack is deployed again, with another parameter, and works off what was waiting."""
+    """A restored stack can be deployed with another parameter, and handles the messages that waited."""
     with Emulator(tmp_path) as emulator:
         stack = deploy(emulator, project / "template.yaml", stack_name=STACK_NAME, parameters={})
         table = stack.outputs["TableName"]
@@ -363,7 +363,7 @@ def test_stack_goes_on_after_a_stop(tmp_path: Path, project: Path) -> None:
 
 @pytest.mark.cloud
 def test_stack_that_is_refused_says_why(emulator: Emulator, tmp_path: Path) -> None:
-    """What the local AWS does not know is named in the error, and a mended stack can be deployed."""
+    """The error names what the local AWS does not know. A corrected stack can be deployed."""
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {Odd: {Type: 'AWS::Odd::Thing'}}", encoding="utf-8")
     with pytest.raises(EmulatorError, match="AWS::Odd::Thing"):
@@ -376,7 +376,7 @@ def test_stack_that_is_refused_says_why(emulator: Emulator, tmp_path: Path) -> N
 def test_function_without_a_handler_is_not_deployed(
     emulator: Emulator, project: Path, tmp_path: Path
 ) -> None:
-    """A missing handler stops the deployment before anything is changed."""
+    """A missing handler ends the deployment before anything is changed."""
     shutil.copy(project / "template.yaml", tmp_path)
     (tmp_path / "shared").symlink_to(REPOSITORY / "shared")
     (tmp_path / ".build").symlink_to(project / ".build")

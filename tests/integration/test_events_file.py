@@ -1,4 +1,4 @@
-"""Where a run writes its events: files that others write too, pipes, devices, standard output."""
+"""Where a run writes its events: shared files, pipes, devices, standard output."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ TRUTH = truth_of(ACCOUNT)
 
 
 def events_in(text: str) -> list[dict[str, Any]]:
-    """The lines that can be read, as every reader has to."""
+    """Return the events of the lines that can be parsed, as every reader has to."""
     events = []
     for line in text.splitlines():
         try:
@@ -55,7 +55,7 @@ def run_command(operator: Operator, events: str) -> list[str]:
 def ran(
     operator: Operator, events: str, *, closing: str = "", stdout: int = subprocess.PIPE
 ) -> "subprocess.CompletedProcess[str]":
-    """A run from a shell that has done `closing` to its standard files, such as `>&-`."""
+    """Run from a shell that closes standard files first, as `closing` says, such as `>&-`."""
     shell = ["bash", "-c", f'exec "$@" {closing}', "run", *run_command(operator, events)]
     return subprocess.run(
         shell,
@@ -70,7 +70,7 @@ def ran(
 
 
 def cause_of(ended: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that says why; there is no trace."""
+    """Return the line that says why a run ended. It must have no trace."""
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("contact-activity:")]
@@ -81,8 +81,8 @@ def cause_of(ended: "subprocess.CompletedProcess[str]") -> str:
 
 
 @pytest.mark.long
-def test_runs_that_share_a_file_cut_nothing_of_each_other(tmp_path: Path) -> None:
-    """Each run's events are all there, however many runs begin while others write."""
+def test_runs_that_share_a_file_keep_all_lines(tmp_path: Path) -> None:
+    """The events of every run are in the file, however many runs start meanwhile."""
     with served(account_of(120)) as server, ExitStack() as started:
         truth = truth_of(account_of(120))
         operators = []
@@ -103,8 +103,8 @@ def test_runs_that_share_a_file_cut_nothing_of_each_other(tmp_path: Path) -> Non
         assert set(keys_in(text, f"a{number}")) == truth
 
 
-def test_what_another_run_is_writing_is_not_cut(tmp_path: Path) -> None:
-    """Its line is not whole yet; ours begin behind it on a line of their own."""
+def test_a_line_that_another_run_is_writing_stays(tmp_path: Path) -> None:
+    """The line is not complete yet. The new lines begin after it, on lines of their own."""
     shared = tmp_path / "events.jsonl"
     with served(ACCOUNT) as server, opened_events(shared) as other:
         other.write(b'{"is":"whole"}\n')
@@ -117,8 +117,8 @@ def test_what_another_run_is_writing_is_not_cut(tmp_path: Path) -> None:
     assert set(keys_in("\n".join(rest))) == TRUTH
 
 
-def test_no_line_counts_as_written_behind_one_that_the_disk_lost(tmp_path: Path) -> None:
-    """A descriptor is told once that lines did not reach the disk: its next sync succeeds."""
+def test_no_line_counts_as_written_after_one_that_the_disk_lost(tmp_path: Path) -> None:
+    """The system reports lost lines once: the next sync of the same descriptor succeeds."""
     begun, syncs = threading.Event(), []
 
     def lost_once(_: int) -> None:
@@ -151,8 +151,8 @@ def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path) -> None:
-    """The run that meets the end of the disk says so and goes on later; the other one is not harmed."""
+def test_a_line_cut_by_a_full_disk_damages_no_line_of_another_run(tmp_path: Path) -> None:
+    """The run on the full disk ends with one line and continues later. The other run loses nothing."""
     shared = tmp_path / "events.jsonl"
     with served(account_of(120)) as server, ExitStack() as running:
         truth = truth_of(account_of(120))
@@ -211,8 +211,8 @@ with opened_events(path) as one, opened_events(path) as other:
 
 
 @pytest.mark.parametrize("limit", range(18, 58, 3))
-def test_lines_are_whole_wherever_another_run_was_cut(tmp_path: Path, limit: int) -> None:
-    """Who follows a cut line writes its own first line again."""
+def test_a_line_after_a_cut_line_is_written_again(tmp_path: Path, limit: int) -> None:
+    """A run whose first line follows a cut line writes that line again."""
     path = tmp_path / "events.jsonl"
     subprocess.run([sys.executable, "-c", APPENDS, str(path), str(limit)], check=True, timeout=60)
     found = [(event["of"], event["n"]) for event in events_in(path.read_text(encoding="utf-8"))]
@@ -221,8 +221,8 @@ def test_lines_are_whole_wherever_another_run_was_cut(tmp_path: Path, limit: int
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["renamed", "removed"])
-def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path, is_kept: bool) -> None:
-    """As `logrotate` does: what comes next is in a new file of the name, and synced like before."""
+def test_a_file_that_was_moved_away_is_created_again(tmp_path: Path, is_kept: bool) -> None:
+    """As `logrotate` does: the next lines are in a new file of the same name, and synced too."""
     path, synced = tmp_path / "events.jsonl", list[str]()
     with opened_events(path) as sink:
         sink.write(b'{"n": 1}\n')
@@ -235,8 +235,8 @@ def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path, is_kept: bool) 
         assert (tmp_path / "events.jsonl.1").read_text(encoding="utf-8") == '{"n": 1}\n'
 
 
-def test_a_file_of_somebody_else_keeps_its_last_line(tmp_path: Path) -> None:
-    """Only the beginning of an event is taken for a line that a kill cut."""
+def test_the_last_line_of_a_foreign_file_stays(tmp_path: Path) -> None:
+    """Only a line that begins like an event counts as a line that a kill cut."""
     path = tmp_path / "notes.txt"
     path.write_bytes(b"first\nno newline")
     with opened_events(path) as sink:
@@ -244,8 +244,8 @@ def test_a_file_of_somebody_else_keeps_its_last_line(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first\nno newline\n{}\n"
 
 
-def test_a_run_waits_for_another_that_begins(tmp_path: Path) -> None:
-    """Many that begin at once look at the file's end one after the other; none is turned away."""
+def test_runs_that_start_together_wait_for_each_other(tmp_path: Path) -> None:
+    """They check the end of the file one after the other, and none fails."""
     path, refused = tmp_path / "events.jsonl", []
 
     def begin() -> None:
@@ -281,15 +281,15 @@ def test_a_run_waits_for_another_that_begins(tmp_path: Path) -> None:
     ],
 )
 def test_events_go_wherever_they_can_be_written(tmp_path: Path, events: str, closing: str) -> None:
-    """A pipe by any of its names takes them all."""
+    """A pipe takes all events, by any of its names."""
     with served(ACCOUNT) as server:
         ended = ran(Operator.of(tmp_path, server), events, closing=closing)
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
     assert sorted(keys_in(ended.stdout)) == sorted(TRUTH)
 
 
-def test_a_process_substitution_takes_them(tmp_path: Path) -> None:
-    """`--events >(...)`, and the state is beside it."""
+def test_a_process_substitution_takes_events(tmp_path: Path) -> None:
+    """As in `--events >(...)`. The state is in the state folder."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         command = " ".join(run_command(operator, ">(cat > took.jsonl)"))
@@ -305,16 +305,16 @@ def test_a_process_substitution_takes_them(tmp_path: Path) -> None:
     assert sorted(keys_in((tmp_path / "took.jsonl").read_text(encoding="utf-8"))) == sorted(TRUTH)
 
 
-def test_nothing_is_kept_in_the_null_device(tmp_path: Path) -> None:
-    """It takes all; a next run has nothing to publish."""
+def test_the_null_device_takes_all_events(tmp_path: Path) -> None:
+    """The next run has nothing to publish."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         assert ran(operator, "/dev/null").returncode == 0
         assert "No contact is due yet" in ran(operator, "/dev/null").stderr
 
 
-def test_a_named_pipe_is_waited_for_with_a_word(tmp_path: Path) -> None:
-    """Until its reader is there: then it gets everything."""
+def test_a_run_waits_for_the_reader_of_a_named_pipe(tmp_path: Path) -> None:
+    """It says so, and the reader then gets everything."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with served(ACCOUNT) as server:
@@ -329,8 +329,8 @@ def test_a_named_pipe_is_waited_for_with_a_word(tmp_path: Path) -> None:
     assert sorted(keys_in(took)) == sorted(TRUTH)
 
 
-def test_a_named_pipe_that_nobody_reads_is_named(tmp_path: Path) -> None:
-    """And not waited for without end."""
+def test_a_named_pipe_without_a_reader_is_one_line(tmp_path: Path) -> None:
+    """The run does not wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     with (
         pytest.raises(RunError, match="nobody reads the pipe"),
@@ -340,7 +340,7 @@ def test_a_named_pipe_that_nobody_reads_is_named(tmp_path: Path) -> None:
 
 
 def test_a_named_pipe_whose_reader_leaves_loses_nothing(tmp_path: Path) -> None:
-    """The run ends with one line; what was not taken is published by the next run."""
+    """The run ends with one line. The next run publishes what was not taken."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with served(account_of(120)) as server:
@@ -371,7 +371,7 @@ def test_a_named_pipe_whose_reader_leaves_loses_nothing(tmp_path: Path) -> None:
 def test_what_cannot_take_events_is_one_line(
     tmp_path: Path, events: str, closing: str, status: int, cause: str
 ) -> None:
-    """It says what is wrong; the next run publishes whatever was not taken."""
+    """The line says what is wrong. The next run publishes what was not taken."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         ended = ran(operator, events, closing=closing)
@@ -383,7 +383,7 @@ def test_what_cannot_take_events_is_one_line(
 
 @pytest.mark.parametrize("closing", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
 def test_standard_files_may_be_closed(tmp_path: Path, closing: str) -> None:
-    """No file of the run takes their place: the events file holds events and nothing else."""
+    """No file of the run gets their numbers: the events file holds events and nothing else."""
     path = tmp_path / "events.jsonl"
     with served(ACCOUNT) as server:
         ended = ran(Operator.of(tmp_path, server), str(path), closing=closing)
@@ -396,8 +396,8 @@ def test_standard_files_may_be_closed(tmp_path: Path, closing: str) -> None:
 @pytest.mark.parametrize(
     "closing", ["2>/dev/full", "2>&1 | true", "2>&1 | head -n 1", "2> >(true)", "2</dev/null"]
 )
-def test_a_run_goes_on_whatever_becomes_of_what_it_says(tmp_path: Path, events: str, closing: str) -> None:
-    """Nobody listens, the disk of its log is full, or it may not be written: all events come."""
+def test_a_run_goes_on_if_standard_error_cannot_be_written(tmp_path: Path, events: str, closing: str) -> None:
+    """Its reader has left, its disk is full, or it is read-only: all events are published."""
     shell = f'"$@" {closing.replace("|", "; echo $? >status; } |", 1)}'
     shell = f"{{ {shell}" if "|" in closing else f"{shell}; echo $? >status"
     with served(ACCOUNT) as server:
@@ -412,16 +412,16 @@ def test_a_run_goes_on_whatever_becomes_of_what_it_says(tmp_path: Path, events: 
 
 
 @pytest.mark.parametrize("events", ["/dev/stdout", "/dev/stderr", "all.txt"])
-def test_what_a_run_says_lies_over_no_event(tmp_path: Path, events: str) -> None:
-    """Also where both are written to one file that the shell opened anew."""
+def test_messages_do_not_overwrite_events(tmp_path: Path, events: str) -> None:
+    """Also if the shell opened the events file as standard output or error."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         assert ran(operator, events, closing=">all.txt 2>&1").returncode == 0
     assert sorted(keys_in((tmp_path / "all.txt").read_text(encoding="utf-8"))) == sorted(TRUTH)
 
 
-def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:
-    """When its reader leaves, as `head` does, the run goes on into the default file and ends well."""
+def test_the_copy_on_standard_output_may_end(tmp_path: Path) -> None:
+    """When its reader leaves, as `head` does, the run goes on with the default file and ends with 0."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         with subprocess.Popen(
@@ -444,8 +444,8 @@ def test_standard_output_is_a_copy_that_may_end(tmp_path: Path) -> None:
     assert sorted(keys_in(kept)) == sorted(TRUTH)
 
 
-def test_standard_error_may_lose_its_reader_too(tmp_path: Path) -> None:
-    """As in `2>&1 | head -1`: the run goes on, and says no more."""
+def test_the_reader_of_standard_error_may_leave(tmp_path: Path) -> None:
+    """As in `2>&1 | head -1`: the run goes on in silence."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         shell = ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | head -1', "run", *run_command(operator, "-")]
@@ -458,8 +458,8 @@ def test_standard_error_may_lose_its_reader_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closing", ["| true", "| head -c 1", ">&-", ">/dev/full"])
-def test_status_has_no_trace_whoever_reads_it(tmp_path: Path, closing: str) -> None:
-    """A reader that leaves early is no error to speak of."""
+def test_status_shows_no_trace_when_its_reader_leaves(tmp_path: Path, closing: str) -> None:
+    """It ends with at most one line."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         assert ran(operator, "/dev/null").returncode == 0

@@ -1,4 +1,4 @@
-"""A stack that goes, and another that begins with the table that it left, on the local AWS."""
+"""Removing a stack, and beginning another with its table, on the local AWS."""
 
 import json
 import os
@@ -23,7 +23,7 @@ BASE_URL = "http://127.0.0.1:9/v2"
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody at a shell, whose AWS settings lead to the emulator."""
+    """Runs `stack_lifecycle` with the AWS settings of the emulator."""
 
     emulator: Emulator
 
@@ -48,8 +48,8 @@ def is_gone(emulator: Emulator) -> bool:
     return all(stack["StackStatus"] == "DELETE_COMPLETE" for stack in stacks)
 
 
-def test_a_new_stack_takes_up_the_table_that_an_old_one_left(emulator: Emulator) -> None:
-    """The table is the same, with all that it knew: nothing of it is replaced by the deployment."""
+def test_a_new_stack_adopts_the_table_of_an_old_one(emulator: Emulator) -> None:
+    """The deployment does not replace the table, and its items stay."""
     table = deployed(emulator, BASE_URL).outputs["TableName"]
     DynamoContacts(emulator.client("dynamodb"), table).register([ListedContact("4711", "")], 1)
     emulator.client("cloudformation").delete_stack(StackName=STACK_NAME)
@@ -69,8 +69,8 @@ def test_a_new_stack_takes_up_the_table_that_an_old_one_left(emulator: Emulator)
     assert DynamoContacts(emulator.client("dynamodb"), table).get("4711") is not None
 
 
-def test_rules_of_subscribers_are_told_before_a_stack_is_removed(emulator: Emulator) -> None:
-    """The stack's own rule is no hindrance; another's would leave half a stack behind."""
+def test_rules_of_subscribers_are_listed_before_a_stack_is_removed(emulator: Emulator) -> None:
+    """The stack's own rule does not count. A rule of others would leave a part of the stack behind."""
     bus = deployed(emulator, BASE_URL, DeploySubscriber="true").outputs["EventBusName"]
     operator = Operator(emulator)
     assert operator.runs("rules").returncode == 0

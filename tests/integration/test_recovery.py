@@ -1,4 +1,4 @@
-"""The commands for what went wrong, as processes: over a state folder, and over a stack on the local AWS."""
+"""`pause`, `forget`, `resync` and `dead-letters` as processes, on a state folder and on a stack."""
 
 import os
 import stat
@@ -35,7 +35,7 @@ LAST_ERROR = "the API failed 21 times, at last with 503: the API answers with se
 
 @dataclass
 class Place:
-    """A system that the commands work on: how to name it, and a look behind them."""
+    """A system that the commands act on: its arguments, and access to what it stores."""
 
     where: list[str]
     environment: dict[str, str]
@@ -113,7 +113,7 @@ def is_paused(place: Place) -> bool:
 
 
 def test_an_operator_pauses_and_resumes(place: Place) -> None:
-    """The pause holds until it is lifted, a dry run changes nothing, and twice is once."""
+    """The pause holds until it is lifted. A dry run changes nothing, and a second pause neither."""
     place.said("pause", "--dry-run")
     assert not is_paused(place)
     assert "until 2999-01-01T00:00:00.000Z" in place.said("pause", "--until", "2999-01-01")
@@ -127,7 +127,7 @@ def test_an_operator_pauses_and_resumes(place: Place) -> None:
 
 
 def test_a_contact_is_forgotten(place: Place) -> None:
-    """Nothing of it is left, the others stay, and the second time there is nothing to erase."""
+    """Nothing of the contact is left, and the others stay. The second time there is nothing to erase."""
     place.register("4711", "4712", synced_ms=NOW_MS)
     place.said("forget", "4711", "--dry-run")
     assert place.contacts.get("4711")
@@ -136,8 +136,8 @@ def test_a_contact_is_forgotten(place: Place) -> None:
     assert "contact 4711: nothing is stored" in place.said("forget", "4711")
 
 
-def test_a_resync_is_asked_for(place: Place) -> None:
-    """It is stored with the contact, which is due now; the earliest date holds; gone ones are left out."""
+def test_a_resync_is_stored_with_the_contact(place: Place) -> None:
+    """The contact is due now. The earliest date counts, and gone contacts are left out."""
     later = NOW_MS + 90 * DAY_MS
     place.register("1", "2", due_ms=later)
     place.register("gone", due_ms=later, times_gone=1)
@@ -154,15 +154,15 @@ def test_a_resync_is_asked_for(place: Place) -> None:
     assert (gone.watermark.resync_ms, gone.due_ms) == (None, later)
 
 
-def test_a_resync_of_nobody_is_an_error(place: Place) -> None:
-    """A mistyped id is told, in a dry run too."""
+def test_a_resync_of_an_unknown_contact_is_an_error(place: Place) -> None:
+    """A mistyped id is an error in a dry run too."""
     for more in (["--dry-run"], []):
         ended = place.ask("resync", "4711", "--since", "2026-01-01", *more)
         assert (ended.returncode, "contact 4711 is not known here" in ended.stderr) == (1, True)
 
 
 def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
-    """Failing contacts are due now and no longer failing; the others are as they were."""
+    """Failing contacts are due now and no longer failing. The others stay as they are."""
     later = NOW_MS + 90 * DAY_MS
     place.register("failing", due_ms=later, failures=3, last_error=LAST_ERROR, failed_ms=NOW_MS)
     place.register("fine", due_ms=later)
@@ -183,7 +183,7 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
 
 @pytest.mark.cloud
 def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
-    """Looking leaves them all there; a redrive makes their contacts due and leaves what is not ours."""
+    """A list leaves all letters in the queue. A redrive makes contacts due and leaves foreign messages."""
     place, sqs = cloud.place(), cloud.emulator.client("sqs")
     url = cloud.stack.outputs["ContactDeadLettersUrl"]
     later = NOW_MS + 90 * DAY_MS
@@ -207,8 +207,8 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
         place.contacts.erase(outline.id)
 
 
-def test_a_run_serves_a_resync_and_forgets(tmp_path: Path) -> None:
-    """Published again are the same ids, as backfill; after forgetting, no line names the contact."""
+def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) -> None:
+    """The same ids are published again, as backfill. After `forget` no line names the contact."""
     with served(account_of(6)) as server:
         operator = Operator.of(tmp_path, server)
         assert operator.run().returncode == 0
@@ -230,7 +230,7 @@ def test_a_run_serves_a_resync_and_forgets(tmp_path: Path) -> None:
 
 
 def at(folder: Path) -> Place:
-    """The folder's place for the commands only, with nothing of it open here."""
+    """Return the state folder as a place for the commands, without opening its database."""
     nothing = Database(":memory:")
     return Place(["--state", str(folder)], {}, SqliteContacts(nothing), SqlitePauses(nothing))
 
@@ -239,8 +239,8 @@ EVENT_OF_4711 = b'{"detail":{"data":{"contact":{"id":"4711","email_address":"ada
 EVENT_OF_4712 = EVENT_OF_4711.replace(b"4711", b"4712")
 
 
-def test_events_are_erased_where_they_are_and_the_file_stays_its_owners(tmp_path: Path) -> None:
-    """Behind a link, a last line that a kill cut, the rest of an erasure that was killed; the mode stays."""
+def test_erasing_events_keeps_the_link_and_the_mode_of_the_file(tmp_path: Path) -> None:
+    """Also with a last line that a kill cut, and with the remains of an erasure that was killed."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     kept, link = tmp_path / "kept.jsonl", tmp_path / "events.jsonl"
     kept.write_bytes(EVENT_OF_4711 + EVENT_OF_4712 + EVENT_OF_4711[:-10])
@@ -256,8 +256,8 @@ def test_events_are_erased_where_they_are_and_the_file_stays_its_owners(tmp_path
     assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept.jsonl"]
 
 
-def test_lines_that_cannot_be_read_are_erased_only_with_the_person_they_name(tmp_path: Path) -> None:
-    """No reader gets an event from them, but a person's address may be in them."""
+def test_an_unreadable_line_is_erased_only_if_it_names_the_contact(tmp_path: Path) -> None:
+    """It is no event to any reader, but it may contain an address of the person."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     glued = EVENT_OF_4711[:40] + EVENT_OF_4712
     others = [
@@ -279,8 +279,8 @@ def test_lines_that_cannot_be_read_are_erased_only_with_the_person_they_name(tmp
         assert [line for line in left.splitlines(keepends=True) if line in others] == others * 2
 
 
-def test_no_line_is_erased_under_a_run_of_another_folder(tmp_path: Path) -> None:
-    """It appends to the same file: what it wrote to a file that is replaced would be lost."""
+def test_no_line_is_erased_while_a_run_of_another_folder_appends(tmp_path: Path) -> None:
+    """What that run wrote to the replaced file would be lost."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     place = at(tmp_path)
     with opened_events(tmp_path / "events.jsonl") as sink:
@@ -291,7 +291,7 @@ def test_no_line_is_erased_under_a_run_of_another_folder(tmp_path: Path) -> None
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    """Neither a new file nor a byte of any; SQLite alone needs its two empty ones, to read."""
+    """It changes no file and creates none, except the two empty ones that SQLite needs to read."""
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         SqliteContacts(database).register([ListedContact("4711", "")], NOW_MS)
     (tmp_path / "events.jsonl").write_bytes(EVENT_OF_4711)
@@ -309,7 +309,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_forgotten_contact_is_in_any_byte_of_the_folder(tmp_path: Path) -> None:
-    """Not in free pages of the database nor in its log, also after many writes."""
+    """Free pages of the database and its log hold nothing of it either, even after many writes."""
     remembered = bytes(range(200)) * 10
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         place = Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
@@ -325,13 +325,13 @@ def test_nothing_of_a_forgotten_contact_is_in_any_byte_of_the_folder(tmp_path: P
 
 
 def test_a_pause_that_has_ended_by_itself_is_not_resumed(place: Place) -> None:
-    """There is nothing to end."""
+    """The command says that there was no pause."""
     place.pauses.pause(Pause(PauseReason.OPERATOR, NOW_MS - 1))
     assert "was not paused" in place.said("resume")
 
 
-def test_files_of_a_run_are_its_owners_alone(tmp_path: Path) -> None:
-    """They hold addresses, and what people did."""
+def test_only_the_owner_can_read_the_files_of_a_run(tmp_path: Path) -> None:
+    """They hold personal data."""
     with served(account_of(2)) as server:
         operator = Operator.of(tmp_path, server)
         assert operator.run().returncode == 0
@@ -347,7 +347,7 @@ def folder_place(operator: Operator) -> Place:
 
 
 def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:
-    """It makes no call, keeps everything, and ends with status 1."""
+    """The run makes no call, loses nothing, and ends with status 1."""
     with served(account_of(2)) as server:
         operator = Operator.of(tmp_path, server)
         operator.run()
@@ -359,8 +359,8 @@ def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:
         assert len(server.calls) == calls
 
 
-def test_nothing_is_forgotten_beside_a_run(tmp_path: Path) -> None:
-    """A run has the events file open: one line says what to wait for."""
+def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
+    """One line says what to wait for."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     with locked(tmp_path):
         ended = subprocess.run(
@@ -387,7 +387,7 @@ def test_nothing_is_forgotten_beside_a_run(tmp_path: Path) -> None:
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int, cause: str) -> None:
-    """The line says what to give instead; nothing is created."""
+    """The line says what to give instead. Nothing is created."""
     ended = subprocess.run(
         [COMMAND, *arguments, "--state", str(tmp_path / "none")],
         text=True,

@@ -179,7 +179,7 @@ def small_account() -> SimulatedAccount:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Nothing runs by itself: neither queue nor rule leads to a function, the first tick is far off."""
     with (
-        served(small_account(), Switches(page_rows_max=4)) as server,
+        served(small_account(), Switches(max_page_rows=4)) as server,
         Emulator(tmp_path_factory.mktemp("aws")) as emulator,
     ):
         stack = deployed_stack(emulator, server.base_url, CallsPerSecond="10", DeploySubscriber="true")

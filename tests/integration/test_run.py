@@ -27,7 +27,7 @@ from tests.support.running import (
 
 
 def add_late_activity(account: SimulatedAccount, seed: int = 1) -> None:
-    """New opens and clicks for some contacts, with stamps up to 60 hours old."""
+    """Add opens and clicks of some contacts that are up to 60 hours old."""
     rng = random.Random(seed)
     for contact in rng.sample(account.contacts(), 12):
         for kind in (Kind.OPEN, Kind.CLICK):
@@ -50,10 +50,10 @@ def tracking_calls(server: Server) -> list[str]:
 
 @pytest.mark.parametrize("page_rows", [500, pytest.param(7, marks=pytest.mark.long)])
 def test_a_failing_api_costs_no_activity(tmp_path: Path, page_rows: int) -> None:
-    """With one call in five failing, every activity is published, late ones too, and nothing twice."""
+    """One call in five fails: every activity is published, late ones too, and nothing twice."""
     account = account_of(30)
     switches = Switches.faulty(0.2, seed=page_rows)
-    with served(account, switches=replace(switches, page_rows_max=page_rows, limit_plus_one=True)) as server:
+    with served(account, switches=replace(switches, max_page_rows=page_rows, limit_plus_one=True)) as server:
         operator = Operator.of(tmp_path, server)
 
         assert operator.run().returncode == 0
@@ -73,7 +73,7 @@ def test_a_failing_api_costs_no_activity(tmp_path: Path, page_rows: int) -> None
 
 
 def test_nothing_new_costs_one_call_a_contact(tmp_path: Path) -> None:
-    """A sweep without news asks each contact once, and the contact list once."""
+    """A sweep without news reads each contact once, and the contact list once."""
     account = account_of(20)
     with served(account) as server:
         operator = Operator.of(tmp_path, server)
@@ -87,7 +87,7 @@ def test_nothing_new_costs_one_call_a_contact(tmp_path: Path) -> None:
 
 
 def test_a_list_of_reports_makes_exactly_those_calls(tmp_path: Path) -> None:
-    """`REPORTS=opens,bounces` asks each contact for these two and publishes these two."""
+    """`REPORTS=opens,bounces` reads these two reports of each contact, and publishes these two types."""
     account = account_of(10)
     with served(account) as server:
         operator = Operator.of(tmp_path, server, REPORTS="bounces,opens")
@@ -101,7 +101,7 @@ def test_a_list_of_reports_makes_exactly_those_calls(tmp_path: Path) -> None:
 
 
 def test_a_start_date_leaves_out_what_was_before(tmp_path: Path) -> None:
-    """Nothing older than `START_DATE` is asked for or published."""
+    """Nothing older than `START_DATE` is read or published."""
     account = account_of(10)
     start = (NOW - timedelta(days=20)).strftime("%Y-%m-%d")
     with served(account) as server:
@@ -112,8 +112,8 @@ def test_a_start_date_leaves_out_what_was_before(tmp_path: Path) -> None:
     assert set(operator.published()) == {key for key in truth_of(account) if key[3] >= start}
 
 
-def test_a_revoked_token_ends_in_status_3_and_a_new_one_goes_on(tmp_path: Path) -> None:
-    """The refusal is asked for twice, told in one line, and nothing is lost by it."""
+def test_a_revoked_token_ends_with_status_3_and_a_new_one_continues(tmp_path: Path) -> None:
+    """The API refuses two calls, one line explains it, and nothing is lost."""
     account = small_account()
     with served(account) as server:
         operator = Operator.of(tmp_path, server)
@@ -127,8 +127,8 @@ def test_a_revoked_token_ends_in_status_3_and_a_new_one_goes_on(tmp_path: Path) 
         assert set(operator.published()) == truth_of(account)
 
 
-def test_a_single_401_is_no_refusal(tmp_path: Path) -> None:
-    """A 401 between accepted calls is asked again, since the API answers it at random under load."""
+def test_a_single_401_is_tried_again(tmp_path: Path) -> None:
+    """A 401 between accepted calls is tried again, since the API answers so at random under load."""
     account = small_account()
     contact = account.contacts()[0]
     with served(account) as server:
@@ -138,8 +138,8 @@ def test_a_single_401_is_no_refusal(tmp_path: Path) -> None:
         assert set(operator.published()) == truth_of(account)
 
 
-def test_the_days_own_budget_ends_in_status_4(tmp_path: Path) -> None:
-    """The share of the day's calls is never passed; a larger one goes on where it stopped."""
+def test_a_used_up_budget_of_the_day_ends_with_status_4(tmp_path: Path) -> None:
+    """The share of the day's calls is never exceeded. With a larger share the next run continues."""
     account = small_account(contacts=10)
     with served(account) as server:
         operator = Operator.of(tmp_path, server, CALLS_PER_DAY="10", QUOTA_SHARE="0.5")
@@ -153,8 +153,8 @@ def test_the_days_own_budget_ends_in_status_4(tmp_path: Path) -> None:
         assert set(operator.published()) == truth_of(account)
 
 
-def test_a_day_used_up_by_others_ends_in_status_4(tmp_path: Path) -> None:
-    """The API's own word that the day is used up is believed at once: one useless call."""
+def test_a_day_that_others_used_up_ends_with_status_4(tmp_path: Path) -> None:
+    """One call is enough: the run believes the API that the day is used up."""
     account = small_account(contacts=10)
     with served(account, calls_per_day=4) as server:
         operator = Operator.of(tmp_path, server)
@@ -182,7 +182,7 @@ def test_a_contact_that_always_fails_does_not_harm_the_others(tmp_path: Path) ->
 
 
 def test_a_contact_that_is_gone_is_no_failure(tmp_path: Path) -> None:
-    """404 for a contact is counted, and the run is well."""
+    """A contact that gets a 404 is counted as gone, and the run ends with status 0."""
     account = small_account()
     with served(account) as server:
         gone = account.contacts()[0].id
@@ -194,7 +194,7 @@ def test_a_contact_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     assert {key[2] for key in operator.published()} == {c.id for c in account.contacts()} - {gone}
 
 
-def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_continues_after_a_kill(tmp_path: Path) -> None:
     """After `kill -9` at any moment the next run with the same folder publishes what was missing."""
     account = account_of(60)
     rng = random.Random(3)
@@ -211,7 +211,7 @@ def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
-    """The events file holds whole lines only, whatever a kill left at its end."""
+    """After a kill the next run leaves only whole lines in the events file."""
     account = small_account()
     with served(account) as server:
         operator = Operator.of(tmp_path, server)
@@ -235,7 +235,7 @@ def test_standard_output_holds_events_and_nothing_else(tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_serves_one_run_at_a_time(tmp_path: Path) -> None:
+def test_one_run_at_a_time_uses_a_folder(tmp_path: Path) -> None:
     """A second run on the same state folder ends with status 1 and one line."""
     account = account_of(60)
     with served(account) as server:
@@ -269,7 +269,7 @@ def test_a_folder_serves_one_run_at_a_time(tmp_path: Path) -> None:
         ("EMAIL_ADDRESSES", "public"),
     ],
 )
-def test_a_bad_setting_ends_in_status_2_and_one_line(tmp_path: Path, name: str, value: str) -> None:
+def test_a_bad_setting_ends_with_status_2_and_one_line(tmp_path: Path, name: str, value: str) -> None:
     """The line names the setting; no call is made."""
     with served(small_account()) as server:
         failed = Operator.of(tmp_path, server, **{name: value}).run()
@@ -280,7 +280,7 @@ def test_a_bad_setting_ends_in_status_2_and_one_line(tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize("arguments", [["--every", "0"], ["--engine", "cluster"], ["--never"]])
-def test_bad_usage_ends_in_status_2_and_one_line(tmp_path: Path, arguments: list[str]) -> None:
+def test_bad_usage_ends_with_status_2_and_one_line(tmp_path: Path, arguments: list[str]) -> None:
     """Usage errors are one line too."""
     with served(small_account()) as server:
         failed = Operator.of(tmp_path, server).run(*arguments)
@@ -289,7 +289,7 @@ def test_bad_usage_ends_in_status_2_and_one_line(tmp_path: Path, arguments: list
 
 
 def test_neither_credential_is_shown_or_stored(tmp_path: Path) -> None:
-    """Through faults, refusals and failures, in no output, log, event or state file."""
+    """Faults, refusals and failures leave them in no output, log, event or state file."""
     account = small_account(contacts=6)
     contact = account.contacts()[0].id
     with served(account, switches=Switches.faulty(0.3)) as server:
@@ -307,8 +307,8 @@ def test_neither_credential_is_shown_or_stored(tmp_path: Path) -> None:
         assert all(secret not in said for said in operator.said)
 
 
-def test_rows_that_are_no_activity_are_told_once(tmp_path: Path) -> None:
-    """An unknown type and a row without a time are logged by digest, once; the rest goes on."""
+def test_rows_that_are_no_activity_are_logged_once(tmp_path: Path) -> None:
+    """A row of an unknown type and one without a time are logged once, by digest. Others are published."""
     account = small_account(contacts=1)
     contact = account.contacts()[0].id
     rows = [
@@ -328,8 +328,8 @@ def test_rows_that_are_no_activity_are_told_once(tmp_path: Path) -> None:
     assert second.returncode == 0
 
 
-def test_a_run_that_finds_nobody_due_says_so(tmp_path: Path) -> None:
-    """It has asked nobody, so it cannot know whether there is news."""
+def test_a_run_says_when_no_contact_is_due(tmp_path: Path) -> None:
+    """It read no contact, so it cannot say that there is no news."""
     account = account_of(3)
     with served(account) as server:
         operator = Operator.of(tmp_path, server)

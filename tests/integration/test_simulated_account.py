@@ -55,7 +55,7 @@ class Clock:
 
 @dataclass
 class Caller:
-    """A client that does no more than HTTP."""
+    """A plain HTTP client."""
 
     server: Server
     session: requests.Session = field(default_factory=requests.Session)
@@ -140,7 +140,7 @@ def stamps(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def shown(rows: list[Row]) -> list[tuple[str, str, str]]:
-    """Rows as the API would name them: type, campaign and stamp."""
+    """Return type, campaign and time of rows."""
     return sorted((row.kind.activity_type, row.campaign_id, iso(row.occurred_ms)) for row in rows)
 
 
@@ -347,7 +347,7 @@ class TestCreatedSince:
             assert (response.status_code, error_key(response)) == (400, "http.status.bad_request")
 
     def test_bad_values_may_be_ignored(self, serve: Serve, account: SimulatedAccount) -> None:
-        """With the switches, bad values are as if they were not there."""
+        """With the switches, bad values are ignored."""
         add_opens(account, 3)
         lenient = Switches(bad_limit=BadValue.IGNORED, bad_created_since=BadValue.IGNORED)
         assert len(serve(account, lenient).results(TRACKING, limit="0", created_since="yesterday")) == 3
@@ -430,7 +430,7 @@ class TestPaging:
     def test_small_pages_whatever_limit_says(self, serve: Serve, account: SimulatedAccount) -> None:
         """With the switch, pages stay small although the caller asks for 500 rows."""
         add_opens(account, 5)
-        caller = serve(account, Switches(page_rows_max=2))
+        caller = serve(account, Switches(max_page_rows=2))
         assert [len(page) for page in caller.pages(TRACKING, limit="500")] == [2, 2, 1]
 
     def test_next_stands_alone(self, serve: Serve, account: SimulatedAccount) -> None:
@@ -456,7 +456,7 @@ class TestPaging:
 
     @pytest.mark.parametrize("token", ["", "%%%", "bGltaXQ9Mg", "ünfug"])
     @pytest.mark.parametrize("status", [400, 404])
-    def test_a_token_of_nobody_is_refused(
+    def test_a_malformed_token_is_refused(
         self, serve: Serve, account: SimulatedAccount, token: str, status: int
     ) -> None:
         """A malformed `next` gets the status that the switch says."""
@@ -728,7 +728,7 @@ class TestFaults:
     def test_refusals(
         self, serve: Serve, account: SimulatedAccount, fault: Fault, status: int, key: str
     ) -> None:
-        """A fault is one call's: it has the documented error body, and the next call is answered."""
+        """One call gets the documented error body. The next call is answered."""
         caller = self.scripted(serve, account, fault)
         response = caller.get(TRACKING)
         assert (response.status_code, error_key(response)) == (status, key)
@@ -811,7 +811,7 @@ class TestFaults:
         assert caller.get(TRACKING, {"next": token}).status_code == 200
 
     def test_a_script_gives_exact_answers(self, serve: Serve, account: SimulatedAccount) -> None:
-        """A script's steps meet the calls of its target in order, and nobody else's."""
+        """The steps of a script apply to the calls of its target, in order, and to no others."""
         account.add_contact("b@example.org", contact_id="2", at=NOW)
         caller = serve(account)
         caller.server.script(
@@ -829,7 +829,7 @@ class TestFaults:
         assert [len(answers[place].json()["results"]) for place in (1, 2)] == [0, 2]
         assert (other.status_code, listing.text, listing.headers["X-Test"]) == (200, "{", "1")
 
-    def test_faults_meet_the_same_calls_in_every_run(self, serve: Serve) -> None:
+    def test_the_same_calls_get_the_same_faults_in_every_run(self, serve: Serve) -> None:
         """Equal seeds give equal faults per path, whatever else is called; other seeds give others."""
         account = SimulatedAccount()
         for number in range(4):
@@ -888,8 +888,8 @@ class TestServer:
             caller.get(TRACKING)
         assert not [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
 
-    def test_its_own_defects_are_not_hidden(self, account: SimulatedAccount) -> None:
-        """What goes wrong inside the server is raised when the block ends."""
+    def test_errors_of_the_server_are_raised(self, account: SimulatedAccount) -> None:
+        """An error inside the server is raised when the block ends."""
 
         def fail() -> None:
             raise LookupError("a defect")
@@ -960,7 +960,7 @@ class TestRealisticAccount:
     def test_the_truth_can_be_read_over_http(self, serve: Serve) -> None:
         """Walking every contact of the listing yields exactly the account's truth."""
         account = realistic_account(4, now=NOW, contacts=60)
-        caller = serve(account, Switches(page_rows_max=7))
+        caller = serve(account, Switches(max_page_rows=7))
         rows = [
             row
             for contact in caller.walk("/contacts")
@@ -970,7 +970,7 @@ class TestRealisticAccount:
         assert caller.server.violations == []
 
 
-class TestLife:
+class TestNewActivity:
     def test_a_second_visit_shows_new_activity(self, tmp_path: Path) -> None:
         """Seconds later some contacts have new rows, and what was there is unchanged."""
         path = tmp_path / "deep" / "account.json"
@@ -999,8 +999,8 @@ class TestLife:
         assert 500 < new < 3_000
 
     @pytest.mark.parametrize("days", [2, 400])
-    def test_it_lives_on_after_a_clock_that_was_ahead(self, tmp_path: Path, days: int) -> None:
-        """A visit of a time to come takes nothing from the next ones: activity, trickle and campaigns."""
+    def test_activity_continues_after_a_clock_that_was_ahead(self, tmp_path: Path, days: int) -> None:
+        """After a visit in the future the next visits still add activity and campaigns."""
         path = tmp_path / "account.json"
         open_account(path, NOW)
         open_account(path, NOW + timedelta(days=days))
@@ -1025,7 +1025,7 @@ class TestLife:
         assert all(row.inserted_ms - row.occurred_ms <= 60 * 3_600_000 for row in late)
         assert any(row.inserted_ms - row.occurred_ms > 24 * 3_600_000 for row in late)
 
-    def test_equal_visits_make_equal_lives(self, tmp_path: Path) -> None:
+    def test_equal_visits_make_equal_accounts(self, tmp_path: Path) -> None:
         """Two files visited at the same moments hold the same account."""
         visits = [NOW + timedelta(hours=hours) for hours in (0, 1, 30)]
         once, again = (
@@ -1035,8 +1035,8 @@ class TestLife:
         assert once == again
         assert len(list(tmp_path.iterdir())) == 2
 
-    def test_rows_are_no_news_before_they_happen(self, tmp_path: Path) -> None:
-        """No visible row has a stamp in the future."""
+    def test_no_row_is_visible_before_it_happens(self, tmp_path: Path) -> None:
+        """No visible row has a time in the future."""
         path = tmp_path / "account.json"
         for minutes in (0, 1, 600, 90_000):
             now = NOW + timedelta(minutes=minutes)

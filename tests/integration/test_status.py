@@ -71,12 +71,12 @@ def systems(*arguments: str, **environment: str) -> list[dict[str, Any]]:
 
 
 def has_aged(spread: dict[str, int], **hours: int) -> bool:
-    """Whether ages are what they were when they were stored, in whole hours."""
+    """Whether ages are those that were stored, in whole hours."""
     return {name: age_s // 3_600 for name, age_s in spread.items()} == hours
 
 
 def store_backlog(state_dir: Path) -> None:
-    """Four contacts that have been due for `AGES_H`, one in a message, and one that is gone."""
+    """Store four contacts that have been due for `AGES_H`, one of them in a message, and one that is gone."""
     clock = SystemClock()
     now_ms = clock.now_ms()
     with closing(Database(state_dir / ACCOUNT_DATABASE)) as database:
@@ -99,8 +99,8 @@ def store_backlog(state_dir: Path) -> None:
         SqliteTally(database).add(now_ms // DAY_MS - 2, {"Email Opened": 9}, by_bucket([7]))
 
 
-def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
-    """What is due, waiting, gone, failing, behind, used up and paused is counted from what is stored."""
+def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
+    """Due, waiting, gone and failing contacts, their lag, the calls and the pauses."""
     store_backlog(tmp_path)
     (system,) = systems("--state", str(tmp_path))
     assert has_aged(system.pop("lag_s"), median=2, p95=40, oldest=40)
@@ -120,8 +120,8 @@ def test_a_folder_tells_how_things_stand(tmp_path: Path) -> None:
     }
 
 
-def test_a_clock_that_was_ahead_does_not_let_it_look_content(tmp_path: Path) -> None:
-    """Contacts that are put off for longer than any can wait are due, and it is said why."""
+def test_contacts_put_off_by_a_wrong_clock_count_as_due(tmp_path: Path) -> None:
+    """A contact that is put off for longer than any schedule allows is due, and the status says why."""
     store_backlog(tmp_path)
     now_ms = SystemClock().now_ms()
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
@@ -137,8 +137,8 @@ def test_a_clock_that_was_ahead_does_not_let_it_look_content(tmp_path: Path) -> 
     assert "the next tick corrects it" in " ".join(status("--state", str(tmp_path)).stdout.split())
 
 
-def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:
-    """Without `--json` the same is on standard output, with ages in days, hours and minutes."""
+def test_without_json_the_status_is_two_tables(tmp_path: Path) -> None:
+    """They are on standard output, with ages in days, hours and minutes."""
     store_backlog(tmp_path)
     ended = status("--state", str(tmp_path))
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -158,7 +158,7 @@ def test_a_person_reads_it_as_tables(tmp_path: Path) -> None:
 
 
 def test_contacts_that_fail_are_counted_by_cause(tmp_path: Path) -> None:
-    """However often each was tried; the most frequent cause comes first."""
+    """Each contact counts once, however often it was tried. The most frequent cause comes first."""
     texts = [f"the API failed {tries} times: {Cause.TIMED_OUT}" for tries in range(3)]
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         contacts = SqliteContacts(database)
@@ -176,15 +176,15 @@ def test_contacts_that_fail_are_counted_by_cause(tmp_path: Path) -> None:
     assert f"3 · {Cause.TIMED_OUT}" in told
 
 
-def test_the_limit_is_that_of_the_settings(tmp_path: Path) -> None:
-    """The day's limit of a folder is the share of the calls that the environment gives."""
+def test_the_limit_comes_from_the_settings(tmp_path: Path) -> None:
+    """The limit of a folder is the share of the day's calls in the environment."""
     store_backlog(tmp_path)
     (system,) = systems("--state", str(tmp_path), CALLS_PER_DAY="500", QUOTA_SHARE="0.5")
     assert system["quota"]["limit"] == 250
 
 
 def test_a_folder_that_a_run_holds_can_be_read(tmp_path: Path) -> None:
-    """It waits for no lock, changes nothing, and sees what the run has stored so far."""
+    """The command waits for no lock, changes nothing, and shows what the run has stored so far."""
     store_backlog(tmp_path)
     with locked(tmp_path), closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         before = database.rows("SELECT * FROM contact")
@@ -195,7 +195,7 @@ def test_a_folder_that_a_run_holds_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_both_systems_shows_both(tmp_path: Path) -> None:
-    """Real and simulated activity are told apart; an empty system has no ages."""
+    """Real and simulated activity have a status each. A system without contacts has no ages."""
     store_backlog(tmp_path)
     with closing(Database(tmp_path / SIMULATED_DATABASE)):
         account, simulated = systems("--state", str(tmp_path))
@@ -220,7 +220,7 @@ def test_after_a_run_nothing_waits_and_every_event_is_counted(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_a_folder_without_state_is_one_line(tmp_path: Path, name: str) -> None:
-    """A folder that is missing or holds nothing is exit status 1, with what to do; none is made."""
+    """A folder that is missing or empty ends with status 1 and a line on what to do. None is created."""
     ended = status("--state", str(tmp_path / name))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(r"contact-activity: --state \S+ holds no state: run .*\n", ended.stderr)
@@ -228,7 +228,7 @@ def test_a_folder_without_state_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_and_a_stack_at_once_are_bad_usage() -> None:
-    """It is one or the other: exit status 2."""
+    """Only one may be given: exit status 2."""
     ended = status("--state", "x", "--stack", "y")
     assert (ended.returncode, ended.stdout) == (2, "")
 
@@ -287,8 +287,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.mark.cloud
-def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
-    """What `--stack` finds by the usual AWS settings is what the functions have done."""
+def test_the_status_of_a_stack_counts_what_is_stored(cloud: Cloud) -> None:
+    """`--stack` reads what the functions have done, with the usual AWS settings."""
     (system,) = systems("--stack", "contact-activity", **cloud.environment)
     assert system["name"] == "contact-activity"
     nothing = dict.fromkeys(("due", "waiting", "failing", "gone", "never_synced"), 0)
@@ -305,8 +305,8 @@ def test_a_stack_tells_how_things_stand(cloud: Cloud) -> None:
 
 
 @pytest.mark.cloud
-def test_a_stack_tells_how_fresh_activity_is(cloud: Cloud) -> None:
-    """The history that a new stack reads is not called late; what is counted since is told by day."""
+def test_the_status_of_a_stack_has_its_freshness(cloud: Cloud) -> None:
+    """The history that a new stack reads does not count as late. What came since is counted by day."""
     assert all(event["detail"]["backfill"] for event in cloud.events)
     (system,) = systems("--stack", "contact-activity", **cloud.environment)
     assert set(system["freshness_s"].values()) == {None}
@@ -319,8 +319,8 @@ def test_a_stack_tells_how_fresh_activity_is(cloud: Cloud) -> None:
 
 
 @pytest.mark.cloud
-def test_a_stack_tells_of_dead_letters(cloud: Cloud) -> None:
-    """A message in the dead-letter queue is counted, also in the tables."""
+def test_the_status_of_a_stack_counts_dead_letters(cloud: Cloud) -> None:
+    """A message in the dead-letter queue is counted, in the tables too."""
     sqs, url = cloud.emulator.client("sqs"), cloud.stack.outputs["ContactDeadLettersUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     ended = status("--stack", "contact-activity", **cloud.environment)
@@ -331,22 +331,22 @@ def test_a_stack_tells_of_dead_letters(cloud: Cloud) -> None:
 
 @pytest.mark.cloud
 def test_a_stack_that_is_not_there_is_one_line(cloud: Cloud) -> None:
-    """An unknown name is exit status 1, and the line says where it was looked for."""
+    """An unknown name ends with status 1, and the line names the region."""
     ended = status("--stack", "nothing", **cloud.environment)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"contact-activity: there is no stack nothing in {REGION} of this AWS account\n"
 
 
 def test_a_stack_without_aws_settings_is_one_line() -> None:
-    """What boto3 misses is told in its words, in one line."""
+    """The line has the words of boto3 for what is missing."""
     ended = status("--stack", "contact-activity")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(r"contact-activity: .*region.*\n", ended.stderr)
 
 
 @pytest.mark.cloud
-def test_one_id_leads_from_the_tick_to_each_event(cloud: Cloud) -> None:
-    """The dispatcher's request id is in every line of both functions and in every event."""
+def test_one_id_connects_a_tick_with_its_events(cloud: Cloud) -> None:
+    """The request id of the dispatcher is in every log line of both functions and in every event."""
     (tick,) = [line for line in cloud.documents("dispatcher") if line.get("enqueued") == 6]
     lines = [line for line in cloud.documents("worker") if line.get("message") == "contact"]
     assert len(lines) == 6
@@ -356,7 +356,7 @@ def test_one_id_leads_from_the_tick_to_each_event(cloud: Cloud) -> None:
 
 @pytest.mark.cloud
 def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
-    """Real invocations write CloudWatch's format, under the dimension that the alarms ask for."""
+    """Invocations write the format of CloudWatch, with the dimension that the alarms use."""
     sent = emitted(cloud.logged("dispatcher")) + emitted(cloud.logged("worker"))
     assert {(metric.namespace, metric.dimensions) for metric in sent} == {
         (NAMESPACE, (("service", "contact-activity"),))
@@ -373,7 +373,7 @@ def test_the_functions_send_metrics_of_their_stack(cloud: Cloud) -> None:
 
 @pytest.mark.cloud
 def test_the_functions_log_no_address_and_no_secret(cloud: Cloud) -> None:
-    """Whatever both functions write, no contact's address and no credential is in it."""
+    """No log line of the two functions has an address of a contact or a credential."""
     written = "\n".join(cloud.logged("dispatcher") + cloud.logged("worker"))
     addresses = {event["detail"]["data"]["contact"]["email_address"] for event in cloud.events}
     assert len(addresses) == 6
@@ -383,7 +383,7 @@ def test_the_functions_log_no_address_and_no_secret(cloud: Cloud) -> None:
 
 @pytest.mark.cloud
 def test_the_stack_has_its_alarms_and_its_dashboard(cloud: Cloud) -> None:
-    """CloudFormation makes every alarm, without an action as long as there is no topic."""
+    """CloudFormation creates every alarm. Without a topic no alarm has an action."""
     cloudwatch = cloud.emulator.client("cloudwatch")
     alarms = cloudwatch.describe_alarms()["MetricAlarms"]
     resources = load_template(TEMPLATE)["Resources"].values()

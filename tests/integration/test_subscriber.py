@@ -1,4 +1,4 @@
-"""The example of a subscriber on the deployed bus; the rules and the replay of events/README.md."""
+"""The example of a subscriber on the deployed bus. The rules and the replay of events/README.md."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 class Invocation(LambdaContext):
-    """All that the subscriber asks of its context."""
+    """The parts of a Lambda context that the subscriber uses."""
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:
@@ -39,7 +39,7 @@ class Invocation(LambdaContext):
 
 
 def numbered(event: Json, number: int, **detail: Any) -> Json:
-    """An event like this one, of another activity: with an id of its own."""
+    """Return a copy of an event that has another id, as of another activity."""
     other = copy.deepcopy(event)
     other["detail"] |= {"id": f"{number:032x}"} | detail
     return other
@@ -71,7 +71,7 @@ def publish(emulator: Emulator, stack: Stack, events: list[Json]) -> None:
 
 
 def timeline(emulator: Emulator, table: str, contact_id: str) -> list[Json]:
-    """A contact's items, in the table's own order."""
+    """Return the items of a contact, in the order of the table."""
     found = emulator.client("dynamodb").query(
         TableName=table,
         KeyConditionExpression="contact_id = :contact",
@@ -81,7 +81,7 @@ def timeline(emulator: Emulator, table: str, contact_id: str) -> list[Json]:
 
 
 def received(emulator: Emulator, queue_url: str) -> list[Json]:
-    """All bodies that are in a queue now."""
+    """Return the bodies of all messages in a queue."""
     sqs, bodies = emulator.client("sqs"), list[Json]()
     while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
         bodies += [json.loads(message["Body"]) for message in messages]
@@ -92,7 +92,7 @@ def received(emulator: Emulator, queue_url: str) -> list[Json]:
 
 
 def handled(emulator: Emulator) -> int:
-    """How often the subscriber was invoked to the end, well or not."""
+    """Return how many invocations of the subscriber have ended, with or without an error."""
     pages = emulator.client("logs").get_paginator("filter_log_events")
     group = "/aws/lambda/contact-activity-subscriber"
     found = [event for page in pages.paginate(logGroupName=group) for event in page["events"]]
@@ -100,7 +100,7 @@ def handled(emulator: Emulator) -> int:
 
 
 def test_each_activity_is_kept_once_in_order_of_time(emulator: Emulator, stack: Stack) -> None:
-    """Events that come twice, in any order and among malformed ones give one item each, in order of time."""
+    """Events that come twice, in any order and among malformed ones give one item each, sorted by time."""
     start_ms = parse_time("2026-11-23T12:00:00.000Z") or 0
     contact = {"contact": {"id": "9001", "email_address": "ada@example.org"}}
     events = [
@@ -124,8 +124,8 @@ def test_each_activity_is_kept_once_in_order_of_time(emulator: Emulator, stack: 
     assert [record["status"]["S"] for record in records] == ["COMPLETED"] * everything["Count"]
 
 
-def test_each_sample_is_kept_with_what_it_says(emulator: Emulator, stack: Stack) -> None:
-    """One event of each kind, over the bus: type, campaign, link and bounce category are in the item."""
+def test_each_sample_is_kept_with_its_fields(emulator: Emulator, stack: Stack) -> None:
+    """One event of each type over the bus: the item has type, campaign, link and bounce category."""
     publish(emulator, stack, list(SAMPLES.values()))
     table = stack.outputs["TimelineTableName"]
     contacts = {sample["detail"]["subject"] for sample in SAMPLES.values()}
@@ -141,8 +141,10 @@ def test_each_sample_is_kept_with_what_it_says(emulator: Emulator, stack: Stack)
         assert item.get("bounce_category") == data.get("bounce", {}).get("category")
 
 
-def test_what_cannot_be_handled_is_kept_whole_for_a_person(emulator: Emulator, stack: Stack) -> None:
-    """After its tries a malformed event is in the failures queue, with the reason, to be sent again."""
+def test_an_event_that_cannot_be_handled_is_in_the_queue_of_failures(
+    emulator: Emulator, stack: Stack
+) -> None:
+    """After all tries the whole event is there, with the reason, and can be sent again."""
     payload = (EVENTS / "triggers" / "subscriber-malformed.json").read_text()
     emulator.client("lambda").invoke(
         FunctionName=stack.outputs["SubscriberName"], InvocationType="Event", Payload=payload
@@ -164,7 +166,7 @@ def test_what_cannot_be_handled_is_kept_whole_for_a_person(emulator: Emulator, s
 
 @pytest.fixture
 def subscriber(emulator: Emulator) -> Subscriber:
-    """Over empty tables that are as the template says."""
+    """A subscriber with empty tables that have the keys of the template."""
     dynamodb, resources = (
         emulator.client("dynamodb"),
         load_template(REPOSITORY / "template.yaml")["Resources"],
@@ -195,7 +197,7 @@ def trigger(name: str) -> Json:
 def test_a_second_publication_is_not_handled(
     emulator: Emulator, subscriber: Subscriber, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another envelope around the same `detail.id` changes nothing; the log names it once, by ids."""
+    """A second envelope with the same `detail.id` changes nothing. The log has its ids once."""
     subscriber.run(trigger("subscriber.json"), Invocation())
     subscriber.run(trigger("subscriber-again.json"), Invocation())
     assert len(deliveries(emulator, subscriber)) == 1
@@ -205,7 +207,7 @@ def test_a_second_publication_is_not_handled(
 
 
 def test_a_record_ends_a_fortnight_after_its_event(emulator: Emulator, subscriber: Subscriber) -> None:
-    """DynamoDB removes a record by its `expiration`, in seconds since 1970."""
+    """DynamoDB deletes a record by its `expiration`, in seconds since 1970."""
     before = datetime.now(UTC) + timedelta(days=14)
     subscriber.run(CLICKED, Invocation())
     ((record),) = deliveries(emulator, subscriber)
@@ -216,7 +218,7 @@ def test_a_record_ends_a_fortnight_after_its_event(emulator: Emulator, subscribe
 def test_an_activity_that_comes_after_its_record_has_expired_is_kept_once(
     emulator: Emulator, subscriber: Subscriber
 ) -> None:
-    """The timeline's own key holds for ever."""
+    """The key of the timeline has no expiration."""
     subscriber.run(CLICKED, Invocation())
     ((record),) = deliveries(emulator, subscriber)
     emulator.client("dynamodb").delete_item(
@@ -229,7 +231,7 @@ def test_an_activity_that_comes_after_its_record_has_expired_is_kept_once(
 
 
 def test_a_failed_event_can_be_sent_again(emulator: Emulator, subscriber: Subscriber) -> None:
-    """What could not be handled leaves no record, so that it is handled when it comes mended."""
+    """It leaves no record, so that a corrected event with the same id is handled."""
     broken = copy.deepcopy(CLICKED)
     broken["detail"]["time"] = "noon"
     with pytest.raises(UnusableEventError):
@@ -240,7 +242,7 @@ def test_a_failed_event_can_be_sent_again(emulator: Emulator, subscriber: Subscr
 
 
 def test_an_event_without_an_id_is_refused(emulator: Emulator, subscriber: Subscriber) -> None:
-    """It is not taken for the same as any other without one."""
+    """It does not count as a copy of another event without an id."""
     events: list[Json] = [{"detail": {}}, {"detail": "{}"}, {}]
     for event in events:
         with pytest.raises(IdempotencyKeyError):
@@ -252,7 +254,7 @@ def test_an_event_without_an_id_is_refused(emulator: Emulator, subscriber: Subsc
 
 
 def subscribed(emulator: Emulator, stack: Stack, snippet: str, tmp_path: Path) -> str:
-    """Deploys the README's stack with the pattern of one of its snippets; returns the queue's URL."""
+    """Deploy the stack of the README with the pattern of a snippet. Return the URL of its queue."""
     name = re.sub(r"\W+", "-", snippet).lower()
     for part in ("Everything", snippet):
         (tmp_path / part).write_text(SNIPPETS[part], encoding="utf-8")
@@ -274,10 +276,8 @@ def status(cloudformation: Any, name: str) -> str:
     return str(cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
 
 
-def test_the_rules_of_the_readme_deliver_what_they_say(
-    emulator: Emulator, stack: Stack, tmp_path: Path
-) -> None:
-    """Of the samples, and of a click and a bounce of another kind, each rule gets its own and no other."""
+def test_the_rules_of_the_readme_match_their_events(emulator: Emulator, stack: Stack, tmp_path: Path) -> None:
+    """Each rule gets its samples and no others. A click and a bounce of another kind are sent too."""
     elsewhere, soft = numbered(CLICKED, 0xC1), numbered(BOUNCED, 0xB1)
     elsewhere["detail"]["data"]["campaign"]["id"] = "1117643206591"
     soft["detail"]["data"]["bounce"] |= {"code": "F", "category": "soft"}
@@ -303,10 +303,10 @@ def test_the_rules_of_the_readme_deliver_what_they_say(
     assert sorted(event["detail"]["id"] for event in everything) == ids
 
 
-def test_a_replay_brings_the_same_details_and_changes_no_timeline(
+def test_a_replay_has_equal_details_and_changes_no_timeline(
     emulator: Emulator, stack: Stack, subscriber: Subscriber, tmp_path: Path
 ) -> None:
-    """What an archive sends again has the same `detail`, a `replay-name`, and is known by its id."""
+    """A replayed event has the same `detail` and a `replay-name`. The subscriber knows its id."""
     events, sqs = emulator.client("events"), emulator.client("sqs")
     began = datetime.now(UTC) - timedelta(minutes=1)
     bus = stack.outputs["EventBusArn"]

@@ -1,4 +1,4 @@
-"""What a subscriber keeps of an event."""
+"""The entry of a timeline that a subscriber makes of an event."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ LATEST_MS = 253_402_300_799_999
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The click of the samples with one field of another value; without it, if that is None."""
+    """Return the click of the samples with another value of a field, or without it for None."""
     event: dict[str, Any] = copy.deepcopy(SAMPLES["clicked"])
     *parents, name = path.split(".")
     place = event
@@ -36,8 +36,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("past_tense", SAMPLES)
-def test_an_entry_says_who_did_what_when_and_no_address(past_tense: str) -> None:
-    """Of each sample the ids, the type and the time are kept, and nothing that a person wrote or is."""
+def test_an_entry_has_ids_type_and_time_and_no_address(past_tense: str) -> None:
+    """It has nothing of a sample that identifies a person or that a person wrote."""
     detail = SAMPLES[past_tense]["detail"]
     data = detail["data"]
     assert entry_of(SAMPLES[past_tense]) == Entry(
@@ -53,7 +53,7 @@ def test_an_entry_says_who_did_what_when_and_no_address(past_tense: str) -> None
 
 
 def test_what_an_event_may_lack_is_none() -> None:
-    """A click without campaign and link is an entry all the same."""
+    """A click without campaign and link makes an entry too."""
     event = changed("detail.data.campaign", None)
     del event["detail"]["data"]["link"]
     entry = entry_of(event)
@@ -80,14 +80,14 @@ def test_what_an_event_may_lack_is_none() -> None:
     ],
 )
 def test_an_event_that_breaks_the_contract_is_refused_by_the_name_of_the_field(path: str, value: Any) -> None:
-    """The error names a field of the contract and repeats nothing of the event."""
+    """The error names the field, without content of the event."""
     with pytest.raises(UnusableEventError, match=r"^an event without a usable detail\.[a-z.]+$"):
         entry_of(changed(path, value))
 
 
 @given(st.integers(1, LATEST_MS), st.integers(1, LATEST_MS))
 def test_keys_sort_as_their_times_do(one_ms: int, other_ms: int) -> None:
-    """In alphabetical order the keys of a contact are in order of time, over all years that there are."""
+    """The alphabetical order of keys is the order of time, in all years."""
     one, other = (entry_of(changed("detail.time", iso(time_ms))) for time_ms in (one_ms, other_ms))
     assert (one.time_id < other.time_id) == (one_ms < other_ms)
 

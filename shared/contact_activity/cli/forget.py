@@ -26,9 +26,9 @@ its dead letters. In a state folder it also erases its lines in the events file;
 folder meanwhile.
 
 Delete the contact in Constant Contact first: as long as it is listed there it is a new contact here,
-and its history is published again. A worker that reads the contact at this moment publishes its last
-page, and a dead letter that another command has taken stays hidden for two minutes: repeat the command
-after that.
+and its history is published again. A worker that reads the contact at this moment publishes the
+rest of its pages, and a dead letter that another command has taken stays hidden for two minutes: repeat
+the command after that.
 
 Not erased: what subscribers and an archive of the bus keep, the example of a subscriber among them;
 ids of contacts in the logs, until these expire; backups of the table, for 35 days; events that could

@@ -93,7 +93,7 @@ class Api:
             raise Refusal(not_found("report", self._switches))
         contact = self._known_contact(contact_id)
         kind = _KIND_BY_REPORT[report] if report else None
-        start = self._start(query, default_limit=500, limit_max=500)
+        start = self._start(query, default_limit=500, max_limit=500)
         rows = self._visible(contact.id, query.now_ms)
         page = tracking_page(self._items(contact, kind, start, rows), start, self._switches)
         counters = api_json.counters(rows) if self._switches.row_counters and kind is None else {}
@@ -154,7 +154,7 @@ class Api:
         return Reply(200, api_json.contact(contact, self._switches, with_uuid=_wants_uuid(query.parameters)))
 
     def _contacts(self, query: Query) -> Reply:
-        start = self._start(query, default_limit=50, limit_max=500)
+        start = self._start(query, default_limit=50, max_limit=500)
         page = offset_page(self._matching_contacts(start), start)
         with_uuid = _wants_uuid(start.asked)
         shown = [api_json.contact(contact, self._switches, with_uuid=with_uuid) for contact in page.items]
@@ -179,7 +179,7 @@ class Api:
         return contact.status != "REMOVED" or self._switches.removed_contacts_listed
 
     def _campaigns(self, query: Query) -> Reply:
-        start = self._start(query, default_limit=50, limit_max=50)
+        start = self._start(query, default_limit=50, max_limit=50)
         status = _status(start.asked, _CAMPAIGN_STATUSES)
         found = [
             campaign
@@ -210,13 +210,13 @@ class Api:
         rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
         return Reply(200, api_json.campaign_summary(campaign, rows, self._switches))
 
-    def _start(self, query: Query, *, default_limit: int, limit_max: int) -> Start:
+    def _start(self, query: Query, *, default_limit: int, max_limit: int) -> Start:
         return start_of(
             query.parameters,
             query.now_ms,
             self._switches,
             default_limit=default_limit,
-            limit_max=limit_max,
+            max_limit=max_limit,
         )
 
     def _kept(self, start: Start, query: Query, *names: str, since: bool) -> dict[str, int | str]:

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from contact_activity.simulated.delivery import Delivery
 
-_STOP_S = 10.0
-_BODY_BYTES_MAX = 1_000_000
+_MAX_STOP_S = 10.0
+_MAX_BODY_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class HttpServer(ThreadingMixIn, TCPServer):
         """Close all connections, idle ones too, and wait for the threads to end."""
         self.stopping.set()
         self.shutdown()
-        self._thread.join(_STOP_S)
+        self._thread.join(_MAX_STOP_S)
         with self._changed:
             for connection in self._connections:
                 _hang_up(connection)
-            self._changed.wait_for(lambda: not self._connections, timeout=_STOP_S)
+            self._changed.wait_for(lambda: not self._connections, timeout=_MAX_STOP_S)
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_other(self) -> None:
         """Answer another method, which is refused. The body is read, or the answer might be lost."""
         sent = self.headers.get("Content-Length", "")
-        self.rfile.read(min(int(sent), _BODY_BYTES_MAX) if sent.isdecimal() else 0)
+        self.rfile.read(min(int(sent), _MAX_BODY_BYTES) if sent.isdecimal() else 0)
         self.close_connection = True
         self.do_GET()
 

@@ -54,7 +54,7 @@ def decode(token: str) -> dict[str, str]:
 
 
 def start_of(
-    parameters: Mapping[str, str], now_ms: int, switches: Switches, *, default_limit: int, limit_max: int
+    parameters: Mapping[str, str], now_ms: int, switches: Switches, *, default_limit: int, max_limit: int
 ) -> Start:
     """Read the parameters of a list. Raises `Refusal` for bad ones."""
     token = parameters.get("next")
@@ -62,10 +62,10 @@ def start_of(
         if len(parameters) > 1:
             raise Refusal(bad_request("next can only be used alone."))
         return _continued(decode(token), now_ms, switches)
-    limit = _limit(parameters.get("limit"), default_limit, limit_max, switches)
+    limit = _limit(parameters.get("limit"), default_limit, max_limit, switches)
     since = next((name for name in ("created_since", "modified_since") if name in parameters), None)
     since_ms = _since(parameters[since], since, switches) if since else None
-    return Start(min(limit, switches.page_rows_max), None, since_ms, parameters)
+    return Start(min(limit, switches.max_page_rows), None, since_ms, parameters)
 
 
 def _continued(asked: Mapping[str, str], now_ms: int, switches: Switches) -> Start:
@@ -80,14 +80,14 @@ def _continued(asked: Mapping[str, str], now_ms: int, switches: Switches) -> Sta
     return Start(int(limit), int(position), int(since) if "since" in asked else None, asked)
 
 
-def _limit(text: str | None, default: int, limit_max: int, switches: Switches) -> int:
+def _limit(text: str | None, default: int, max_limit: int, switches: Switches) -> int:
     if text is None:
         return default
-    if text.isdecimal() and 1 <= int(text) <= limit_max:
+    if text.isdecimal() and 1 <= int(text) <= max_limit:
         return int(text)
     if switches.bad_limit is BadValue.IGNORED:
         return default
-    raise Refusal(bad_request(f"limit must be from 1 to {limit_max}."))
+    raise Refusal(bad_request(f"limit must be from 1 to {max_limit}."))
 
 
 def _since(text: str, name: str, switches: Switches) -> int | None:

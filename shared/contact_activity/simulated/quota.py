@@ -16,13 +16,13 @@ class Over(StrEnum):
 class Quota:
     """Counts calls in a sliding second and in a UTC day. Not thread-safe.
 
-    With `refused_count` refused calls use up the quotas too.
+    With `counts_refused` refused calls use up the quotas too.
     """
 
-    def __init__(self, calls_per_second: int, calls_per_day: int, *, refused_count: bool) -> None:
+    def __init__(self, calls_per_second: int, calls_per_day: int, *, counts_refused: bool) -> None:
         self._per_second = calls_per_second
         self._per_day = calls_per_day
-        self._refused_count = refused_count
+        self._counts_refused = counts_refused
         self._last_second: deque[float] = deque()
         self._day: date | None = None
         self._in_day = 0
@@ -31,7 +31,7 @@ class Quota:
         """Count a call at `at_s` of a monotonic clock. Return the quota that it exceeds, or None."""
         self._forget(at_s, day)
         over = self._over()
-        if over is None or self._refused_count:
+        if over is None or self._counts_refused:
             self._last_second.append(at_s)
             self._in_day += 1
         return over

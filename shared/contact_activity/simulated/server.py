@@ -67,7 +67,7 @@ class Server:
         self._api_key, self._access_token = api_key, access_token
         self._now, self._monotonic = now, monotonic
         counts = self._switches.refused_calls_count
-        self._quota = Quota(calls_per_second, calls_per_day, refused_count=counts)
+        self._quota = Quota(calls_per_second, calls_per_day, counts_refused=counts)
         self._faults = FaultPicker(self._switches.faults, self._switches.seed)
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Step]] = {}

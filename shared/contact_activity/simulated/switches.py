@@ -66,7 +66,7 @@ class Switches:
     """Links of tracking lists have the path of a campaign, as in the official sample of forwards."""
     limit_plus_one: bool = False
     """A full page holds one row more than asked for, as measured on another v2 list."""
-    page_rows_max: int = 500
+    max_page_rows: int = 500
     """The largest page, whatever `limit` says. For tests of paging without thousands of rows."""
     bounces_honour_created_since: bool = False
     """On: `created_since` filters bounces too. The best evidence says that it does not."""

@@ -28,15 +28,15 @@ HOPELESS = {
     Cause.PROXY_REFUSED,
     Cause.CERTIFICATE_UNTRUSTED,
 }
-STANDS = None
-HISTORIES = st.lists(st.sampled_from([*Cause, STANDS, STANDS]), max_size=40)
+SUCCEEDED = None
+HISTORIES = st.lists(st.sampled_from([*Cause, SUCCEEDED, SUCCEEDED]), max_size=40)
 
 
 def live(watch: ConnectionWatch, clock: VirtualClock, history: list[Cause | None], step_ms: int = 0) -> int:
-    """Let it hear of connections that end so, until it is over; how many there were."""
+    """Record connections with these ends until the run gives up. Return how many there were."""
     for connections, end in enumerate(history, start=1):
         clock.sleep(step_ms / 1_000)
-        if end is STANDS:
+        if end is SUCCEEDED:
             watch.record_connection()
         else:
             watch.record_failed_connection(end)
@@ -46,7 +46,7 @@ def live(watch: ConnectionWatch, clock: VirtualClock, history: list[Cause | None
 
 
 def ends_at(history: list[Cause | None]) -> int | None:
-    """The connection with which three in a row could not be mended by a further one."""
+    """Return the number of the third hopeless connection in a row. None if there is none."""
     for end in range(MAX_CONNECTION_TRIES, len(history) + 1):
         if all(call in HOPELESS for call in history[end - MAX_CONNECTION_TRIES : end]):
             return end
@@ -54,8 +54,10 @@ def ends_at(history: list[Cause | None]) -> int | None:
 
 
 @given(HISTORIES)
-def test_it_is_over_after_three_hopeless_tries_in_a_row_and_not_before(history: list[Cause | None]) -> None:
-    """A connection that stands, or fails as a further one may mend, counts them anew."""
+def test_a_run_gives_up_after_three_hopeless_tries_in_a_row_and_not_before(
+    history: list[Cause | None],
+) -> None:
+    """A connection that succeeds, or whose failure may pass, starts the count again."""
     clock = VirtualClock(NOON_MS)
     watch = ConnectionWatch(clock, lambda _: None, is_one_time=True)
     heard, end = live(watch, clock, history), ends_at(history)
@@ -67,8 +69,8 @@ def test_it_is_over_after_three_hopeless_tries_in_a_row_and_not_before(history: 
 
 
 @given(HISTORIES)
-def test_a_run_that_keeps_ticking_is_never_over(history: list[Cause | None]) -> None:
-    """It hears of every connection, and goes on."""
+def test_a_run_that_keeps_ticking_never_gives_up(history: list[Cause | None]) -> None:
+    """It records every connection, and goes on."""
     clock = VirtualClock(NOON_MS)
     watch = ConnectionWatch(clock, lambda _: None, is_one_time=False)
     assert live(watch, clock, history) == len(history)
@@ -77,8 +79,8 @@ def test_a_run_that_keeps_ticking_is_never_over(history: list[Cause | None]) -> 
 
 
 @given(st.integers(1, 20_000))
-def test_slow_tries_are_fewer(step_ms: int) -> None:
-    """None begins after a few seconds, also where a resolver or a proxy takes its time."""
+def test_slow_connections_get_fewer_tries(step_ms: int) -> None:
+    """No try begins after a few seconds, even if a resolver or a proxy is slow."""
     clock = VirtualClock(NOON_MS)
     watch = ConnectionWatch(clock, lambda _: None, is_one_time=True)
     tries = live(watch, clock, [Cause.UNKNOWN_HOST] * MAX_CONNECTION_TRIES, step_ms)
@@ -87,8 +89,8 @@ def test_slow_tries_are_fewer(step_ms: int) -> None:
 
 
 @pytest.mark.parametrize("cause", sorted(HOPELESS))
-def test_what_to_check_are_settings(cause: Cause) -> None:
-    """One line names the cause and the settings that can be wrong."""
+def test_a_run_that_gave_up_names_the_settings_to_check(cause: Cause) -> None:
+    """One line has the cause and the settings that may be wrong."""
     clock = VirtualClock(NOON_MS)
     watch = ConnectionWatch(clock, lambda _: None, is_one_time=True)
     live(watch, clock, [cause] * MAX_CONNECTION_TRIES)
@@ -98,8 +100,8 @@ def test_what_to_check_are_settings(cause: Cause) -> None:
     assert ("CONSTANT_CONTACT_CA_BUNDLE" in told) == (cause is Cause.CERTIFICATE_UNTRUSTED)
 
 
-class _Nobody:
-    """A transport that reaches nobody, and counts who asks."""
+class _RefusingTransport:
+    """A transport whose connections are refused, and counted."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -117,9 +119,9 @@ class _Nobody:
 
 
 def test_many_workers_together_try_three_times() -> None:
-    """However many begin at once, no more than three connections are tried."""
-    nobody, watch = _Nobody(), ConnectionWatch(SystemClock(), lambda _: None, is_one_time=True)
-    transport, together = WatchedTransport(nobody, watch), threading.Barrier(8)
+    """However many start at once, they make at most three connections."""
+    refusing, watch = _RefusingTransport(), ConnectionWatch(SystemClock(), lambda _: None, is_one_time=True)
+    transport, together = WatchedTransport(refusing, watch), threading.Barrier(8)
 
     def work(_: int) -> str:
         together.wait()
@@ -131,15 +133,15 @@ def test_many_workers_together_try_three_times() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         ends = list(pool.map(work, range(8)))
-    assert nobody.tries == MAX_CONNECTION_TRIES
+    assert refusing.tries == MAX_CONNECTION_TRIES
     assert sorted(ends) == ["NoAnswerError"] * MAX_CONNECTION_TRIES + ["WaitError"] * (
         8 - MAX_CONNECTION_TRIES
     )
 
 
 @given(st.lists(st.tuples(st.sampled_from(Cause), st.integers(0, 3_000)), max_size=60))
-def test_each_cause_is_a_warning_once_in_ten_seconds(calls: list[tuple[Cause, int]]) -> None:
-    """At its first failure, and again only after that time; every failure is counted."""
+def test_each_cause_is_warned_of_once_in_ten_seconds(calls: list[tuple[Cause, int]]) -> None:
+    """The first failure is a warning, the next one only after that time. Every failure is counted."""
     clock = VirtualClock(NOON_MS)
     said: list[str] = []
     watch = ConnectionWatch(clock, said.append, is_one_time=False)

@@ -1,4 +1,4 @@
-"""A run that cannot reach the API: what it says and when it gives up; a company's way to the network."""
+"""A run that cannot reach the API: what it says, and when it gives up. Proxies and CA bundles."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def status_of(operator: Operator) -> dict[str, Any]:
 
 
 def tells_nothing_secret(operator: Operator) -> bool:
-    """Neither what was said nor what was written holds a credential, a password or an address."""
+    """Whether no output and no file holds a credential, a password or an address."""
     written = b"".join(path.read_bytes() for path in operator.state_dir.rglob("*") if path.is_file())
     said = "".join(operator.said).encode()
     secrets = (API_KEY, ACCESS_TOKEN, PASSWORD)
@@ -74,14 +74,14 @@ def took_s(stderr: str) -> float:
 
 
 def failed_calls(stderr: str) -> dict[str, int]:
-    """What the summary counts, by cause."""
+    """Return the failed calls of the summary, by cause."""
     (line,) = re.findall(r"^\d+ calls failed: (.*)\.$", stderr, re.MULTILINE)
     return {cause: int(count) for cause, count in re.findall(r"([^,]+?) \((\d+)\)", line)}
 
 
 @contextmanager
 def unreachable(how: str, operator: Operator, server: Server, folder: Path) -> Iterator[Cause]:
-    """Have the API out of reach; gives the cause that has to be told."""
+    """Make the API unreachable. Return the cause that the run must report."""
     nobody = free_port()
     if how == "closed port":
         operator.environment[URL] = f"http://127.0.0.1:{nobody}/v2"
@@ -128,10 +128,10 @@ HOPELESS = [
 
 
 @pytest.mark.parametrize("how", HOPELESS)
-def test_a_one_time_run_that_reaches_nobody_ends_and_says_what_to_check(
+def test_a_one_time_run_that_cannot_connect_ends_and_says_what_to_check(
     operator: Operator, server: Server, tmp_path: Path, how: str
 ) -> None:
-    """Within three tries and 5 s: exit status 1, and one line with the cause and the settings."""
+    """After three tries and within 5 s: exit status 1, and one line with the cause and the settings."""
     with unreachable(how, operator, server, tmp_path) as cause:
         ended = operator.run()
     last = ended.stderr.splitlines()[-1]
@@ -145,8 +145,8 @@ def test_a_one_time_run_that_reaches_nobody_ends_and_says_what_to_check(
     assert tells_nothing_secret(operator)
 
 
-def test_a_slow_pace_makes_it_no_longer(operator: Operator) -> None:
-    """Who cannot connect takes no slot, and spends no call of the day."""
+def test_a_slow_pace_does_not_delay_the_end(operator: Operator) -> None:
+    """A run that cannot connect takes no slot, and uses no call of the day."""
     operator.environment |= {URL: f"http://127.0.0.1:{free_port()}/v2", "CALLS_PER_SECOND": "0.05"}
     ended = operator.run()
     assert took_s(ended.stderr) < ENDS_WITHIN_S
@@ -154,10 +154,10 @@ def test_a_slow_pace_makes_it_no_longer(operator: Operator) -> None:
     assert " 0 calls today" in ended.stderr
 
 
-def test_workers_that_reach_nobody_end_the_run_and_blame_no_contact(
+def test_workers_that_cannot_connect_end_the_run_and_no_contact_fails(
     operator: Operator, server: Server
 ) -> None:
-    """The API vanishes after the listing: three tries of all together, and every contact stays due."""
+    """The API vanishes after the listing. The workers make three tries together; every contact stays due."""
     operator.environment["CALLS_PER_SECOND"] = "1"
     front = Front(port_of(server), closes_after=1)
     operator.environment[URL] = f"http://127.0.0.1:{front.port}/v2"
@@ -208,10 +208,10 @@ def answering(status: str, body: str) -> Treatment:
     ],
     ids=["hangs up", "a portal's page", "a cut page", "503", "500"],
 )
-def test_what_a_later_try_mends_is_said_and_counted(
+def test_failed_calls_that_succeed_later_are_reported(
     operator: Operator, server: Server, treatment: Treatment, cause: Cause
 ) -> None:
-    """A run that gets through in the end is done, with each cause as a warning and in its summary."""
+    """The run ends with status 0. Each cause is a warning, and is counted in the summary."""
     front = Front(port_of(server), treatment)
     operator.environment[URL] = f"http://127.0.0.1:{front.port}/v2"
     with closing_all(front):
@@ -223,8 +223,8 @@ def test_what_a_later_try_mends_is_said_and_counted(
     assert tells_nothing_secret(operator)
 
 
-def test_a_time_out_is_said_and_counted(operator: Operator, server: Server, tmp_path: Path) -> None:
-    """Who takes a connection and says nothing is waited for as long as a connection may take."""
+def test_a_timeout_is_reported(operator: Operator, server: Server, tmp_path: Path) -> None:
+    """A server that accepts a connection and stays silent is a warning, and is counted in the summary."""
     authority = Authority(tmp_path)
     front = Front(port_of(server), silence, tls=authority.server_context())
     operator.environment |= {URL: f"https://127.0.0.1:{front.port}/v2", CA_BUNDLE: str(authority.bundle)}
@@ -235,7 +235,7 @@ def test_a_time_out_is_said_and_counted(operator: Operator, server: Server, tmp_
 
 
 def test_a_run_that_keeps_ticking_waits_for_the_api(operator: Operator, server: Server) -> None:
-    """A refused connection is a warning, not an end: once the API is there, its activity is read."""
+    """A refused connection is only a warning. Once the API answers, its activity is read."""
     port = free_port()
     operator.environment |= {URL: f"http://127.0.0.1:{port}/v2"}
     with operator.start_every(1) as run:
@@ -267,7 +267,7 @@ def company(tmp_path: Path, server: Server) -> Iterator[tuple[Authority, Front]]
 def test_a_private_authority_is_trusted_when_its_bundle_is_given(
     operator: Operator, company: tuple[Authority, Front]
 ) -> None:
-    """And every activity comes through."""
+    """Every activity is published."""
     authority, front = company
     operator.environment |= {URL: f"https://127.0.0.1:{front.port}/v2", CA_BUNDLE: str(authority.bundle)}
     assert operator.run().returncode == 0, operator.said
@@ -275,10 +275,10 @@ def test_a_private_authority_is_trusted_when_its_bundle_is_given(
 
 
 @pytest.mark.parametrize("password", [None, PASSWORD])
-def test_every_call_takes_the_proxy(
+def test_every_call_goes_through_the_proxy(
     operator: Operator, company: tuple[Authority, Front], password: str | None
 ) -> None:
-    """A tunnel to the API is asked for, with the password if one is given, which is never shown."""
+    """The run asks for a tunnel to the API, with the password if one is set. The password is never shown."""
     authority, front = company
     proxy = Proxy(password)
     user = f"me:{password}@" if password else ""
@@ -301,10 +301,10 @@ OTHERS = [
 ]
 
 
-def test_no_other_variable_leads_the_calls(
+def test_other_variables_do_not_change_the_route_of_calls(
     operator: Operator, company: tuple[Authority, Front], tmp_path: Path
 ) -> None:
-    """Proxies and bundles of other programs change nothing, and NO_PROXY takes no call off the proxy."""
+    """Proxies and CA bundles of other programs have no effect, nor has NO_PROXY."""
     authority, front = company
     stray = Authority(tmp_path, "Another Authority").bundle
     for name in OTHERS:
@@ -326,10 +326,10 @@ def test_no_other_variable_leads_the_calls(
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_the_bundle_of_another_program_earns_no_trust(
+def test_the_bundle_of_another_program_is_not_trusted(
     operator: Operator, company: tuple[Authority, Front], name: str
 ) -> None:
-    """Who may set a variable for a browser or a package manager does not decide whom the key is shown to."""
+    """A variable for another program must not decide which servers get the API key."""
     authority, front = company
     operator.environment |= {URL: f"https://127.0.0.1:{front.port}/v2", name: str(authority.bundle)}
     ended = operator.run()
@@ -337,10 +337,10 @@ def test_the_bundle_of_another_program_earns_no_trust(
 
 
 @pytest.mark.parametrize("held", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
-def test_a_bundle_that_cannot_be_used_is_told_before_any_call(
+def test_an_unusable_bundle_ends_the_run_before_any_call(
     operator: Operator, tmp_path: Path, held: bytes | None
 ) -> None:
-    """Exit status 2 and one line that names the setting: a file that is missing, empty or no PEM."""
+    """A file that is missing, empty or no PEM: exit status 2, and one line that names the setting."""
     bundle = tmp_path / "company.pem"
     if held is not None:
         bundle.write_bytes(held)
