@@ -1,4 +1,4 @@
-"""What the trials of the deployed functions share: the stack on the local cloud, and the truth at the end."""
+"""What the trials of the deployed functions share: the stack on the local AWS, and the final comparison."""
 
 import subprocess
 
@@ -13,19 +13,19 @@ CALLS_PER_DAY = 1_000_000
 
 
 class Quiet:
-    """The `Display` port."""
+    """A `Display` that shows nothing."""
 
     def step(self, text: str) -> None:
         pass
 
-    def show(self, standing: RunProgress) -> None:
+    def show(self, progress: RunProgress) -> None:
         pass
 
 
 def deployed_for_a_trial(
     emulator: Emulator, server: Server, *, calls_per_second: int, visibility_s: int
 ) -> Stack:
-    """The real template, with messages that come back sooner than its 12 minutes."""
+    """Deploy the real template, with a shorter visibility timeout than its 12 minutes."""
     stack = deployed(
         emulator, server.base_url, CallsPerSecond=str(calls_per_second), CallsPerDay=str(CALLS_PER_DAY)
     )
@@ -36,13 +36,13 @@ def deployed_for_a_trial(
 
 
 def children_of(pid: int) -> list[int]:
-    """Of the emulator's process: those of the functions."""
+    """Return the ids of the child processes of a process."""
     listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 
 
 def compared(operator: Operator, account: SimulatedAccount) -> tuple[str, bool]:
-    """What became of the activities, in words, and whether a promise is broken."""
+    """Return what became of the activities, in words, and whether a promise is broken."""
     ids = operator.ids_by_key()
     lost = len(truth_of(account) - ids.keys())
     ambiguous = sum(len(of_key) > 1 for of_key in ids.values())

@@ -1,4 +1,4 @@
-"""A private certificate authority, as a company or a test has one."""
+"""A private certificate authority, such as a company has."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ _DAY = timedelta(days=1)
 
 
 class Authority:
-    """Issues certificates; its own is in `bundle`, a PEM file in the given folder."""
+    """Issues certificates. Its own certificate is in `bundle`, a PEM file in the given folder."""
 
     def __init__(self, folder: Path, name: str = "Test Authority") -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
@@ -28,11 +28,11 @@ class Authority:
         self.bundle = folder / f"{name.replace(' ', '-')}.pem"
         self.bundle.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def server_context(self, address: str = "127.0.0.1") -> ssl.SSLContext:
-        """For a server on this address."""
+    def server_context(self, host: str = "127.0.0.1") -> ssl.SSLContext:
+        """Return the TLS context of a server on this IP address."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
             _builder(subject, self._name, key)

@@ -1,4 +1,4 @@
-"""The real template on the local AWS, with the secret that the simulated API takes."""
+"""Deploys the real template to the local AWS, with the secret that the simulated API accepts."""
 
 import json
 import time
@@ -16,7 +16,7 @@ SECRET = {"api_key": API_KEY, "access_token": ACCESS_TOKEN}
 def deployed(
     emulator: Emulator, base_url: str, secret: Mapping[str, str] = SECRET, **parameters: str
 ) -> Stack:
-    """`parameters` are the template's, beside the address and the pace of the API."""
+    """Deploy the template. `parameters` are added to the base URL and the pace of the API."""
     given = {"ConstantContactBaseUrl": base_url, "CallsPerSecond": str(CALLS_PER_SECOND)} | parameters
     stack = deploy(emulator, TEMPLATE, stack_name=STACK_NAME, parameters=given)
     store_secret(emulator, stack, secret)
@@ -30,7 +30,7 @@ def store_secret(emulator: Emulator, stack: Stack, secret: Mapping[str, str]) ->
 
 
 def aws_settings(emulator: Emulator) -> dict[str, str]:
-    """What leads a process's AWS clients to the emulator."""
+    """Return the environment variables that make AWS clients use the emulator."""
     return {
         "AWS_ENDPOINT_URL": emulator.endpoint_url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -40,7 +40,7 @@ def aws_settings(emulator: Emulator) -> dict[str, str]:
 
 
 def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = None) -> None:
-    """Whether the queue leads to the worker, and to how many at once; the local template has four."""
+    """Start or stop the polling of the queue, by `workers` at once. The local template has four."""
     functions = emulator.client("lambda")
     (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
     scaling = {"ScalingConfig": {"MaximumConcurrency": workers}} if workers else {}
@@ -48,7 +48,7 @@ def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = N
 
 
 def record(message_id: str, receipt_handle: str, body: str) -> dict[str, object]:
-    """A message as Lambda hands it over."""
+    """Return a message in the form in which Lambda passes it."""
     return {
         "messageId": message_id,
         "receiptHandle": receipt_handle,
@@ -60,7 +60,7 @@ def record(message_id: str, receipt_handle: str, body: str) -> dict[str, object]
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Return when it holds; it must in time."""
+    """Wait until the condition holds. Fails if that takes too long."""
     deadline = time.monotonic() + WITHIN_S
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""What can stand between a client and a server: TLS, a proxy, and things that go wrong on the way."""
+"""Servers between a client and the API: with TLS, as a proxy, or failing on purpose."""
 
 import base64
 import contextlib
@@ -17,10 +17,10 @@ Treatment = Callable[[socket.socket], None]
 
 
 class Front:
-    """Leads each connection to a port of this machine, those of `first` excepted; `met` counts all.
+    """Forwards each connection to a port of this machine. The first ones go to `first` instead.
 
-    `tls`: it speaks TLS to the client, and plain to the target. `closes_after`: it takes no connection
-    more once so many were led on, each for one exchange.
+    `met` counts all connections. With `tls` it speaks TLS to the client, and plain HTTP to the target.
+    It stops listening after `closes_after` connections, each for one exchange.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Front:
 
     def _welcome(self, connection: socket.socket) -> None:
         if self._tls is None:
-            self._lead_on(connection)
+            self._forward(connection)
             return
         with self._tls.wrap_socket(connection, server_side=True) as secured:
-            self._lead_on(secured)
+            self._forward(secured)
 
-    def _lead_on(self, connection: socket.socket) -> None:
+    def _forward(self, connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", self._target_port)) as target:
             pump(connection, target)
 
@@ -74,9 +74,9 @@ class Front:
 
 
 class Proxy:
-    """A proxy that knows `CONNECT` only; `asked` holds the hosts and ports it was asked for.
+    """A proxy that knows only `CONNECT`. `asked` holds the hosts and ports that clients asked for.
 
-    `password`: only who gives it is let through, as the user `me`.
+    With `password` it refuses clients that do not give it, for the user `me`.
     """
 
     def __init__(self, password: str | None = None) -> None:
@@ -86,12 +86,12 @@ class Proxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.asked: list[str] = []
-        serve_each(self._listening, self._lead_on)
+        serve_each(self._listening, self._forward)
 
     def close(self) -> None:
         stop_listening(self._listening)
 
-    def _lead_on(self, connection: socket.socket) -> None:
+    def _forward(self, connection: socket.socket) -> None:
         head = head_of(connection)
         wanted = re.match(rb"CONNECT ([^ :]+):(\d+) HTTP/1\.[01]\r\n", head)
         if not wanted:
@@ -112,7 +112,7 @@ class Proxy:
 
 
 def serve_each(listening: socket.socket, treat: Treatment) -> None:
-    """Give each connection to `treat`, in a thread of its own, until it stops listening."""
+    """Call `treat` with each connection, in a thread of its own, until the socket is closed."""
 
     def serve() -> None:
         while True:
@@ -126,20 +126,20 @@ def serve_each(listening: socket.socket, treat: Treatment) -> None:
 
 
 def _treated(treat: Treatment, connection: socket.socket) -> None:
-    """A client that leaves in the middle is no error."""
+    """Treat a connection. A client that leaves early is no error."""
     with connection, contextlib.suppress(OSError):
         treat(connection)
 
 
 def stop_listening(listening: socket.socket) -> None:
-    """At once, also under a thread that waits for a connection."""
+    """Close the socket, even while a thread waits for a connection."""
     with contextlib.suppress(OSError):
         listening.shutdown(socket.SHUT_RDWR)
     listening.close()
 
 
 def head_of(connection: socket.socket) -> bytes:
-    """All up to the empty line."""
+    """Return the head of a request, up to the empty line."""
     head = b""
     while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES_MAX:
         data = connection.recv(BYTES_MAX)
@@ -150,7 +150,7 @@ def head_of(connection: socket.socket) -> bytes:
 
 
 def pump(one: socket.socket, other: socket.socket) -> None:
-    """Both directions, until either side ends."""
+    """Copy both directions until either side ends."""
 
     def copy(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ def closing_all(*fronts: Front | Proxy) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """Return a port that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

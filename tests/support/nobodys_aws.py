@@ -1,4 +1,4 @@
-"""An environment in which no setting of the user's AWS reaches a client, and no client reaches AWS."""
+"""An environment without the user's AWS settings, with credentials that only stand-ins for AWS accept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 
 @contextmanager
 def nobodys_aws() -> Iterator[None]:
-    """While it lasts; stand-ins for AWS take its credentials."""
+    """Set the environment while the `with` block lasts."""
     with pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
             environment.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Runs the command line as an operator does: as a process of its own, against an API server."""
+"""Runs the command line as an operator does: as a process, against a simulated API."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ActivityKey = tuple[str, str, str, str, str]
 
 
 def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
-    """An account that looks like a real one."""
+    """Return a realistic account."""
     return realistic_account(seed, contacts=contacts, now=NOW)
 
 
@@ -33,7 +33,7 @@ def served(
     calls_per_day: int = 10_000,
     calls_per_second: int = CALLS_PER_SECOND,
 ) -> Server:
-    """A server of the account that takes the canary credentials."""
+    """Return a server of the account that accepts the canary credentials."""
     return Server(
         account,
         api_key=API_KEY,
@@ -47,7 +47,7 @@ def served(
 
 @dataclass
 class Operator:
-    """Somebody with a state folder, an events file and a shell."""
+    """An operator with a state folder, an events file and an environment. `said` keeps all output."""
 
     folder: Path
     environment: dict[str, str]
@@ -81,7 +81,7 @@ class Operator:
         return self._start(self.command(*arguments))
 
     def start_every(self, minutes: int) -> subprocess.Popen[str]:
-        """A run that keeps ticking."""
+        """Start a run that keeps ticking."""
         once = self.command()
         once.remove("--once")
         return self._start([*once, "--every", str(minutes)])
@@ -129,6 +129,6 @@ def key_of(event: dict[str, Any]) -> ActivityKey:
 
 
 def truth_of(account: SimulatedAccount) -> set[ActivityKey]:
-    """Every activity that the account shows."""
+    """Return the keys of all activities that the account shows."""
     rows = (row.key for row in account.truth(NOW))
     return {(kind, campaign, contact, iso(at_ms), link) for kind, campaign, contact, at_ms, link in rows}

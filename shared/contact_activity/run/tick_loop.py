@@ -55,7 +55,7 @@ class TickLoop:
         report = self._tick(begin_listing=True)
         pause = self._active_pause()
         while not (self._watch.has_given_up or pause or self._is_all_done(report)):
-            # A contact may be due that cannot be queued yet, or that another process holds.
+            # A contact may be due and still claimed or held, so that this tick could not queue it.
             self._clock.sleep(POLL_S)
             report = self._tick(begin_listing=False)
             pause = self._active_pause()

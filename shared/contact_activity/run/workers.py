@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class Workers:
     """The worker threads of a run. They work while the `with` block lasts.
 
-    A standstill makes them give up every delivery until `resume`. Any other error that is not the
-    failure of one item stops them for good. In a one-time run a standstill does so too.
+    A standstill that may pass makes them give up every delivery until `resume`; in a one-time run it
+    stops them for good. So does every other error that is not the failure of a single item.
     """
 
     def __init__(
