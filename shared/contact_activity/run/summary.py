@@ -42,7 +42,7 @@ class Summary:
 
     @property
     def finished(self) -> int:
-        """How many contacts and campaigns need no further try in this run."""
+        """How many contacts were read, are gone, or failed at all tries."""
         return self.synced + self.gone + len(self.failed)
 
 
