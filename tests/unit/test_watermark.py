@@ -655,3 +655,8 @@ def test_floors_that_differ_by_type_hide_nothing(reports: tuple[str, ...]) -> No
     forgotten = activity(NOON_MS - 8 * HOUR_MS, ActivityType.SENT)
     told = walked([missed, forgotten], Watermark(marks), Reading("a", reports))
     assert told.published == [missed]
+
+
+def test_a_mark_of_the_version_before_that_forgot_nothing_hides_nothing() -> None:
+    """It stored no floor: all that is not remembered can come."""
+    assert marks_from_json('{"opens":[5,null]}') == (Mark(ActivityType.OPENED, 5),)
