@@ -428,3 +428,15 @@ def test_a_raised_budget_ends_the_pause_of_a_used_up_day(world: World) -> None:
     world.limits = Limits(4, 100)
     report = world.tick()
     assert (report.outcome, report.enqueued) == (TickOutcome.DISPATCHED, 5)
+
+
+def test_a_tick_after_one_that_could_not_list_tries_for_a_quarter_minute(world: World) -> None:
+    """A list that is down takes few calls; once it works, the tick after has its time again."""
+    world.source.listed = [replace(FIVE[0], id=str(number)) for number in range(400)]
+    world.source.faults[1] = RetryError("busy")
+    with pytest.raises(RetryError):
+        world.tick()
+    tried = world.tick()
+    assert 0 < tried.pages * CALL_MS <= 15_000
+    assert not tried.listing_is_complete
+    assert world.tick().listing_is_complete
