@@ -30,7 +30,7 @@ setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they 
 	@echo "Setting up .venv-cloud, the local AWS (under a minute, once) ..." >&2
 	@$(PYTHON) -m venv --clear .venv-cloud
 	@.venv-cloud/bin/$(PIP) requirements-cloud.txt
-	@$(BIN)/python -m contact_activity.local.stack
+	@$(BIN)/python -m contact_activity.local_cloud.deploy
 	@touch $@
 
 .venv-sam/.ready: requirements-sam.txt
@@ -128,11 +128,11 @@ deploy: .venv/.ready .venv-sam/.ready ## build and deploy to your AWS account: m
 	$(SAM) deploy --stack-name $(STACK) --s3-prefix $(STACK) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 adopt: .venv/.ready ## begin a new stack with the table that another one left: make adopt TABLE=name
-	@$(BIN)/python -m contact_activity.local.lifecycle adopt --stack $(STACK) --table $(TABLE) \
+	@$(BIN)/python -m contact_activity.operations.lifecycle adopt --stack $(STACK) --table $(TABLE) \
 		$(if $(KMS_KEY_ARN),--kms-key-arn $(KMS_KEY_ARN))
 
 remove: .venv/.ready .venv-sam/.ready ## delete the stack, unless subscribers have rules on its bus; its table stays
-	@$(BIN)/python -m contact_activity.local.lifecycle rules --stack $(STACK)
+	@$(BIN)/python -m contact_activity.operations.lifecycle rules --stack $(STACK)
 	$(SAM) delete --stack-name $(STACK)
 
 smoke: .venv/.ready .venv-sam/.ready ## a round on your AWS account, in a stack of its own: make smoke SMOKE=--help

@@ -4,7 +4,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity import subscriber, telemetry
+from contact_activity.entrypoints import telemetry
+from contact_activity.example_subscriber import subscriber
 
 
 @telemetry.logger.inject_lambda_context

@@ -11,10 +11,13 @@ from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from contact_activity.activity import ActivityType, EmailAddresses, parse_time
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import SummaryKind
-from contact_activity.watermark import ALL_REPORT, REMEMBERED_MAX, Reading
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.memory import REMEMBERED_MAX
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import parse_time
+from contact_activity.domain.watermark import ALL_REPORT, Reading
 
 Environment = Mapping[str, str]
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from contact_activity.local.stack import build_layer, fetch_packages
+from contact_activity.local_cloud.deploy import build_layer, fetch_packages
 from tests.bench.measure import ROOT, Cost, python, ratio, run, spread, table
 
 HANDLERS = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py")))

@@ -22,12 +22,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from contact_activity.local.cloud import CloudEngine, EventReader, subscribe
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.events_file import opened_events
-from contact_activity.local.run import RunError, RunOptions
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.engine import CloudEngine, EventReader, subscribe
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.options import RunError, RunOptions
 from contact_activity.settings import read_settings
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.support.running import CALLS_PER_SECOND, CAMPAIGN, NOW, Operator, account_of, served
 

@@ -11,27 +11,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from contact_activity.activity import EmailAddresses, Event
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.codec import progress_to_json
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import (
-    Database,
-    MemoryQueue,
-    SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import ListedContact, Message
-from contact_activity.rate_limit import Limits
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, WorkPolicy
+from contact_activity.ports import TickPorts, WorkPorts
+from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.settings import Credentials
-from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, sync
-from contact_activity.watermark import Reading
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+from contact_activity.state.codec import progress_to_json
+from contact_activity.use_cases.sync_contact import sync
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
+from tests.support.items import of_contact
 
 LIMITS = Limits(1_000, 100_000_000)
 TICK_MS = 900_000
@@ -54,24 +50,23 @@ class Large:
     def __init__(self, base_url: str, folder: Path) -> None:
         self.clock = SystemClock()
         database = Database(folder / "state.sqlite3")
-        self.limiter = sqlite_limiter(database, LIMITS, self.clock)
-        self.source = ConstantContact(base_url, lambda: Credentials("k", "t"), self.limiter, self.clock)
-        self.contacts, self.queue, self.bus = SqliteContacts(database), MemoryQueue(), CountingBus()
-        self.pauses, self.listings = SqlitePauses(database), SqliteListings(database)
-        self.lease, self.tally = SqliteLease(database), SqliteTally(database)
-        self.campaigns = SqliteCampaigns(database)
+        self.store = sqlite_store(database, LIMITS, self.clock)
+        self.queue, self.bus = MemoryQueue(), CountingBus()
+        credentials = Credentials("k", "t")
+        self.source = ConstantContact(base_url, lambda: credentials, self.store.limiter, self.clock)
 
     def contact(self) -> dict[str, object]:
-        self.contacts.register([ListedContact("1", "")], self.clock.now_ms())
-        message = Message("1", self.clock.now_ms())
+        self.store.contacts.register([ListedContact("1", "")], self.clock.now_ms())
+        message = of_contact("1", self.clock.now_ms())
+        ports = WorkPorts(self.store, self.source, self.queue, self.bus, self.clock)
         pages, marker_bytes, invocations, outcome = 0, 0, 0, Outcome.UNFINISHED
         while outcome is Outcome.UNFINISHED:
             deadline_ms = self.clock.monotonic_ms() + SYNC_FOR_MS
-            report = sync(message, self._sync_ports(), _POLICY, deadline_ms=deadline_ms)
+            report = sync(message, ports, _POLICY, deadline_ms=deadline_ms)
             outcome, pages, invocations = report.outcome, pages + report.pages, invocations + 1
-            progress = getattr(self.contacts.get("1"), "progress", None)
+            progress = getattr(self.store.contacts.get("1"), "progress", None)
             marker_bytes = max(marker_bytes, len(progress_to_json(progress)) if progress else 0)
-        stored = self.contacts.get("1")
+        stored = self.store.contacts.get("1")
         assert stored
         return {
             "outcome": outcome,
@@ -87,7 +82,7 @@ class Large:
         while not self._tick(begin_listing=True).listing_is_complete:
             ticks += 1
         took_s = time.monotonic() - took_s
-        self.contacts.release_all()
+        self.store.contacts.release_all()
         while delivery := self.queue.receive(wait_s=0):
             self.queue.done()
             del delivery
@@ -97,7 +92,7 @@ class Large:
         started_s = time.monotonic()
         nothing = self._tick(begin_listing=False).enqueued
         return {
-            "contacts": self.contacts.count(),
+            "contacts": self.store.contacts.count(),
             "ticks": ticks + 1,
             "listing_s": round(took_s, 1),
             "handed_out": handed_out,
@@ -106,22 +101,17 @@ class Large:
             "idle_tick_s": round(time.monotonic() - started_s, 2),
         }
 
-    def _sync_ports(self) -> SyncPorts:
-        ports = (self.contacts, self.source, self.bus, self.queue, self.pauses, self.listings)
-        return SyncPorts(*ports, self.limiter, self.clock, self.tally)
-
     def _tick(self, *, begin_listing: bool) -> DispatchReport:
-        ports = (self.contacts, self.source, self.queue, self.pauses, self.listings, self.lease)
         deadline_ms = self.clock.monotonic_ms() + TICK_FOR_MS
         return dispatch(
-            DispatchPorts(*ports, self.limiter, self.clock, self.campaigns),
+            TickPorts(self.store, self.source, self.queue, self.clock),
             tick_ms=TICK_MS,
             deadline_ms=deadline_ms,
             begin_listing=begin_listing,
         )
 
 
-_POLICY = SyncPolicy(Reading("default"), EmailAddresses.PLAIN, TICK_MS)
+_POLICY = WorkPolicy(Reading("default"), EmailAddresses.PLAIN, TICK_MS)
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:

@@ -21,19 +21,20 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.dispatch import DispatchPorts, dispatch
-from contact_activity.local.cloud import CloudEngine, EventReader, subscribe
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.events_file import opened_events
-from contact_activity.local.run import RunError, RunOptions
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount
-from contact_activity.local.stack import Stack
-from contact_activity.ports import ListedContact
-from contact_activity.rate_limit import Limits
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pace import Limits
+from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.engine import CloudEngine, EventReader, subscribe
+from contact_activity.ports import TickPorts
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.options import RunError, RunOptions
 from contact_activity.settings import Credentials, read_settings
+from contact_activity.simulated import Kind, Server, SimulatedAccount
+from contact_activity.use_cases.tick import dispatch
 from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.support.deployed import set_polling
@@ -70,12 +71,11 @@ def backlog_of(contacts: int) -> list[ListedContact]:
 def tick_here(path: Path, base_url: str) -> dict[str, float]:
     """One tick over a state file; run in a process of its own, to see its memory."""
     family, clock = EmbeddedFamily(path), SystemClock()
-    limiter = family.limiter(Limits(TICK_CALLS_PER_SECOND, CALLS_PER_DAY), clock)
-    source = ConstantContact(base_url, lambda: Credentials(API_KEY, ACCESS_TOKEN), limiter, clock)
-    ports = (family.contacts, source, family.queue, family.pauses, family.listings, family.lease())
+    store = family.store(Limits(TICK_CALLS_PER_SECOND, CALLS_PER_DAY), clock)
+    source = ConstantContact(base_url, lambda: Credentials(API_KEY, ACCESS_TOKEN), store.limiter, clock)
     started_s = time.monotonic()
     report = dispatch(
-        DispatchPorts(*ports, limiter, clock, family.campaigns),
+        TickPorts(store, source, family.queue, clock),
         tick_ms=TICK_MS,
         deadline_ms=clock.monotonic_ms() + TICK_MS,
     )

@@ -9,7 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from contact_activity.activity import iso
+from contact_activity.domain.times import iso
 
 PAGE_ROWS = 500
 NEWEST_MS = 1_718_193_600_000

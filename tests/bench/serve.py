@@ -7,7 +7,7 @@ import argparse
 import sys
 from datetime import UTC, datetime, timedelta
 
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from tests.bench.measure import ACCESS_TOKEN, API_KEY
 
 CAMPAIGN_ID = "1117643206590"

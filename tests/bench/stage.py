@@ -2,10 +2,10 @@
 
 import subprocess
 
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import Standing
-from contact_activity.local.simulated import Server, SimulatedAccount
-from contact_activity.local.stack import Stack
+from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.run.options import Standing
+from contact_activity.simulated import Server, SimulatedAccount
 from tests.support.deployed import deployed
 from tests.support.running import Operator, truth_of
 

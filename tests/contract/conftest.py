@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contact_activity.local.emulator import Emulator, local_client
+from contact_activity.local_cloud.emulator import Emulator, local_client
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family, MotoFamily
 from tests.support.moto_server import moto_server
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from contact_activity.activity import EVENT_SOURCE, ActivityType
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.event import EVENT_SOURCE
 
 EVENTS = Path(__file__).parents[2] / "events"
 Json = dict[str, Any]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.local.stack import load_template
-from contact_activity.telemetry import Metric
+from contact_activity.entrypoints.telemetry import Metric
+from contact_activity.local_cloud.deploy import load_template
 from tests.support.bill import ALARMS, METRICS, monthly_usd, table_of
 
 ROOT = Path(__file__).parents[2]

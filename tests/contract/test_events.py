@@ -22,19 +22,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from moto import mock_aws
 
-from contact_activity.activity import (
-    EVENT_SOURCE,
-    Activity,
-    ActivityType,
-    EmailAddresses,
-    parse_row,
-    parse_time,
-    to_event,
-)
-from contact_activity.adapters.codec import message_from_body, message_to_body
-from contact_activity.addresses import TEXT_LIMIT_BYTES
-from contact_activity.ports import Message
-from contact_activity.summary import (
+from contact_activity.constant_contact.rows import parse_row
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.addresses import TEXT_LIMIT_BYTES
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, to_event
+from contact_activity.domain.summary import (
     COUNT_NAMES,
     Change,
     Published,
@@ -45,7 +37,10 @@ from contact_activity.summary import (
     compare,
     summary_event,
 )
-from contact_activity.timeline import UnusableEventError, entry_of
+from contact_activity.domain.times import parse_time
+from contact_activity.domain.work import WorkItem
+from contact_activity.example_subscriber.timeline import UnusableEventError, entry_of
+from contact_activity.state.codec import item_from_body, item_to_body
 
 EVENTS = Path(__file__).parents[2] / "events"
 README = (EVENTS / "README.md").read_text(encoding="utf-8")
@@ -749,19 +744,19 @@ def test_a_queue_trigger_holds_two_intact_messages(name: str) -> None:
 def test_the_queue_trigger_holds_messages_as_the_dispatcher_writes_them() -> None:
     """Both bodies are exactly what is sent for the contacts 4711 and 4712."""
     bodies = [record.body for record in SQSEvent(trigger("contact-queue.json")).records]
-    messages = [message_from_body(body) for body in bodies]
-    assert [isinstance(message, Message) and message.contact_id for message in messages] == ["4711", "4712"]
-    assert [message_to_body(message) for message in messages] == bodies
+    messages = [item_from_body(body) for body in bodies]
+    assert [isinstance(message, WorkItem) and message.id for message in messages] == ["4711", "4712"]
+    assert [item_to_body(message) for message in messages] == bodies
 
 
 def test_the_malformed_trigger_holds_one_readable_message_and_one_that_is_not() -> None:
     """The second body is cut off, so that only the first can be synced."""
     good, cut = SQSEvent(trigger("contact-queue-malformed.json")).records
-    message = message_from_body(good.body)
-    assert isinstance(message, Message)
-    assert message.contact_id == "4711"
+    message = item_from_body(good.body)
+    assert isinstance(message, WorkItem)
+    assert message.id == "4711"
     with pytest.raises(ValueError, match="no JSON"):
-        message_from_body(cut.body)
+        item_from_body(cut.body)
 
 
 @pytest.mark.parametrize("name", ["subscriber.json", "subscriber-again.json"])

@@ -4,12 +4,12 @@ import threading
 from contextlib import closing
 from datetime import timedelta
 
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.local.simulated import Kind, SimulatedAccount
-from contact_activity.ports import WaitError, WaitReason
-from contact_activity.rate_limit import Limits
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.domain.pace import Limits
+from contact_activity.errors import WaitError, WaitReason
 from contact_activity.settings import Credentials
+from contact_activity.simulated import Kind, SimulatedAccount
 from tests.support.families import Family
 from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, served
 

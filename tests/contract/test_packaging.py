@@ -13,12 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from contact_activity.local.emulator import PYTHON, REPOSITORY, EmulatorError
-from contact_activity.local.stack import build_layer, host_variables
+from contact_activity.local_cloud.deploy import build_layer, host_variables
+from contact_activity.local_cloud.emulator import PYTHON, REPOSITORY, EmulatorError
 
 SHARED = REPOSITORY / "shared"
 FUNCTIONS = ("dispatcher", "worker", "subscriber")
-LEFT_OUT = {"cli.py", "local"}
+LEFT_OUT = {"sqlite", "run", "local_cloud", "simulated", "operations", "cli"}
 # What every Python runtime of Lambda has.
 OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py")
 OF_THE_RUNTIME_BY_NAME = {"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six"}
@@ -86,7 +86,7 @@ def own_modules(folder: Path) -> list[Path]:
 
 
 def test_layer_ships_the_package_without_the_operators_tools(layer: Path) -> None:
-    """The package is shipped whole, but for the command line and the local engines."""
+    """The package is shipped whole, but for the command line, the local engines and their state file."""
     package = SHARED / "contact_activity"
     expected = [path for path in own_modules(package) if path.parts[0] not in LEFT_OUT]
     assert own_modules(layer / "contact_activity") == expected
@@ -157,7 +157,9 @@ def test_functions_run_with_the_layer_and_the_runtime_alone(host_layer: Path, ru
     command = [str(PYTHON), "-I", "-S", "-B", "-c", IMPORT_ALL, str(host_layer), str(runtime), *handlers]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert {"contact_activity.sync", "contact_activity.wiring"} <= set(ended.stdout.split())
+    assert {"contact_activity.use_cases.sync_contact", "contact_activity.entrypoints.wiring"} <= set(
+        ended.stdout.split()
+    )
 
 
 def test_layer_can_be_built_for_this_machine(host_layer: Path) -> None:

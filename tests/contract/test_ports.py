@@ -12,34 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contact_activity.activity import (
-    EVENT_SOURCE,
-    Activity,
-    ActivityType,
-    Bounce,
-    BounceCategory,
-    EmailAddresses,
-    Event,
-    to_event,
-)
-from contact_activity.freshness import ENDS_S
-from contact_activity.planning import Listing, longest_waits, standing
-from contact_activity.ports import (
-    AnyMessage,
-    Campaign,
-    CampaignMessage,
-    Contact,
-    ContactOutline,
-    Contacts,
-    Limiter,
-    ListedContact,
-    Message,
-    TickFailure,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
-from contact_activity.summary import (
+from contact_activity.domain.activity import Activity, ActivityType, Bounce, BounceCategory
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
+from contact_activity.domain.freshness import ENDS_S
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import longest_waits, standing
+from contact_activity.domain.summary import (
     CAMPAIGNS_MAX,
     COUNT_NAMES,
     Published,
@@ -47,8 +30,13 @@ from contact_activity.summary import (
     SummaryCounts,
     SummaryKind,
 )
-from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Mark, Progress, Span, Watermark
+from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.watermark import Mark, Progress, Span, Watermark
+from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.errors import WaitError, WaitReason
+from contact_activity.ports import Contacts, Limiter
 from tests.support.families import Family
+from tests.support.items import of_campaign, of_contact
 from tests.support.virtual_clock import VirtualClock
 
 NOW_MS = 1_795_435_200_000
@@ -675,15 +663,15 @@ class TestTally:
 
     def test_nothing_is_counted_at_first(self, family: Family) -> None:
         """A day without events has no counts."""
-        assert family.tally.on(self.DAY) == {}
+        assert family.tally.on(self.DAY).events == {}
 
     def test_counts_add_up_by_day_and_type(self, family: Family) -> None:
         """What is added to a day and a type is its sum; other days and types keep theirs."""
         family.tally.add(self.DAY, {"Email Sent": 2, "Email Link Clicked": 1})
         family.tally.add(self.DAY, {"Email Link Clicked": 40})
         family.tally.add(self.DAY - 1, {"Email Sent": 7})
-        assert family.tally.on(self.DAY) == {"Email Sent": 2, "Email Link Clicked": 41}
-        assert family.tally.on(self.DAY - 1) == {"Email Sent": 7}
+        assert family.tally.on(self.DAY).events == {"Email Sent": 2, "Email Link Clicked": 41}
+        assert family.tally.on(self.DAY - 1).events == {"Email Sent": 7}
 
     def test_counts_of_many_at_once_are_all_there(self, family: Family) -> None:
         """However many workers count at the same moment, no event is left out."""
@@ -693,25 +681,30 @@ class TestTally:
                 family.tally.add(self.DAY, {"Email Opened": 3})
 
         at_once(count)
-        assert family.tally.on(self.DAY) == {"Email Opened": 3 * 4 * THREADS}
+        assert family.tally.on(self.DAY).events == {"Email Opened": 3 * 4 * THREADS}
 
     def test_ages_add_up_beside_the_events(self, family: Family) -> None:
         """What was how fresh is counted by bucket and day, and is no event; a day without has none."""
-        assert family.tally.freshness_on(self.DAY) == {}
+        assert family.tally.on(self.DAY).ages == {}
         family.tally.add(self.DAY, {"Email Sent": 3}, {60: 2, 86_400: 1})
         family.tally.add(self.DAY, {"Email Sent": 1}, {60: 1})
         family.tally.add(self.DAY, {"Email Opened": 5})
         family.tally.add(self.DAY - 1, {"Email Sent": 1}, {ENDS_S[-1]: 1})
-        assert family.tally.freshness_on(self.DAY) == {60: 3, 86_400: 1}
-        assert family.tally.on(self.DAY) == {"Email Sent": 4, "Email Opened": 5}
-        assert family.tally.freshness_on(self.DAY - 1) == {ENDS_S[-1]: 1}
+        assert family.tally.on(self.DAY).ages == {60: 3, 86_400: 1}
+        assert family.tally.on(self.DAY).events == {"Email Sent": 4, "Email Opened": 5}
+        assert family.tally.on(self.DAY - 1).ages == {ENDS_S[-1]: 1}
 
 
 class TestQueue:
     def test_every_message_arrives(self, family: Family) -> None:
         """Any number of messages is accepted at once, and each arrives as it was sent."""
         messages = [
-            Message(f"contact-{number}", NOW_MS + number, f"tick-{number}" if number % 2 else None)
+            WorkItem(
+                WorkKind.CONTACT,
+                f"contact-{number}",
+                NOW_MS + number,
+                f"tick-{number}" if number % 2 else None,
+            )
             for number in range(23)
         ]
         assert family.queue.send(messages) == []
@@ -719,7 +712,10 @@ class TestQueue:
 
     def test_campaigns_are_told_from_contacts(self, family: Family) -> None:
         """Both kinds of message share the queue, and each arrives as what it is."""
-        messages: list[AnyMessage] = [CampaignMessage("111", NOW_MS), Message("111", NOW_MS + 1)]
+        messages: list[WorkItem] = [
+            of_campaign("111", NOW_MS),
+            of_contact("111", NOW_MS + 1),
+        ]
         assert family.queue.send(messages) == []
         assert sorted(family.received(2), key=lambda message: message.planned_ms) == messages
 
@@ -727,7 +723,13 @@ class TestQueue:
         """A message counts until it is done with, not only until it is delivered."""
         assert family.queue.depth() == 0
         assert family.queue.send([]) == []
-        family.queue.send([Message("4711", NOW_MS), Message("4712", NOW_MS), Message("4713", NOW_MS)])
+        family.queue.send(
+            [
+                of_contact("4711", NOW_MS),
+                of_contact("4712", NOW_MS),
+                of_contact("4713", NOW_MS),
+            ]
+        )
         assert family.queue.depth() == 3
         assert len(family.received(1)) == 1
         assert family.queue.depth() == 3

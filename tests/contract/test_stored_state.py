@@ -18,18 +18,20 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import Activity, ActivityType, EmailAddresses, derive_id
-from contact_activity.adapters.aws import aws_client
-from contact_activity.adapters.codec import message_from_body
-from contact_activity.campaigns import CampaignOutcome, CampaignPorts, summarize
-from contact_activity.dispatch import DispatchPorts, dispatch
-from contact_activity.local.status import Freshness, last_two_days
-from contact_activity.ports import CampaignMessage, ListedContact, Message
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import SummaryCounts, SummaryKind
-from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, SyncReport, sync
-from contact_activity.watermark import Reading
+from contact_activity.aws.clients import aws_client
+from contact_activity.domain.activity import Activity, ActivityType, derive_id
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryCounts, SummaryKind
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
+from contact_activity.ports import TickPorts, WorkPorts
+from contact_activity.state.codec import item_from_body
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.working import work_on
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
+from tests.support.items import of_contact
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
@@ -95,50 +97,19 @@ class Later:
             ("1", None): SummaryCounts(sends=4, opens=4),
             (None, "7"): SummaryCounts(sends=9),
         }
-        self.limiter = family.limiter(Limits(4, 9_000), self.clock)
+        self.store = family.store(Limits(4, 9_000), self.clock)
         self.bus = family.bus(self.clock)
 
     def tick(self) -> int:
-        ports = DispatchPorts(
-            self.family.contacts,
-            self.source,
-            self.family.queue,
-            self.family.pauses,
-            self.family.listings,
-            self.family.lease(),
-            self.limiter,
-            self.clock,
-            self.family.campaigns,
-        )
+        ports = TickPorts(self.store, self.source, self.family.queue, self.clock)
         return dispatch(ports, tick_ms=TICK_MS, deadline_ms=self.clock.monotonic_ms() + 300_000).enqueued
 
-    def sync(self, message: Message, reading: Reading = READING) -> SyncReport:
-        ports = SyncPorts(
-            self.family.contacts,
-            self.source,
-            self.bus,
-            self.family.queue,
-            self.family.pauses,
-            self.family.listings,
-            self.limiter,
-            self.clock,
-            self.family.tally,
-        )
-        policy = SyncPolicy(reading, EmailAddresses.PLAIN, TICK_MS, (SummaryKind.CONTACT,))
-        return sync(message, ports, policy, deadline_ms=self.clock.monotonic_ms() + 600_000)
+    def work_on(self, message: WorkItem, reading: Reading = READING) -> Report:
+        policy = WorkPolicy(reading, EmailAddresses.PLAIN, TICK_MS, (SummaryKind.CONTACT,))
+        return work_on(message, self._ports(), policy, deadline_ms=self.clock.monotonic_ms() + 600_000)
 
-    def summarize(self, message: CampaignMessage) -> CampaignOutcome:
-        ports = CampaignPorts(
-            self.family.campaigns,
-            self.source,
-            self.bus,
-            self.family.queue,
-            self.family.pauses,
-            self.clock,
-            self.family.tally,
-        )
-        deadline_ms = self.clock.monotonic_ms() + 60_000
-        return summarize(message, ports, account="default", deadline_ms=deadline_ms).outcome
+    def _ports(self) -> WorkPorts:
+        return WorkPorts(self.store, self.source, self.family.queue, self.bus, self.clock)
 
     def published(self, count: int) -> Counter[str]:
         return Counter(event["detail"]["id"] for event in self.family.published(count))
@@ -155,7 +126,7 @@ def test_a_stored_state_goes_on_and_publishes_nothing_twice(family: Family) -> N
     # Twice: what came in on a page that the version before had read is found by the next walk.
     for _ in range(2):
         later.clock.sleep(HOUR_MS / 1_000)
-        reports += [later.sync(Message(id_, later.clock.now_ms())) for id_ in later.source.activities]
+        reports += [later.work_on(of_contact(id_, later.clock.now_ms())) for id_ in later.source.activities]
     assert {report.outcome for report in reports} == {Outcome.SYNCED}
     published = later.published(sum(report.published for report in reports))
     both = published + Counter(BEFORE["published"])
@@ -169,13 +140,14 @@ def test_a_stored_state_goes_on_and_publishes_nothing_twice(family: Family) -> N
 
 def test_a_stored_tally_without_ages_goes_on(family: Family) -> None:
     """The version before counted events alone: they stay, and ages add up from now on."""
-    (today, _), day = last_two_days(family.tally, NOON_MS), NOON_MS // DAY_MS
-    assert today.events
-    assert today.freshness is None
+    day = NOON_MS // DAY_MS
+    stored = family.tally.on(day)
+    assert stored.events
+    assert not stored.ages
     family.tally.add(day, {"Email Opened": 1}, {60: 1})
-    (later, _) = last_two_days(family.tally, NOON_MS)
-    assert sum(later.events.values()) == sum(today.events.values()) + 1
-    assert later.freshness == Freshness(60, 60)
+    later = family.tally.on(day)
+    assert sum(later.events.values()) == sum(stored.events.values()) + 1
+    assert later.ages == {60: 1}
 
 
 def test_a_stored_floor_holds_whatever_the_start_date_becomes(family: Family) -> None:
@@ -183,17 +155,13 @@ def test_a_stored_floor_holds_whatever_the_start_date_becomes(family: Family) ->
     later = Later(family)
     for start_ms in (NOON_MS - DAY_MS, NOON_MS + HOUR_MS, None):
         later.clock.sleep(HOUR_MS / 1_000)
-        message = Message("1", later.clock.now_ms())
-        assert later.sync(message, replace(READING, start_ms=start_ms)).published == 0
+        message = of_contact("1", later.clock.now_ms())
+        assert later.work_on(message, replace(READING, start_ms=start_ms)).published == 0
 
 
 def test_queued_messages_of_the_version_before_are_understood(family: Family) -> None:
     """One goes on with its walk, one begins one, and one is of a campaign that was asked for since."""
     later = Later(family)
-    outcomes: list[Outcome | CampaignOutcome] = []
-    for message in map(message_from_body, BEFORE["messages"]):
-        if isinstance(message, CampaignMessage):
-            outcomes.append(later.summarize(message))
-        else:
-            outcomes.append(later.sync(message).outcome)
-    assert outcomes == [Outcome.SYNCED, Outcome.SYNCED, CampaignOutcome.STALE]
+    items = map(item_from_body, BEFORE["messages"])
+    outcomes = [later.work_on(item).outcome for item in items]
+    assert outcomes == [Outcome.SYNCED, Outcome.SYNCED, Outcome.STALE]

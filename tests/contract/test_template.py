@@ -12,14 +12,15 @@ from aws_lambda_powertools.metrics import MetricUnit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import EVENT_SOURCE, ActivityType
-from contact_activity.local.emulator import REPOSITORY
-from contact_activity.local.run import RECEIVES_MAX
-from contact_activity.local.stack import load_template
-from contact_activity.planning import GONE_MOST, GONE_MOST_PERCENT
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.event import EVENT_SOURCE
+from contact_activity.domain.schedule import GONE_MOST, GONE_MOST_PERCENT
+from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
+from contact_activity.example_subscriber.subscriber import REMEMBERED_S
+from contact_activity.local_cloud.deploy import load_template
+from contact_activity.local_cloud.emulator import REPOSITORY
+from contact_activity.run.options import RECEIVES_MAX
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
-from contact_activity.subscriber import REMEMBERED_S
-from contact_activity.telemetry import NAMESPACE, Metric
 
 HOUR_S = 3_600
 DAY_S = 86_400

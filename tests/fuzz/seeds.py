@@ -3,12 +3,12 @@
 import json
 from datetime import UTC, datetime
 
-from contact_activity.adapters.codec import message_to_body
-from contact_activity.local.simulated import Server, Switches, realistic_account
-from contact_activity.local.simulated.transport import Incoming
-from contact_activity.ports import CampaignMessage, Message
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS
+from contact_activity.simulated import Server, Switches, realistic_account
+from contact_activity.simulated.transport import Incoming
+from contact_activity.state.codec import item_to_body
 from tests.fuzz.targets import NAMES, NOW_MS
+from tests.support.items import of_campaign, of_contact
 
 NOW = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
 PATHS = {
@@ -22,8 +22,8 @@ PATHS = {
 }
 OTHERS = {
     "message": [
-        message_to_body(Message("4711", NOW_MS, "tick-1")).encode(),
-        message_to_body(CampaignMessage("111", NOW_MS)).encode(),
+        item_to_body(of_contact("4711", NOW_MS, "tick-1")).encode(),
+        item_to_body(of_campaign("111", NOW_MS)).encode(),
     ],
     "settings": [
         b"\n".join(

@@ -7,27 +7,22 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 
-from contact_activity.activity import ActivityType, EmailAddresses, Event, Unreadable, parse_row, to_event
-from contact_activity.adapters.aws_bus import BATCH_BYTES, entry_bytes
-from contact_activity.adapters.aws_secret import parse_secret
-from contact_activity.adapters.codec import (
-    marks_from_json,
-    marks_to_json,
-    message_from_body,
-    message_to_body,
-    progress_from_json,
-    progress_to_json,
-    summaries_from_json,
-    summaries_to_json,
+from contact_activity.aws.bus import BATCH_BYTES, entry_bytes
+from contact_activity.aws.secret import parse_secret
+from contact_activity.constant_contact.client import _listed_campaign, _listed_contact, _Page, _read_page
+from contact_activity.constant_contact.rows import parse_row
+from contact_activity.constant_contact.summary_rows import (
+    parse_campaign_summary,
+    parse_contact_summary,
+    parse_summary_by_campaign,
 )
-from contact_activity.adapters.constant_contact import (
-    _listed_campaign,
-    _listed_contact,
-    _Page,
-    _read_page,
-)
-from contact_activity.adapters.transport import Reply
-from contact_activity.adapters.verdict import Verdict, judge, read_answer
+from contact_activity.constant_contact.transport import Reply
+from contact_activity.constant_contact.verdict import Verdict, judge, read_answer
+from contact_activity.domain.activity import ActivityType, Unreadable
+from contact_activity.domain.event import EmailAddresses, Event, to_event
+from contact_activity.domain.summary import Summarized, SummaryKind, compare, summary_event
+from contact_activity.domain.walk import Walk
+from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.settings import (
     DEPLOYMENT_SETTINGS,
     SETTINGS,
@@ -36,16 +31,16 @@ from contact_activity.settings import (
     read_settings,
     read_tick_ms,
 )
-from contact_activity.summary import (
-    Summarized,
-    SummaryKind,
-    compare,
-    parse_campaign_summary,
-    parse_contact_summary,
-    parse_summary_by_campaign,
-    summary_event,
+from contact_activity.state.codec import (
+    item_from_body,
+    item_to_body,
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
 )
-from contact_activity.watermark import Reading, Walk, Watermark
 
 NOW_MS = 1_718_193_600_000
 STATUSES = (200, 200, 200, 200, 400, 401, 403, 404, 406, 429, 500, 503)
@@ -112,11 +107,11 @@ def message(data: bytes) -> None:
     """The body of a queue's message."""
     body = data.decode("utf-8", "surrogateescape")
     try:
-        read = message_from_body(body)
+        read = item_from_body(body)
     except ValueError as error:
         _check_told(str(error), [body])
     else:
-        assert message_from_body(_storable(message_to_body(read))) == read
+        assert item_from_body(_storable(item_to_body(read))) == read
 
 
 def settings(data: bytes) -> None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from contact_activity.activity import Event
-from contact_activity.adapters.codec import progress_to_json
-from contact_activity.planning import tick_budget
-from contact_activity.ports import ContactsPage, ListedContact, Message, Refusal, TrackingPage
-from contact_activity.rate_limit import Pace
-from contact_activity.sync import Outcome, SyncReport
-from contact_activity.watermark import REMEMBERED_MAX
+from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.memory import REMEMBERED_MAX
+from contact_activity.domain.pace import Pace
+from contact_activity.domain.schedule import tick_budget
+from contact_activity.domain.work import Outcome, Report, WorkItem
+from contact_activity.state.codec import progress_to_json
 from tests.support.bill import NEWS_WRITES, SYNC_READS, SYNC_WRITES
 from tests.support.rows import HOUR_MS, NOON_MS, activity
 from tests.support.usages import usages_of_syncs
@@ -71,7 +72,7 @@ class Long:
     for_ms: int = 5_000
     world: World = field(default_factory=World)
     bus: CountingBus = field(default_factory=CountingBus)
-    reports: list[SyncReport] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     marker_bytes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -172,7 +173,7 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
     statements: list[str] = []
     world.database._connection.set_trace_callback(statements.append)
     report = world.tick(begin_listing=False)
-    sent: list[Message] = drain(world.queue)
+    sent: list[WorkItem] = drain(world.queue)
     budget = tick_budget(Pace(), LIMITS, now_ms=NOON_MS, tick_ms=TICK_MS, calls_each=1, outstanding=0)
     assert report.enqueued == len(sent) == min(known, budget)
     # One more looks for those that a clock which ran ahead has put off.

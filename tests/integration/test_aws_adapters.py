@@ -13,40 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from contact_activity.activity import EVENT_SOURCE, Activity, ActivityType, EmailAddresses, Event, to_event
-from contact_activity.adapters import aws_bus, aws_queue
-from contact_activity.adapters.aws import (
-    DynamoContacts,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
-    EventBridgeBus,
-    SqsQueue,
-    aws_client,
-    dynamo_limiter,
-    secret_credentials,
-)
-from contact_activity.adapters.aws_bus import BATCH_BYTES, BATCH_ENTRIES, batches, entry_bytes
-from contact_activity.adapters.aws_dead_letters import SqsDeadLetters
-from contact_activity.adapters.aws_pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace
-from contact_activity.adapters.aws_table import PAGE_ROWS, Item, due_shard
-from contact_activity.adapters.codec import message_from_body, message_to_body, pace_change_to_json
-from contact_activity.planning import Listing
-from contact_activity.ports import (
-    Contact,
-    DeadLetter,
-    FatalError,
-    ListedContact,
-    Message,
-    PartlyAcceptedError,
-    RetryError,
-    WaitError,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, Pause, PauseReason, Take, take_slot
+from contact_activity.aws import bus as aws_bus
+from contact_activity.aws import queue as aws_queue
+from contact_activity.aws.bus import BATCH_BYTES, BATCH_ENTRIES, EventBridgeBus, batches, entry_bytes
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.contacts import DynamoContacts, due_shard
+from contact_activity.aws.dead_letters import SqsDeadLetters
+from contact_activity.aws.pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace, dynamo_limiter
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.secret import secret_credentials
+from contact_activity.aws.store import DynamoListings, DynamoPauses, DynamoTally
+from contact_activity.aws.table import PAGE_ROWS, Item
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
+from contact_activity.domain.listing import Listing
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.pace import Limits, Pace, Take, take_slot
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.watermark import Progress, Watermark
+from contact_activity.domain.work import DeadLetter, WorkItem
+from contact_activity.errors import FatalError, PartlyAcceptedError, RetryError, WaitError
 from contact_activity.settings import Credentials, SettingsError
-from contact_activity.watermark import REMEMBERED_MAX, UNREADABLE_MAX, Progress, Watermark
+from contact_activity.state.codec import item_from_body, item_to_body, pace_change_to_json
 from tests.support.contention import take_as_before
 from tests.support.families import Clients, create_bus, create_table
+from tests.support.items import of_contact
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.scripted_aws import Answer, Json, ScriptedAws, error, scripted_aws
 from tests.support.scripted_aws import given as answered
@@ -368,8 +361,8 @@ def sent_ids(wire: ScriptedAws) -> list[list[str]]:
     ]
 
 
-def messages(ids: str) -> list[Message]:
-    return [Message(contact_id, NOW_MS) for contact_id in ids]
+def messages(ids: str) -> list[WorkItem]:
+    return [of_contact(contact_id, NOW_MS) for contact_id in ids]
 
 
 class TestQueue:
@@ -433,7 +426,7 @@ class TestQueue:
         """A message in flight is delivered again after the wait that was asked for."""
         queue_url = moto.sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "720"})["QueueUrl"]
         queue = SqsQueue(moto.sqs, queue_url)
-        queue.send([Message("4711", NOW_MS)])
+        queue.send([of_contact("4711", NOW_MS)])
         received = moto.sqs.receive_message(QueueUrl=queue_url)["Messages"]
         assert "Messages" not in moto.sqs.receive_message(QueueUrl=queue_url)
         queue.retry_in(received[0]["ReceiptHandle"], 0)
@@ -452,13 +445,13 @@ class TestMessageBody:
     )
     def test_a_message_comes_back(self, contact_id: str, planned_ms: int, correlation_id: str | None) -> None:
         """A body is read as the message that it was written from, to the millisecond."""
-        message = Message(contact_id, planned_ms, correlation_id)
-        assert message_from_body(message_to_body(message)) == message
+        message = of_contact(contact_id, planned_ms, correlation_id)
+        assert item_from_body(item_to_body(message)) == message
 
     def test_what_a_later_release_adds_is_let_be(self) -> None:
         """A body with more keys is still a message, so that functions can be deployed one by one."""
         body = '{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00Z", "more": [1]}'
-        assert message_from_body(body) == Message("4711", NOW_MS)
+        assert item_from_body(body) == of_contact("4711", NOW_MS)
 
     @pytest.mark.parametrize(
         "body",
@@ -491,7 +484,7 @@ class TestMessageBody:
     def test_anything_else_is_refused_without_repeating_it(self, body: str) -> None:
         """A body that is no message is an error that shows nothing of it, also not by its cause."""
         with pytest.raises(ValueError, match="a message body") as raised:
-            message_from_body(body)
+            item_from_body(body)
         assert "ada" not in str(raised.value)
         assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
@@ -500,7 +493,7 @@ class TestMessageBody:
     def test_any_text_is_a_message_or_refused(self, body: str) -> None:
         """No body whatever makes another error than the one that its reader waits for."""
         with pytest.raises(ValueError, match="a message body"):
-            message_from_body(body)
+            item_from_body(body)
 
 
 # --------------------------------------------------------------------------------------------- secret
@@ -959,7 +952,7 @@ def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: Virt
         lambda: DynamoTally(aws_client("dynamodb"), TABLE).add(1, {"Email Opened": 1}),
         lambda: DynamoListings(aws_client("dynamodb"), TABLE).put(Listing()),
         lambda: limiter.acquire(deadline_ms=LATER_MS),
-        lambda: queue.send([Message("4711", NOW_MS)]),
+        lambda: queue.send([of_contact("4711", NOW_MS)]),
         queue.depth,
     ]
     for ask in asked:

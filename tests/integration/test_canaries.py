@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoPauses, SqsQueue
-from contact_activity.adapters.codec import message_to_body
-from contact_activity.local.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
-from contact_activity.local.simulated import Server, SimulatedAccount, Switches, error
-from contact_activity.ports import Message
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.store import DynamoPauses
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, REPOSITORY, Emulator
+from contact_activity.simulated import Server, SimulatedAccount, Switches, error
+from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed, eventually, record, set_polling
+from tests.support.items import of_contact
 from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
 
 NOT_ACCEPTABLE = error(406, "http.status.not_acceptable", "refused for ada@canary.example.org")
@@ -143,7 +144,10 @@ def test_a_worker_whose_api_is_not_there_tells_no_secret_and_no_address(
 
 def invoked(account: SimulatedAccount, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     now_ms = time.time_ns() // 1_000_000
-    bodies = ["{}", *(message_to_body(Message(contact.id, now_ms)) for contact in account.contacts())]
+    bodies = [
+        "{}",
+        *(item_to_body(of_contact(contact.id, now_ms)) for contact in account.contacts()),
+    ]
     return subprocess.run(
         [sys.executable, "-c", INVOKED],
         input=json.dumps(

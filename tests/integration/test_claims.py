@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import iso
-from contact_activity.adapters.aws import DynamoContacts, aws_client
-from contact_activity.adapters.aws_table import due_shard
-from contact_activity.dispatch import DispatchReport, dispatch
-from contact_activity.ports import ListedContact
-from contact_activity.rate_limit import DAY_MS
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.contacts import DynamoContacts, due_shard
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
 from tests.support.account import System
 from tests.support.bill import TICK_QUERIES, TICK_READS, TICK_WRITES
 from tests.support.families import AwsFamily, Clients, create_table
@@ -21,7 +21,7 @@ from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import NOON_MS
 from tests.support.usages import counting
 from tests.support.virtual_clock import SettableClock
-from tests.support.world import LIMITS, TICK_MS, World, drain
+from tests.support.world import LIMITS, TICK_MS, World, drain, with_contacts
 
 DUE, BATCHES = 300, 3
 IDS = [f"{number:03}" for number in range(DUE)]
@@ -38,12 +38,13 @@ class Ticks:
 
     def tick(self, for_ms: int = 300_000) -> DispatchReport:
         self.asked.clear()
-        ports = replace(self.world.dispatch_ports(), contacts=self.contacts)
+        store = with_contacts(self.world.store, self.contacts)
+        ports = replace(self.world.tick_ports(), store=store)
         deadline_ms = self.world.clock.monotonic_ms() + for_ms
         return dispatch(ports, tick_ms=TICK_MS, deadline_ms=deadline_ms, begin_listing=False)
 
     def sent(self) -> list[str]:
-        return [message.contact_id for message in drain(self.world.queue)]
+        return [message.id for message in drain(self.world.queue)]
 
 
 def registered(number: int) -> dict[str, dict[str, str]]:

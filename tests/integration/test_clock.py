@@ -18,20 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from contact_activity.activity import ActivityType, iso
-from contact_activity.adapters.aws import aws_client
-from contact_activity.adapters.aws_pace import FOLD_EVERY
-from contact_activity.planning import HELD_MAX_MS, Listing, longest_waits, queued_until_ms, standing
-from contact_activity.ports import ListedCampaign, ListedContact, TickFailure
-from contact_activity.rate_limit import (
-    SLOT_AHEAD_MAX_MS,
-    Limits,
-    Pause,
-    PauseReason,
-    midnight_after,
-)
-from contact_activity.summary import SummaryCounts
-from contact_activity.watermark import Progress, Reading
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.pace import FOLD_EVERY
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.pace import SLOT_AHEAD_MAX_MS, Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import HELD_MAX_MS, longest_waits, queued_until_ms, standing
+from contact_activity.domain.summary import SummaryCounts
+from contact_activity.domain.times import iso, midnight_after
+from contact_activity.domain.watermark import Progress, Reading
 from tests.support.account import System
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.nobodys_aws import nobodys_aws

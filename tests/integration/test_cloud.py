@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoContacts, SqsQueue
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.run import RECEIVES_MAX
-from contact_activity.local.simulated import Kind, Switches, error
-from contact_activity.local.stack import Stack
-from contact_activity.ports import Cause, ListedContact, Message
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.domain.contact import ListedContact
+from contact_activity.errors import Cause
+from contact_activity.local_cloud.deploy import Stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.simulated import Kind, Switches, error
 from tests.support.certificates import Authority
 from tests.support.deployed import SECRET, deployed, eventually, store_secret
 from tests.support.fronts import Front, Proxy, closing_all
+from tests.support.items import of_contact
 from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
@@ -159,7 +162,7 @@ def test_a_secret_that_no_worker_can_read_makes_no_dead_letter(emulator: Emulato
         contacts = DynamoContacts(emulator.client("dynamodb"), stack.outputs["TableName"])
         queue = SqsQueue(emulator.client("sqs"), stack.outputs["ContactQueueUrl"])
         contacts.register([ListedContact(id_, "") for id_ in ids], NOW_MS)
-        queue.send([Message(id_, NOW_MS) for id_ in ids])
+        queue.send([of_contact(id_, NOW_MS) for id_ in ids])
         eventually(lambda: queue.depth() == 0)
         failed = tick(emulator, stack)
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from contact_activity.adapters.aws_pace import FOLD_EVERY
-from contact_activity.rate_limit import Limits
+from contact_activity.aws.pace import FOLD_EVERY
+from contact_activity.domain.pace import Limits
 from tests.support.contention import CALLS_EACH, LIMITS, WORKERS, Contention, change_over, contend
 
 LATENCIES_MS = (50, 300, 1_000)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from contact_activity.local.emulator import REPOSITORY, Emulator, EmulatorError
-from contact_activity.local.run import RECEIVES_MAX
-from contact_activity.local.stack import Stack, deploy, load_template
+from contact_activity.local_cloud.deploy import Stack, deploy, load_template
+from contact_activity.local_cloud.emulator import REPOSITORY, Emulator, EmulatorError
+from contact_activity.run.options import RECEIVES_MAX
 
 STACK_NAME = "contact-activity"
 WITHIN_S = 30.0
@@ -28,7 +28,7 @@ WITHIN_S = 30.0
 PROBE = """
 import os
 import boto3
-import contact_activity.planning, requests
+import contact_activity.domain.schedule, requests
 
 def handler(event, context):
     table = boto3.client("dynamodb")
@@ -54,7 +54,7 @@ def handler(event, context):
 PARENT = """
 import json, sys, time
 from pathlib import Path
-from contact_activity.local.emulator import Emulator
+from contact_activity.local_cloud.emulator import Emulator
 sys.path.append(sys.argv[3])
 from test_emulator import run_sleeper
 emulator = Emulator(Path(sys.argv[1]))

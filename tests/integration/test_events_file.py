@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from contact_activity.local.events_file import AppendedFile, opened_events
-from contact_activity.local.run import RunError
-from contact_activity.ports import StandstillError
+from contact_activity.errors import StandstillError
+from contact_activity.run.events_file import AppendedFile, opened_events
+from contact_activity.run.options import RunError
 from tests.support.running import (
     COMMAND,
     ActivityKey,
@@ -188,8 +188,8 @@ def test_a_line_cut_by_a_full_disk_spoils_no_line_of_another_run(tmp_path: Path)
 APPENDS = """
 import resource, sys
 from pathlib import Path
-from contact_activity.local.events_file import AppendedFile, opened_events
-from contact_activity.ports import StandstillError
+from contact_activity.run.events_file import AppendedFile, opened_events
+from contact_activity.errors import StandstillError
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -10,14 +10,16 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.adapters.transport import ANSWER_BYTES_MAX
-from contact_activity.adapters.verdict import ANSWER_VALUES_MAX
-from contact_activity.ports import FatalError, Refusal, RetryError, TrackingPage
-from contact_activity.rate_limit import Limits
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX
+from contact_activity.constant_contact.verdict import ANSWER_VALUES_MAX
+from contact_activity.domain.answers import Refusal, TrackingPage
+from contact_activity.domain.pace import Limits
+from contact_activity.errors import FatalError, RetryError
 from contact_activity.settings import Credentials
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_limiter
 
 KEY, TOKEN = "canary-key-77aa", "canary-token-88bb"
 PAGE = json.dumps({"meta": {"pagination": {}}, "results": []}).encode()

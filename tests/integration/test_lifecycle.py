@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.local.cloud import STACK_NAME
-from contact_activity.local.emulator import Emulator
-from contact_activity.ports import ListedContact
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.domain.contact import ListedContact
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.engine import STACK_NAME
 from tests.support.deployed import aws_settings, deployed, eventually
 
 pytestmark = pytest.mark.cloud
@@ -29,7 +29,7 @@ class Operator:
 
     def runs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "contact_activity.local.lifecycle", *arguments],
+            [sys.executable, "-m", "contact_activity.operations.lifecycle", *arguments],
             env={"PATH": os.environ["PATH"], **aws_settings(self.emulator)},
             capture_output=True,
             text=True,

@@ -8,14 +8,15 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from contact_activity.activity import iso, parse_time
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.dispatch import dispatch
-from contact_activity.ports import ContactsPage, ListedContact, Refusal
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.domain.answers import ContactsPage, Refusal
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, parse_time
+from contact_activity.use_cases.tick import dispatch
 from tests.support.families import create_table
 from tests.support.rows import NOON_MS
-from tests.support.world import TICK_MS, ScriptedSource, World
+from tests.support.world import TICK_MS, ScriptedSource, World, with_contacts
 
 # Of 3,000 contacts in pages of 500 the fiftieth part.
 CONTACTS, PAGE_ROWS = 60, 10
@@ -48,7 +49,8 @@ def test_a_day_of_ticks_writes_what_changed_once(is_touched: bool) -> None:
         source.page_rows = PAGE_ROWS
         source.listed = [ListedContact(str(number), iso(NOON_MS - 90 * DAY_MS)) for number in range(CONTACTS)]
         world.source = source
-        ports = replace(world.dispatch_ports(), contacts=DynamoContacts(client, table, threads=1))
+        store = with_contacts(world.store, DynamoContacts(client, table, threads=1))
+        ports = replace(world.tick_ports(), store=store)
 
         def tick() -> None:
             dispatch(ports, tick_ms=TICK_MS, deadline_ms=world.clock.monotonic_ms() + TICK_MS)

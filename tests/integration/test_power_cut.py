@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import Database, FileBus, sqlite_limiter
-from contact_activity.local.embedded import EmbeddedEngine
-from contact_activity.local.events_file import AppendedFile
-from contact_activity.local.run import ACCOUNT_DATABASE, Account, RunOptions, Summary
-from contact_activity.ports import StandstillError
-from contact_activity.rate_limit import HOUR_MS, Limits
+from contact_activity.clock import SystemClock
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.times import HOUR_MS
+from contact_activity.errors import StandstillError
+from contact_activity.run.engine import EmbeddedEngine
+from contact_activity.run.events_file import AppendedFile
+from contact_activity.run.file_bus import FileBus
+from contact_activity.run.options import ACCOUNT_DATABASE, Account, RunOptions, Summary
 from contact_activity.settings import read_credentials, read_settings
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_limiter
 from tests.support.rows import NOON_MS
 from tests.support.running import Operator, account_of, served, truth_of
 from tests.support.virtual_clock import VirtualClock

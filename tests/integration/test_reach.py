@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.embedded import Database, SqliteContacts
-from contact_activity.local.reach import TRIES_MOST
-from contact_activity.local.run import ACCOUNT_DATABASE
-from contact_activity.local.simulated import Server
-from contact_activity.ports import Cause
+from contact_activity.errors import Cause
+from contact_activity.run.options import ACCOUNT_DATABASE
+from contact_activity.run.reach import TRIES_MOST
+from contact_activity.simulated import Server
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
 from tests.support.certificates import Authority
 from tests.support.fronts import Front, Proxy, Treatment, closing_all, free_port
 from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served, truth_of

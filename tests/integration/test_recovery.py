@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.activity import iso
-from contact_activity.adapters.aws import DynamoContacts, DynamoPauses
-from contact_activity.adapters.codec import message_to_body
-from contact_activity.adapters.embedded import Database, SqliteContacts, SqlitePauses
-from contact_activity.local.cloud import TEMPLATE
-from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.events_file import opened_events
-from contact_activity.local.run import ACCOUNT_DATABASE, locked
-from contact_activity.local.stack import Stack, deploy
-from contact_activity.ports import CampaignMessage, Contacts, ListedContact, Message, PauseBoard
-from contact_activity.rate_limit import DAY_MS, Pause, PauseReason
-from contact_activity.watermark import Watermark
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.aws.store import DynamoPauses
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.domain.watermark import Watermark
+from contact_activity.local_cloud.deploy import Stack, deploy
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local_cloud.engine import TEMPLATE
+from contact_activity.ports import Contacts, PauseBoard
+from contact_activity.run.events_file import opened_events
+from contact_activity.run.options import ACCOUNT_DATABASE, locked
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqlitePauses
+from contact_activity.state.codec import item_to_body
+from tests.support.items import of_campaign, of_contact
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
@@ -184,8 +189,8 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     later = NOW_MS + 90 * DAY_MS
     ids = [f"dead-{number}" for number in range(12)]
     place.register(*ids, due_ms=later, last_error=LAST_ERROR, failed_ms=NOW_MS)
-    messages = [Message(id_, NOW_MS) for id_ in [*ids, "unknown"]]
-    for body in [*map(message_to_body, messages), message_to_body(CampaignMessage("77", NOW_MS)), "{}"]:
+    messages = [of_contact(id_, NOW_MS) for id_ in [*ids, "unknown"]]
+    for body in [*map(item_to_body, messages), item_to_body(of_campaign("77", NOW_MS)), "{}"]:
         sqs.send_message(QueueUrl=url, MessageBody=body)
     for _ in range(2):
         said = place.said("dead-letters")

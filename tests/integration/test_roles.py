@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoContacts
-from contact_activity.adapters.codec import message_to_body
-from contact_activity.local.cloud import TEMPLATE, subscribe
-from contact_activity.local.emulator import REPOSITORY, Emulator
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.stack import Stack, load_template
-from contact_activity.ports import ListedContact, Message
+from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.domain.contact import ListedContact
+from contact_activity.local_cloud.deploy import Stack, load_template
+from contact_activity.local_cloud.emulator import REPOSITORY, Emulator
+from contact_activity.local_cloud.engine import TEMPLATE, subscribe
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed as deployed_stack
 from tests.support.deployed import record, set_polling
+from tests.support.items import of_contact
 from tests.support.running import CAMPAIGN, NOW, served
 
 pytestmark = pytest.mark.cloud
@@ -124,7 +125,7 @@ def dispatcher_works(deployed: Deployed) -> bool:
 def worker_works(deployed: Deployed) -> bool:
     """One contact is synced, a long one goes on in a next message, what is no message comes back at once."""
     deployed.contacts.register([ListedContact(QUICK, ""), ListedContact(LONG, "")], NOW_MS)
-    bodies = ["{}", *(message_to_body(Message(id_, NOW_MS)) for id_ in (QUICK, LONG))]
+    bodies = ["{}", *(item_to_body(of_contact(id_, NOW_MS)) for id_ in (QUICK, LONG))]
     for body in bodies:
         deployed.sqs.send_message(QueueUrl=deployed.queue_url, MessageBody=body)
     taken = deployed.received(deployed.queue_url)

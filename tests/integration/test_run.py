@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.local.run import RECEIVES_MAX
-from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
+from contact_activity.run.options import RECEIVES_MAX
+from contact_activity.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
 from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,

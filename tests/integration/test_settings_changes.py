@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount
+from contact_activity.simulated import Kind, Server, SimulatedAccount
 from tests.support.running import CAMPAIGN, NOW, ActivityKey, Operator, served, truth_of
 
 KINDS = (Kind.SEND, Kind.OPEN, Kind.CLICK)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from contact_activity.local.simulated import (
+from contact_activity.simulated import (
     AccountFileError,
     BadValue,
     Cursor,
@@ -1059,7 +1059,7 @@ class TestLife:
 class TestProgram:
     def test_it_serves_until_it_is_told_to_end(self, tmp_path: Path) -> None:
         """The program prints what a client needs, serves, and ends with 0 on SIGTERM."""
-        command = [sys.executable, "-m", "contact_activity.local.simulated", "--contacts", "20", "--state"]
+        command = [sys.executable, "-m", "contact_activity.simulated", "--contacts", "20", "--state"]
         with subprocess.Popen(
             [*command, str(tmp_path / "account.json")],
             stdout=subprocess.PIPE,
@@ -1088,6 +1088,6 @@ class TestProgram:
         """A file that is no account ends the program with 1 and one line."""
         path = tmp_path / "account.json"
         path.write_text(json.dumps({"format": 0}))
-        command = [sys.executable, "-m", "contact_activity.local.simulated", "--state", str(path)]
+        command = [sys.executable, "-m", "contact_activity.simulated", "--state", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.adapters import embedded
-from contact_activity.local.run import ACCOUNT_DATABASE
+from contact_activity.run.options import ACCOUNT_DATABASE
+from contact_activity.sqlite.database import Database
 from tests.support.running import COMMAND, Operator, account_of, served, truth_of
 
 ACCOUNT = account_of(40)
@@ -31,9 +31,9 @@ def locked(path: Path) -> Iterator[None]:
 KEEPS_RUNNING = """
 import logging, os, sys
 from pathlib import Path
-from contact_activity.local.embedded import run_embedded
-from contact_activity.local.run import Account, RunOptions
-from contact_activity.ports import StandstillError
+from contact_activity.run.engine import run_embedded
+from contact_activity.run.options import Account, RunOptions
+from contact_activity.errors import StandstillError
 from contact_activity.settings import read_credentials, read_settings
 from tests.bench.stage import Quiet
 
@@ -124,7 +124,7 @@ def test_a_run_that_keeps_running_waits_for_its_state_at_the_start(tmp_path: Pat
 @pytest.mark.parametrize("command", ["pause", "resync 4711 --since 2026-01-01", "forget 4711"])
 def test_a_command_over_a_locked_state_says_what_to_do(tmp_path: Path, command: str) -> None:
     """In the same words as a run."""
-    with closing(embedded.Database(tmp_path / ACCOUNT_DATABASE)) as database:
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         database.execute(
             "INSERT INTO contact (id, modified_date, registered_ms, due_ms) VALUES ('4711','',0,0)"
         )

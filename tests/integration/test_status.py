@@ -15,24 +15,24 @@ from typing import Any
 
 import pytest
 
-from contact_activity.adapters.aws import DynamoTally, SqsQueue
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.embedded import (
-    Database,
-    SqliteContacts,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
-from contact_activity.freshness import by_bucket
-from contact_activity.local.cloud import TEMPLATE, EventReader, subscribe
-from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.run import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
-from contact_activity.local.stack import Stack, deploy, load_template
-from contact_activity.ports import Cause, ListedContact, TickFailure
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Limits, Pause, PauseReason
-from contact_activity.telemetry import NAMESPACE
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.store import DynamoTally
+from contact_activity.clock import SystemClock
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.freshness import by_bucket
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.entrypoints.telemetry import NAMESPACE
+from contact_activity.errors import Cause
+from contact_activity.local_cloud.deploy import Stack, deploy, load_template
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local_cloud.engine import TEMPLATE, EventReader, subscribe
+from contact_activity.run.options import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqliteListings, SqlitePauses, SqliteTally, sqlite_limiter
 from tests.support.emf import emitted
 from tests.support.running import (
     ACCESS_TOKEN,

@@ -13,11 +13,11 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyKeyError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity.activity import iso, parse_time
-from contact_activity.local.emulator import REPOSITORY, Emulator
-from contact_activity.local.stack import Stack, deploy, load_template
-from contact_activity.subscriber import Subscriber, subscriber_on
-from contact_activity.timeline import UnusableEventError
+from contact_activity.domain.times import iso, parse_time
+from contact_activity.example_subscriber.subscriber import Subscriber, subscriber_on
+from contact_activity.example_subscriber.timeline import UnusableEventError
+from contact_activity.local_cloud.deploy import Stack, deploy, load_template
+from contact_activity.local_cloud.emulator import REPOSITORY, Emulator
 from tests.support.deployed import eventually
 
 pytestmark = pytest.mark.cloud

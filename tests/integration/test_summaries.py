@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contact_activity.local.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
+from contact_activity.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
 from tests.support.running import CAMPAIGN, NOW, Operator, account_of, served
 
 CONTACT_KIND = "Contact Activity Summarized"

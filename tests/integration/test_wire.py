@@ -19,14 +19,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.adapters.transport import ANSWER_BYTES_MAX, HttpTransport, NoAnswerError
-from contact_activity.adapters.verdict import read_answer
-from contact_activity.ports import Cause, FatalError, RetryError, TrackingPage, WaitError
-from contact_activity.rate_limit import Limits
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX, HttpTransport, NoAnswerError
+from contact_activity.constant_contact.verdict import read_answer
+from contact_activity.domain.answers import TrackingPage
+from contact_activity.domain.pace import Limits
+from contact_activity.errors import Cause, FatalError, RetryError, WaitError
 from contact_activity.settings import Credentials
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_limiter
 from tests.support.certificates import Authority
 from tests.support.fronts import pump, serve_each, stop_listening
 

@@ -3,15 +3,21 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from contact_activity.activity import Event, parse_time
-from contact_activity.campaigns import EVERY_MS
-from contact_activity.freshness import by_bucket
-from contact_activity.local.recovery import System, request_resync
-from contact_activity.local.simulated import (
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import Event
+from contact_activity.domain.freshness import by_bucket
+from contact_activity.domain.pace import Limits, calls_left
+from contact_activity.domain.pauses import PauseReason, is_own_budget
+from contact_activity.domain.schedule import GONE_WAIT_MAX_MS
+from contact_activity.domain.summary import SummaryKind, is_due
+from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
+from contact_activity.domain.watermark import Reading
+from contact_activity.operations.recovery import System, request_resync
+from contact_activity.simulated import (
     Cursor,
     Fault,
     Kind,
@@ -22,19 +28,7 @@ from contact_activity.local.simulated import (
     Tie,
     error,
 )
-from contact_activity.planning import GONE_WAIT_MAX_MS
-from contact_activity.ports import Contact
-from contact_activity.rate_limit import (
-    DAY_MS,
-    HOUR_MS,
-    Limits,
-    PauseReason,
-    calls_left,
-    is_own_budget,
-    midnight_after,
-)
-from contact_activity.summary import SummaryKind, is_due
-from contact_activity.watermark import Reading
+from contact_activity.use_cases.list_campaigns import EVERY_MS
 from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from
 from tests.simulation.stores import AwsStores, EmbeddedStores
 from tests.simulation.world import CREDENTIALS, INVOCATION_MS, OTHERS_PATH, TICK_MS, Chances, Clock, World
@@ -421,7 +415,7 @@ class History:
         self._add_shown(contact.id, now_ms)
         self._add_shown(contact.id, now_ms - self.overlap_least_h * HOUR_MS - 1, is_promised=False)
         self.clock.time_ms += TICK_MS
-        self.world.stores.contacts.make_due(self.clock.now_ms() + self.world.clock_error_ms)
+        self.world.state.contacts.make_due(self.clock.now_ms() + self.world.clock_error_ms)
         self.world.tick()
         for _ in range(4):
             self.world.deliver()
@@ -445,7 +439,7 @@ class History:
             return []
         found = []
         for contact in self.account.contacts():
-            stored = self.world.stores.contacts.get(contact.id)
+            stored = self.world.state.contacts.get(contact.id)
             if stored and stored.progress:
                 found.append(contact.id)
         return found
@@ -521,7 +515,7 @@ class History:
     def _contact_erased(self) -> None:
         """All that is stored of it is forgotten; the API has it still, and lists it when it is edited."""
         contact = self.rng.choice(self.account.contacts())
-        if self.world.stores.contacts.erase(contact.id):
+        if self.world.state.contacts.erase(contact.id):
             self.promises.erased(contact.id)
             self.erased.add(contact.id)
             self._met_operator(contact.id)
@@ -546,19 +540,19 @@ class History:
         self.world.pause_as_operator()
 
     def _resumed_by_operator(self) -> None:
-        self.world.stores.pauses.lift(PauseReason.OPERATOR)
+        self.world.state.pauses.lift(PauseReason.OPERATOR)
         self.world.is_stopped = False
 
     def _resync_asked(self) -> bool:
         """As the operator's command does: of a contact, since some time of its past."""
-        stores, contact_id = self.world.stores, self.rng.choice(self.account.contacts()).id
+        state, contact_id = self.world.state, self.rng.choice(self.account.contacts()).id
         now_ms = self.clock.now_ms() + self.world.clock_error_ms
         resync_ms = now_ms - self.rng.randrange(round(self.shape.span_h * HOUR_MS))
-        system = System("simulation", stores.contacts, stores.campaigns, stores.pauses)
+        system = System("simulation", state)
         if not all(request_resync(system, [contact_id], resync_ms, now_ms)):
             return False
         self.promises.resync_asked(contact_id, resync_ms)
-        if contact := stores.contacts.get(contact_id):
+        if contact := state.contacts.get(contact_id):
             self.promises.watermarks[contact_id] = contact.watermark
         self._met_operator(contact_id)
         return True
@@ -652,8 +646,9 @@ class History:
     def _nothing_changed(self) -> None:
         """One more sweep, of all, publishes nothing, and costs each contact as few calls as there can be."""
         published, calls = self._activities_published(), len(self.server.calls)
-        self.world.stores.contacts.make_due(self.clock.now_ms())
-        known = [self.world.stores.contacts.get(contact.id) for contact in self.account.contacts()]
+        self.world.state.contacts.make_due(self.clock.now_ms())
+        known = [self.world.state.contacts.get(contact.id) for contact in self.account.contacts()]
+        needed = self._calls_needed_each()
         self.promises.resumed.clear()
         began_ms = self.clock.now_ms()
         ticks = 0
@@ -665,7 +660,15 @@ class History:
         if self.world.limits.calls_per_second > 1:
             asked = Counter(call.path for call in self.server.calls[calls:])
             owed = {of.id for of in known if of and self._is_owed_a_summary(of)}
-            self._sweep_was_cheap(asked, ticks, owed | self.promises.resumed)
+            self._sweep_was_cheap(asked, ticks, owed | self.promises.resumed, needed)
+
+    def _calls_needed_each(self) -> dict[str, int]:
+        """Of each contact, as far as is known now."""
+        reports = self.world.reading.reports
+        return {
+            contact.id: sum(self._calls_needed(contact.id, report) for report in reports)
+            for contact in self.account.contacts()
+        }
 
     def _is_owed_a_summary(self, contact: Contact) -> bool:
         """Or asked for it so long ago that it is asked for anew."""
@@ -673,15 +676,17 @@ class History:
         known = map(contact.summarized, self.world.summaries)
         return any(is_due(of, now_ms=now_ms, found_new=False) for of in known)
 
-    def _sweep_was_cheap(self, calls: Counter[str], ticks: int, owed: Set[str]) -> None:
+    def _sweep_was_cheap(
+        self, calls: Counter[str], ticks: int, owed: Set[str], needed: Mapping[str, int]
+    ) -> None:
+        """`needed`: at its beginning; a stamp of the future whose time comes in it may raise a floor."""
+        needed_now = self._calls_needed_each()
         for contact in self.account.contacts():
             own = f"/v2/contacts/{contact.id}/tracking"
             has_summary = any(path.startswith(own + "/reports/") for path in calls)
             if ticks == 1 and has_summary and contact.id not in owed:
                 self.promises.fail("a summary was asked for though nothing is new")
-            most = ticks * sum(
-                self._calls_needed(contact.id, report) for report in self.world.reading.reports
-            )
+            most = ticks * max(needed[contact.id], needed_now[contact.id])
             made = sum(
                 calls[own if report == "all" else f"{own}/{report}"] for report in self.world.reading.reports
             )
@@ -721,7 +726,7 @@ class History:
         )
         doubtful = self.out_of_sight or world.refused_contacts or self.name == "backlog"
         contact_kinds = () if doubtful or not are_all_read else world.summaries
-        is_paused = bool(world.stores.pauses.get().active(self.clock.now_ms()))
+        is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
         campaigns = () if world.campaign_lookback_days is None or is_paused else CAMPAIGN_IDS
         self.promises.summaries_are_true(contact_kinds, campaigns)
 
@@ -749,8 +754,9 @@ class History:
         counted: Counter[str] = Counter()
         fresh: Counter[int] = Counter()
         for day in range(START_MS // DAY_MS - 1, self.clock.now_ms() // DAY_MS + 1):
-            counted.update(self.world.stores.tally.on(day))
-            fresh.update(self.world.stores.tally.freshness_on(day))
+            tally = self.world.state.tally.on(day)
+            counted.update(tally.events)
+            fresh.update(tally.ages)
         published = Counter(event.detail_type for event in self.world.published)
         if counted != published and not self.world.clock_error_most_ms:
             self.promises.fail(f"the tally says {counted}, and {published} were published")
@@ -775,10 +781,10 @@ class History:
     def _pauses_are_lifted(self) -> None:
         """The credential is good and is asked about at each tick; a raised budget counts at once."""
         world, now_ms = self.world, self.clock.now_ms()
-        active = world.stores.pauses.get().active(now_ms)
+        active = world.state.pauses.get().active(now_ms)
         if [pause.reason for pause in active] == [PauseReason.CREDENTIAL]:
             self.promises.fail("a credential that is good again is still paused for")
-        pace = world.stores.limiter(world.limits, self.clock).pace()
+        pace = world.stores.store(world.limits, self.clock).limiter.pace()
         own = [pause for pause in active if is_own_budget(pause, now_ms)]
         if (
             own

@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from contact_activity.activity import Event, iso
-from contact_activity.dispatch import DispatchReport
-from contact_activity.local.simulated import Kind, Server, SimulatedAccount, Switches
-from contact_activity.local.simulated.account import Row
-from contact_activity.local.simulated.quota import most_in_a_second
-from contact_activity.local.simulated.server import Call
-from contact_activity.local.simulated.wire import shown_ms
-from contact_activity.planning import queued_until_ms
-from contact_activity.ports import Contact, ContactOutline, ListedContact, Message
-from contact_activity.rate_limit import DAY_MS, HOUR_MS, Pause, PauseReason, midnight_after
-from contact_activity.summary import SummaryKind
-from contact_activity.sync import Outcome, SyncReport
-from contact_activity.watermark import Reading, Watermark, unpack
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.memory import unpack
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import queued_until_ms
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after
+from contact_activity.domain.watermark import Reading, Watermark
+from contact_activity.domain.work import Outcome, Report, WorkItem
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
+from contact_activity.simulated.account import Row
+from contact_activity.simulated.quota import most_in_a_second
+from contact_activity.simulated.server import Call
+from contact_activity.simulated.wire import shown_ms
+from contact_activity.use_cases.tick_report import DispatchReport
 
 if TYPE_CHECKING:
     from tests.simulation.stores import Stored
@@ -438,9 +440,7 @@ class Promises:
 
     # Each message.
 
-    def handled(
-        self, process: "Process", message: Message, before: "Stored | None", report: SyncReport
-    ) -> None:
+    def handled(self, process: "Process", message: WorkItem, before: "Stored | None", report: Report) -> None:
         calls, outcome, now_ms = len(process.calls), report.outcome, process.began_ms
         synced_ms = before.synced_ms if before else None
         was_synced = synced_ms is not None
@@ -453,18 +453,18 @@ class Promises:
         if outcome is Outcome.UNFINISHED and report.pages and not process.sent and not process.refused:
             self.fail("a walk that is not done has no message to go on with")
         is_left = outcome is Outcome.PAUSED or (outcome is Outcome.UNFINISHED and not report.pages)
-        stored = self.world.stores.look(message.contact_id)
+        stored = self.world.stores.look(message.id)
         if is_left and stored and stored.queued_until_ms > now_ms and not process.met_others:
             self.fail("a contact that is left alone still counts as out")
         for digest in report.unreadable:
-            told = (message.contact_id, digest)
+            told = (message.id, digest)
             if told in self.unreadable_told and not self.world.chances_ever:
                 self.fail("an unreadable row was told twice")
             self.unreadable_told.add(told)
 
-    def failed(self, process: "Process", message: Message) -> None:
+    def failed(self, process: "Process", message: WorkItem) -> None:
         """A message that fails is counted once, so that its contact waits longer each time."""
-        known, stored = process.contact, self.world.stores.contacts.get(message.contact_id)
+        known, stored = process.contact, self.world.state.contacts.get(message.id)
         if process.met_others or self.world.chances_ever or known is None or stored is None:
             return
         failed_ms = known.failed_ms or 0
@@ -481,7 +481,7 @@ class Promises:
         handed = report.enqueued + report.rejected
         if report.enqueued > process.sent and report.campaigns_failed is None:
             self.fail("a tick says that it handed out more than it did")
-        due = [outline for outline in world.stores.contacts.outlines() if outline.due_ms <= now_ms]
+        due = [outline for outline in world.state.contacts.outlines() if outline.due_ms <= now_ms]
         lag_ms = max((now_ms - outline.due_ms for outline in due), default=0)
         if report.lag_ms != lag_ms:
             self.fail(f"a tick says that the lag is {report.lag_ms} ms, not {lag_ms}")

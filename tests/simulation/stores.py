@@ -7,27 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from contact_activity.adapters.embedded import (
-    Database,
-    SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
-from contact_activity.ports import (
-    Campaigns,
-    Clock,
-    Contacts,
-    Lease,
-    Limiter,
-    Listings,
-    PauseBoard,
-    Tally,
-)
-from contact_activity.rate_limit import Limits
+from contact_activity.domain.pace import Limits
+from contact_activity.ports import Clock, Store
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
 
 ROOT = Path(__file__).parents[2]
 _numbers = count()
@@ -47,16 +30,9 @@ class Stored:
 
 
 class Stores(Protocol):
-    """One store; `lease` and `limiter` give another instance each time."""
+    """One store; `store` gives another holder of it each time."""
 
-    contacts: Contacts
-    campaigns: Campaigns
-    listings: Listings
-    pauses: PauseBoard
-    tally: Tally
-
-    def lease(self) -> Lease: ...
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
+    def store(self, limits: Limits, clock: Clock) -> Store: ...
     def look(self, contact_id: str) -> Stored | None: ...
     def close(self) -> None: ...
 
@@ -66,17 +42,9 @@ class EmbeddedStores:
 
     def __init__(self) -> None:
         self._database = Database(":memory:")
-        self.contacts: Contacts = SqliteContacts(self._database)
-        self.campaigns: Campaigns = SqliteCampaigns(self._database)
-        self.listings: Listings = SqliteListings(self._database)
-        self.pauses: PauseBoard = SqlitePauses(self._database)
-        self.tally: Tally = SqliteTally(self._database)
 
-    def lease(self) -> Lease:
-        return SqliteLease(self._database)
-
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return sqlite_limiter(self._database, limits, clock)
+    def store(self, limits: Limits, clock: Clock) -> Store:
+        return sqlite_store(self._database, limits, clock)
 
     def look(self, contact_id: str) -> Stored | None:
         rows: Any = self._database.rows(
@@ -109,29 +77,21 @@ class AwsStores:
     """DynamoDB. Its index is true at once, or while `is_stale` says so as it was at the last look."""
 
     def __init__(self, is_stale: Callable[[], bool]) -> None:
-        from contact_activity.adapters import aws_table as aws
-        from contact_activity.adapters.aws_pace import dynamo_limiter
-        from contact_activity.local.stack import load_template
+        from contact_activity.aws.store import dynamo_store
+        from contact_activity.aws.table import Table
+        from contact_activity.local_cloud.deploy import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"
-        self._aws, self._limiter = aws, dynamo_limiter
+        self._store = dynamo_store
         defined = load_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
         parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self._client.create_table(TableName=self._name, **{part: defined[part] for part in parts})
-        self._table = aws.Table(self._client, self._name)
-        client: Any = StaleIndex(self._client, self._name, is_stale)
-        self.contacts: Contacts = aws.DynamoContacts(client, self._name, threads=1)
-        self.campaigns: Campaigns = aws.DynamoCampaigns(client, self._name)
-        self.listings: Listings = aws.DynamoListings(client, self._name)
-        self.pauses: PauseBoard = aws.DynamoPauses(client, self._name)
-        self.tally: Tally = aws.DynamoTally(client, self._name)
+        self._table = Table(self._client, self._name)
+        self._indexed: Any = StaleIndex(self._client, self._name, is_stale)
 
-    def lease(self) -> Lease:
-        return self._aws.DynamoLease(self._client, self._name)
-
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return self._limiter(self._client, self._name, limits, clock)
+    def store(self, limits: Limits, clock: Clock) -> Store:
+        return self._store(self._indexed, self._name, limits, clock, threads=1)
 
     def look(self, contact_id: str) -> Stored | None:
         item = self._table.get(f"contact#{contact_id}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.local.simulated import Fault
+from contact_activity.simulated import Fault
 from tests.simulation.__main__ import run_seed, run_seeds
 from tests.simulation.history import DISTURBANCES
 from tests.simulation.mutations import MUTATIONS, Mutation, run_mutated

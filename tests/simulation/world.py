@@ -13,39 +13,39 @@ from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlsplit
 
-from contact_activity import telemetry
-from contact_activity.activity import EmailAddresses, Event
-from contact_activity.adapters.codec import message_from_body, message_to_body
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.transport import Connection, NoAnswerError, Reply
-from contact_activity.campaigns import CampaignOutcome, CampaignPorts, CampaignReport, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, TickOutcome, dispatch
-from contact_activity.local.simulated import Server
-from contact_activity.local.simulated.transport import Incoming
-from contact_activity.ports import (
-    AnyMessage,
-    Campaign,
-    CampaignMessage,
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import SLOW_DOWN_MS, Limits, calls_left
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
+from contact_activity.entrypoints import telemetry
+from contact_activity.errors import (
     Cause,
-    Contact,
     FatalError,
-    ListedContact,
-    M,
-    Message,
     PartlyAcceptedError,
     RefusedError,
     RetryError,
     WaitError,
 )
-from contact_activity.rate_limit import DAY_MS, SLOW_DOWN_MS, Limits, Pause, PauseReason, calls_left
+from contact_activity.ports import Store, TickPorts, WorkPorts
 from contact_activity.settings import Credentials
-from contact_activity.summary import SummaryKind
-from contact_activity.sync import CURSORS_DID_NOT_HOLD, Outcome, SyncPolicy, SyncPorts, SyncReport, sync
-from contact_activity.watermark import Reading
+from contact_activity.simulated import Server
+from contact_activity.simulated.transport import Incoming
+from contact_activity.state.codec import item_from_body, item_to_body
+from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+from contact_activity.use_cases.working import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
+from tests.support.in_process import incoming
 
 TICK_MS = 15 * 60_000
 INVOCATION_MS = 75_000
@@ -157,11 +157,11 @@ class InProcess:
             self._process.answers.append(0)
             raise NoAnswerError(Cause.TIMED_OUT)
         world.clock.sleep(world.rng.choice(ARRIVAL_S))
-        incoming = _incoming(target, headers)
-        self._process.calls.append(incoming)
-        world.trace(f"call: {incoming.path} {dict(incoming.query)}")
+        asked = incoming(target, headers)
+        self._process.calls.append(asked)
+        world.trace(f"call: {asked.path} {dict(asked.query)}")
         world.calls_by_day[world.clock.now_ms() // DAY_MS] += 1
-        delivery = world.server.answer(incoming)
+        delivery = world.server.answer(asked)
         is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
         self._process.answers.append(delivery.status if is_whole else 0)
         world.clock.sleep(0.05 + delivery.pause_s)
@@ -179,13 +179,6 @@ class InProcess:
             self._process.slow_until_ms = world.clock.now_ms() + SLOW_DOWN_MS
         received = {name.lower(): value for name, value in delivery.headers.items()}
         return Reply(delivery.status, received, delivery.sent)
-
-
-def _incoming(target: str, headers: Mapping[str, str]) -> Incoming:
-    url = urlsplit(target)
-    query = dict(parse_qsl(url.query, keep_blank_values=True))
-    key = query.pop("api_key", None)
-    return Incoming("GET", url.path, query, key, headers["Authorization"], headers["Accept"])
 
 
 class Fragile:
@@ -261,7 +254,7 @@ class Journal:
 
 @dataclass(slots=True)
 class Delivered:
-    message: AnyMessage
+    message: WorkItem
     receives: int = 1
 
 
@@ -287,7 +280,7 @@ class World:
     chances: Chances = field(default_factory=Chances)
     accidents: Counter[str] = field(default_factory=Counter)
     queue: list[Delivered] = field(default_factory=list)
-    dead_letters: list[AnyMessage] = field(default_factory=list)
+    dead_letters: list[WorkItem] = field(default_factory=list)
     published: list[Event] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     trace: Callable[[str], None] = lambda _: None
@@ -308,6 +301,11 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}:world")
         self.limits_most = self.limits
+
+    @property
+    def state(self) -> Store:
+        """As somebody sees it who is no process."""
+        return self.stores.store(self.limits, self.clock)
 
     def contacts_listed_least(self) -> int:
         """Contacts that every count of them must hold."""
@@ -342,7 +340,7 @@ class World:
             )
 
     def pause_as_operator(self) -> None:
-        self.stores.pauses.pause(Pause(PauseReason.OPERATOR, None))
+        self.state.pauses.pause(Pause(PauseReason.OPERATOR, None))
         self.is_stopped = True
 
     def tick(self) -> None:
@@ -370,7 +368,7 @@ class World:
         else:
             self.dead_letters.append(delivered.message)
 
-    def hand(self, message: AnyMessage) -> bool:
+    def hand(self, message: WorkItem) -> bool:
         """A message to a new worker; True if it is done with."""
         process = Process(self)
         return process.run(lambda: process.handle(message))
@@ -382,7 +380,7 @@ class Process:
     def __init__(self, world: World) -> None:
         self.world = world
         self.is_dead = False
-        self.message: AnyMessage | None = None
+        self.item: WorkItem | None = None
         self.subject = "the dispatcher"
         self.answers: list[int] = []
         self.calls: list[Incoming] = []
@@ -402,8 +400,8 @@ class Process:
         self.skew_ms = world.clock_error_ms + (world.rng.choice(CLOCKS_DIFFER_MS) if differs else 0)
         self.clock = OwnClock(self)
         self.began_ms = self.clock.now_ms()
-        stores = world.stores
-        self.limiter: Any = Fragile(stores.limiter(world.limits, self.clock), self)
+        own = world.stores.store(world.limits, self.clock)
+        self.limiter: Any = Fragile(own.limiter, self)
         client = ConstantContact(
             "https://api.example.org/v2",
             self._credentials,
@@ -413,12 +411,12 @@ class Process:
             transport=InProcess(self),
         )
         self.source: Any = Fragile(client, self, is_aws=False)
-        self.contacts: Any = Fragile(WatchedContacts(self), self)
-        self.pauses: Any = Fragile(WatchedPauses(self), self)
-        self.listings: Any = Fragile(stores.listings, self)
-        self.campaigns: Any = Fragile(WatchedCampaigns(self), self)
-        self.tally: Any = Fragile(stores.tally, self)
-        self.lease: Any = Fragile(WatchedLease(self), self)
+        self.contacts: Any = Fragile(WatchedContacts(self, own.contacts), self)
+        self.pauses: Any = Fragile(WatchedPauses(self, own.pauses), self)
+        self.listings: Any = Fragile(own.listings, self)
+        self.campaigns: Any = Fragile(WatchedCampaigns(self, own.campaigns), self)
+        self.tally: Any = Fragile(own.tally, self)
+        self.lease: Any = Fragile(WatchedLease(self, own.lease), self)
         self.bus: Any = Fragile(SimulatedBus(self), self)
         self.queue: Any = Fragile(SimulatedQueue(self), self)
 
@@ -500,9 +498,9 @@ class Process:
         if world.happens("second_worker"):
             self.met_others = True
             world.deliver()
-        if self.message and world.happens("message_handled_twice_at_once"):
+        if self.item and world.happens("message_handled_twice_at_once"):
             self.met_others = True
-            world.hand(self.message)
+            world.hand(self.item)
         if world.happens("second_dispatcher"):
             self.met_others = True
             world.tick()
@@ -525,20 +523,10 @@ class Process:
 
     def dispatch(self) -> DispatchReport:
         world = self.world
-        ports = DispatchPorts(
-            self.contacts,
-            self.source,
-            self.queue,
-            self.pauses,
-            self.listings,
-            self.lease,
-            self.limiter,
-            self.clock,
-            self.campaigns,
-        )
+        ports = TickPorts(self, self.source, self.queue, self.clock)
         tick = f"tick-{len(world.ticks)}"
         world.ticks.add(tick)
-        used = world.stores.limiter(world.limits, self.clock).pace()
+        used = world.stores.store(world.limits, self.clock).limiter.pace()
         report = dispatch(
             ports,
             tick_ms=TICK_MS,
@@ -553,19 +541,17 @@ class Process:
         world.journal.listen(lambda: telemetry.tell_tick(report))
         return report
 
-    def handle(self, message: AnyMessage) -> SyncReport | CampaignReport:
-        self.message = message
-        self.subject = message.contact_id if isinstance(message, Message) else message.campaign_id
-        self.was_paused = bool(self.world.stores.pauses.get().active(self.clock.now_ms()))
+    def handle(self, item: WorkItem) -> Report:
+        self.item = item
+        self.subject = item.id
+        self.was_paused = bool(self.world.state.pauses.get().active(self.clock.now_ms()))
         try:
-            if isinstance(message, CampaignMessage):
-                return self._summarize(message)
-            return self._sync(message)
+            return self._work_on(item)
         except (RetryError, FatalError) as error:
             failure = error
-            if isinstance(message, Message):
-                self.world.promises.failed(self, message)
-            self.world.journal.listen(lambda: telemetry.tell_failure(message, failure))
+            if item.kind is WorkKind.CONTACT:
+                self.world.promises.failed(self, item)
+            self.world.journal.listen(lambda: telemetry.tell_failure(item, failure))
             raise
 
     def _is_in_time(self, allowed_ms: int) -> None:
@@ -573,40 +559,19 @@ class Process:
         if took_ms > allowed_ms + RESERVE_MS and not self.met_others:
             self.world.fail(f"an invocation of {allowed_ms} ms took {took_ms} ms")
 
-    def _sync(self, message: Message) -> SyncReport:
+    def _work_on(self, item: WorkItem) -> Report:
         world = self.world
-        ports = SyncPorts(
-            self.contacts,
-            self.source,
-            self.bus,
-            self.queue,
-            self.pauses,
-            self.listings,
-            self.limiter,
-            self.clock,
-            self.tally,
-        )
-        self.is_reading = True
-        before = world.stores.look(message.contact_id)
-        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
-        report = sync(message, ports, policy, deadline_ms=world.clock.monotonic_ms() + world.invocation_ms)
+        ports = WorkPorts(self, self.source, self.queue, self.bus, self.clock)
+        policy = WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
+        self.is_reading = item.kind is WorkKind.CONTACT
+        before = world.stores.look(item.id)
+        report = work_on(item, ports, policy, deadline_ms=world.clock.monotonic_ms() + world.invocation_ms)
         if report.outcome is Outcome.RACE_LOST:
             world.count("conditional_write_lost")
-        world.promises.handled(self, message, before, report)
-        self._is_in_time(world.invocation_ms)
-        world.journal.listen(lambda: telemetry.tell_sync(report, message.contact_id))
-        return report
-
-    def _summarize(self, message: CampaignMessage) -> CampaignReport:
-        world = self.world
-        ports = CampaignPorts(
-            self.campaigns, self.source, self.bus, self.queue, self.pauses, self.clock, self.tally
-        )
-        deadline_ms = world.clock.monotonic_ms() + world.invocation_ms
-        report = summarize(message, ports, account=self.reading.account, deadline_ms=deadline_ms)
-        if report.outcome is CampaignOutcome.RACE_LOST:
-            world.count("conditional_write_lost")
-        world.journal.listen(lambda: telemetry.tell_campaign(report, message.campaign_id))
+        if item.kind is WorkKind.CONTACT:
+            world.promises.handled(self, item, before, report)
+            self._is_in_time(world.invocation_ms)
+        world.journal.listen(lambda: telemetry.tell_work(item, report))
         return report
 
 
@@ -633,9 +598,6 @@ class Watched:
 
 class WatchedContacts(Watched):
     """Every stored contact is shown to whoever checks the world."""
-
-    def __init__(self, process: Process) -> None:
-        super().__init__(process, process.world.stores.contacts)
 
     def get(self, contact_id: str) -> Contact | None:
         contact: Contact | None = self._store.get(contact_id)
@@ -679,9 +641,6 @@ class WatchedContacts(Watched):
 class WatchedCampaigns(Watched):
     """What was published of a campaign is stored with it."""
 
-    def __init__(self, process: Process) -> None:
-        super().__init__(process, process.world.stores.campaigns)
-
     def save(self, campaign: Campaign) -> bool:
         is_saved: bool = self._store.save(campaign)
         if is_saved:
@@ -692,12 +651,9 @@ class WatchedCampaigns(Watched):
 class WatchedPauses(Watched):
     """Every pause is shown to whoever checks the world."""
 
-    def __init__(self, process: Process) -> None:
-        super().__init__(process, process.world.stores.pauses)
-
     def pause(self, pause: Pause) -> None:
         process, world = self._process, self._world
-        pace = world.stores.limiter(world.limits, process.clock).pace()
+        pace = world.stores.store(world.limits, process.clock).limiter.pace()
         is_left = calls_left(pace, world.limits, process.clock.now_ms()) > 0
         is_known = pause.reason in {known.reason for known in self._store.get().by_reason}
         world.promises.pausing(process, pause, is_left=is_left, is_known=is_known)
@@ -706,9 +662,6 @@ class WatchedPauses(Watched):
 
 class WatchedLease(Watched):
     """No two dispatchers work at once, as long as the first is within its time."""
-
-    def __init__(self, process: Process) -> None:
-        super().__init__(process, process.world.stores.lease())
 
     def take(self, *, now_ms: int, until_ms: int) -> bool:
         is_taken: bool = self._store.take(now_ms=now_ms, until_ms=until_ms)
@@ -756,9 +709,9 @@ class SimulatedQueue:
         self._process = process
         self._world = process.world
 
-    def send(self, messages: Sequence[M]) -> list[M]:
+    def send(self, messages: Sequence[WorkItem]) -> list[WorkItem]:
         rejected = [message for message in messages if self._world.happens("queue_takes_a_part")]
-        accepted = [message_from_body(message_to_body(m)) for m in messages if m not in rejected]
+        accepted = [item_from_body(item_to_body(m)) for m in messages if m not in rejected]
         self._world.queue.extend(map(Delivered, accepted))
         self._process.sent += len(accepted)
         self._process.refused += len(rejected)

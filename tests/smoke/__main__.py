@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contact_activity.adapters.aws import aws_client
-from contact_activity.local.emulator import REPOSITORY
+from contact_activity.aws.clients import aws_client
+from contact_activity.local_cloud.emulator import REPOSITORY
 from contact_activity.settings import SettingsError, read_credentials, read_settings
 from tests.smoke.round import SmokeError, smoke
 
@@ -29,7 +29,7 @@ the account that is read, real or simulated, by the environment:
   CONSTANT_CONTACT_BASE_URL                                  if it is not the real one
 
 A simulated account must be reached from AWS by https, such as through a tunnel to
-  python -m contact_activity.local.simulated --port 8080
+  python -m contact_activity.simulated --port 8080
 which prints the three settings.
 """
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from contact_activity.activity import EVENT_SOURCE
-from contact_activity.adapters.aws import aws_client
+from contact_activity.aws.clients import aws_client
+from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.settings import Credentials
 
 TICK_EVERY_S = 20.0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.local.cloud import TEMPLATE
-from contact_activity.local.emulator import Emulator
-from contact_activity.local.stack import deploy
+from contact_activity.local_cloud.deploy import deploy
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.engine import TEMPLATE
 from contact_activity.settings import Credentials
 from tests.smoke.__main__ import main
 from tests.smoke.round import SmokeError, smoke

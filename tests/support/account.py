@@ -3,22 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from contact_activity.activity import EmailAddresses, Event, parse_time
-from contact_activity.adapters.embedded import MemoryQueue
-from contact_activity.campaigns import CampaignPorts, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import (
-    CampaignMessage,
-    Contact,
-    ContactsPage,
-    Refusal,
-    RetryError,
-    TrackingPage,
-)
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import SummaryKind
-from contact_activity.sync import SyncPolicy, SyncPorts, sync
-from contact_activity.watermark import Reading
+from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.times import parse_time
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import WorkItem, WorkKind, WorkPolicy
+from contact_activity.errors import RetryError
+from contact_activity.ports import Store, TickPorts, WorkPorts
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.working import work_on
 from tests.support.families import Family
 from tests.support.virtual_clock import SettableClock
 from tests.support.world import TICK_MS, ScriptedSource
@@ -104,17 +102,7 @@ class System:
 
     def tick(self) -> DispatchReport:
         """One tick, and all that it hands out."""
-        ports = DispatchPorts(
-            self.family.contacts,
-            self.account,
-            self.queue,
-            self.family.pauses,
-            self.family.listings,
-            self.family.lease(),
-            self.family.limiter(self.limits, self.clock),
-            self.clock,
-            self.family.campaigns,
-        )
+        ports = TickPorts(self._store(), self.account, self.queue, self.clock)
         report = dispatch(
             ports,
             tick_ms=TICK_MS,
@@ -123,10 +111,7 @@ class System:
         )
         while delivery := self.queue.receive(wait_s=0):
             self.queue.done()
-            if isinstance(delivery.message, CampaignMessage):
-                self._summarize(delivery.message)
-            else:
-                self._sync(delivery.message)
+            self._work_on(delivery.item)
         return report
 
     def tick_until(self, real_ms: int) -> None:
@@ -136,33 +121,14 @@ class System:
             self.tick()
             self.clock.sleep(max(0, begun_ms + TICK_MS - self.clock.real_ms) / 1_000)
 
-    def _sync(self, message: object) -> None:
-        ports = SyncPorts(
-            self.family.contacts,
-            self.account,
-            self.bus,
-            self.queue,
-            self.family.pauses,
-            self.family.listings,
-            self.family.limiter(self.limits, self.clock),
-            self.clock,
-            self.family.tally,
-        )
-        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
-        try:
-            sync(message, ports, policy, deadline_ms=self.clock.monotonic_ms() + LEFT_MS)  # type: ignore[arg-type]
-        except RetryError:
-            return
+    def _store(self) -> Store:
+        return self.family.store(self.limits, self.clock)
 
-    def _summarize(self, message: CampaignMessage) -> None:
-        ports = CampaignPorts(
-            self.family.campaigns,
-            self.account,
-            self.bus,
-            self.queue,
-            self.family.pauses,
-            self.clock,
-            self.family.tally,
-        )
-        deadline_ms = self.clock.monotonic_ms() + LEFT_MS
-        summarize(message, ports, account=self.reading.account, deadline_ms=deadline_ms)
+    def _work_on(self, item: WorkItem) -> None:
+        ports = WorkPorts(self._store(), self.account, self.queue, self.bus, self.clock)
+        policy = WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
+        try:
+            work_on(item, ports, policy, deadline_ms=self.clock.monotonic_ms() + LEFT_MS)
+        except RetryError:
+            # Only a contact may fail here.
+            assert item.kind is WorkKind.CONTACT

@@ -10,9 +10,10 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from contact_activity.adapters.aws import dynamo_limiter
-from contact_activity.ports import WaitError
-from contact_activity.rate_limit import DAY_MS, Limits, Pace, take_slot
+from contact_activity.aws.pace import dynamo_limiter
+from contact_activity.domain.pace import Limits, Pace, take_slot
+from contact_activity.domain.times import DAY_MS
+from contact_activity.errors import WaitError
 from tests.support.families import create_table
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.shared_time import SharedTime

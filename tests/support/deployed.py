@@ -4,9 +4,9 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from contact_activity.local.cloud import STACK_NAME, TEMPLATE
-from contact_activity.local.emulator import ACCESS_KEY, REGION, Emulator
-from contact_activity.local.stack import Stack, deploy
+from contact_activity.local_cloud.deploy import Stack, deploy
+from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
+from contact_activity.local_cloud.engine import STACK_NAME, TEMPLATE
 from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
 WITHIN_S = 60.0

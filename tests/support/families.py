@@ -5,39 +5,20 @@ import itertools
 import json
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from contact_activity.activity import EVENT_SOURCE
-from contact_activity.adapters.aws import (
-    DynamoCampaigns,
-    DynamoContacts,
-    DynamoLease,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
-    EventBridgeBus,
-    SqsQueue,
-    dynamo_limiter,
-)
-from contact_activity.adapters.codec import message_from_body
-from contact_activity.adapters.embedded import (
-    Database,
-    FileBus,
-    MemoryQueue,
-    SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
-    SqliteListings,
-    SqlitePauses,
-    SqliteTally,
-    sqlite_limiter,
-)
-from contact_activity.local.emulator import REPOSITORY
-from contact_activity.local.stack import load_template
+from contact_activity.aws.bus import EventBridgeBus
+from contact_activity.aws.queue import SqsQueue
+from contact_activity.aws.store import DynamoStore, dynamo_store
+from contact_activity.clock import SystemClock
+from contact_activity.domain.event import EVENT_SOURCE
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.work import WorkItem
+from contact_activity.local_cloud.deploy import load_template
+from contact_activity.local_cloud.emulator import REPOSITORY
 from contact_activity.ports import (
-    AnyMessage,
     Bus,
     Campaigns,
     Clock,
@@ -47,29 +28,42 @@ from contact_activity.ports import (
     Listings,
     PauseBoard,
     Queue,
+    Store,
     Tally,
 )
-from contact_activity.rate_limit import Limits
+from contact_activity.run.file_bus import FileBus
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqliteStore, sqlite_store
+from contact_activity.state.codec import item_from_body
 
 ARRIVES_WITHIN_S = 20.0
+# For all but a limiter.
+ANY_LIMITS, ANY_CLOCK = Limits(4, 9_000), SystemClock()
 Json = dict[str, Any]
 _numbers = itertools.count()
 
 
 class Family(Protocol):
-    """One store with every port on it; `lease`, `limiter` and `bus` give another instance each time."""
+    """One store with every port on it; `store`, `lease`, `limiter` and `bus` give another each time."""
 
-    contacts: Contacts
-    campaigns: Campaigns
-    listings: Listings
-    pauses: PauseBoard
     queue: Queue
-    tally: Tally
 
+    def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> Store: ...
+    @property
+    def contacts(self) -> Contacts: ...
+    @property
+    def campaigns(self) -> Campaigns: ...
+    @property
+    def listings(self) -> Listings: ...
+    @property
+    def pauses(self) -> PauseBoard: ...
+    @property
+    def tally(self) -> Tally: ...
     def lease(self) -> Lease: ...
     def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
     def bus(self, clock: Clock) -> Bus: ...
-    def received(self, count: int) -> list[AnyMessage]:
+    def received(self, count: int) -> list[WorkItem]:
         """Take messages from the queue, which are then in flight."""
 
     def published(self, count: int) -> list[Json]:
@@ -78,30 +72,59 @@ class Family(Protocol):
     def close(self) -> None: ...
 
 
-class EmbeddedFamily:
+class _OfStore:
+    """The ports of a family, by its store."""
+
+    def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> Store:
+        raise NotImplementedError
+
+    @cached_property
+    def _shared(self) -> Store:
+        return self.store()
+
+    @property
+    def contacts(self) -> Contacts:
+        return self._shared.contacts
+
+    @property
+    def campaigns(self) -> Campaigns:
+        return self._shared.campaigns
+
+    @property
+    def listings(self) -> Listings:
+        return self._shared.listings
+
+    @property
+    def pauses(self) -> PauseBoard:
+        return self._shared.pauses
+
+    @property
+    def tally(self) -> Tally:
+        return self._shared.tally
+
+    def lease(self) -> Lease:
+        return self.store().lease
+
+    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
+        return self.store(limits, clock).limiter
+
+
+class EmbeddedFamily(_OfStore):
     def __init__(self, path: Path | str = ":memory:") -> None:
         self._database = Database(path)
         self._sink = io.BytesIO()
         self._queue = MemoryQueue()
-        self.contacts: Contacts = SqliteContacts(self._database)
-        self.campaigns: Campaigns = SqliteCampaigns(self._database)
-        self.listings: Listings = SqliteListings(self._database)
-        self.pauses: PauseBoard = SqlitePauses(self._database)
         self.queue: Queue = self._queue
-        self.tally: Tally = SqliteTally(self._database)
 
-    def lease(self) -> Lease:
-        return SqliteLease(self._database)
-
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return sqlite_limiter(self._database, limits, clock)
+    def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> SqliteStore:
+        return sqlite_store(self._database, limits, clock)
 
     def bus(self, clock: Clock) -> Bus:
         return FileBus(self._sink, clock, lambda: f"envelope-{next(_numbers)}")
 
-    def received(self, count: int) -> list[AnyMessage]:
+    def received(self, count: int) -> list[WorkItem]:
         deliveries = [self._queue.receive(wait_s=0) for _ in range(count)]
-        return [delivery.message for delivery in deliveries if delivery]
+        return [delivery.item for delivery in deliveries if delivery]
 
     def published(self, count: int) -> list[Json]:
         return [json.loads(line) for line in self._sink.getvalue().splitlines()][:count]
@@ -110,7 +133,7 @@ class EmbeddedFamily:
         self._database.close()
 
 
-class AwsFamily:
+class AwsFamily(_OfStore):
     """Over a table, a queue and a bus of its own, the table as the template defines it."""
 
     def __init__(self, clients: "Clients") -> None:
@@ -120,24 +143,16 @@ class AwsFamily:
         self._bus_name = name
         self._queue_url = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
         self._events_url = create_bus(clients, name)
-        self.contacts: Contacts = DynamoContacts(clients.dynamodb, name)
-        self.campaigns: Campaigns = DynamoCampaigns(clients.dynamodb, name)
-        self.listings: Listings = DynamoListings(clients.dynamodb, name)
-        self.pauses: PauseBoard = DynamoPauses(clients.dynamodb, name)
         self.queue: Queue = SqsQueue(clients.sqs, self._queue_url)
-        self.tally: Tally = DynamoTally(clients.dynamodb, name)
 
-    def lease(self) -> Lease:
-        return DynamoLease(self._clients.dynamodb, self.table)
-
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter:
-        return dynamo_limiter(self._clients.dynamodb, self.table, limits, clock)
+    def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> DynamoStore:
+        return dynamo_store(self._clients.dynamodb, self.table, limits, clock)
 
     def bus(self, clock: Clock) -> Bus:
         return EventBridgeBus(self._clients.events, self._bus_name, clock)
 
-    def received(self, count: int) -> list[AnyMessage]:
-        return [message_from_body(body) for body in self._bodies(self._queue_url, count)]
+    def received(self, count: int) -> list[WorkItem]:
+        return [item_from_body(body) for body in self._bodies(self._queue_url, count)]
 
     def published(self, count: int) -> list[Json]:
         return [self._envelope(body) for body in self._bodies(self._events_url, count)]

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from contact_activity.activity import Activity, ActivityType, Link
+from contact_activity.domain.activity import Activity, ActivityType, Link
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contact_activity.activity import iso
-from contact_activity.local.simulated import Server, SimulatedAccount, Switches, realistic_account
+from contact_activity.domain.times import iso
+from contact_activity.simulated import Server, SimulatedAccount, Switches, realistic_account
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
 COMMAND = Path(sys.executable).with_name("contact-activity")

@@ -10,18 +10,16 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from contact_activity.activity import EmailAddresses
-from contact_activity.adapters.aws import (
-    DynamoContacts,
-    DynamoListings,
-    DynamoPauses,
-    DynamoTally,
-    dynamo_limiter,
-)
-from contact_activity.ports import Limiter, ListedContact, Message, Refusal, TrackingPage
-from contact_activity.sync import Outcome, SyncPolicy, SyncPorts, sync
-from contact_activity.watermark import Reading
+from contact_activity.aws.store import dynamo_store
+from contact_activity.domain.answers import Refusal, TrackingPage
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.watermark import Reading
+from contact_activity.domain.work import Outcome, WorkPolicy
+from contact_activity.ports import Limiter, WorkPorts
+from contact_activity.use_cases.sync_contact import sync
 from tests.support.families import create_table
+from tests.support.items import of_contact
 from tests.support.rows import HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
 from tests.support.world import LIMITS, TICK_MS, ScriptedSource, World
@@ -70,21 +68,11 @@ def usages_of_syncs(known: int, new: int) -> list[Usage]:
             "dynamodb", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
         )
         name, world = create_table(client, "bench"), World()
-        limiter = dynamo_limiter(client, name, LIMITS, world.clock)
-        source = PacedSource(world.clock, limiter)
-        ports = SyncPorts(
-            DynamoContacts(client, name, threads=1),
-            source,
-            world.bus,
-            world.queue,
-            DynamoPauses(client, name),
-            DynamoListings(client, name),
-            limiter,
-            world.clock,
-            DynamoTally(client, name),
-        )
-        ports.contacts.register([ListedContact("1", "")], NOON_MS)
-        limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+        store = dynamo_store(client, name, LIMITS, world.clock, threads=1)
+        source = PacedSource(world.clock, store.limiter)
+        ports = WorkPorts(store, source, world.queue, world.bus, world.clock)
+        store.contacts.register([ListedContact("1", "")], NOON_MS)
+        store.limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
         usages = []
         for rows in (known, known, known + new):
             source.activities["1"] = [activity(NOON_MS - rows + n) for n in range(rows)]
@@ -92,12 +80,12 @@ def usages_of_syncs(known: int, new: int) -> list[Usage]:
         return usages
 
 
-def _usage_of_sync(client: Any, name: str, ports: SyncPorts) -> Usage:
+def _usage_of_sync(client: Any, name: str, ports: WorkPorts) -> Usage:
     ports.clock.sleep(60)
-    policy = SyncPolicy(Reading("default"), EmailAddresses.PLAIN, TICK_MS)
+    policy = WorkPolicy(Reading("default"), EmailAddresses.PLAIN, TICK_MS)
     now_ms = ports.clock.now_ms()
     with counting(client) as asked:
-        report = sync(Message("1", now_ms), ports, policy, deadline_ms=now_ms + HOUR_MS)
+        report = sync(of_contact("1", now_ms), ports, policy, deadline_ms=now_ms + HOUR_MS)
     assert report.outcome is Outcome.SYNCED
     return Usage(asked, item_bytes(client.get_item(TableName=name, Key=KEY)["Item"]))
 

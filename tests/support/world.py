@@ -7,48 +7,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from contact_activity.activity import Activity, EmailAddresses, Event
-from contact_activity.adapters.embedded import (
-    Database,
-    FileBus,
-    MemoryQueue,
+from contact_activity.domain.activity import Activity
+from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses, Event
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import Snapshot, SummaryCounts, SummaryKind, SummaryReport
+from contact_activity.domain.watermark import TYPES_BY_REPORT, Reading
+from contact_activity.domain.work import Report, WorkItem, WorkKind, WorkPolicy
+from contact_activity.errors import PartlyAcceptedError, RetryError, WaitError, WaitReason
+from contact_activity.ports import (
+    Bus,
+    Campaigns,
+    Contacts,
+    Lease,
+    Limiter,
+    Listings,
+    PauseBoard,
+    Store,
+    Tally,
+    TickPorts,
+    WorkPorts,
+)
+from contact_activity.run.file_bus import FileBus
+from contact_activity.run.memory_queue import MemoryQueue
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import (
     SqliteCampaigns,
-    SqliteContacts,
-    SqliteLease,
     SqliteListings,
     SqlitePauses,
+    SqliteStore,
     SqliteTally,
-    sqlite_limiter,
+    sqlite_store,
 )
-from contact_activity.campaigns import CampaignPorts, CampaignReport, summarize
-from contact_activity.dispatch import DispatchPorts, DispatchReport, dispatch
-from contact_activity.ports import (
-    AnyMessage,
-    Bus,
-    CampaignMessage,
-    CampaignsPage,
-    Contact,
-    ContactsPage,
-    ListedCampaign,
-    ListedContact,
-    M,
-    Message,
-    PartlyAcceptedError,
-    Refusal,
-    RetryError,
-    TrackingPage,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import Limits
-from contact_activity.summary import (
-    Snapshot,
-    SummaryCounts,
-    SummaryKind,
-    SummaryReport,
-)
-from contact_activity.sync import SyncPolicy, SyncPorts, SyncReport, sync
-from contact_activity.watermark import TYPES_BY_REPORT, Reading
+from contact_activity.use_cases.summarize_campaign import summarize
+from contact_activity.use_cases.sync_contact import sync
+from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick_report import DispatchReport
+from tests.support.items import of_campaign
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
 
@@ -198,13 +196,32 @@ class RejectingQueue(MemoryQueue):
         super().__init__()
         self.rejected: set[str] = set()
 
-    def send(self, messages: Sequence[M]) -> list[M]:
+    def send(self, messages: Sequence[WorkItem]) -> list[WorkItem]:
         super().send([message for message in messages if id_of(message) not in self.rejected])
         return [message for message in messages if id_of(message) in self.rejected]
 
 
-def id_of(message: AnyMessage) -> str:
-    return message.campaign_id if isinstance(message, CampaignMessage) else message.contact_id
+def id_of(message: WorkItem) -> str:
+    return message.id
+
+
+@dataclass(frozen=True, slots=True)
+class MixedStore:
+    """The `Store` port, made of parts of several."""
+
+    contacts: Contacts
+    campaigns: Campaigns
+    listings: Listings
+    pauses: PauseBoard
+    tally: Tally
+    lease: Lease
+    limiter: Limiter
+
+
+def with_contacts(store: Store, contacts: Contacts) -> MixedStore:
+    return MixedStore(
+        contacts, store.campaigns, store.listings, store.pauses, store.tally, store.lease, store.limiter
+    )
 
 
 @dataclass(slots=True)
@@ -229,23 +246,23 @@ class World:
 
     @property
     def contacts(self) -> SqliteContacts:
-        return SqliteContacts(self.database)
+        return self.store.contacts
 
     @property
     def campaigns(self) -> SqliteCampaigns:
-        return SqliteCampaigns(self.database)
+        return self.store.campaigns
 
     @property
     def pauses(self) -> SqlitePauses:
-        return SqlitePauses(self.database)
+        return self.store.pauses
 
     @property
     def listings(self) -> SqliteListings:
-        return SqliteListings(self.database)
+        return self.store.listings
 
     @property
     def tally(self) -> SqliteTally:
-        return SqliteTally(self.database)
+        return self.store.tally
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -269,18 +286,13 @@ class World:
         assert contact
         return contact
 
-    def sync_ports(self) -> SyncPorts:
-        return SyncPorts(
-            self.contacts,
-            self.source,
-            self.bus,
-            self.queue,
-            self.pauses,
-            self.listings,
-            sqlite_limiter(self.database, self.limits, self.clock),
-            self.clock,
-            self.tally,
-        )
+    @property
+    def store(self) -> SqliteStore:
+        """Another holder each time."""
+        return sqlite_store(self.database, self.limits, self.clock)
+
+    def work_ports(self) -> WorkPorts:
+        return WorkPorts(self.store, self.source, self.queue, self.bus, self.clock)
 
     def sync(
         self,
@@ -289,42 +301,31 @@ class World:
         planned_ms: int | None = None,
         for_ms: int = 600_000,
         correlation_id: str | None = None,
-    ) -> SyncReport:
+    ) -> Report:
         """Sync a contact by a message of now, if not another time, in at most `for_ms`."""
         now_ms = self.clock.now_ms()
-        message = Message(contact_id, now_ms if planned_ms is None else planned_ms, correlation_id)
-        policy = SyncPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
-        return sync(message, self.sync_ports(), policy, deadline_ms=now_ms + for_ms)
-
-    def dispatch_ports(self) -> DispatchPorts:
-        return DispatchPorts(
-            self.contacts,
-            self.source,
-            self.queue,
-            self.pauses,
-            self.listings,
-            SqliteLease(self.database),
-            sqlite_limiter(self.database, self.limits, self.clock),
-            self.clock,
-            self.campaigns,
+        message = WorkItem(
+            WorkKind.CONTACT, contact_id, now_ms if planned_ms is None else planned_ms, correlation_id
         )
+        return sync(message, self.work_ports(), self.policy(), deadline_ms=now_ms + for_ms)
 
-    def summarize(
-        self, campaign_id: str, *, planned_ms: int | None = None, for_ms: int = 600_000
-    ) -> CampaignReport:
+    def tick_ports(self) -> TickPorts:
+        return TickPorts(self.store, self.source, self.queue, self.clock)
+
+    def policy(self) -> WorkPolicy:
+        return WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
+
+    def summarize(self, campaign_id: str, *, planned_ms: int | None = None, for_ms: int = 600_000) -> Report:
         """Ask for a campaign's summary by a message of now, if not another time, in at most `for_ms`."""
         now_ms = self.clock.now_ms()
-        message = CampaignMessage(campaign_id, now_ms if planned_ms is None else planned_ms)
-        ports = CampaignPorts(
-            self.campaigns, self.source, self.bus, self.queue, self.pauses, self.clock, self.tally
-        )
-        return summarize(message, ports, account="default", deadline_ms=now_ms + for_ms)
+        message = of_campaign(campaign_id, now_ms if planned_ms is None else planned_ms)
+        return summarize(message, self.work_ports(), self.policy(), deadline_ms=now_ms + for_ms)
 
     def tick(
         self, *, for_ms: int = 300_000, begin_listing: bool = True, correlation_id: str | None = None
     ) -> DispatchReport:
         return dispatch(
-            self.dispatch_ports(),
+            self.tick_ports(),
             tick_ms=TICK_MS,
             deadline_ms=self.clock.now_ms() + for_ms,
             begin_listing=begin_listing,
@@ -336,15 +337,15 @@ class World:
         self.clock.sleep(wait_ms / 1_000)
 
 
-def drain(queue: MemoryQueue) -> list[Message]:
+def drain(queue: MemoryQueue) -> list[WorkItem]:
     """The messages of contacts that are waiting; all are taken."""
-    return [message for message in drain_all(queue) if isinstance(message, Message)]
+    return [message for message in drain_all(queue) if message.kind is WorkKind.CONTACT]
 
 
-def drain_all(queue: MemoryQueue) -> list[AnyMessage]:
+def drain_all(queue: MemoryQueue) -> list[WorkItem]:
     """All messages that are waiting."""
     messages = []
     while delivery := queue.receive(wait_s=0):
         queue.done()
-        messages.append(delivery.message)
+        messages.append(delivery.item)
     return messages

@@ -11,22 +11,18 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contact_activity.activity import (
+from contact_activity.constant_contact.rows import parse_row, row_digest
+from contact_activity.domain.activity import (
     Activity,
     ActivityType,
     BounceCategory,
-    EmailAddresses,
-    Event,
     Link,
     Unreadable,
     derive_id,
-    iso,
-    parse_row,
-    parse_time,
-    row_digest,
-    to_event,
 )
-from contact_activity.addresses import TEXT_LIMIT_BYTES
+from contact_activity.domain.addresses import TEXT_LIMIT_BYTES
+from contact_activity.domain.event import EmailAddresses, Event, to_event
+from contact_activity.domain.times import iso, parse_time
 from tests.support.rows import ANY_TEXT, JSON, NOON_MS, TIMES_MS, TYPES, activity, row, rows
 
 IDS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)

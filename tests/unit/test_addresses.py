@@ -11,15 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contact_activity.activity import (
-    Activity,
-    ActivityType,
-    EmailAddresses,
-    derive_id,
-    parse_row,
-    to_event,
-)
-from contact_activity.addresses import TEXT_LIMIT_BYTES, cut, hide_and_cut
+from contact_activity.constant_contact.rows import parse_row
+from contact_activity.domain.activity import Activity, ActivityType, derive_id
+from contact_activity.domain.addresses import TEXT_LIMIT_BYTES, cut, hide_and_cut
+from contact_activity.domain.event import EmailAddresses, to_event
 from tests.support.rows import ANY_TEXT, NOON_MS, row
 
 HIDDEN = st.sampled_from([EmailAddresses.HASHED, EmailAddresses.OMITTED])

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.adapters.constant_contact import _listed_contact, _next_token, _read_page
-from contact_activity.adapters.verdict import Answer, Verdict, _error_key, judge
-from contact_activity.ports import ListedContact
+from contact_activity.constant_contact.client import _listed_contact, _next_token, _read_page
+from contact_activity.constant_contact.verdict import Answer, Verdict, _error_key, judge
+from contact_activity.domain.contact import ListedContact
 from tests.support.rows import ANY_TEXT, JSON, rows
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"

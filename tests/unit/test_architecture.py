@@ -10,11 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "shared" / "contact_activity"
-CORE = {
-    *("activity", "addresses", "freshness", "paging", "summary"),
-    *("watermark", "planning", "rate_limit", "timeline"),
+# What each may import of this package, by folder or by module beside the folders.
+MAY_IMPORT = {
+    "domain": {"domain"},
+    "errors": set(),
+    "clock": set(),
+    "settings": {"domain"},
+    "ports": {"domain"},
+    "use_cases": {"use_cases", "domain", "ports", "errors"},
+    "state": {"state", "domain", "ports", "errors"},
+    "constant_contact": {"constant_contact", "domain", "ports", "errors", "settings"},
+    "aws": {"aws", "state", "domain", "ports", "errors", "settings"},
+    "sqlite": {"sqlite", "state", "domain", "ports", "errors"},
 }
-USE_CASES = {"ports", "failures", "sync", "summaries", "campaigns", "dispatch"}
+LEFT_OUT_OF_THE_LAYER = {"sqlite", "run", "local_cloud", "simulated", "operations", "cli"}
+# Beside all of the domain.
+PURE = {"constant_contact.rows", "constant_contact.summary_rows", "example_subscriber.timeline"}
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {
     "time",
@@ -29,16 +40,20 @@ IMPURE = {
     "subprocess",
 }
 OUTSIDE = {"boto3", "botocore", "sqlite3", "requests", "urllib3"}
-CLOUD_SIDE = {
-    "local.emulator",
-    "local.stack",
-    "local.cloud",
-    "local.emulator_main",
-    "local.stack_status",
-    "local.lifecycle",
+AWS = {"boto3", "botocore"}
+MAY_IMPORT_OUTSIDE = {
+    "aws": AWS,
+    "example_subscriber": AWS,
+    "operations": AWS,
+    "local_cloud": AWS,
+    "sqlite": {"sqlite3"},
+    "constant_contact": {"requests", "urllib3"},
 }
 # The last two hand it on to the processes that they start; the example of a subscriber wires itself.
-READS_ENVIRONMENT = {"wiring", "subscriber", "cli", "local.emulator", "local.stack"}
+READS_ENVIRONMENT = {
+    *("entrypoints.wiring", "example_subscriber.subscriber", "cli.main"),
+    *("local_cloud.emulator", "local_cloud.deploy"),
+}
 HANDLER_LINES_MAX = 30
 
 
@@ -47,6 +62,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+PURE_MODULES = sorted(PURE | {name for name in MODULES if name.startswith("domain.")})
 HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 PYTHON = [*MODULES.values(), *HANDLERS, *sorted((ROOT / "tests").rglob("*.py"))]
 
@@ -72,6 +88,10 @@ def roots_of(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports_of(path)}
 
 
+def folder_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def own_imports_of(path: Path) -> Iterator[str]:
     """Names of this package's modules that a file imports."""
     for name in imports_of(path):
@@ -82,45 +102,53 @@ def own_imports_of(path: Path) -> Iterator[str]:
 
 def test_the_modules_that_the_rules_name_exist() -> None:
     """A rule about a module that was renamed would hold for nothing."""
-    assert CORE | USE_CASES | {"wiring", "cli", "settings", "telemetry"} <= set(MODULES)
+    folders = {folder_of(name) for name in MODULES}
+    assert MAY_IMPORT.keys() | MAY_IMPORT_OUTSIDE.keys() | LEFT_OUT_OF_THE_LAYER <= folders
+    assert set(MODULES) >= PURE | READS_ENVIRONMENT
     assert len(HANDLERS) >= 3
 
 
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_imports_only_the_standard_library_and_itself(name: str) -> None:
+@pytest.mark.parametrize("name", PURE_MODULES)
+def test_what_is_pure_imports_only_the_standard_library_and_what_is_pure(name: str) -> None:
     """And of the standard library nothing that reads a clock, chance or the environment."""
-    roots = roots_of(MODULES[name]) - {"contact_activity"}
-    assert roots <= sys.stdlib_module_names - IMPURE
-    assert set(own_imports_of(MODULES[name])) <= CORE
+    assert roots_of(MODULES[name]) - {"contact_activity"} <= sys.stdlib_module_names - IMPURE
+    assert {own for own in own_imports_of(MODULES[name]) if "." in own} <= set(PURE_MODULES)
 
 
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_asks_no_clock(name: str) -> None:
+@pytest.mark.parametrize("name", PURE_MODULES)
+def test_what_is_pure_asks_no_clock(name: str) -> None:
     """Nothing in it calls `now`, `utcnow` or `today`."""
     called = {node.attr for node in ast.walk(tree_of(MODULES[name])) if isinstance(node, ast.Attribute)}
     assert called.isdisjoint({"now", "utcnow", "today"})
 
 
-@pytest.mark.parametrize("name", sorted(USE_CASES))
-def test_the_use_cases_import_only_the_core_and_the_ports(name: str) -> None:
-    """They reach the world through protocols."""
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if folder_of(name) in MAY_IMPORT))
+def test_a_module_imports_only_what_lies_further_in(name: str) -> None:
+    """The rules know nothing of the use cases, and these reach the world through protocols."""
+    folders = {folder_of(own) for own in own_imports_of(MODULES[name])}
+    assert folders <= MAY_IMPORT[folder_of(name)]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in MODULES if folder_of(name) in {"use_cases", "ports", "errors"})
+)
+def test_the_use_cases_and_the_ports_import_of_others_only_the_standard_library(name: str) -> None:
+    """And of it nothing that reads a clock, chance or the environment."""
     assert roots_of(MODULES[name]) - {"contact_activity"} <= sys.stdlib_module_names - IMPURE
-    assert set(own_imports_of(MODULES[name])) <= CORE | USE_CASES
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_clients_of_the_outside_world_are_imported_by_adapters_only(name: str) -> None:
-    """boto3, botocore, sqlite3, requests and urllib3; the launcher of the local cloud may use boto3."""
-    allowed = OUTSIDE if name.startswith("adapters.") else set()
-    if name in CLOUD_SIDE:
-        allowed = {"boto3", "botocore"}
-    assert roots_of(MODULES[name]) & OUTSIDE <= allowed
+    """boto3, botocore, sqlite3, requests and urllib3; what works on a stack may use boto3."""
+    assert roots_of(MODULES[name]) & OUTSIDE <= MAY_IMPORT_OUTSIDE.get(folder_of(name), set())
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if not name.startswith(("local", "cli"))))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in MODULES if folder_of(name) not in LEFT_OUT_OF_THE_LAYER)
+)
 def test_what_the_layer_ships_imports_nothing_that_it_leaves_out(name: str) -> None:
     """The command line and the local engines stay out of Lambda, and so does what only they need."""
-    assert not [own for own in own_imports_of(MODULES[name]) if own == "cli" or own.startswith("local")]
+    assert {folder_of(own) for own in own_imports_of(MODULES[name])}.isdisjoint(LEFT_OUT_OF_THE_LAYER)
     assert roots_of(MODULES[name]).isdisjoint({"rich", "argparse", "ministack", "moto"})
 
 

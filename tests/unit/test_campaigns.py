@@ -2,23 +2,17 @@
 
 import pytest
 
-from contact_activity.activity import iso
-from contact_activity.campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, PAGES_MAX, CampaignOutcome
-from contact_activity.dispatch import TickOutcome
-from contact_activity.ports import (
-    CampaignMessage,
-    FatalError,
-    ListedCampaign,
-    ListedContact,
-    Message,
-    Refusal,
-    RefusedError,
-    RetryError,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import Pause, PauseReason
-from contact_activity.summary import SummaryCounts
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.campaign import Campaign, ListedCampaign
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import Summarized, SummaryCounts, SummaryKind
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, iso
+from contact_activity.domain.work import Outcome, WorkKind
+from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
+from contact_activity.use_cases.list_campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, PAGES_MAX
+from contact_activity.use_cases.summarize_campaign import HELD_MS
+from contact_activity.use_cases.tick_report import TickOutcome
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, World, drain_all
 
@@ -38,7 +32,7 @@ def world() -> World:
 
 def handed_out(world: World) -> list[str]:
     messages = drain_all(world.queue)
-    return [message.campaign_id for message in messages if isinstance(message, CampaignMessage)]
+    return [message.id for message in messages if message.kind is WorkKind.CAMPAIGN]
 
 
 def listings(world: World) -> int:
@@ -89,7 +83,7 @@ def test_contacts_are_handed_out_before_campaigns(world: World) -> None:
     """Activity comes first, whatever the campaigns' list does."""
     world.source.listed = [ListedContact("4711", "")]
     world.tick()
-    assert isinstance(drain_all(world.queue)[0], Message)
+    assert drain_all(world.queue)[0].kind is WorkKind.CONTACT
 
 
 @pytest.mark.parametrize("failure", [RetryError("busy"), Refusal.NEXT_EXPIRED])
@@ -155,7 +149,7 @@ def test_a_campaign_is_published_first_and_then_when_it_moved(world: World) -> N
     assert world.summarize("1").published == 1
     world.wait(EVERY_MS)
     report = world.summarize("1")
-    assert (report.outcome, report.published) == (CampaignOutcome.SUMMARIZED, 0)
+    assert (report.outcome, report.published) == (Outcome.SUMMARIZED, 0)
     world.source.counts[None, "1"] = SummaryCounts(sends=9, opens=4)
     world.wait(EVERY_MS)
     assert world.summarize("1").published == 1
@@ -168,7 +162,7 @@ def test_a_campaign_is_published_first_and_then_when_it_moved(world: World) -> N
 def test_a_message_that_comes_twice_costs_one_call(world: World) -> None:
     """Who was asked since the message was planned is not asked again."""
     world.summarize("1", planned_ms=NOON_MS)
-    assert world.summarize("1", planned_ms=NOON_MS).outcome is CampaignOutcome.STALE
+    assert world.summarize("1", planned_ms=NOON_MS).outcome is Outcome.STALE
     assert world.source.calls == 1
 
 
@@ -184,17 +178,17 @@ def test_a_crash_before_storing_publishes_again_with_an_equal_id(world: World) -
 
 def test_two_workers_with_one_campaign_publish_once(world: World) -> None:
     """Of two workers with one campaign only one asks and publishes."""
-    inner: list[CampaignOutcome] = []
+    inner: list[Outcome] = []
     world.source.meanwhile[1] = lambda: inner.append(world.summarize("1").outcome)
-    assert world.summarize("1").outcome is CampaignOutcome.SUMMARIZED
-    assert inner == [CampaignOutcome.STALE]
+    assert world.summarize("1").outcome is Outcome.SUMMARIZED
+    assert inner == [Outcome.STALE]
     assert len(world.ids) == 1
 
 
 def test_a_campaign_that_is_gone_publishes_nothing(world: World) -> None:
     """Deleted since it was listed: no failure."""
     world.source.faults[1] = Refusal.GONE
-    assert world.summarize("1").outcome is CampaignOutcome.GONE
+    assert world.summarize("1").outcome is Outcome.GONE
     assert world.events == []
 
 
@@ -204,7 +198,7 @@ def test_a_campaign_that_is_gone_publishes_nothing(world: World) -> None:
 def test_the_quota_and_the_credential_pause(world: World, wait: WaitError) -> None:
     """What holds for the contacts holds for the campaigns."""
     world.source.faults[1] = wait
-    assert world.summarize("1").outcome is CampaignOutcome.PAUSED
+    assert world.summarize("1").outcome is Outcome.PAUSED
     assert world.pauses.get().by_reason
     assert world.queue.depth() == 0
 
@@ -212,7 +206,7 @@ def test_the_quota_and_the_credential_pause(world: World, wait: WaitError) -> No
 def test_a_campaign_that_is_refused_pauses_nothing(world: World) -> None:
     """A key that may read contacts need not be allowed to read campaigns: no failure, and due again."""
     world.source.faults[1] = RefusedError("the API refuses this resource: 403")
-    assert world.summarize("1").outcome is CampaignOutcome.REFUSED
+    assert world.summarize("1").outcome is Outcome.REFUSED
     assert not world.pauses.get().by_reason
     assert world.campaigns.get("1").summarized.asked_ms is None
 
@@ -220,16 +214,27 @@ def test_a_campaign_that_is_refused_pauses_nothing(world: World) -> None:
 def test_a_paused_system_asks_for_no_campaign(world: World) -> None:
     """The message completes without a call; the next listing hands it out again."""
     world.pauses.pause(Pause(PauseReason.OPERATOR, None))
-    assert world.summarize("1").outcome is CampaignOutcome.PAUSED
+    assert world.summarize("1").outcome is Outcome.PAUSED
+    assert world.source.calls == 0
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 15, CLOCKS_DIFFER_MS])
+def test_a_campaign_in_the_hands_of_a_worker_whose_clock_differs_is_left_to_it(
+    world: World, ahead_ms: int
+) -> None:
+    """Both would publish the same summary."""
+    until_ms = world.clock.now_ms() + ahead_ms + HELD_MS
+    world.campaigns.save(Campaign("1", summarized=Summarized(SummaryKind.CAMPAIGN, until_ms)))
+    assert world.summarize("1").outcome is Outcome.STALE
     assert world.source.calls == 0
 
 
 def test_running_out_of_time_sends_the_message_again_within_its_interval(world: World) -> None:
     """Later the next listing has handed it out anyway, so that no message goes round for ever."""
-    assert world.summarize("1", for_ms=1).outcome is CampaignOutcome.UNFINISHED
+    assert world.summarize("1", for_ms=1).outcome is Outcome.UNFINISHED
     assert handed_out(world) == ["1"]
     planned_ms = world.clock.now_ms() - EVERY_MS
-    assert world.summarize("1", planned_ms=planned_ms, for_ms=1).outcome is CampaignOutcome.UNFINISHED
+    assert world.summarize("1", planned_ms=planned_ms, for_ms=1).outcome is Outcome.UNFINISHED
     assert handed_out(world) == []
 
 
@@ -237,9 +242,9 @@ def test_running_out_of_time_sends_the_message_again_within_its_interval(world: 
 def test_a_message_of_a_time_to_come_does_not_go_round_until_then(world: World, ahead_ms: int) -> None:
     """A clock that ran ahead planned it; it is worked on, and not sent again when time runs out."""
     planned_ms = world.clock.now_ms() + ahead_ms
-    assert world.summarize("1", planned_ms=planned_ms, for_ms=1).outcome is CampaignOutcome.UNFINISHED
+    assert world.summarize("1", planned_ms=planned_ms, for_ms=1).outcome is Outcome.UNFINISHED
     assert handed_out(world) == []
-    assert world.summarize("1", planned_ms=planned_ms).outcome is CampaignOutcome.SUMMARIZED
+    assert world.summarize("1", planned_ms=planned_ms).outcome is Outcome.SUMMARIZED
 
 
 def test_a_campaign_that_fails_gives_its_message_back(world: World) -> None:
@@ -248,7 +253,7 @@ def test_a_campaign_that_fails_gives_its_message_back(world: World) -> None:
     with pytest.raises(RetryError):
         world.summarize("1")
     assert world.campaigns.get("1").summarized.asked_ms is None
-    assert world.summarize("1").outcome is CampaignOutcome.SUMMARIZED
+    assert world.summarize("1").outcome is Outcome.SUMMARIZED
 
 
 def test_every_campaigns_message_names_its_tick(world: World) -> None:

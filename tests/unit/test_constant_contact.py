@@ -7,22 +7,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from contact_activity.adapters import transport
-from contact_activity.adapters.constant_contact import ConstantContact
-from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.adapters.transport import Connection
-from contact_activity.ports import (
-    Cause,
-    FatalError,
-    RefusedError,
-    RetryError,
-    TrackingPage,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import HOUR_MS, Limits
+from contact_activity.constant_contact import transport
+from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.transport import Connection
+from contact_activity.domain.answers import TrackingPage
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.summary import SummaryKind, SummaryReport
+from contact_activity.domain.times import HOUR_MS
+from contact_activity.errors import Cause, FatalError, RefusedError, RetryError, WaitError, WaitReason
 from contact_activity.settings import Credentials
-from contact_activity.summary import SummaryKind, SummaryReport
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_limiter
 from tests.support.rows import NOON_MS, row
 from tests.support.virtual_clock import VirtualClock
 

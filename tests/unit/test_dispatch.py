@@ -5,22 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from contact_activity.adapters.embedded import SqliteLease, sqlite_limiter
-from contact_activity.dispatch import TickOutcome
-from contact_activity.failures import describe
-from contact_activity.planning import QUEUED_TICKS, Listing
-from contact_activity.ports import (
-    Cause,
-    FatalError,
-    ListedContact,
-    Refusal,
-    RetryError,
-    TickFailure,
-    WaitError,
-    WaitReason,
-)
-from contact_activity.rate_limit import DAY_MS, Limits, Pause, PauseReason, midnight_after
-from contact_activity.sync import Outcome
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import QUEUED_TICKS
+from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.work import Outcome
+from contact_activity.errors import Cause, FatalError, RetryError, WaitError, WaitReason, describe
+from contact_activity.sqlite.store import SqliteLease, sqlite_limiter
+from contact_activity.use_cases.tick_report import TickOutcome
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import CALL_MS, TICK_MS, World, drain
 
@@ -46,7 +41,7 @@ def world() -> World:
 
 
 def handed_out(world: World) -> list[str]:
-    return [message.contact_id for message in drain(world.queue)]
+    return [message.id for message in drain(world.queue)]
 
 
 # --- a tick that fails ----------------------------------------------------------------------------
@@ -84,7 +79,7 @@ def test_a_first_tick_registers_and_hands_out_every_contact(world: World) -> Non
     assert (report.outcome, report.pages, report.new_contacts) == (TickOutcome.DISPATCHED, 3, 5)
     assert (report.listing_is_complete, report.enqueued, report.rejected) == (True, 5, 0)
     messages = drain(world.queue)
-    assert sorted(message.contact_id for message in messages) == ["0", "1", "2", "3", "4"]
+    assert sorted(message.id for message in messages) == ["0", "1", "2", "3", "4"]
     assert {message.planned_ms for message in messages} == {world.clock.now_ms()}
     assert world.listings.get().contacts == 5
 
@@ -303,7 +298,7 @@ def test_a_listing_that_has_to_wait_pauses_everybody(
 def test_a_used_up_day_pauses_until_midnight(world: World) -> None:
     """By our own count, without asking the API; after 00:00 UTC all goes on."""
     world.limits = Limits(4, 1)
-    limiter = world.dispatch_ports().limiter
+    limiter = world.store.limiter
     limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
     report = world.tick()
     assert (report.outcome, report.paused_by) == (TickOutcome.PAUSED, "quota")
@@ -319,7 +314,7 @@ def test_what_is_synced_is_handed_out_again_when_it_is_due(world: World) -> None
     """Ticks and syncs together: every contact once now, and once after its wait."""
     world.tick()
     for message in drain(world.queue):
-        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.SYNCED
+        assert world.sync(message.id, planned_ms=message.planned_ms).outcome is Outcome.SYNCED
     assert world.tick().enqueued == 0
     world.wait(TICK_MS)
     assert world.tick().enqueued == 5
@@ -330,7 +325,7 @@ def test_messages_that_a_pause_completed_are_handed_out_again(world: World) -> N
     world.tick()
     world.pauses.pause(Pause(PauseReason.OPERATOR, NOON_MS + TICK_MS))
     for message in drain(world.queue):
-        assert world.sync(message.contact_id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
+        assert world.sync(message.id, planned_ms=message.planned_ms).outcome is Outcome.PAUSED
     world.wait(TICK_MS)
     assert world.tick().enqueued == 5
 
@@ -423,7 +418,7 @@ def test_pages_asked_for_in_vain_count_for_the_lists_share_of_the_day(world: Wor
 def test_a_raised_budget_ends_the_pause_of_a_used_up_day(world: World) -> None:
     """The operator gives the key more calls, and the next tick goes on without waiting for midnight."""
     world.limits = Limits(4, 1)
-    world.dispatch_ports().limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+    world.store.limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
     assert world.tick().outcome is TickOutcome.PAUSED
     world.limits = Limits(4, 100)
     report = world.tick()

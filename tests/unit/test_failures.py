@@ -3,8 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.failures import TEXT_CHARACTERS_MAX, describe, kind_of, to_check
-from contact_activity.ports import Cause, FatalError, RefusedError, RetryError
+from contact_activity.errors import (
+    TEXT_CHARACTERS_MAX,
+    Cause,
+    FatalError,
+    RefusedError,
+    RetryError,
+    describe,
+    kind_of,
+    to_check,
+)
 
 CAUSES = st.sampled_from(Cause)
 OUR_ERRORS = st.builds(FatalError, st.text()) | st.builds(RetryError, st.text(), st.none() | CAUSES)

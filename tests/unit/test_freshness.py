@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.freshness import ENDS_S, by_bucket, percentile_s
+from contact_activity.domain.freshness import ENDS_S, by_bucket, percentile_s
 
 # From 1970 to the year 2200.
 AGES_S = st.integers(min_value=0, max_value=230 * 366 * 86_400)

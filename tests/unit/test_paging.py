@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.paging import MEETINGS_MAX, Rounds
+from contact_activity.domain.paging import MEETINGS_MAX, Rounds
 
 PAGES = st.lists(st.integers(), min_size=1, max_size=40, unique=True)
 

@@ -7,26 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.planning import (
-    WEEK_MS,
+from contact_activity.domain.listing import (
     Listing,
-    are_too_many_gone,
     begin_listing,
     count_contacts,
     count_page,
-    due_after_failure_ms,
-    due_after_gone_ms,
     has_listed_its_share,
     listing_page_read,
+    pages_on,
+    restart_listing,
+)
+from contact_activity.domain.pace import Limits, Pace, take_slot
+from contact_activity.domain.schedule import (
+    are_too_many_gone,
+    due_after_failure_ms,
+    due_after_gone_ms,
+    held_until_ms,
+    is_held,
+    latest_lease_ms,
     longest_waits,
     next_due_ms,
-    pages_on,
     queued_until_ms,
-    restart_listing,
     standing,
     tick_budget,
 )
-from contact_activity.rate_limit import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, Limits, Pace, take_slot
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, WEEK_MS
+from contact_activity.use_cases.tick import LEASE_MARGIN_MS
 from tests.support.rows import NOON_MS
 
 TICK_MS = 15 * 60_000
@@ -308,3 +314,11 @@ def test_nobody_waits_for_longer_than_its_standing_allows(failures: int, times_g
         due_after_gone_ms(0, times_gone=times_gone, tick_ms=TICK_MS) if times_gone else 0,
     )
     assert latest_ms <= longest_ms + CLOCKS_DIFFER_MS
+
+
+@pytest.mark.parametrize("behind_ms", [0, 15, CLOCKS_DIFFER_MS])
+def test_clocks_may_differ_by_a_minute_and_a_hold_still_holds(behind_ms: int) -> None:
+    """However long a function may run, another machine does not take its hold for a clock gone wrong."""
+    longest_ms = 15 * 60_000
+    assert is_held(held_until_ms(NOON_MS, longest_ms), NOON_MS - behind_ms)
+    assert NOON_MS + longest_ms + LEASE_MARGIN_MS <= latest_lease_ms(NOON_MS - behind_ms)

@@ -8,30 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.adapters.embedded import Database, sqlite_limiter
-from contact_activity.adapters.pacing import SharedLimiter
-from contact_activity.ports import WaitError, WaitReason
-from contact_activity.rate_limit import (
+from contact_activity.domain.pace import (
     ARRIVAL_MARGIN_MS,
-    DAY_MS,
-    HOUR_MS,
     SLOT_AHEAD_MAX_MS,
     Limits,
     Pace,
     PaceChange,
-    Pause,
-    PauseReason,
-    Pauses,
     calls_before,
     calls_left,
     changed,
-    is_own_budget,
-    midnight_after,
-    quota_refused_until,
     set_right,
     slow_down,
     take_slot,
 )
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget, quota_refused_until
+from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after
+from contact_activity.errors import WaitError, WaitReason
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_limiter
+from contact_activity.state.shared_limiter import SharedLimiter
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.adapters.clock import SystemClock
-from contact_activity.adapters.transport import Connection, NoAnswerError
-from contact_activity.local.reach import TRIES_MOST, TRY_FOR_MS, WARN_EVERY_MS, Reach, ReachTransport
-from contact_activity.ports import Cause, WaitError, WaitReason
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.transport import Connection, NoAnswerError
+from contact_activity.errors import Cause, WaitError, WaitReason
+from contact_activity.run.reach import TRIES_MOST, TRY_FOR_MS, WARN_EVERY_MS, Reach, ReachTransport
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import EmailAddresses
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.watermark import Reading
 from contact_activity.settings import (
     DEPLOYMENT_SETTINGS,
     SETTINGS,
@@ -18,8 +20,6 @@ from contact_activity.settings import (
     read_tick_ms,
     required,
 )
-from contact_activity.summary import SummaryKind
-from contact_activity.watermark import Reading
 from tests.support.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from contact_activity.adapters.embedded import Database, SqliteContacts
-from contact_activity.ports import ContactOutline, ListedContact
-from contact_activity.summary import Summarized, SummaryKind
+from contact_activity.domain.contact import ContactOutline, ListedContact
+from contact_activity.domain.summary import Summarized, SummaryKind
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
 
 LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms")
 

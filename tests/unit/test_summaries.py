@@ -2,11 +2,12 @@
 
 import pytest
 
-from contact_activity.activity import iso
-from contact_activity.ports import FatalError, Refusal, RetryError, WaitError, WaitReason
-from contact_activity.rate_limit import Pause, PauseReason
-from contact_activity.summary import SUMMARY_AGE_MS, SummaryCounts, SummaryKind
-from contact_activity.sync import Outcome
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.summary import SUMMARY_AGE_MS, SummaryCounts, SummaryKind
+from contact_activity.domain.times import iso
+from contact_activity.domain.work import Outcome
+from contact_activity.errors import FatalError, RetryError, WaitError, WaitReason
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.world import CALL_MS, World
 

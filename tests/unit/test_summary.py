@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import EXACT_MAX, iso
-from contact_activity.summary import (
+from contact_activity.constant_contact.rows import EXACT_MAX
+from contact_activity.constant_contact.summary_rows import (
+    parse_campaign_summary,
+    parse_contact_summary,
+    parse_summary_by_campaign,
+)
+from contact_activity.domain.summary import (
     CAMPAIGNS_MAX,
     COUNT_NAMES,
     SUMMARY_AGE_MS,
@@ -21,11 +26,9 @@ from contact_activity.summary import (
     compare,
     derive_summary_id,
     is_due,
-    parse_campaign_summary,
-    parse_contact_summary,
-    parse_summary_by_campaign,
     summary_event,
 )
+from contact_activity.domain.times import iso
 from tests.support.rows import JSON, NOON_MS
 
 BODY = {"sends": 42, "opens": 19, "clicks": 7, "forwards": 1, "unsubscribes": 0, "bounces": 2}

@@ -8,29 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import ActivityType, EmailAddresses, iso
-from contact_activity.adapters.embedded import SqliteContacts
-from contact_activity.failures import describe
-from contact_activity.planning import is_held
-from contact_activity.ports import (
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import is_held
+from contact_activity.domain.times import iso, midnight_after
+from contact_activity.domain.watermark import Progress, Reading, Watermark
+from contact_activity.domain.work import Outcome, WorkItem, WorkPolicy
+from contact_activity.errors import (
     Cause,
-    Contact,
     FatalError,
-    ListedContact,
-    Message,
     PartlyAcceptedError,
-    Refusal,
     RetryError,
     StandstillError,
     WaitError,
     WaitReason,
+    describe,
 )
-from contact_activity.rate_limit import Pause, PauseReason, midnight_after
-from contact_activity.sync import PAGES_BETWEEN_MARKERS, PAGES_MAX, Outcome, SyncPolicy, sync
-from contact_activity.watermark import Progress, Reading, Watermark
+from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.use_cases.read_history import PAGES_MAX
+from contact_activity.use_cases.sync_contact import PAGES_BETWEEN_MARKERS, sync
+from tests.support.items import of_contact
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
-from tests.support.world import CALL_MS, TICK_MS, World, drain
+from tests.support.world import CALL_MS, TICK_MS, World, drain, with_contacts
 
 PAST_MS = NOON_MS - 10 * DAY_MS
 FIVE = [activity(PAST_MS + n) for n in range(5)]
@@ -144,11 +147,11 @@ def test_a_worker_that_lost_to_a_resync_holds_it_up_no_longer() -> None:
     world.source.meanwhile[5] = lambda: resync(world, 1)
     assert world.sync().outcome is Outcome.RACE_LOST
     world.wait(1_000)
-    assert [message.contact_id for message in claimed(world)] == ["1"]
+    assert [message.id for message in claimed(world)] == ["1"]
     assert world.sync().outcome is Outcome.SYNCED
 
 
-def claimed(world: World) -> list[Message]:
+def claimed(world: World) -> list[WorkItem]:
     world.tick(begin_listing=False)
     return drain(world.queue)
 
@@ -696,10 +699,10 @@ class FailsOnce(SqliteContacts):
 def test_what_could_not_be_held_is_published_by_the_next_sync(world: World, reports: tuple[str, ...]) -> None:
     """The store fails just before the first publication: nothing of the page counts as published."""
     world.reading = Reading("default", reports)
-    ports = replace(world.sync_ports(), contacts=FailsOnce(world.database))
-    policy = SyncPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS)
+    ports = replace(world.work_ports(), store=with_contacts(world.store, FailsOnce(world.database)))
+    policy = WorkPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS)
     with pytest.raises(RetryError):
-        sync(Message("1", NOON_MS), ports, policy, deadline_ms=NOON_MS + HOUR_MS)
+        sync(of_contact("1", NOON_MS), ports, policy, deadline_ms=NOON_MS + HOUR_MS)
     assert world.times == []
     world.sync()
     assert sorted(world.times) == times(5)
@@ -851,15 +854,15 @@ def test_what_is_published_is_counted_by_day_and_type(world: World) -> None:
     world.sync()
     today = NOON_MS // DAY_MS
     opened, bounced = FIVE[0].type.detail_type, ActivityType.BOUNCED.detail_type
-    assert world.tally.on(today) == {opened: 5}
-    assert world.tally.on(today + 1) == {bounced: 1}
+    assert world.tally.on(today).events == {opened: 5}
+    assert world.tally.on(today + 1).events == {bounced: 1}
 
 
 def test_a_sync_that_publishes_nothing_counts_nothing(world: World) -> None:
     """A sweep without news writes no count."""
     world.source.activities["1"] = []
     world.sync()
-    assert world.tally.on(NOON_MS // DAY_MS) == {}
+    assert world.tally.on(NOON_MS // DAY_MS).events == {}
 
 
 def test_how_fresh_new_activity_is_is_counted_by_bucket(world: World) -> None:
@@ -871,7 +874,7 @@ def test_how_fresh_new_activity_is_is_counted_by_bucket(world: World) -> None:
     world.source.activities["1"] += [activity(now_ms - age_ms) for age_ms in (0, 50_000, HOUR_MS, -DAY_MS)]
     world.source.activities["1"].append(activity(PAST_MS - DAY_MS, ActivityType.BOUNCED))
     assert sorted(world.sync().ages_s) == [0, 0, 50, 3_600]
-    assert world.tally.freshness_on(NOON_MS // DAY_MS) == {60: 3, 3_600: 1}
+    assert world.tally.on(NOON_MS // DAY_MS).ages == {60: 3, 3_600: 1}
 
 
 def test_only_what_the_bus_took_is_counted_as_fresh(world: World) -> None:
@@ -888,7 +891,7 @@ def test_only_what_the_bus_took_is_counted_as_fresh(world: World) -> None:
     world.wait(HOUR_MS)
     (age_s,) = world.sync().ages_s
     assert age_s in (3_630, 3_610)
-    assert world.tally.freshness_on(NOON_MS // DAY_MS) == {60: 1, 7_200: 1}
+    assert world.tally.on(NOON_MS // DAY_MS).ages == {60: 1, 7_200: 1}
 
 
 def test_what_a_resync_brings_again_is_not_late(world: World) -> None:

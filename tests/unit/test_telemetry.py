@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from contact_activity import telemetry
-from contact_activity.adapters.codec import message_from_body
-from contact_activity.campaigns import CampaignOutcome, CampaignReport
-from contact_activity.dispatch import DispatchReport, TickOutcome
-from contact_activity.ports import CampaignMessage, Cause, Message, RetryError
-from contact_activity.rate_limit import PauseReason
+from contact_activity.domain.pauses import PauseReason
+from contact_activity.domain.walk import Counts
+from contact_activity.domain.work import Outcome, Report
+from contact_activity.entrypoints import telemetry
+from contact_activity.entrypoints.dispatcher import Dispatcher
+from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
+from contact_activity.errors import Cause, RetryError
 from contact_activity.settings import Credentials, SettingsError
-from contact_activity.sync import Outcome, SyncReport
-from contact_activity.telemetry import NAMESPACE, Metric
-from contact_activity.watermark import Counts
-from contact_activity.wiring import Dispatcher
+from contact_activity.state.codec import item_from_body
+from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
 from tests.support.emf import Emitted, emitted
+from tests.support.items import of_campaign, of_contact
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import TICK_MS, World
 
@@ -73,6 +73,11 @@ def lines(said: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.getvalue().splitlines()]
 
 
+CONTACT = of_contact("4711", 1)
+OF_CAMPAIGNS = set(Outcome) - {Outcome.SYNCED, Outcome.UNKNOWN_CONTACT, Outcome.HELD}
+OF_CONTACTS = set(Outcome) - {Outcome.SUMMARIZED, Outcome.REFUSED}
+
+
 def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> DispatchReport:
     return DispatchReport(
         outcome=outcome,
@@ -90,9 +95,9 @@ def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> DispatchReport:
     )
 
 
-def full_sync(outcome: Outcome) -> SyncReport:
-    return SyncReport(
-        outcome=outcome,
+def full_sync(outcome: Outcome) -> Report:
+    return Report(
+        outcome,
         by_type=Counter({"Email Opened": 5}),
         ages_s=array("q", [1, 2]),
         pages=6,
@@ -108,13 +113,13 @@ def full_sync(outcome: Outcome) -> SyncReport:
 
 
 def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    """A tick, syncs of every outcome and a failure send each metric of the list, and no other."""
+    """A tick, work of every outcome and a failure send each metric of the list, and no other."""
     telemetry.tell_tick(full_tick())
-    for outcome in Outcome:
-        telemetry.tell_sync(full_sync(outcome), "4711")
-    for campaign_outcome in CampaignOutcome:
-        telemetry.tell_campaign(CampaignReport(campaign_outcome), "111")
-    for message in (Message("4711", 1), CampaignMessage("111", 1)):
+    for outcome in OF_CONTACTS:
+        telemetry.tell_work(CONTACT, full_sync(outcome))
+    for outcome in OF_CAMPAIGNS:
+        telemetry.tell_work(of_campaign("111", 1), Report(outcome))
+    for message in (of_contact("4711", 1), of_campaign("111", 1)):
         telemetry.tell_failure(message, RetryError("the API did not answer"))
     sent = flushed(capsys)
     assert {(metric.name, metric.unit) for metric in sent} == {
@@ -171,7 +176,7 @@ def test_each_pause_is_told_by_its_reason(capsys: pytest.CaptureFixture[str]) ->
 def test_metrics_of_a_batch_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     """However many contacts one invocation syncs, all of them are in what it sends."""
     for _ in range(130):
-        telemetry.tell_sync(SyncReport(pages=1), "4711")
+        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1))
     assert by_name(flushed(capsys)) == {"PagesRead": 130, "ContactsSynced": 130}
 
 
@@ -179,7 +184,7 @@ def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> 
     """CloudWatch has percentiles of single values; no record holds more than it takes, and none is lost."""
     ages_s = [*range(250), *[HOUR_MS] * 7]
     for part in (ages_s[:99], ages_s[99:101], ages_s[101:]):
-        telemetry.tell_sync(SyncReport(pages=1, ages_s=array("q", part)), "4711")
+        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1, ages_s=array("q", part)))
     sent = [metric for metric in flushed(capsys) if metric.name == Metric.FRESHNESS.metric_name]
     assert {metric.unit for metric in sent} == {"Seconds"}
     assert [value for metric in sent for value in metric.values] == ages_s
@@ -187,7 +192,7 @@ def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_without_new_activity_no_age_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     """A zero would make what comes late look fresh."""
-    telemetry.tell_sync(SyncReport(by_type=Counter({"Email Opened": 5})), "4711")
+    telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, by_type=Counter({"Email Opened": 5})))
     assert Metric.FRESHNESS.metric_name not in by_name(flushed(capsys))
 
 
@@ -201,8 +206,8 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
     """From the message on each line holds its correlation id; a message without one takes it out."""
     for correlation_id in ("tick-1", "tick-2", None):
         telemetry.correlate(correlation_id)
-        telemetry.tell_sync(SyncReport(), "4711")
-        telemetry.tell_failure(Message("4712", 1), RetryError("the API did not answer"))
+        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED))
+        telemetry.tell_failure(of_contact("4712", 1), RetryError("the API did not answer"))
     assert [line.get("correlation_id") for line in lines(logged)] == [
         *("tick-1", "tick-1", "tick-2", "tick-2"),
         *(None, None),
@@ -211,7 +216,7 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
 
 def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
     """A line has the outcome and the counts, and rows that could not be read by their digest."""
-    telemetry.tell_sync(full_sync(Outcome.SYNCED), "4711")
+    telemetry.tell_work(CONTACT, full_sync(Outcome.SYNCED))
     (line,) = lines(logged)
     assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
     assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
@@ -233,10 +238,10 @@ def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
 ) -> None:
     """What others say may hold anything: told are its kind, the code of AWS, and the line in our code."""
     try:
-        message_from_body("{}")
+        item_from_body("{}")
     except ValueError as known:
         error.__traceback__ = known.__traceback__
-    telemetry.tell_failure(Message("4711", 1), error)
+    telemetry.tell_failure(of_contact("4711", 1), error)
     (line,) = lines(logged)
     where = "" if isinstance(error, RetryError) else r" at codec\.py:\d+"
     assert (line["message"], line["contact_id"]) == ("contact failed", "4711")
@@ -252,7 +257,7 @@ def test_a_call_that_failed_is_a_warning_without_an_address(logged: io.StringIO)
 
 
 def ticking(world: World, credentials: Callable[[], Credentials]) -> Dispatcher:
-    return Dispatcher(world.dispatch_ports(), TICK_MS, 1, None, credentials)
+    return Dispatcher(world.tick_ports(), TICK_MS, 1, None, credentials)
 
 
 def test_a_tick_that_cannot_read_its_credentials_is_one_that_is_paused(

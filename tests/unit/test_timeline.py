@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import ActivityType, iso
-from contact_activity.timeline import Entry, UnusableEventError, entry_of
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.times import iso
+from contact_activity.example_subscriber.timeline import Entry, UnusableEventError, entry_of
 
 SAMPLES = {
     type_.past_tense: json.loads(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.adapters.transport import NoAnswerError, _Bounds, _decoded, _first_to_connect
+from contact_activity.constant_contact.transport import NoAnswerError, _Bounds, _decoded, _first_to_connect
 
 UNKNOWN_FAMILY = socket.AddressFamily.AF_APPLETALK
 

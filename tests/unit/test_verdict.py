@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import count_of, id_text, is_of, usable_id
-from contact_activity.adapters.transport import Reply
-from contact_activity.adapters.verdict import RETRY_AFTER_MAX_S, Answer, Verdict, judge_misfit, read_answer
+from contact_activity.constant_contact.rows import count_of, id_text, is_of, usable_id
+from contact_activity.constant_contact.transport import Reply
+from contact_activity.constant_contact.verdict import (
+    RETRY_AFTER_MAX_S,
+    Answer,
+    Verdict,
+    judge_misfit,
+    read_answer,
+)
 from tests.support.rows import JSON, NOON_MS
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"

@@ -9,27 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.activity import Activity, ActivityType
-from contact_activity.adapters.codec import (
-    marks_from_json,
-    marks_to_json,
-    progress_from_json,
-    progress_to_json,
-)
-from contact_activity.watermark import (
-    ALL_REPORT,
-    REMEMBERED_MAX,
-    TYPES_BY_REPORT,
-    UNREADABLE_MAX,
-    Mark,
-    Reading,
-    Span,
-    Walk,
-    Watermark,
-    activity_key,
-    key_time_ms,
-    unpack,
-)
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX, activity_key, key_time_ms, unpack
+from contact_activity.domain.walk import Walk
+from contact_activity.domain.watermark import ALL_REPORT, TYPES_BY_REPORT, Mark, Reading, Span, Watermark
+from contact_activity.state.codec import marks_from_json, marks_to_json, progress_from_json, progress_to_json
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
 KEY_BYTES = 14
@@ -655,6 +639,33 @@ def test_floors_that_differ_by_type_hide_nothing(reports: tuple[str, ...]) -> No
     forgotten = activity(NOON_MS - 8 * HOUR_MS, ActivityType.SENT)
     told = walked([missed, forgotten], Watermark(marks), Reading("a", reports))
     assert told.published == [missed]
+
+
+# At which step the bus takes how much of a page, and whether the cursor expires before the next try.
+FAULTS = st.dictionaries(st.integers(0, 60), st.tuples(st.integers(0, 5), st.booleans()), max_size=12)
+
+
+@given(history=st.lists(HISTORY_TIMES_MS, min_size=25, max_size=60), faults=FAULTS)
+def test_a_page_that_is_published_in_part_repeats_nothing_when_it_is_read_again(
+    history: list[int], faults: dict[int, tuple[int, bool]]
+) -> None:
+    """Whatever the walk forgot meanwhile, at a bound of a few activities instead of thousands."""
+    rows = [activity(time_ms, link_id=str(n)) for n, time_ms in enumerate(sorted(history, reverse=True))]
+    pages = [rows[at : at + 5] for at in range(0, len(rows), 5)]
+    reading = Reading("a", overlap_h=1, remembered_min=1)
+    published: list[Activity] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{Walk.__module__}.REMEMBERED_MAX", 6)
+        walk, at, step = Walk(Watermark(), reading, NOON_MS), 0, 0
+        while at < len(pages):
+            fresh = walk.take(pages[at], (), NOON_MS)
+            accepted, has_expired = faults.get(step, (len(fresh.activities), False))
+            published += fresh.activities[:accepted]
+            walk.take_back(fresh.activities[accepted:])
+            at = 0 if has_expired else at + (accepted >= len(fresh.activities))
+            marker = progress_to_json(walk.progress(ALL_REPORT, str(at) if at else None))
+            walk, step = Walk.resume(Watermark(), reading, progress_from_json(marker)), step + 1
+    assert by_time(published) == by_time(rows)
 
 
 def test_a_mark_of_the_version_before_that_forgot_nothing_hides_nothing() -> None:

@@ -1,0 +1,114 @@
+"""The bus on EventBridge: full batches, and only what was not accepted goes out again."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contact_activity.aws.errors import error_code
+from contact_activity.domain.event import EVENT_SOURCE, Event
+from contact_activity.domain.pace import back_off_s
+from contact_activity.errors import FatalError, PartlyAcceptedError
+from contact_activity.ports import Clock
+
+BATCH_ENTRIES = 10
+BATCH_BYTES = 256_000
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 5.0
+# By the API's documentation the only errors of an entry that no second try can mend.
+_REFUSALS = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidAccountIdException",
+        "InvalidArgument",
+        "MalformedDetail",
+        "NotAuthorizedForDetailTypeException",
+        "NotAuthorizedForSourceException",
+        "RedactionFailure",
+    }
+)
+
+
+def entry_bytes(event: Event) -> int:
+    """The size of an entry as AWS counts it: source, detail type and detail in UTF-8, `Time` left out."""
+    return sum(len(part.encode()) for part in (EVENT_SOURCE, event.detail_type, event.detail))
+
+
+def batches(events: Sequence[Event]) -> list[list[Event]]:
+    """Part events into batches, in order, that one call may carry.
+
+    Raises `FatalError` for an event that is too large for any.
+    """
+    parted: list[list[Event]] = []
+    room_bytes = 0
+    for event in events:
+        size_bytes = entry_bytes(event)
+        if size_bytes > BATCH_BYTES:
+            raise FatalError(f"an event of {size_bytes} bytes, more than the bus takes")
+        if not parted or len(parted[-1]) == BATCH_ENTRIES or size_bytes > room_bytes:
+            parted.append([])
+            room_bytes = BATCH_BYTES
+        parted[-1].append(event)
+        room_bytes -= size_bytes
+    return parted
+
+
+class EventBridgeBus:
+    """The `Bus` port. Raises `FatalError`, before any is sent, for an event too large for the bus."""
+
+    def __init__(
+        self,
+        client: BaseClient,
+        bus_name: str,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._bus_name = bus_name
+        self._clock = clock
+        self._jitter = jitter
+
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        accepted: set[str] = set()
+        for batch in batches(events):
+            try:
+                self._publish_batch(batch, accepted, deadline_ms)
+            except (ClientError, BotoCoreError) as error:
+                told = f"the bus could not be asked: {error_code(error)}"
+                raise PartlyAcceptedError(told, frozenset(accepted)) from error
+
+    def _publish_batch(self, batch: list[Event], accepted: set[str], deadline_ms: int) -> None:
+        left, tries = batch, 0
+        while left:
+            if tries:
+                self._back_off(tries, left, accepted, deadline_ms)
+            left = self._put(left, accepted)
+            tries += 1
+
+    def _put(self, events: Sequence[Event], accepted: set[str]) -> list[Event]:
+        """Returns the events that were not accepted."""
+        response = self._client.put_events(Entries=[self._entry(event) for event in events])
+        answered = list(zip(events, response["Entries"], strict=True))
+        accepted |= {event.id for event, result in answered if result.get("EventId")}
+        refusals = _REFUSALS.intersection(result.get("ErrorCode", "") for _, result in answered)
+        if refusals:
+            told = f"the bus refuses an event: {', '.join(sorted(refusals))}"
+            raise PartlyAcceptedError(told, frozenset(accepted))
+        return [event for event, result in answered if not result.get("EventId")]
+
+    def _entry(self, event: Event) -> dict[str, str]:
+        return {
+            "EventBusName": self._bus_name,
+            "Source": EVENT_SOURCE,
+            "DetailType": event.detail_type,
+            "Detail": event.detail,
+        }
+
+    def _back_off(self, tries: int, left: Sequence[Event], accepted: set[str], deadline_ms: int) -> None:
+        wait_s = back_off_s(tries, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
+        if self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms:
+            told = f"the bus did not accept {len(left)} events in {tries} tries"
+            raise PartlyAcceptedError(told, frozenset(accepted))
+        self._clock.sleep(wait_s)

@@ -1,0 +1,296 @@
+"""Keeps the contacts in the table: an item each."""
+
+import heapq
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from botocore.client import BaseClient
+
+from contact_activity.aws.table import CONTACT, Item, Table, Value
+from contact_activity.domain import schedule
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.schedule import LongestWaits
+from contact_activity.domain.watermark import Watermark
+from contact_activity.ports import Clock
+from contact_activity.state.codec import (
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
+)
+
+SHARDS = 8
+# Behind them one for each other standing: what a contact can honestly wait shows in the index's keys.
+ALL_SHARDS = SHARDS + schedule.STANDINGS - 1
+THREADS = 8
+# More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
+LOOKED_AT_MOST = 20_000
+# A second's work at most, before the tick looks at its time limit again.
+LOOKED_AT_ONCE = 100
+# More than a tick of the largest day that is usual hands out; the next tick goes on.
+PULLED_BACK_MOST = 5_000
+_OUTLINE = (
+    *("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone"),
+    *("last_error", "failed_at"),
+)
+_IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now OR queued_until > :latest)"
+_REGISTER = (
+    "SET modified_date = :modified, registered_at = :now, due_shard = :shard, version = :zero, due_at = :now"
+)
+_OF_LISTING = ("pk", "registered_at", "modified_date", "times_gone")
+_IS_NO_GONE_ONE = (
+    "attribute_exists(registered_at) AND (attribute_not_exists(times_gone) OR times_gone = :zero)"
+)
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+def due_shard(contact_id: str, standing: int = schedule.USUAL) -> int:
+    """The same for a contact for ever, as long as nothing changes how long it may wait."""
+    if standing != schedule.USUAL:
+        return SHARDS + standing - 1
+    return zlib.crc32(contact_id.encode()) % SHARDS
+
+
+class DynamoContacts:
+    """The `Contacts` port. `threads` calls are made at once where many contacts change."""
+
+    def __init__(self, client: BaseClient, table_name: str, threads: int = THREADS) -> None:
+        self._table = Table(client, table_name)
+        self._threads = threads
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        by_pk = {CONTACT + contact.id: contact for contact in listed}
+        known = self._table.get_many(list(by_pk), *_OF_LISTING)
+
+        def register(pk: str) -> bool:
+            item, contact = known.get(pk, Item({})), by_pk[pk]
+            if "registered_at" not in item:
+                return self._add(contact, now_ms)
+            self._note_change(contact, item, now_ms, is_full)
+            return False
+
+        return sum(self._each(register, list(by_pk)))
+
+    def _add(self, contact: ListedContact, now_ms: int) -> bool:
+        """False if another dispatcher was first."""
+        return self._table.update(
+            CONTACT + contact.id,
+            _REGISTER,
+            "attribute_not_exists(registered_at)",
+            modified=contact.modified_date,
+            now=now_ms,
+            shard=due_shard(contact.id),
+            zero=0,
+        )
+
+    def _note_change(self, contact: ListedContact, known: Item, now_ms: int, is_full: bool) -> None:
+        """`known` may be a moment old: what a worker stored or a person erased since then wins."""
+        pk, modified = CONTACT + contact.id, contact.modified_date
+        is_changed, is_gone = known.text("modified_date") != modified, known.whole("times_gone") > 0
+        if not is_changed and not (is_gone and is_full):
+            return
+        if not is_gone and self._table.update(
+            pk, "SET modified_date = :modified", _IS_NO_GONE_ONE, modified=modified, zero=0
+        ):
+            return
+        change = "SET modified_date = :modified, due_at = :now"
+        self._table.update(pk, change, "attribute_exists(registered_at)", modified=modified, now=now_ms)
+
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
+        """A read for each that is looked at, and a write for each that the read does not show as out."""
+        due = _once(contact_id for _, contact_id in islice(self._due(clock.now_ms()), LOOKED_AT_MOST))
+        while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
+            out = self._out_of(looked_at, clock.now_ms(), tick_ms)
+            free = (contact_id for contact_id in looked_at if contact_id not in out)
+            claimed = self._claim_of(free, clock, tick_ms, most)
+            most -= len(claimed)
+            yield claimed
+
+    def _claim_of(self, free: Iterator[str], clock: Clock, tick_ms: int, most: int) -> list[str]:
+        claimed: list[str] = []
+        while len(claimed) < most and (tried := list(islice(free, most - len(claimed)))):
+            won = self._each(partial(self._claim, now_ms=clock.now_ms(), tick_ms=tick_ms), tried)
+            claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
+        return claimed
+
+    def _out_of(self, contact_ids: Sequence[str], now_ms: int, tick_ms: int) -> set[str]:
+        """Those in a message, as it was a moment ago: the write decides."""
+        items = self._table.get_many([CONTACT + id_ for id_ in contact_ids], "pk", "queued_until")
+        latest_ms = schedule.latest_queued_ms(schedule.queued_until_ms(now_ms, tick_ms))
+        is_out = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
+        return {id_ for id_ in contact_ids if is_out.get(CONTACT + id_)}
+
+    def _claim(self, contact_id: str, *, now_ms: int, tick_ms: int) -> bool:
+        until_ms = schedule.queued_until_ms(now_ms, tick_ms)
+        return self._table.update(
+            CONTACT + contact_id,
+            "SET queued_until = :until",
+            f"due_at <= :now AND {_IS_FREE}",
+            until=until_ms,
+            now=now_ms,
+            latest=schedule.latest_queued_ms(until_ms),
+        )
+
+    def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
+        """At most 5,000 at once. Costs a query a shard, and a read and a write for each that is found."""
+        late = (
+            contact_id
+            for shard in range(ALL_SHARDS)
+            for contact_id in self._table.due_after(shard, waits.latest_ms(now_ms, _standing_in(shard)))
+        )
+        found = list(islice(late, PULLED_BACK_MOST))
+        return sum(self._each(lambda contact_id: self._pull_back(contact_id, now_ms, waits), found))
+
+    def _pull_back(self, contact_id: str, now_ms: int, waits: LongestWaits) -> bool:
+        """An earlier version kept every contact in the shards of the usual ones: it is moved."""
+        item = self._table.get(CONTACT + contact_id)
+        standing = schedule.standing(failures=item.whole("failures"), times_gone=item.whole("times_gone"))
+        seen_ms, shard = item.whole("due_at"), due_shard(contact_id, standing)
+        is_late = seen_ms > waits.latest_ms(now_ms, standing)
+        if is_late or item.whole("due_shard") != shard:
+            change, is_as_seen = "SET due_at = :due, due_shard = :shard", "due_at = :seen"
+            due_ms = now_ms if is_late else seen_ms
+            pk = CONTACT + contact_id
+            is_changed = self._table.update(pk, change, is_as_seen, due=due_ms, shard=shard, seen=seen_ms)
+            return is_late and is_changed
+        return False
+
+    def release(self, contact_ids: Sequence[str]) -> None:
+        self._each(self._release, contact_ids)
+
+    def abandon(self, contact_ids: Sequence[str]) -> None:
+        """They are in no message, and nobody works on them: all that could is stopped."""
+        self._each(lambda contact_id: self._remove(contact_id, "queued_until, held_until"), contact_ids)
+
+    def _release(self, contact_id: str) -> bool:
+        return self._remove(contact_id, "queued_until")
+
+    def _remove(self, contact_id: str, attributes: str) -> bool:
+        return self._table.update(CONTACT + contact_id, f"REMOVE {attributes}", "attribute_exists(pk)")
+
+    def get(self, contact_id: str) -> Contact | None:
+        item = self._table.get(CONTACT + contact_id)
+        return _contact(contact_id, item) if "registered_at" in item else None
+
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        standing = schedule.standing(failures=contact.failures, times_gone=contact.times_gone)
+        values: dict[str, Value] = {
+            "registered_at": contact.registered_ms,
+            "due_at": contact.due_ms,
+            "due_shard": due_shard(contact.id, standing),
+            "failures": contact.failures,
+            "times_gone": contact.times_gone,
+            "marks": marks_to_json(contact.watermark.marks),
+            "remembered": contact.watermark.remembered,
+            "unreadable": contact.watermark.unreadable,
+            "summaries": summaries_to_json(contact.summaries),
+        }
+        may_be_none: dict[str, Value] = {
+            "synced_at": contact.synced_ms,
+            "resync_from": contact.watermark.resync_ms,
+            "last_error": contact.last_error,
+            "failed_at": contact.failed_ms,
+            "held_until": contact.held_until_ms,
+            "queued_until": queued_until_ms or None,
+            "progress": progress_to_json(contact.progress) if contact.progress else None,
+        }
+        values |= {name: value for name, value in may_be_none.items() if value is not None}
+        dropped = [name for name, value in may_be_none.items() if value is None]
+        kept = ", ".join(f"{name} = :{name}" for name in values)
+        return self._table.update(
+            CONTACT + contact.id,
+            f"SET version = :next, {kept}" + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
+            "version = :seen",
+            seen=contact.version,
+            next=contact.version + 1,
+            **values,
+        )
+
+    def erase(self, contact_id: str) -> bool:
+        return self._table.delete(CONTACT + contact_id)
+
+    def make_due(self, now_ms: int) -> None:
+        known = [contact_id for _, contact_id in self._due(None)]
+        self._each(lambda contact_id: self._make_due(contact_id, now_ms), known)
+
+    def scan(self) -> Iterator[Contact]:
+        """Every contact, for the operator: it reads the whole table."""
+        for item in self._table.scan(CONTACT):
+            yield _contact(item.text("pk").removeprefix(CONTACT), item)
+
+    def outlines(self) -> Iterator[ContactOutline]:
+        for item in self._table.scan(CONTACT, *_OUTLINE):
+            yield ContactOutline(
+                id=item.text("pk").removeprefix(CONTACT),
+                due_ms=item.whole("due_at"),
+                queued_until_ms=item.whole("queued_until"),
+                synced_ms=item.whole_or_none("synced_at"),
+                failures=item.whole("failures"),
+                times_gone=item.whole("times_gone"),
+                last_error=item.text_or_none("last_error"),
+                failed_ms=item.whole_or_none("failed_at"),
+            )
+
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        rows = (next(self._table.due(shard, now_ms, page_rows=1), None) for shard in range(ALL_SHARDS))
+        return min((due_ms for due_ms, _ in filter(None, rows)), default=None)
+
+    def _make_due(self, contact_id: str, now_ms: int) -> bool:
+        pk = CONTACT + contact_id
+        is_later = self._table.update(
+            pk, "SET due_at = :now REMOVE queued_until", "due_at > :now", now=now_ms
+        )
+        return is_later or self._release(contact_id)
+
+    def _due(self, until_ms: int | None) -> Iterator[tuple[int, str]]:
+        return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(ALL_SHARDS)))
+
+    def _each(self, do: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
+        """Do it for each, in order of the arguments, a few at a time."""
+        if self._threads == 1 or len(arguments) < 2:
+            return [do(argument) for argument in arguments]
+        with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
+            return list(pool.map(do, arguments))
+
+
+def _once(contact_ids: Iterator[str]) -> Iterator[str]:
+    """A contact that changes its shard while the index is read may be met in both."""
+    seen: set[str] = set()
+    for contact_id in contact_ids:
+        if contact_id not in seen:
+            seen.add(contact_id)
+            yield contact_id
+
+
+def _standing_in(shard: int) -> int:
+    return schedule.USUAL if shard < SHARDS else shard - SHARDS + 1
+
+
+def _contact(contact_id: str, item: Item) -> Contact:
+    return Contact(
+        id=contact_id,
+        registered_ms=item.whole("registered_at"),
+        due_ms=item.whole("due_at"),
+        version=item.whole("version"),
+        synced_ms=item.whole_or_none("synced_at"),
+        failures=item.whole("failures"),
+        times_gone=item.whole("times_gone"),
+        watermark=Watermark(
+            marks_from_json(item.text("marks", "{}")),
+            item.blob("remembered"),
+            item.blob("unreadable"),
+            item.whole_or_none("resync_from"),
+        ),
+        progress=progress_from_json(item.text("progress")) if "progress" in item else None,
+        summaries=summaries_from_json(item.text("summaries", "{}")),
+        last_error=item.text_or_none("last_error"),
+        failed_ms=item.whole_or_none("failed_at"),
+        held_until_ms=item.whole_or_none("held_until"),
+    )

@@ -1,0 +1,79 @@
+"""The contact queue on SQS."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from botocore.client import BaseClient
+
+from contact_activity.aws.errors import as_our_errors
+from contact_activity.domain.work import WorkItem
+from contact_activity.state.codec import item_to_body
+
+BATCH_ENTRIES = 10
+SEND_TRIES = 4
+BACKOFF_FIRST_S = 0.2
+_DEPTHS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+class SqsQueue:
+    """The `Queue` port. Raises `RetryError` where AWS does not do what it is asked."""
+
+    def __init__(
+        self,
+        client: BaseClient,
+        queue_url: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
+        rejected: list[WorkItem] = []
+        left = list(items)
+        for tries in range(SEND_TRIES):
+            if not left:
+                break
+            if tries:
+                self._sleep(BACKOFF_FIRST_S * 2.0 ** (tries - 1) * (0.5 + self._jitter() / 2))
+            failed = [
+                failure
+                for start in range(0, len(left), BATCH_ENTRIES)
+                for failure in self._send_batch(left[start : start + BATCH_ENTRIES])
+            ]
+            rejected += [item for item, is_our_fault in failed if is_our_fault]
+            left = [item for item, is_our_fault in failed if not is_our_fault]
+        return rejected + left
+
+    def _send_batch(self, batch: Sequence[WorkItem]) -> list[tuple[WorkItem, bool]]:
+        """Returns what was not accepted, and whether it never will be."""
+        entries = [
+            {"Id": str(number), "MessageBody": item_to_body(item)} for number, item in enumerate(batch)
+        ]
+        with as_our_errors("the queue"):
+            response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        return [
+            (batch[int(failure["Id"])], bool(failure["SenderFault"]))
+            for failure in response.get("Failed", ())
+        ]
+
+    def depth(self) -> int:
+        with as_our_errors("the queue"):
+            response = self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=list(_DEPTHS)
+            )
+        return sum(int(response["Attributes"].get(name, 0)) for name in _DEPTHS)
+
+    def retry_in(self, receipt_handle: str, wait_s: int) -> None:
+        """Deliver a message in flight again after `wait_s`, instead of after its visibility time-out."""
+        self._client.change_message_visibility(
+            QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=wait_s
+        )

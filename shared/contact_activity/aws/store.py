@@ -1,0 +1,178 @@
+"""Keeps all other state in the table: an item for each campaign, and one for each thing that all share."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from botocore.client import BaseClient
+
+from contact_activity.aws.contacts import THREADS, DynamoContacts
+from contact_activity.aws.pace import dynamo_limiter
+from contact_activity.aws.table import Table, Value
+from contact_activity.domain import schedule
+from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.listing import Listing, TickFailure
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.tally import DayTally
+from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.ports import Clock, Limiter
+from contact_activity.state.codec import (
+    summaries_from_json,
+    summaries_to_json,
+    tally_from_counts,
+    tally_to_counts,
+)
+
+_CAMPAIGN = "campaign#"
+
+
+class DynamoCampaigns:
+    """The `Campaigns` port: an item a campaign, and one for when they were listed."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def listed_ms(self) -> int | None:
+        return self._table.get("campaigns").whole_or_none("listed_at")
+
+    def put_listed(self, listed_ms: int | None) -> None:
+        self._table.put("campaigns", "listed_at", listed_ms)
+
+    def get(self, campaign_id: str) -> Campaign:
+        item = self._table.get(_CAMPAIGN + campaign_id)
+        if "summary" not in item:
+            return Campaign(campaign_id)
+        (summarized,) = summaries_from_json(item.text("summary"))
+        return Campaign(campaign_id, item.whole("version"), summarized)
+
+    def save(self, campaign: Campaign) -> bool:
+        values: dict[str, Value] = {
+            "next": campaign.version + 1,
+            "summary": summaries_to_json((campaign.summarized,)),
+        }
+        is_as_seen = "attribute_not_exists(pk)"
+        if campaign.version:
+            is_as_seen = "version = :seen"
+            values["seen"] = campaign.version
+        return self._table.update(
+            _CAMPAIGN + campaign.id, "SET version = :next, summary = :summary", is_as_seen, **values
+        )
+
+
+class DynamoListings:
+    """The `Listings` port."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def get(self) -> Listing:
+        item = self._table.get("listing")
+        return Listing(**json.loads(item.text("listing", "{}")))
+
+    def put(self, listing: Listing) -> None:
+        self._table.put("listing", "listing", json.dumps(asdict(listing)))
+
+    def failure(self) -> TickFailure | None:
+        stored = json.loads(self._table.get("tick_failure").text("failure", "null"))
+        return stored and TickFailure(**stored)
+
+    def put_failure(self, failure: TickFailure | None) -> None:
+        self._table.put("tick_failure", "failure", json.dumps(failure and asdict(failure)))
+
+
+class DynamoTally:
+    """The `Tally` port: an item a day, an attribute a detail type and a bucket of ages."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def add(
+        self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
+        self._table.add(_tally_of(day), tally_to_counts(events, ages))
+
+    def on(self, day: int) -> DayTally:
+        item = self._table.get(_tally_of(day))
+        return tally_from_counts({name: item.whole(name) for name in item if name != "pk"})
+
+
+def _tally_of(day: int) -> str:
+    return "published#" + iso(day * DAY_MS)[:10]
+
+
+class DynamoPauses:
+    """The `PauseBoard` port: an attribute a reason, so that one changes without reading the others."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+
+    def get(self) -> Pauses:
+        item = self._table.get("pauses")
+        paused = [reason for reason in PauseReason if _until(reason) in item]
+        return Pauses(tuple(Pause(reason, item.whole_or_none(_until(reason))) for reason in paused))
+
+    def pause(self, pause: Pause) -> None:
+        self._table.update("pauses", f"SET {_until(pause.reason)} = :until", until=pause.until_ms)
+
+    def lift(self, reason: PauseReason) -> None:
+        self._table.update("pauses", f"REMOVE {_until(reason)}")
+
+
+def _until(reason: PauseReason) -> str:
+    return f"{reason.value}_until"
+
+
+class DynamoLease:
+    """The `Lease` port; each instance is another holder."""
+
+    def __init__(self, client: BaseClient, table_name: str) -> None:
+        self._table = Table(client, table_name)
+        self._holder = uuid.uuid4().hex
+
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        return self._table.update(
+            "lease",
+            "SET holder = :me, held_until = :until",
+            "attribute_not_exists(pk) OR held_until <= :now OR held_until > :latest OR holder = :me",
+            me=self._holder,
+            until=until_ms,
+            now=now_ms,
+            latest=schedule.latest_lease_ms(now_ms),
+        )
+
+    def give_back(self) -> None:
+        self._table.update("lease", "SET held_until = :zero", "holder = :me", me=self._holder, zero=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoStore:
+    """The `Store` port."""
+
+    contacts: DynamoContacts
+    campaigns: DynamoCampaigns
+    listings: DynamoListings
+    pauses: DynamoPauses
+    tally: DynamoTally
+    lease: DynamoLease
+    limiter: Limiter
+
+
+def dynamo_store(
+    client: BaseClient, table_name: str, limits: Limits, clock: Clock, *, threads: int = THREADS
+) -> DynamoStore:
+    """All ports over one table; `limits` and `clock` are the limiter's.
+
+    `threads`: how many calls are made at once where many contacts change.
+    """
+    return DynamoStore(
+        contacts=DynamoContacts(client, table_name, threads),
+        campaigns=DynamoCampaigns(client, table_name),
+        listings=DynamoListings(client, table_name),
+        pauses=DynamoPauses(client, table_name),
+        tally=DynamoTally(client, table_name),
+        lease=DynamoLease(client, table_name),
+        limiter=dynamo_limiter(client, table_name, limits, clock),
+    )

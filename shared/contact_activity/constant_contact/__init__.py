@@ -1,0 +1,1 @@
+"""Speaks to the Constant Contact v2 API."""

@@ -1,0 +1,1 @@
+"""The rules: data and pure functions, without a clock, a network or an environment."""

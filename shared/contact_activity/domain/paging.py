@@ -1,0 +1,41 @@
+"""Detect pages that go in circles, as the API's cursors sometimes do."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+# A page may come twice when rows are inserted while a report is read, but not so often.
+MEETINGS_MAX = 5
+# Cursors that fail so often do not fail by chance, and each further try costs calls.
+RESTARTS_MAX = 20
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Detects circles in one reading of pages, from the first page on.
+
+    Compares each page with one earlier page, which is replaced at every power of two of pages (Brent's
+    algorithm). So it finds a circle of any length and remembers a single page.
+    """
+
+    _cursors: set[str] = field(default_factory=set)
+    _kept: Hashable = None
+    _pages: int = 0
+    _keep_at: int = 1
+    _meetings: int = 0
+
+    def was_seen(self, next_: str) -> bool:
+        """Return whether an earlier page led to this cursor too, and remember it."""
+        was_seen = next_ in self._cursors
+        self._cursors.add(next_)
+        return was_seen
+
+    def are_endless(self, page: Hashable) -> bool:
+        """Return whether known pages came again more than `MEETINGS_MAX` times, and count this one.
+
+        Their cursors may be new each time. All empty pages are equal.
+        """
+        self._meetings += page == self._kept
+        self._pages += 1
+        if self._pages == self._keep_at:
+            self._kept, self._keep_at = page, 2 * self._keep_at
+        return self._meetings > MEETINGS_MAX

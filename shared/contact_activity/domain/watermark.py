@@ -1,0 +1,260 @@
+"""How far a contact's reports are known, between walks and within one.
+
+The API can insert a row late with an old stamp, so a watermark is not a high-water mark: the newest
+activities are remembered one by one, and everything from `floor` on is read again and compared with
+them. A page holds 500 rows, so reading again costs most contacts no call.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.memory import (
+    DIGEST_BYTES,
+    KEY_BYTES,
+    REMEMBERED_MAX,
+    UNREADABLE_MAX,
+    key_time_ms,
+    pack,
+    unpack,
+)
+
+# A start date that moves later again and again leaves so many gaps that were never asked for.
+SPANS_MAX = 8
+ALL_REPORT = "all"
+TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) for type_ in ActivityType}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time whose activities are all published and no longer remembered.
+
+    It goes from `from_ms` to just before `to_ms`. An earlier version stored no `from_ms`: None stands for
+    the start date of the next walk.
+    """
+
+    from_ms: int | None
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far one activity type is known.
+
+    `through_ms`: the newest activity of a finished walk, never later than the walk's end.
+    `forgotten`: spans in the order of time. There is more than one only if a start date kept the time
+    between them from being asked for.
+    """
+
+    type: ActivityType
+    through_ms: int | None = None
+    forgotten: tuple[Span, ...] = ()
+
+    @property
+    def floor_ms(self) -> int | None:
+        """From here on every activity is read again and compared with the memory. It never falls."""
+        return self.forgotten[-1].to_ms if self.forgotten else None
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What is known of one contact, for all its reports together.
+
+    `remembered` and `unreadable` are packed: 14 bytes an activity, newest first, and 8 bytes a row.
+    `resync_ms`: the next walk publishes the activities from then on again, even if it remembers or
+    forgot them; None: it does not.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    remembered: bytes = b""
+    unreadable: bytes = b""
+    resync_ms: int | None = None
+
+    def mark(self, type_: ActivityType) -> Mark:
+        """The mark of a type; an empty one if the type was never read."""
+        return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
+
+    def is_too_long_with(self, progress: "Progress") -> bool:
+        """Whether the memory has no room for all that an unfinished walk published, if it is given up."""
+        packed_bytes = len(self.remembered) + len(progress.candidates)
+        return packed_bytes > REMEMBERED_MAX // 2 * KEY_BYTES
+
+    def with_published(self, progress: "Progress") -> "Watermark":
+        """This watermark with all that an unfinished walk published, though the walk is given up.
+
+        What the walk forgot becomes a span of each type that it read. What the contact's item has no room
+        for, beside the next walk, is forgotten as well.
+        """
+        remembered = unpack(self.remembered)
+        room = max(0, 2 * REMEMBERED_MAX - len(remembered))
+        candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
+        let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
+        edges = {time_ms for _, time_ms in progress.oldest}
+        partly = set(unpack(progress.partly))
+        beyond = candidates[room:]
+        kept = candidates[:room] + [key for key in beyond if key_time_ms(key) in edges or key in partly]
+        spans = progress.forgotten_spans(latest(let_go, progress.forgotten_ms))
+        marks = {mark.type: mark for mark in self.marks}
+        for type_ in progress.types:
+            mark = marks.get(type_, Mark(type_))
+            known = known_spans(mark, progress.start_ms)
+            marks[type_] = replace(mark, forgotten=united([*known, *spans.get(type_, ())]))
+        digests = dict.fromkeys(unpack(self.unreadable, DIGEST_BYTES))
+        digests |= dict.fromkeys(unpack(progress.unreadable, DIGEST_BYTES))
+        unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])
+        keys = pack([*remembered, *kept])
+        return replace(self, marks=tuple(marks.values()), remembered=keys, unreadable=unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of each contact, and how much of it is remembered."""
+
+    account: str
+    reports: tuple[str, ...] = (ALL_REPORT,)
+    start_ms: int | None = None
+    overlap_h: int = 168
+    remembered_min: int = 200
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that differs if an unfinished walk reads something else than a new one would."""
+        return f"{self.account} {','.join(self.reports)} {self.start_ms}"
+
+    @property
+    def types(self) -> tuple[ActivityType, ...]:
+        return _types_of(self.reports)
+
+    @classmethod
+    def of_fingerprint(cls, fingerprint: str) -> "Reading":
+        """What a walk of that fingerprint reads, with a default memory."""
+        account, reports, start = fingerprint.split(" ")
+        return cls(account, tuple(reports.split(",")), None if start == "None" else int(start))
+
+    def as_begun(self, fingerprint: str) -> "Reading | None":
+        """This reading with the reports and the start date of a walk; None if its account is another."""
+        begun = Reading.of_fingerprint(fingerprint)
+        if begun.account != self.account:
+            return None
+        return replace(self, reports=begun.reports, start_ms=begun.start_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A walk that ran out of time: all that the next invocation needs to go on.
+
+    `candidates`: what the walk published or met again, packed like `Watermark.remembered`.
+    `next`: the cursor of the next page; None for a report's first page.
+    `pages`: how many pages of this report were read since it was begun or begun anew.
+    `forgotten_ms`: the newest activity that the walk published and no longer remembers.
+    `oldest`: the oldest activity of each type that was read of this report; `again_from`: the same at
+    the moment when the report was begun anew.
+    `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
+    """
+
+    started_ms: int
+    fingerprint: str
+    report: str
+    next: str | None
+    candidates: bytes
+    unreadable: bytes
+    through: tuple[tuple[ActivityType, int], ...]
+    forgotten_ms: int | None
+    restarts: int
+    pages: int = 0
+    oldest: tuple[tuple[ActivityType, int], ...] = ()
+    again_from: tuple[tuple[ActivityType, int], ...] = ()
+    partly: bytes = b""
+
+    @property
+    def start_ms(self) -> int:
+        return Reading.of_fingerprint(self.fingerprint).start_ms or 0
+
+    @property
+    def types(self) -> tuple[ActivityType, ...]:
+        """The types that were read, the last report perhaps in part."""
+        return (*self._types_done, *TYPES_BY_REPORT[self.report])
+
+    @property
+    def _types_done(self) -> tuple[ActivityType, ...]:
+        reports = Reading.of_fingerprint(self.fingerprint).reports
+        return _types_of(reports[: reports.index(self.report)])
+
+    def with_oldest(self) -> "Progress":
+        """This progress with `oldest` taken from its candidates, for a marker of an earlier version.
+
+        Unchanged if the candidates may be of another report.
+        """
+        if self._types_done or not self.candidates:
+            return self
+        oldest_ms = _oldest_ms(self.candidates)
+        return replace(self, oldest=tuple((type_, oldest_ms) for type_ in self.types))
+
+    def forgotten_spans(self, forgotten_ms: int | None) -> dict[ActivityType, tuple[tuple[int, int], ...]]:
+        """For each type, the span that is published up to the newest forgotten activity."""
+        if forgotten_ms is None:
+            return {}
+        done = dict.fromkeys(self._types_done, self.start_ms)
+        # More of the oldest moment may be on the next page: its activities stay candidates.
+        begun = {type_: time_ms + 1 for type_, time_ms in self.oldest}
+        return {type_: ((from_ms, forgotten_ms + 1),) for type_, from_ms in (done | begun).items()}
+
+
+def _oldest_ms(packed: bytes) -> int:
+    return key_time_ms(packed[-KEY_BYTES:])
+
+
+def _types_of(reports: Iterable[str]) -> tuple[ActivityType, ...]:
+    return tuple(type_ for report in reports for type_ in TYPES_BY_REPORT[report])
+
+
+def known_spans(mark: Mark, start_ms: int) -> list[tuple[int, int]]:
+    """The forgotten spans of a mark, for a walk that begins at a start date."""
+    return [(_from_ms(span, start_ms), span.to_ms) for span in mark.forgotten]
+
+
+def _from_ms(span: Span, start_ms: int) -> int:
+    if span.from_ms is not None:
+        return span.from_ms
+    return start_ms if start_ms < span.to_ms else 0
+
+
+def united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
+    """Join the spans that meet, in the order of time, and the earliest of more than `SPANS_MAX`."""
+    united: list[tuple[int, int]] = []
+    for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
+        if united and from_ms <= united[-1][1]:
+            united[-1] = (united[-1][0], max(to_ms, united[-1][1]))
+        else:
+            united.append((from_ms, to_ms))
+    early, late = united[: -SPANS_MAX + 1], united[-SPANS_MAX + 1 :]
+    joined = [(early[0][0], early[-1][1])] if early else []
+    return tuple(Span(*span) for span in [*joined, *late])
+
+
+def set_right(watermark: Watermark, now_ms: int) -> Watermark:
+    """The watermark without times after `now_ms`, which a clock that ran ahead wrote.
+
+    A floor in the future moves to where the memory begins: all that is newer than the newest forgotten
+    activity is remembered.
+    """
+    begins_ms = min(now_ms, _oldest_ms(watermark.remembered)) if watermark.remembered else now_ms
+
+    def span(span: Span) -> Span:
+        from_ms = None if (span.from_ms or 0) > now_ms else span.from_ms
+        return Span(from_ms, begins_ms if span.to_ms > now_ms else span.to_ms)
+
+    marks = tuple(
+        replace(
+            mark,
+            through_ms=None if mark.through_ms is None else min(mark.through_ms, now_ms),
+            forgotten=tuple(map(span, mark.forgotten)),
+        )
+        for mark in watermark.marks
+    )
+    return replace(watermark, marks=marks)
+
+
+def latest(*times_ms: int | None) -> int | None:
+    """The latest of those that are not None, or None."""
+    return max((time_ms for time_ms in times_ms if time_ms is not None), default=None)

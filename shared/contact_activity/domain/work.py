@@ -1,0 +1,105 @@
+"""The work that a message asks for, and the report of its result.
+
+A message is a hint: it may be lost, doubled or late. The stored watermark alone says what is done.
+"""
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.domain.walk import Counts
+from contact_activity.domain.watermark import Reading
+
+
+class WorkKind(StrEnum):
+    """What a message asks for."""
+
+    CONTACT = "contact"
+    CAMPAIGN = "campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One contact or campaign that was due at `planned_ms`. Holds no personal data.
+
+    `correlation_id` names the tick that planned it, for logs and events.
+    """
+
+    kind: WorkKind
+    id: str
+    planned_ms: int
+    correlation_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was received too often. `item` is None if its body is not one of ours."""
+
+    item: WorkItem | None
+    id: str
+    sent_ms: int
+    receipt_handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """The settings of a worker."""
+
+    reading: Reading
+    email_addresses: EmailAddresses
+    tick_ms: int
+    summaries: tuple[SummaryKind, ...] = ()
+
+
+class Outcome(StrEnum):
+    """How a message ended that must not be delivered again."""
+
+    SYNCED = "synced"
+    SUMMARIZED = "summarized"
+    UNFINISHED = "unfinished"
+    GONE = "gone"
+    PAUSED = "paused"
+    REFUSED = "refused"
+    STALE = "stale"
+    UNKNOWN_CONTACT = "unknown_contact"
+    RACE_LOST = "race_lost"
+    HELD = "held"
+
+
+def _no_ages() -> "array[int]":
+    return array("q")
+
+
+@dataclass(slots=True)
+class Report:
+    """Result of one message.
+
+    `by_type` counts the published events by detail type. `ages_s` holds the age of each published
+    activity that is no backfill, 8 bytes each, since there may be hundreds of thousands. `unreadable`
+    holds row digests, which are safe to log. `summaries_owed` will be asked for at the next sync;
+    `summaries_refused` are refused by the API; `campaigns_left_out` is what a summary by campaign has
+    beyond its bound. `is_newly_gone`: the API did not know the contact, for the first time.
+    """
+
+    outcome: Outcome
+    by_type: Counter[str] = field(default_factory=Counter)
+    ages_s: "array[int]" = field(default_factory=_no_ages)
+    pages: int = 0
+    restarts: int = 0
+    memory_is_full: bool = False
+    is_newly_gone: bool = False
+    summaries_owed: int = 0
+    summaries_refused: int = 0
+    campaigns_left_out: int = 0
+    counts: Counts = field(default_factory=Counts)
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def published(self) -> int:
+        return self.by_type.total()

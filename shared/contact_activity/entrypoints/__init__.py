@@ -1,0 +1,1 @@
+"""Wires and runs the Lambda functions."""

@@ -1,0 +1,1 @@
+"""Shows how to subscribe to the events, by a worked example."""

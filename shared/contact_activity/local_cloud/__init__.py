@@ -1,0 +1,1 @@
+"""Runs the real template in an AWS emulator, on this machine."""

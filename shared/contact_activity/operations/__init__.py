@@ -1,0 +1,1 @@
+"""Shows and changes the state of a system, for its operator."""

@@ -1,0 +1,1 @@
+"""Runs the use cases in one process, on this machine."""

@@ -1,0 +1,270 @@
+"""What each path of the simulated API answers: no HTTP and no clock, a query in and a reply out."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from contact_activity.simulated import wire
+from contact_activity.simulated.account import Campaign, Contact, Kind, Row, SimulatedAccount
+from contact_activity.simulated.paging import (
+    Start,
+    list_reply,
+    numbered_page,
+    offset_page,
+    start_of,
+    tracking_page,
+)
+from contact_activity.simulated.replies import Refusal, Reply, bad_request, not_found
+from contact_activity.simulated.switches import Order, Switches
+from contact_activity.simulated.times import DAY_MS, HOUR_MS
+
+_KIND_BY_REPORT = {kind.report: kind for kind in Kind}
+_CONTACT_STATUSES = {"ALL", "ACTIVE", "UNCONFIRMED", "OPTOUT", "REMOVED", "NON_SUBSCRIBER", "VISITOR"}
+_CAMPAIGN_STATUSES = {"ALL", "DRAFT", "RUNNING", "SENT", "SCHEDULED", "DELETED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A GET that passed the gateway: its path, its parameters without `api_key`, and when it came."""
+
+    path: str
+    parameters: Mapping[str, str]
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    pattern: re.Pattern[str]
+    handler: Callable[..., Reply]
+    parameters: frozenset[str]
+
+
+class Api:
+    """Answers from an account, as the switches say. Threads may share it."""
+
+    def __init__(self, account: SimulatedAccount, switches: Switches) -> None:
+        self._account = account
+        self._switches = switches
+        self._updated_ms: dict[str, int] = {}
+        campaign = r"/v2/emailmarketing/campaigns/([^/]+)"
+        contact = r"/v2/contacts/([^/]+)"
+        self._routes = tuple(
+            _Route(re.compile(pattern), handler, frozenset(parameters.split()))
+            for pattern, handler, parameters in (
+                (contact + r"/tracking(?:/(\w+))?", self._tracking, "next limit created_since"),
+                (contact + r"/tracking/reports/summary", self._contact_summary, ""),
+                (contact + r"/tracking/reports/summaryByCampaign", self._summary_by_campaign, ""),
+                (contact, self._contact, "include_contact_id"),
+                (
+                    r"/v2/contacts",
+                    self._contacts,
+                    "next status modified_since limit email include_contact_id",
+                ),
+                (r"/v2/emailmarketing/campaigns", self._campaigns, "next status modified_since limit"),
+                (campaign, self._campaign, ""),
+                (campaign + r"/tracking/reports/summary", self._campaign_summary, "updateSummary"),
+            )
+        )
+
+    def answer(self, query: Query) -> Reply:
+        """The true answer, without any fault."""
+        try:
+            for route in self._routes:
+                if found := route.pattern.fullmatch(query.path):
+                    return route.handler(query, *found.groups())
+        except Refusal as refusal:
+            return refusal.reply
+        return not_found("resource", self._switches)
+
+    def violation(self, query: Query) -> str | None:
+        """What the call does that no documented client may do, in a line without personal data."""
+        asked = set(query.parameters)
+        for route in self._routes:
+            if not route.pattern.fullmatch(query.path):
+                continue
+            if "next" in asked and len(asked) > 1:
+                return f"next together with {', '.join(sorted(asked - {'next'}))}"
+            unknown = sorted(asked - route.parameters)
+            return f"unknown parameter {', '.join(unknown)}" if unknown else None
+        return "unknown path"
+
+    def _tracking(self, query: Query, contact_id: str, report: str | None) -> Reply:
+        if report is not None and report not in _KIND_BY_REPORT:
+            raise Refusal(not_found("report", self._switches))
+        contact = self._known_contact(contact_id)
+        kind = _KIND_BY_REPORT[report] if report else None
+        start = self._start(query, default_limit=500, limit_max=500)
+        rows = self._visible(contact.id, query.now_ms)
+        page = tracking_page(self._items(contact, kind, start, rows), start, self._switches)
+        counters = wire.counters(rows) if self._switches.row_counters and kind is None else {}
+        keeps = start.since_ms is not None and self._switches.next_keeps_created_since
+        return list_reply(
+            self._link_path(query.path),
+            page.following,
+            [self._shown(contact, row, counters) for _, row in page.items],
+            self._kept(start, query, since=keeps),
+        )
+
+    def _items(
+        self, contact: Contact, kind: Kind | None, start: Start, rows: list[Row]
+    ) -> list[tuple[int, Row | None]]:
+        """A contact's rows with the times they show, filtered, in order; None is of an unknown type."""
+        switches = self._switches
+        is_filtered = kind is not Kind.BOUNCE or switches.bounces_honour_created_since
+        since_ms = start.since_ms or 0 if is_filtered else 0
+        items: list[tuple[int, Row | None]] = [
+            (shown_ms, row)
+            for row in rows
+            if kind in (None, row.kind) and (shown_ms := wire.shown_ms(row, switches)) >= since_ms
+        ]
+        if kind is None and wire.chosen(switches.unknown_type_share, "type", contact.id):
+            items.append((contact.created_ms, None))
+        items.sort(key=_shown_time, reverse=switches.order is Order.NEWEST_FIRST)
+        return items
+
+    def _shown(self, contact: Contact, row: Row | None, counters: wire.Json) -> wire.Json:
+        if row is None:
+            return wire.unknown_activity(contact, self._switches)
+        return wire.activity(row, self._switches) | counters
+
+    def _visible(self, contact_id: str, now_ms: int) -> list[Row]:
+        rows = self._account.rows_of_contact(contact_id, now_ms)
+        if self._switches.retention_days is not None:
+            oldest_ms = now_ms - self._switches.retention_days * DAY_MS
+            rows = [row for row in rows if row.occurred_ms >= oldest_ms]
+        if self._switches.repeated_opens:
+            return rows
+        first_open = {row.campaign_id: row for row in rows if row.kind is Kind.OPEN}
+        return [row for row in rows if row.kind is not Kind.OPEN or first_open[row.campaign_id] is row]
+
+    def _contact_summary(self, query: Query, contact_id: str) -> Reply:
+        contact = self._known_contact(contact_id)
+        return Reply(200, wire.contact_summary(contact.id, self._visible(contact.id, query.now_ms)))
+
+    def _summary_by_campaign(self, query: Query, contact_id: str) -> Reply:
+        contact = self._known_contact(contact_id)
+        rows = self._visible(contact.id, query.now_ms)
+        return Reply(200, wire.summary_by_campaign(rows, self._switches))
+
+    def _contact(self, query: Query, contact_id: str) -> Reply:
+        contact = self._known_contact(contact_id)
+        return Reply(200, wire.contact(contact, self._switches, with_uuid=_wants_uuid(query.parameters)))
+
+    def _contacts(self, query: Query) -> Reply:
+        start = self._start(query, default_limit=50, limit_max=500)
+        page = offset_page(self._matching_contacts(start), start)
+        with_uuid = _wants_uuid(start.asked)
+        shown = [wire.contact(contact, self._switches, with_uuid=with_uuid) for contact in page.items]
+        kept = self._kept(start, query, "status", "email", "include_contact_id", since=True)
+        return list_reply(query.path, page.following, shown, kept)
+
+    def _matching_contacts(self, start: Start) -> list[Contact]:
+        status = _status(start.asked, _CONTACT_STATUSES)
+        email_address = start.asked.get("email")
+        found = [
+            contact
+            for contact in self._account.contacts()
+            if (contact.status == status or (status == "ALL" and self._is_in_all(contact)))
+            and contact.modified_ms >= (start.since_ms or 0)
+            and email_address in (None, contact.email_address)
+        ]
+        if self._switches.contacts_newest_first:
+            found.sort(key=lambda contact: contact.modified_ms, reverse=True)
+        return found
+
+    def _is_in_all(self, contact: Contact) -> bool:
+        return contact.status != "REMOVED" or self._switches.removed_contacts_listed
+
+    def _campaigns(self, query: Query) -> Reply:
+        start = self._start(query, default_limit=50, limit_max=50)
+        status = _status(start.asked, _CAMPAIGN_STATUSES)
+        found = [
+            campaign
+            for campaign in self._account.campaigns()
+            if self._is_listed(campaign)
+            and (campaign.status == status or (status == "ALL" and campaign.status != "DELETED"))
+            and campaign.modified_ms >= (start.since_ms or 0)
+        ]
+        found.sort(key=_last_run if status in ("SENT", "DELETED") else _last_change, reverse=True)
+        page = numbered_page(found, start)
+        shown = [wire.listed_campaign(campaign, self._switches) for campaign in page.items]
+        return list_reply(query.path, page.following, shown, self._kept(start, query, "status", since=True))
+
+    def _campaign(self, query: Query, campaign_id: str) -> Reply:
+        campaign = self._known_campaign(campaign_id)
+        rows = self._account.rows_of_campaign(campaign_id, query.now_ms)
+        clicks = [row for row in rows if row.kind is Kind.CLICK]
+        return Reply(200, wire.campaign(campaign, clicks, self._switches))
+
+    def _campaign_summary(self, query: Query, campaign_id: str) -> Reply:
+        campaign = self._known_campaign(campaign_id)
+        if campaign.status != "SENT":
+            raise Refusal(not_found("campaign", self._switches))
+        if query.parameters.get("updateSummary") == "true":
+            self._updated_ms[campaign_id] = query.now_ms
+        every_ms = max(round(self._switches.summary_every_h * HOUR_MS), 1)
+        as_of_ms = max(self._updated_ms.get(campaign_id, 0), query.now_ms - query.now_ms % every_ms)
+        rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
+        return Reply(200, wire.campaign_summary(campaign, rows, self._switches))
+
+    def _start(self, query: Query, *, default_limit: int, limit_max: int) -> Start:
+        return start_of(
+            query.parameters,
+            query.now_ms,
+            self._switches,
+            default_limit=default_limit,
+            limit_max=limit_max,
+        )
+
+    def _kept(self, start: Start, query: Query, *names: str, since: bool) -> dict[str, int | str]:
+        """What a token holds beside its place."""
+        kept: dict[str, int | str] = {name: start.asked[name] for name in names if name in start.asked}
+        if since and start.since_ms is not None:
+            kept["since"] = start.since_ms
+        if self._switches.next_lifetime_s is not None:
+            kept["at"] = query.now_ms
+        return kept
+
+    def _link_path(self, path: str) -> str:
+        if not self._switches.wrong_next_path:
+            return path
+        return path.replace("/v2/contacts/", "/v2/emailmarketing/campaigns/", 1)
+
+    def _known_contact(self, contact_id: str) -> Contact:
+        contact = self._account.contact(contact_id)
+        if contact is None:
+            raise Refusal(not_found("contact", self._switches))
+        return contact
+
+    def _known_campaign(self, campaign_id: str) -> Campaign:
+        campaign = self._account.campaign(campaign_id)
+        if campaign is None or campaign.status == "DELETED" or not self._is_listed(campaign):
+            raise Refusal(not_found("campaign", self._switches))
+        return campaign
+
+    def _is_listed(self, campaign: Campaign) -> bool:
+        unlisted = wire.chosen(self._switches.unlisted_campaign_share, "campaign", campaign.id)
+        return campaign.listed and not unlisted
+
+
+def _shown_time(item: tuple[int, object]) -> int:
+    return item[0]
+
+
+def _wants_uuid(parameters: Mapping[str, str]) -> bool:
+    return parameters.get("include_contact_id") == "true"
+
+
+def _status(asked: Mapping[str, str], known: set[str]) -> str:
+    status = asked.get("status", "ALL")
+    if status not in known:
+        raise Refusal(bad_request("status is not known."))
+    return status
+
+
+def _last_run(campaign: Campaign) -> int:
+    return campaign.modified_ms if campaign.sent_ms is None else campaign.sent_ms
+
+
+def _last_change(campaign: Campaign) -> int:
+    return campaign.modified_ms

@@ -1,0 +1,150 @@
+"""Pages and their `next` tokens: unpadded base64url of a query string, as the real ones decode."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from contact_activity.simulated.replies import Refusal, Reply, bad_request, expired_next
+from contact_activity.simulated.switches import BadValue, Cursor, Order, Switches, Tie
+from contact_activity.simulated.times import parse_iso
+
+T = TypeVar("T")
+Stamped = tuple[int, T]
+"""An item with its time in ms."""
+
+_POSITIONS = ("next", "startAt", "pageNum")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a page begins: `position` is what the token says, None for a first page.
+
+    `asked` are the parameters that the walk began with, as far as its tokens keep them.
+    """
+
+    limit: int
+    position: int | None
+    since_ms: int | None
+    asked: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """`following` is what the next page's token says of its place; None on the last page."""
+
+    items: Sequence[T]
+    following: Mapping[str, int] | None
+
+
+def encode(fields: Mapping[str, int | str]) -> str:
+    """The token of a `next_link`."""
+    return base64.urlsafe_b64encode(urlencode(fields).encode()).decode().rstrip("=")
+
+
+def decode(token: str) -> dict[str, str]:
+    """What a token says; nothing if it is none of ours."""
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        return dict(parse_qsl(base64.urlsafe_b64decode(padded).decode("ascii"), strict_parsing=True))
+    except (ValueError, binascii.Error):
+        return {}
+
+
+def start_of(
+    parameters: Mapping[str, str], now_ms: int, switches: Switches, *, default_limit: int, limit_max: int
+) -> Start:
+    """Read the parameters of a list; Refusal for bad ones."""
+    token = parameters.get("next")
+    if token is not None:
+        if len(parameters) > 1:
+            raise Refusal(bad_request("next can only be used alone."))
+        return _continued(decode(token), now_ms, switches)
+    limit = _limit(parameters.get("limit"), default_limit, limit_max, switches)
+    since = next((name for name in ("created_since", "modified_since") if name in parameters), None)
+    since_ms = _since(parameters[since], since, switches) if since else None
+    return Start(min(limit, switches.page_rows_max), None, since_ms, parameters)
+
+
+def _continued(asked: Mapping[str, str], now_ms: int, switches: Switches) -> Start:
+    position = next((asked[name] for name in _POSITIONS if name in asked), "")
+    limit = asked.get("limit", asked.get("pageSize", ""))
+    since, issued = asked.get("since", "0"), asked.get("at", "0")
+    if not all(text.isdecimal() for text in (position, limit, since, issued)) or int(limit) < 1:
+        raise Refusal(expired_next(switches))
+    lifetime_s = switches.next_lifetime_s
+    if lifetime_s is not None and now_ms - int(issued) > lifetime_s * 1000:
+        raise Refusal(expired_next(switches))
+    return Start(int(limit), int(position), int(since) if "since" in asked else None, asked)
+
+
+def _limit(text: str | None, default: int, limit_max: int, switches: Switches) -> int:
+    if text is None:
+        return default
+    if text.isdecimal() and 1 <= int(text) <= limit_max:
+        return int(text)
+    if switches.bad_limit is BadValue.IGNORED:
+        return default
+    raise Refusal(bad_request(f"limit must be from 1 to {limit_max}."))
+
+
+def _since(text: str, name: str, switches: Switches) -> int | None:
+    since_ms = parse_iso(text)
+    if since_ms is None and switches.bad_created_since is BadValue.REFUSED:
+        raise Refusal(bad_request(f"{name} must be an ISO-8601 date."))
+    return None if since_ms is None else max(since_ms, 0)
+
+
+def list_reply(
+    path: str,
+    following: Mapping[str, int] | None,
+    results: Sequence[object],
+    kept: Mapping[str, int | str],
+) -> Reply:
+    """The envelope of a page. The link is relative; `kept` goes into its token beside the place."""
+    if following is None:
+        return Reply(200, {"meta": {"pagination": {}}, "results": results})
+    link = f"{path}?next={encode({**following, **kept})}"
+    return Reply(200, {"meta": {"pagination": {"next_link": link}}, "results": results})
+
+
+def offset_page(items: Sequence[T], start: Start, extra: int = 0) -> Page[T]:
+    """Pages of `limit + extra` by a `startAt` that counts from 1."""
+    first = (start.position or 1) - 1
+    end = first + start.limit + extra
+    return Page(items[first:end], {"startAt": end + 1, "limit": start.limit} if end < len(items) else None)
+
+
+def numbered_page(items: Sequence[T], start: Start) -> Page[T]:
+    """Pages by a `pageNum` that counts from 1."""
+    number = start.position or 1
+    end = number * start.limit
+    following = {"pageNum": number + 1, "pageSize": start.limit} if end < len(items) else None
+    return Page(items[end - start.limit : end], following)
+
+
+def tracking_page(items: Sequence[Stamped[T]], start: Start, switches: Switches) -> Page[Stamped[T]]:
+    """A page of a tracking list; `items` are ordered as the switches say."""
+    if switches.cursor is Cursor.OFFSET:
+        return offset_page(items, start, extra=switches.limit_plus_one)
+    rest = _rest(items, start.position, switches)
+    end = min(start.limit + switches.limit_plus_one, len(rest))
+    if switches.tie is Tie.STRETCHED:
+        while 0 < end < len(rest) and rest[end][0] == rest[end - 1][0]:
+            end += 1
+    following = {"limit": start.limit, "next": rest[end - 1][0]} if end < len(rest) else None
+    return Page(rest[:end], following)
+
+
+def _rest(items: Sequence[Stamped[T]], cursor_ms: int | None, switches: Switches) -> Sequence[Stamped[T]]:
+    if cursor_ms is None:
+        return items
+    older = switches.order is Order.NEWEST_FIRST
+    return [
+        item
+        for item in items
+        if (item[0] < cursor_ms if older else item[0] > cursor_ms)
+        or (item[0] == cursor_ms and switches.tie is Tie.REPEATED)
+    ]

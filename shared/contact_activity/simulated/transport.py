@@ -1,0 +1,145 @@
+"""HTTP/1.1 with keep-alive for one function that answers requests; stops without a trace."""
+
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from contact_activity.simulated.faults import Delivery
+
+_STOP_S = 10.0
+_BODY_BYTES_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as far as anybody looks at it; `query` is without `api_key`."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    api_key: str | None
+    authorization: str | None
+    accept: str | None
+
+
+class HttpServer(ThreadingMixIn, TCPServer):
+    """Listens on 127.0.0.1 in a thread of its own, with a thread for each connection.
+
+    Not `http.server.HTTPServer`, which asks a resolver for this host's name when it starts.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, answer: Callable[[Incoming], Delivery], port: int) -> None:
+        self.answer = answer
+        self.stopping = threading.Event()
+        self.errors: list[Exception] = []
+        self._changed = threading.Condition()
+        self._connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close everything, idle keep-alive connections too, and wait for the threads to end."""
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join(_STOP_S)
+        with self._changed:
+            for connection in self._connections:
+                _hang_up(connection)
+            self._changed.wait_for(lambda: not self._connections, timeout=_STOP_S)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._changed:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._changed:
+            self._connections.discard(request)
+            self._changed.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (inherited)
+        """Keep a defect of the server for whoever stops it; a caller that hangs up is none."""
+        failure = sys.exception()
+        if isinstance(failure, Exception) and not isinstance(failure, OSError):
+            self.errors.append(failure)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: HttpServer
+
+    def do_GET(self) -> None:
+        self._send(self.server.answer(self._incoming()))
+
+    def do_other(self) -> None:
+        """Refused whatever it says: what was sent is read, so that the answer is not lost, and dropped."""
+        sent = self.headers.get("Content-Length", "")
+        self.rfile.read(min(int(sent), _BODY_BYTES_MAX) if sent.isdecimal() else 0)
+        self.close_connection = True
+        self.do_GET()
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_other  # noqa: N815 (names that the base class looks up)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the inherited signature)
+        """Nothing: the calls are recorded elsewhere."""
+
+    def _incoming(self) -> Incoming:
+        target = urlsplit(self.path)
+        query = dict(parse_qsl(target.query, keep_blank_values=True))
+        api_key = query.pop("api_key", None)
+        headers = self.headers
+        return Incoming(
+            self.command, target.path, query, api_key, headers.get("Authorization"), headers.get("Accept")
+        )
+
+    def _send(self, delivery: Delivery) -> None:
+        if delivery.status == 0:
+            self.close_connection = True
+            return
+        self.send_response(delivery.status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.close_connection = self.close_connection or delivery.is_cut
+        self.send_header("Content-Type", delivery.content_type)
+        self.send_header("Content-Length", str(delivery.length))
+        for name, value in delivery.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._send_body(delivery)
+
+    def _send_body(self, delivery: Delivery) -> None:
+        half = len(delivery.sent) // 2 if delivery.pause_s else 0
+        if half:
+            self.wfile.write(delivery.sent[:half])
+            self.wfile.flush()
+            self.server.stopping.wait(delivery.pause_s)
+        self.wfile.write(delivery.sent[half:])
+        self.wfile.flush()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

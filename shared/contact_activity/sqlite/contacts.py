@@ -1,0 +1,209 @@
+"""Keeps the contacts in SQLite: a row each."""
+
+from collections.abc import Iterator, Sequence
+
+from contact_activity.domain import schedule
+from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
+from contact_activity.domain.schedule import LongestWaits
+from contact_activity.domain.watermark import Watermark
+from contact_activity.ports import Clock
+from contact_activity.sqlite.database import IS_SLOW, Database, blob, whole, whole_or_none
+from contact_activity.state.codec import (
+    marks_from_json,
+    marks_to_json,
+    progress_from_json,
+    progress_to_json,
+    summaries_from_json,
+    summaries_to_json,
+)
+
+# A transaction of a tenth of a second.
+CLAIMED_AT_ONCE = 5_000
+
+
+class SqliteContacts:
+    """The `Contacts` port."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        new = self._database.execute_many(
+            "INSERT OR IGNORE INTO contact (id, modified_date, registered_ms, due_ms) VALUES (?, ?, ?, ?)",
+            [(contact.id, contact.modified_date, now_ms, now_ms) for contact in listed],
+        )
+        self._database.execute_many(
+            "UPDATE contact SET due_ms = CASE WHEN times_gone > 0 THEN min(due_ms, ?) ELSE due_ms END,"
+            " modified_date = ? WHERE id = ? AND (modified_date <> ? OR (? AND times_gone > 0))",
+            [(now_ms, of.modified_date, of.id, of.modified_date, is_full) for of in listed],
+        )
+        return new
+
+    def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
+        is_full = True
+        # A part that is not full is the last: who is free again meanwhile waits for the next tick.
+        while is_full and most > 0:
+            ids = self._claim(clock, tick_ms, min(most, CLAIMED_AT_ONCE))
+            is_full, most = len(ids) == CLAIMED_AT_ONCE, most - len(ids)
+            if ids:
+                yield ids
+
+    def _claim(self, clock: Clock, tick_ms: int, most: int) -> list[str]:
+        with self._database.alone():
+            now_ms = clock.now_ms()
+            until_ms = schedule.queued_until_ms(now_ms, tick_ms)
+            rows = self._database.rows(
+                "SELECT id FROM contact WHERE due_ms <= ? AND (queued_until_ms <= ? OR queued_until_ms > ?)"
+                " ORDER BY due_ms LIMIT ?",
+                (now_ms, now_ms, schedule.latest_queued_ms(until_ms), most),
+            )
+            ids = [str(row[0]) for row in rows]
+            self._queue_until(ids, until_ms)
+        return ids
+
+    def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
+        usual = self._database.execute(
+            f"UPDATE contact SET due_ms = ? WHERE due_ms > ? AND NOT ({IS_SLOW})",  # noqa: S608
+            (now_ms, waits.latest_ms(now_ms, schedule.USUAL)),
+        )
+        others = self._database.rows(
+            f"SELECT id, due_ms, failures, times_gone FROM contact WHERE due_ms > ? AND ({IS_SLOW})",  # noqa: S608
+            (now_ms,),
+        )
+        late = []
+        for id_, due_ms, failures, times_gone in others:
+            standing = schedule.standing(failures=whole(failures), times_gone=whole(times_gone))
+            if whole(due_ms) > waits.latest_ms(now_ms, standing):
+                late.append((now_ms, id_, due_ms))
+        return usual + self._database.execute_many(
+            "UPDATE contact SET due_ms = ? WHERE id = ? AND due_ms = ?", late
+        )
+
+    def release(self, contact_ids: Sequence[str]) -> None:
+        self._queue_until(contact_ids, 0)
+
+    def _queue_until(self, contact_ids: Sequence[str], until_ms: int) -> None:
+        self._database.execute_many(
+            "UPDATE contact SET queued_until_ms = ? WHERE id = ?", [(until_ms, id_) for id_ in contact_ids]
+        )
+
+    def get(self, contact_id: str) -> Contact | None:
+        rows = self._database.rows(
+            "SELECT registered_ms, due_ms, version, synced_ms, failures, times_gone,"
+            " marks, remembered, unreadable, progress, summaries, resync_ms, last_error, failed_ms,"
+            " held_until_ms"
+            " FROM contact WHERE id = ?",
+            (contact_id,),
+        )
+        return _contact(contact_id, *rows[0]) if rows else None
+
+    def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
+        changed = self._database.execute(
+            "UPDATE contact SET registered_ms = ?, due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?,"
+            " marks = ?, remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
+            " last_error = ?, failed_ms = ?, held_until_ms = ?, queued_until_ms = ?, version = version + 1"
+            " WHERE id = ? AND version = ?",
+            (
+                contact.registered_ms,
+                contact.due_ms,
+                contact.synced_ms,
+                contact.failures,
+                contact.times_gone,
+                marks_to_json(contact.watermark.marks),
+                contact.watermark.remembered,
+                contact.watermark.unreadable,
+                progress_to_json(contact.progress) if contact.progress else None,
+                summaries_to_json(contact.summaries),
+                contact.watermark.resync_ms,
+                contact.last_error,
+                contact.failed_ms,
+                contact.held_until_ms,
+                queued_until_ms,
+                contact.id,
+                contact.version,
+            ),
+        )
+        return bool(changed)
+
+    def erase(self, contact_id: str) -> bool:
+        is_erased = bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
+        # Otherwise the log holds it until it is next written over.
+        self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return is_erased
+
+    def make_due(self, now_ms: int) -> None:
+        self._database.execute("UPDATE contact SET due_ms = min(due_ms, ?), queued_until_ms = 0", (now_ms,))
+
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        rows = self._database.rows(
+            "SELECT due_ms FROM contact WHERE due_ms <= ? ORDER BY due_ms LIMIT 1", (now_ms,)
+        )
+        return whole(rows[0][0]) if rows else None
+
+    def outlines(self) -> Iterator[ContactOutline]:
+        rows = self._database.rows(
+            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms"
+            " FROM contact ORDER BY id"
+        )
+        for id_, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms in rows:
+            yield ContactOutline(
+                id=str(id_),
+                due_ms=whole(due_ms),
+                queued_until_ms=whole(queued_until_ms),
+                synced_ms=whole_or_none(synced_ms),
+                failures=whole(failures),
+                times_gone=whole(times_gone),
+                last_error=None if last_error is None else str(last_error),
+                failed_ms=whole_or_none(failed_ms),
+            )
+
+    def release_all(self) -> None:
+        """Free every contact. Only for a process that holds the folder and has an empty queue."""
+        self._database.execute(
+            "UPDATE contact SET queued_until_ms = 0, held_until_ms = NULL"
+            " WHERE queued_until_ms > 0 OR held_until_ms IS NOT NULL"
+        )
+
+    def count(self) -> int:
+        return whole(self._database.rows("SELECT count(*) FROM contact")[0][0])
+
+    def count_due(self, now_ms: int) -> int:
+        rows = self._database.rows("SELECT count(*) FROM contact WHERE due_ms <= ?", (now_ms,))
+        return whole(rows[0][0])
+
+
+def _contact(
+    contact_id: str,
+    registered_ms: object,
+    due_ms: object,
+    version: object,
+    synced_ms: object,
+    failures: object,
+    times_gone: object,
+    marks: object,
+    remembered: object,
+    unreadable: object,
+    progress: object,
+    summaries: object,
+    resync_ms: object,
+    last_error: object,
+    failed_ms: object,
+    held_until_ms: object,
+) -> Contact:
+    return Contact(
+        id=contact_id,
+        registered_ms=whole(registered_ms),
+        due_ms=whole(due_ms),
+        version=whole(version),
+        synced_ms=whole_or_none(synced_ms),
+        failures=whole(failures),
+        times_gone=whole(times_gone),
+        watermark=Watermark(
+            marks_from_json(str(marks)), blob(remembered), blob(unreadable), whole_or_none(resync_ms)
+        ),
+        progress=None if progress is None else progress_from_json(str(progress)),
+        summaries=summaries_from_json(str(summaries)),
+        last_error=None if last_error is None else str(last_error),
+        failed_ms=whole_or_none(failed_ms),
+        held_until_ms=whole_or_none(held_until_ms),
+    )

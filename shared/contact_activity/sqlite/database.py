@@ -1,0 +1,218 @@
+"""Opens one SQLite file, and says what to do about its faults.
+
+Everything is committed before a call returns, so a killed process loses nothing that it was told
+is stored. One connection behind one lock: calls to Constant Contact take far longer than these.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from contact_activity.errors import StandstillError
+
+# They may wait longer than the others, or less.
+IS_SLOW = "failures > 0 OR times_gone > 0"
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS contact (
+    id TEXT PRIMARY KEY,
+    modified_date TEXT NOT NULL,
+    registered_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    queued_until_ms INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0,
+    synced_ms INTEGER,
+    failures INTEGER NOT NULL DEFAULT 0,
+    times_gone INTEGER NOT NULL DEFAULT 0,
+    marks TEXT NOT NULL DEFAULT '{{}}',
+    remembered BLOB NOT NULL DEFAULT x'',
+    unreadable BLOB NOT NULL DEFAULT x'',
+    progress TEXT,
+    summaries TEXT NOT NULL DEFAULT '{{}}',
+    resync_ms INTEGER,
+    last_error TEXT,
+    failed_ms INTEGER,
+    held_until_ms INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
+CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {IS_SLOW};
+CREATE TABLE IF NOT EXISTS campaign (
+    id TEXT PRIMARY KEY, version INTEGER NOT NULL, summary TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published (
+    day INTEGER NOT NULL,
+    detail_type TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    PRIMARY KEY (day, detail_type)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+# What a file of an earlier version lacks.
+_ADDED_TO_CONTACT = {
+    "summaries": "TEXT NOT NULL DEFAULT '{}'",
+    "resync_ms": "INTEGER",
+    "last_error": "TEXT",
+    "failed_ms": "INTEGER",
+    "held_until_ms": "INTEGER",
+}
+
+
+# Longer than the commits of a backup or of a person who looks at the file take.
+BUSY_WAIT_S = 5.0
+_PASSING_FAULTS = {
+    sqlite3.SQLITE_BUSY: "is locked by another process: end that one, or wait for it, and run again",
+    sqlite3.SQLITE_LOCKED: "is locked by another process: end that one, or wait for it, and run again",
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full: make room and run again",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: look after the disk, then run again",
+}
+_LASTING_FAULTS = {
+    sqlite3.SQLITE_CORRUPT: "is damaged",
+    sqlite3.SQLITE_NOTADB: "is no database",
+}
+_MOVE_AWAY = "put a copy in its place, or move it away: all activity is then read and published again"
+_DENIED_FAULTS = {
+    sqlite3.SQLITE_READONLY: "may not be written: see who owns it and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: see who owns it and its folder",
+    sqlite3.SQLITE_PERM: "may not be used: see who owns it and its folder",
+}
+
+
+def _standstill(where: object, error: sqlite3.Error) -> StandstillError | None:
+    """What to do about a fault of the file; None for a fault that is ours."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _LASTING_FAULTS:
+        return StandstillError(f"the state {where} {_LASTING_FAULTS[code]}: {_MOVE_AWAY}", is_passing=False)
+    if code in _DENIED_FAULTS:
+        return StandstillError(f"the state {where} {_DENIED_FAULTS[code]}", is_passing=False)
+    if code in _PASSING_FAULTS:
+        return StandstillError(f"the state {where} {_PASSING_FAULTS[code]}", is_passing=True)
+    return None
+
+
+class Database:
+    """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread.
+
+    Every method raises `StandstillError` when the file cannot be used.
+    `is_read_only`: nothing is created or changed, also beside a process that writes.
+    """
+
+    def __init__(self, path: Path | str, *, is_read_only: bool = False) -> None:
+        self._lock = threading.RLock()
+        self._path = path
+        self._fault: StandstillError | None = None
+        self._failed_s = float("-inf")
+        where = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
+        with self._told():
+            self._connection = sqlite3.connect(
+                where, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_read_only
+            )
+            if is_read_only:
+                self._stand_in()
+            else:
+                self._set_up()
+
+    def _set_up(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # What is erased or overwritten shall not stay in free pages.
+        self._connection.execute("PRAGMA secure_delete = ON")
+        # A power cut may take the last commits, never their order: events are on disk before them.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_SCHEMA)
+        for column, kind in self._lacking().items():
+            self.execute(f"ALTER TABLE contact ADD COLUMN {column} {kind}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """One statement, or those of a transaction, with no other thread beside."""
+        asked_s = time.monotonic()
+        with self._lock:
+            if self._fault and asked_s < self._failed_s:
+                # It has waited as long as the one before it.
+                raise self._fault
+            try:
+                yield
+            except sqlite3.Error as error:
+                self._fault, self._failed_s = _standstill(self._path, error), time.monotonic()
+                if self._fault is None:
+                    raise
+                raise self._fault from error
+
+    def _lacking(self) -> dict[str, str]:
+        present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
+        return {column: kind for column, kind in _ADDED_TO_CONTACT.items() if column not in present}
+
+    def _stand_in(self) -> None:
+        """A file of an earlier version that nothing may change reads as if it lacked nothing."""
+        lacking = self._lacking()
+        if lacking:
+            added = ", ".join(
+                f"{kind.partition('DEFAULT ')[2] or 'NULL'} AS {c}" for c, kind in lacking.items()
+            )
+            self.execute(f"CREATE TEMP VIEW contact AS SELECT *, {added} FROM main.contact")  # noqa: S608
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Returns how many rows changed."""
+        with self._told():
+            return self._connection.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
+        """All in one transaction; returns how many rows changed."""
+        with self._told(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            return self._connection.executemany(sql, rows).rowcount
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with self._told():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other thread reads or writes meanwhile."""
+        with self._lock:
+            yield
+
+    def get(self, name: str) -> str | None:
+        rows = self.rows("SELECT value FROM state WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def put(self, name: str, value: str) -> None:
+        self.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+
+    def swap(self, name: str, seen: str | None, wanted: str) -> bool:
+        """Store `wanted` if `seen` is what is stored (None: nothing)."""
+        if seen is None:
+            return bool(self.execute("INSERT OR IGNORE INTO state VALUES (?, ?)", (name, wanted)))
+        changed = self.execute(
+            "UPDATE state SET value = ? WHERE name = ? AND value = ?", (wanted, name, seen)
+        )
+        return bool(changed)
+
+    @contextmanager
+    def synced(self) -> Iterator[None]:
+        """What is committed meanwhile, and all before it, is on disk when the commit returns."""
+        with self._lock:
+            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                yield
+            finally:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def whole(value: object) -> int:
+    assert isinstance(value, int)  # noqa: S101  the schema says so; this tells the type checker
+    return value
+
+
+def whole_or_none(value: object) -> int | None:
+    return None if value is None else whole(value)
+
+
+def blob(value: object) -> bytes:
+    assert isinstance(value, bytes)  # noqa: S101  as above
+    return value

@@ -1,0 +1,1 @@
+"""Holds what the functions do, in terms of the ports alone."""

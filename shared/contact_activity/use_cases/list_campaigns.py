@@ -1,0 +1,66 @@
+"""List the campaigns that were sent lately, and hand each of them out.
+
+A message that is lost costs one interval: the next listing hands out every campaign again.
+"""
+
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.errors import FatalError, RetryError
+from contact_activity.ports import Campaigns, Source, TickPorts
+
+EVERY_MS = 6 * HOUR_MS
+# The list says when a campaign was last changed, not when it was sent, which may be so much later. So a
+# campaign is asked for at least as long as promised, and at most so much longer.
+CHANGED_BEFORE_SEND_MS = 30 * DAY_MS
+AGAIN_AFTER_MS = HOUR_MS
+LISTING_TIME_MS = 60_000
+# 5,000 campaigns.
+PAGES_MAX = 100
+
+
+def are_due(listed_ms: int | None, now_ms: int) -> bool:
+    """Whether to list now. A listing in the future means that the clock was set back."""
+    return listed_ms is None or not 0 <= now_ms - listed_ms < EVERY_MS
+
+
+def hand_out_campaigns(
+    ports: TickPorts, *, lookback_days: int, deadline_ms: int, correlation_id: str | None = None
+) -> int:
+    """List the campaigns once an interval and send a message for each. Return how many were sent.
+
+    Nothing is sent before the list is complete, so a listing that fails begins again. Raises
+    `WaitError`, `RetryError` or `FatalError`.
+    """
+    now_ms = ports.clock.now_ms()
+    if not are_due(ports.store.campaigns.listed_ms(), now_ms):
+        return 0
+    give_up_ms = min(deadline_ms, ports.clock.monotonic_ms() + LISTING_TIME_MS)
+    since_ms = max(0, now_ms - lookback_days * DAY_MS - CHANGED_BEFORE_SEND_MS)
+    ids = [campaign.id for campaign in _listed(ports.source, since_ms, give_up_ms)]
+    items = [WorkItem(WorkKind.CAMPAIGN, id_, now_ms, correlation_id) for id_ in dict.fromkeys(ids)]
+    rejected = ports.queue.send(items)
+    ports.store.campaigns.put_listed(now_ms)
+    return len(items) - len(rejected)
+
+
+def give_up_listing(campaigns: Campaigns, now_ms: int, *, is_refused: bool) -> None:
+    """Ask for the list again in an hour if it failed, and after an interval if it was refused."""
+    campaigns.put_listed(now_ms if is_refused else now_ms - EVERY_MS + AGAIN_AFTER_MS)
+
+
+def _listed(source: Source, since_ms: int, deadline_ms: int) -> list[ListedCampaign]:
+    """The campaigns of every page that changed since, and those without a date."""
+    found: list[ListedCampaign] = []
+    seen: set[str] = set()
+    next_: str | None = None
+    for _ in range(PAGES_MAX):
+        page = source.campaigns(since_ms=since_ms, next_=next_, deadline_ms=deadline_ms)
+        if isinstance(page, Refusal) or page.next in seen:
+            raise RetryError("the campaign list's cursor did not hold")
+        found += [c for c in page.campaigns if c.modified_ms is None or c.modified_ms >= since_ms]
+        if page.next is None:
+            return found
+        seen.add(next_ := page.next)
+    raise FatalError(f"a campaign list of more than {PAGES_MAX} pages")

@@ -1,0 +1,117 @@
+"""Read a contact's tracking reports, page by page, with their cursors and restarts."""
+
+from typing import Literal
+
+from contact_activity.domain.answers import Refusal, TrackingPage
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.paging import RESTARTS_MAX, Rounds
+from contact_activity.domain.walk import Walk
+from contact_activity.domain.watermark import Progress, Reading
+from contact_activity.errors import FatalError, RetryError
+from contact_activity.ports import Source
+
+# Two and a half million activities: no contact has them, so the API's cursors go in circles.
+PAGES_MAX = 5_000
+# A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
+# that cannot finish without one has failed.
+RESTARTS_WITH_STORED_CURSOR = 1
+CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the walk"
+
+
+class History:
+    """The reading position of one walk: which report, which page, and how often it began again.
+
+    Take a page with `next_page`, publish it, then call `turn`. `walk` decides what of a page is new.
+    """
+
+    def __init__(self, source: Source, contact: Contact, reading: Reading, started_ms: int) -> None:
+        self._source = source
+        self._contact_id = contact.id
+        self._reports = reading.reports
+        self._rounds = Rounds()
+        self._is_report_read = False
+        self._restarts_before = 0
+        progress = contact.progress
+        if progress:
+            self.walk = Walk.resume(contact.watermark, reading, progress)
+            self._report, self._next = progress.report, progress.next
+        else:
+            self.walk = Walk(contact.watermark, reading, started_ms)
+            self._report, self._next = self._reports[0], None
+
+    @property
+    def restarts(self) -> int:
+        """How often this walk began a report again."""
+        return max(self._restarts_before, self.walk.restarts)
+
+    @property
+    def needs_cursor(self) -> bool:
+        """The walk cannot go on in another invocation: its cursor is not stored after two restarts."""
+        return self.walk.restarts > RESTARTS_WITH_STORED_CURSOR
+
+    def next_page(self, deadline_ms: int) -> TrackingPage | Literal[Refusal.GONE] | None:
+        """The next page, `Refusal.GONE` for a contact that does not exist, or None after the last page.
+
+        Raises what the source raises, and `RetryError` if cursors expired too often.
+        """
+        if self._is_report_read and not self._begin_next_report():
+            return None
+        while True:
+            page = self._source.tracking(
+                self._contact_id,
+                self._report,
+                since_ms=self.walk.since_ms(self._report),
+                next_=self._next,
+                deadline_ms=deadline_ms,
+            )
+            if page is not Refusal.NEXT_EXPIRED:
+                return page
+            self._restart()
+
+    def turn(self, page: TrackingPage) -> None:
+        """Go on behind a page that was published.
+
+        A cursor that comes again would never end, and what follows it was not read: it counts as expired.
+        Raises `FatalError` if the pages go in circles under new cursors.
+        """
+        if page.next is None:
+            self._is_report_read = True
+            return
+        if self.walk.pages >= PAGES_MAX:
+            self.begin_anew()
+            raise FatalError(f"a history of more than {PAGES_MAX} pages")
+        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
+            self.begin_anew()
+            raise FatalError("the API's pages go round, each with another cursor")
+        if self._rounds.was_seen(page.next):
+            self._restart()
+        else:
+            self._next = page.next
+
+    def begin_anew(self) -> None:
+        """Have the next invocation begin at page one with what is published so far, and no restarts."""
+        self._next = None
+        self.walk.begin_anew()
+        self._restarts_before, self.walk.restarts = self.walk.restarts, 0
+
+    def progress(self) -> Progress:
+        """The marker from which the next invocation goes on."""
+        return self.walk.progress(self._report, None if self.needs_cursor else self._next)
+
+    def _begin_next_report(self) -> bool:
+        following = self._reports[self._reports.index(self._report) + 1 :]
+        if following:
+            self._report, self._next = following[0], None
+            self._rounds = Rounds()
+            self._is_report_read = False
+            self.walk.begin_report()
+        return bool(following)
+
+    def _restart(self) -> None:
+        self.walk.restarts += 1
+        if self.walk.restarts > RESTARTS_MAX:
+            self.begin_anew()
+            raise RetryError(CURSORS_DID_NOT_HOLD)
+        self.walk.begin_anew()
+        self._next = None
+        self._rounds = Rounds()

@@ -1,0 +1,207 @@
+"""Run one tick: list contacts into the registry, and hand out those that are due.
+
+The listing goes on where the last tick ran out of time. A message is only a hint: a later tick plans
+again from the registry what is lost or doubled here.
+"""
+
+from collections.abc import Sequence
+
+from contact_activity.domain import schedule
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.pace import calls_left
+from contact_activity.domain.pauses import Pause, PauseReason, is_own_budget
+from contact_activity.domain.times import midnight_after
+from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.errors import FatalError, RetryError, WaitError, describe
+from contact_activity.ports import Clock, TickPorts
+from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
+from contact_activity.use_cases.list_contacts import list_contacts
+from contact_activity.use_cases.pausing import pause_for
+from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+
+LEASE_MARGIN_MS = 10_000
+
+
+def dispatch(
+    ports: TickPorts,
+    *,
+    tick_ms: int,
+    deadline_ms: int,
+    calls_each: int = 1,
+    begin_listing: bool = True,
+    correlation_id: str | None = None,
+    campaign_lookback_days: int | None = None,
+    report: DispatchReport | None = None,
+) -> DispatchReport:
+    """Run one tick, unless another one holds the lease.
+
+    `calls_each`: how many calls a contact takes when nothing is new. `begin_listing` False: only go on
+    with a listing that is under way. `correlation_id` goes into every message.
+    `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
+    `report` is filled in as the tick goes, for a caller that also records a tick that raises.
+
+    Raises `RetryError` if the listing failed, after handing out what is due. Raises `FatalError` if the
+    API refuses to list: it would then call every contact gone.
+    """
+    report = report or DispatchReport()
+    until_ms = _lease_until_ms(ports.clock, deadline_ms)
+    if not ports.store.lease.take(now_ms=ports.clock.now_ms(), until_ms=until_ms):
+        report.outcome = TickOutcome.LEASE_HELD
+        return report
+    try:
+        _note_pauses(ports, report, tick_ms)
+        ports.store.limiter.set_right()
+        _lift_raised_budget(ports)
+        _probe_credential(ports, deadline_ms)
+        failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
+        if not _stop_if_paused(ports, report):
+            _hand_out(ports, report, tick_ms, calls_each, deadline_ms, correlation_id)
+        if campaign_lookback_days is not None and not _stop_if_paused(ports, report):
+            _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
+        _measure(ports, report)
+    finally:
+        ports.store.lease.give_back()
+    if failure:
+        raise failure
+    return report
+
+
+def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
+    return clock.now_ms() + deadline_ms - clock.monotonic_ms() + LEASE_MARGIN_MS
+
+
+def _list_if_not_paused(
+    ports: TickPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+) -> RetryError | None:
+    if _stop_if_paused(ports, report):
+        return None
+    # Read before writing: a write costs more, and a tick rarely failed.
+    has_failed = ports.store.listings.failure() is not None
+    try:
+        list_contacts(ports, report, deadline_ms, begin_listing, has_failed)
+    except (RetryError, FatalError) as error:
+        ports.store.listings.put_failure(TickFailure(describe(error), ports.clock.now_ms()))
+        if isinstance(error, FatalError):
+            raise
+        return error
+    if report.pages and has_failed:
+        ports.store.listings.put_failure(None)
+    return None
+
+
+def _note_pauses(ports: TickPorts, report: DispatchReport, tick_ms: int) -> None:
+    """Record the pauses of the last tick's time too: one that comes with every tick must be seen."""
+    now_ms = ports.clock.now_ms()
+    _add_pauses(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
+
+
+def _add_pauses(report: DispatchReport, pauses: Sequence[Pause]) -> None:
+    reasons = {*report.paused, *(pause.reason.value for pause in pauses)}
+    report.paused = tuple(reason.value for reason in PauseReason if reason.value in reasons)
+
+
+def _stop_if_paused(ports: TickPorts, report: DispatchReport) -> bool:
+    """Record the pauses that hold now in the report. Return whether there are any."""
+    active = ports.store.pauses.get().active(ports.clock.now_ms())
+    if active:
+        report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
+        _add_pauses(report, active)
+    return bool(active)
+
+
+def _measure(ports: TickPorts, report: DispatchReport) -> None:
+    now_ms = ports.clock.now_ms()
+    oldest_ms = ports.store.contacts.oldest_due_ms(now_ms)
+    report.lag_ms = 0 if oldest_ms is None else now_ms - oldest_ms
+    report.calls_used = ports.store.limiter.pace().used_on(now_ms)
+    report.calls_per_day = ports.store.limiter.limits.calls_per_day
+
+
+def _lift_raised_budget(ports: TickPorts) -> None:
+    """End a quota pause of our own if the operator raised the day's calls since."""
+    now_ms = ports.clock.now_ms()
+    own = [pause for pause in ports.store.pauses.get().active(now_ms) if is_own_budget(pause, now_ms)]
+    if own and calls_left(ports.store.limiter.pace(), ports.store.limiter.limits, now_ms):
+        ports.store.pauses.lift(PauseReason.QUOTA)
+
+
+def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
+    """Ask once a tick whether a refused credential works again."""
+    active = ports.store.pauses.get().active(ports.clock.now_ms())
+    if [pause.reason for pause in active] != [PauseReason.CREDENTIAL]:
+        return
+    try:
+        ports.source.probe(deadline_ms=deadline_ms)
+    except WaitError as wait:
+        pause_for(wait, ports.store.pauses)
+    except RetryError:
+        return
+    else:
+        ports.store.pauses.lift(PauseReason.CREDENTIAL)
+
+
+def _hand_out(
+    ports: TickPorts,
+    report: DispatchReport,
+    tick_ms: int,
+    calls_each: int,
+    deadline_ms: int,
+    correlation_id: str | None,
+) -> None:
+    now_ms = ports.clock.now_ms()
+    pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
+    report.pulled_back = _pull_back(ports, now_ms, tick_ms, calls_each)
+    if calls_left(pace, limits, now_ms) == 0:
+        ports.store.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
+        _stop_if_paused(ports, report)
+        return
+    budget = schedule.tick_budget(
+        pace,
+        limits,
+        now_ms=now_ms,
+        tick_ms=tick_ms,
+        calls_each=calls_each,
+        outstanding=ports.queue.depth(),
+    )
+    claims = ports.store.contacts.claim(ports.clock, tick_ms=tick_ms, most=budget)
+    while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
+        now_ms = ports.clock.now_ms()
+        claimed = next(claims, None)
+        if claimed is None:
+            return
+        items = [WorkItem(WorkKind.CONTACT, contact_id, now_ms, correlation_id) for contact_id in claimed]
+        rejected = ports.queue.send(items)
+        ports.store.contacts.release([item.id for item in rejected])
+        report.enqueued += len(claimed) - len(rejected)
+        report.rejected += len(rejected)
+
+
+def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
+    """Make contacts due that a clock which ran ahead put off for days or years."""
+    contacts, limits = ports.store.listings.get().contacts, ports.store.limiter.limits
+    waits = schedule.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
+    return ports.store.contacts.pull_back(now_ms, waits)
+
+
+def _hand_out_campaigns(
+    ports: TickPorts,
+    report: DispatchReport,
+    lookback_days: int,
+    deadline_ms: int,
+    correlation_id: str | None,
+) -> None:
+    """Hand out campaigns after the contacts. A list that fails is reported and holds up nothing."""
+    try:
+        report.campaigns_enqueued = hand_out_campaigns(
+            ports, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
+        )
+    except (RetryError, FatalError) as error:
+        _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
+    except WaitError as wait:
+        pause_for(wait, ports.store.pauses)
+
+
+def _give_up_campaigns(ports: TickPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
+    """Ask for the list later: trying at every tick would spend the calls of contacts."""
+    report.campaigns_failed = cause
+    give_up_listing(ports.store.campaigns, ports.clock.now_ms(), is_refused=is_refused)
