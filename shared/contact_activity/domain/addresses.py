@@ -33,6 +33,9 @@ _ENTITY_NAMES = {
     "'": "apos",
     "&": "amp",
 }
+# These characters can look like a part of the break that follows them, which a fold takes away.
+_BREAKING = {"=": r"=(?=\r?\n)", "@": r"=(?=\r?\n)", "+": r"\r?\n[ \t]{1,8}"}
+_MAX_BREAKING = 8
 # A return path writes `ada@example.org` as `ada=example.org`; a form writes a space as `+`.
 _STANDS_FOR = {"@": "=", "+": " ", " ": "+"}
 
@@ -94,7 +97,8 @@ def _spellings(address: str) -> re.Pattern[str]:
         name = name[1:-1]
     quote, at = _spelled_one('"'), _spelled_one("@")
     domains = "|".join(_spelled(form) for form in sorted(_domains(domain)))
-    whole = f"(?P<quote>{quote})?{_name(name)}{_FOLD}(?(quote){quote}{_FOLD}){at}{_FOLD}(?:{domains})"
+    before_at = f"{_FOLD}(?(quote){quote}{_FOLD})"
+    whole = f"(?P<quote>{quote})?{_name(name)}(?:{before_at}{at}|{_BREAKING['@']}){_FOLD}(?:{domains})"
     return re.compile(whole, re.IGNORECASE)
 
 
@@ -106,7 +110,7 @@ def _name(name: str) -> str:
     # A `=` before a break is one of its characters.
     any_tag = rf'(?:[^\s@<>"]|\r?\n[ \t]{{0,{_FOLD_BLANKS}}}+){{0,{_TAG_CHARACTERS}}}?'
     tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
-    return f"{_spelled(base)}(?:{_FOLD}{_spelled_one('+')}{_FOLD}(?:{tags}))?"
+    return f"{_spelled(base)}(?:{_after_break('+', is_safe=True)}{_FOLD}(?:{tags}))?"
 
 
 def _domains(domain: str) -> set[str]:
@@ -120,7 +124,17 @@ def _domains(domain: str) -> set[str]:
 
 
 def _spelled(text: str) -> str:
-    return _FOLD.join(_spelled_one(character) for character in text)
+    """Match every spelling of a text, which may be broken between any two characters."""
+    # Each such character could be read in two ways: many of them in exponentially many.
+    is_safe = sum(text.count(character) for character in _BREAKING) <= _MAX_BREAKING
+    return _spelled_one(text[:1]) + "".join(
+        _after_break(character, is_safe=is_safe) for character in text[1:]
+    )
+
+
+def _after_break(character: str, *, is_safe: bool) -> str:
+    usual = f"{_FOLD}{_spelled_one(character)}"
+    return f"(?:{usual}|{_BREAKING[character]})" if is_safe and character in _BREAKING else usual
 
 
 def _spelled_one(character: str) -> str:
