@@ -720,17 +720,26 @@ EVENTS = [
     )
     for number, activity in enumerate(
         [
-            Activity(ActivityType.SENT, "4711", "111", NOW_MS - 9, "2026-11-23", "ada@example.org"),
+            Activity(
+                ActivityType.SENT, "4711", "111", NOW_MS - 9, "2026-11-23", "EMAIL_SEND", "ada@example.org"
+            ),
             Activity(
                 ActivityType.BOUNCED,
                 "4711",
                 None,
                 NOW_MS - 8,
                 "2026-11-23",
+                "EMAIL_BOUNCE",
                 bounce=Bounce("Z", BounceCategory.BLOCKED, 'Grüße, "später" 💌\n', ""),
             ),
-            *(Activity(ActivityType.OPENED, "4711", "111", NOW_MS - n, "2026-11-23") for n in range(1, 8)),
-            *(Activity(ActivityType.FORWARDED, "4711", "1", NOW_MS - n, "2026-11-23") for n in range(4)),
+            *(
+                Activity(ActivityType.OPENED, "4711", "111", NOW_MS - n, "2026-11-23", "EMAIL_OPEN")
+                for n in range(1, 8)
+            ),
+            *(
+                Activity(ActivityType.FORWARDED, "4711", "1", NOW_MS - n, "2026-11-23", "EMAIL_FORWARD")
+                for n in range(4)
+            ),
         ]
     )
 ]

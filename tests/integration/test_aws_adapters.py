@@ -24,6 +24,7 @@ from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.store import DynamoListings, DynamoPauses, DynamoTally
 from contact_activity.aws.table import PAGE_ROWS, Item
+from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
@@ -272,7 +273,9 @@ class TestBus:
         events_url = create_bus(moto, "bus")
         events = [
             to_event(
-                Activity(type_, "4711", "111", NOW_MS, "2026-11-23", "grüße@example.org"),
+                Activity(
+                    type_, "4711", "111", NOW_MS, "2026-11-23", PROVIDER_TYPES[type_], "grüße@example.org"
+                ),
                 account="default",
                 email_addresses=EmailAddresses.PLAIN,
                 observed_ms=NOW_MS,

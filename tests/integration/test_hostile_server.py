@@ -11,8 +11,9 @@ from contextlib import closing, contextmanager
 import pytest
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.verdict import ANSWER_VALUES_MAX
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.pace import Limits
@@ -73,11 +74,11 @@ class Hostile:
 
 
 @contextmanager
-def asked(server: Hostile) -> Iterator[ConstantContact]:
+def asked(server: Hostile) -> Iterator[ConstantContactV2]:
     clock = SystemClock()
     with closing(server), closing(Database(":memory:")) as database:
         limiter = sqlite_limiter(database, Limits(1_000, 1_000), clock)
-        client = ConstantContact(server.url, lambda: Credentials(KEY, TOKEN), limiter, clock)
+        client = ConstantContactV2(ApiClient(server.url, lambda: Credentials(KEY, TOKEN), limiter, clock))
         yield client
         client.close()
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.campaign import Campaign
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
@@ -409,13 +410,15 @@ class Process:
         self.began_ms = self.clock.now_ms()
         own = world.stores.store(world.limits, self.clock)
         self.limiter: Any = Fragile(own.limiter, self)
-        client = ConstantContact(
-            "https://api.example.org/v2",
-            self._credentials,
-            self.limiter,
-            self.clock,
-            jitter=world.rng.random,
-            transport=InProcess(self),
+        client = ConstantContactV2(
+            ApiClient(
+                "https://api.example.org/v2",
+                self._credentials,
+                self.limiter,
+                self.clock,
+                jitter=world.rng.random,
+                transport=InProcess(self),
+            )
         )
         self.source: Any = Fragile(client, self, is_aws=False)
         self.contacts: Any = Fragile(WatchedContacts(self, own.contacts), self)

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from contact_activity.constant_contact import transport
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.answers import TrackingPage
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryKind, SummaryReport
@@ -63,13 +64,15 @@ class Client:
         self.transport = ScriptedTransport()
         self.limiter = sqlite_limiter(Database(":memory:"), Limits(4, 10_000), self.clock)
         credentials = Credentials("secret-key", "secret-token")
-        self.api = ConstantContact(
-            "https://api.example.org/v2",
-            lambda: credentials,
-            self.limiter,
-            self.clock,
-            jitter=lambda: 0.5,
-            transport=self.transport,
+        self.api = ConstantContactV2(
+            ApiClient(
+                "https://api.example.org/v2",
+                lambda: credentials,
+                self.limiter,
+                self.clock,
+                jitter=lambda: 0.5,
+                transport=self.transport,
+            )
         )
 
     def tracking(

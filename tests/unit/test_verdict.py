@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.rows import count_of, id_text, is_of, usable_id
+from contact_activity.constant_contact.fields import count_of, id_text, is_of, usable_id
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.verdict import (
     RETRY_AFTER_MAX_S,
@@ -111,7 +111,7 @@ def test_a_row_is_of_the_contact_that_it_names(row: object, named: object) -> No
 
 
 @pytest.mark.parametrize(
-    ("key", "verdict", "verdict_with_next"),
+    ("key", "verdict", "verdict_with_cursor"),
     [
         (QPS, Verdict.SLOW_DOWN, Verdict.SLOW_DOWN),
         (RATE, Verdict.DAY_USED_UP, Verdict.DAY_USED_UP),
@@ -119,19 +119,19 @@ def test_a_row_is_of_the_contact_that_it_names(row: object, named: object) -> No
         ("http.status.authentication.invalid_token", Verdict.REFUSED, Verdict.REFUSED),
         ("http.status.not_found", Verdict.GONE, Verdict.NEXT_EXPIRED),
         ("http.status.bad_request", Verdict.FATAL, Verdict.NEXT_EXPIRED),
-        ("http.status.internal_server_error", Verdict.AGAIN, Verdict.AGAIN),
-        ("", Verdict.AGAIN, Verdict.AGAIN),
+        ("http.status.internal_server_error", Verdict.RETRY, Verdict.RETRY),
+        ("", Verdict.RETRY, Verdict.RETRY),
     ],
 )
 def test_an_error_with_a_200_means_what_its_key_says(
-    key: str, verdict: Verdict, verdict_with_next: Verdict
+    key: str, verdict: Verdict, verdict_with_cursor: Verdict
 ) -> None:
     """As an array or as an object, like one that comes with its own status."""
     error = {"error_key": key, "error_message": "..."}
     for body in (error, [error]):
         answer = read(json.dumps(body).encode())
-        assert judge_misfit(answer, has_next=False) is verdict
-        assert judge_misfit(answer, has_next=True) is verdict_with_next
+        assert judge_misfit(answer, has_cursor=False) is verdict
+        assert judge_misfit(answer, has_cursor=True) is verdict_with_cursor
 
 
 # --- how long to wait -----------------------------------------------------------------------------

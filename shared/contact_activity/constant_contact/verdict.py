@@ -33,7 +33,7 @@ _STATUS_BY_KEY = (
 
 class Verdict(Enum):
     OK = auto()
-    AGAIN = auto()
+    RETRY = auto()
     SLOW_DOWN = auto()
     DAY_USED_UP = auto()
     REFUSED = auto()
@@ -63,12 +63,12 @@ class Answer:
         return Cause.SERVER_ERROR if self.status >= 500 else Cause.ANSWER_UNUSABLE
 
 
-def judge(answer: Answer, *, has_next: bool) -> Verdict:
-    """What an answer means; `has_next`: a cursor was sent."""
+def judge(answer: Answer, *, has_cursor: bool) -> Verdict:
+    """What an answer means; `has_cursor`: a cursor was sent."""
     match answer.status:
         case 200:
-            return Verdict.AGAIN if answer.body is None else Verdict.OK
-        case 400 | 404 if has_next:
+            return Verdict.RETRY if answer.body is None else Verdict.OK
+        case 400 | 404 if has_cursor:
             return Verdict.NEXT_EXPIRED
         case 404:
             return Verdict.GONE
@@ -82,15 +82,15 @@ def judge(answer: Answer, *, has_next: bool) -> Verdict:
             return Verdict.REFUSED
         case status if 400 <= status < 500 and status != 408:
             return Verdict.FATAL
-    return Verdict.AGAIN
+    return Verdict.RETRY
 
 
-def judge_misfit(answer: Answer, *, has_next: bool) -> Verdict:
+def judge_misfit(answer: Answer, *, has_cursor: bool) -> Verdict:
     """What a 200 means whose body is not what was asked for: what its error key says, if it has one."""
     for prefix, status in _STATUS_BY_KEY:
         if answer.error_key.startswith(prefix):
-            return judge(replace(answer, status=status), has_next=has_next)
-    return Verdict.AGAIN
+            return judge(replace(answer, status=status), has_cursor=has_cursor)
+    return Verdict.RETRY
 
 
 def read_answer(reply: Reply, now_ms: int) -> Answer:

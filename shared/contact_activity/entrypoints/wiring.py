@@ -14,7 +14,8 @@ from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.store import dynamo_store
 from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.dispatcher import Dispatcher
@@ -64,19 +65,20 @@ def _shared() -> _Shared:
     table, dynamodb = required(os.environ, "TABLE_NAME"), aws_client("dynamodb")
     credentials = secret_credentials(aws_client("secretsmanager"), required(os.environ, "SECRET_ID"), CLOCK)
     store = dynamo_store(dynamodb, table, settings.limits, CLOCK)
+    client = ApiClient(
+        settings.base_url,
+        waiting_for(credentials),
+        store.limiter,
+        CLOCK,
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+        on_failure=_tell_failed_try,
+    )
     return _Shared(
         credentials=credentials,
         store=store,
         queue=SqsQueue(aws_client("sqs"), required(os.environ, "QUEUE_URL")),
-        source=ConstantContact(
-            settings.base_url,
-            waiting_for(credentials),
-            store.limiter,
-            CLOCK,
-            proxy=settings.proxy,
-            ca_bundle=checked_ca_bundle(settings.ca_bundle),
-            on_failure=_tell_failed_try,
-        ),
+        source=ConstantContactV2(client),
     )
 
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection, HttpTransport, NoAnswerError, Transport
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.errors import Cause, Seldom, WaitError, WaitReason
 from contact_activity.ports import Clock, Limiter
@@ -177,7 +178,9 @@ class ReachLimiter:
         return self._limiter.pace()
 
 
-def reaching_source(account: Account, limiter: Limiter, reach: Reach, *, connections: int) -> ConstantContact:
+def reaching_source(
+    account: Account, limiter: Limiter, reach: Reach, *, connections: int
+) -> ConstantContactV2:
     """The account's API, heard by `reach`. Raises `SettingsError` for a bundle that cannot be used."""
     settings = account.settings
     transport = HttpTransport(
@@ -186,7 +189,7 @@ def reaching_source(account: Account, limiter: Limiter, reach: Reach, *, connect
         proxy=settings.proxy,
         ca_bundle=checked_ca_bundle(settings.ca_bundle),
     )
-    return ConstantContact(
+    client = ApiClient(
         settings.base_url,
         lambda: account.credentials,
         limiter,
@@ -194,3 +197,4 @@ def reaching_source(account: Account, limiter: Limiter, reach: Reach, *, connect
         transport=ReachTransport(transport, reach),
         on_failure=reach.failed,
     )
+    return ConstantContactV2(client)
