@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.client import ApiClient
-from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX, HttpTransport, NoAnswerError
+from contact_activity.constant_contact.http_stream import MAX_ANSWER_BYTES
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.transport import NoAnswerError
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.verdict import read_answer
 from contact_activity.domain.answers import TrackingPage
@@ -290,7 +292,7 @@ def test_whatever_a_server_does_no_contact_has_anothers_rows(acts: list[Act], gr
             assert campaigns_in(result) <= {f"of-{contact_id}"}
             told = repr(result)
             assert not [secret for secret in (KEY, TOKEN, str(server.port)) if secret in told]
-        assert server.sent_most < ANSWER_BYTES_MAX + SOCKET_BUFFERS_BYTES
+        assert server.sent_most < MAX_ANSWER_BYTES + SOCKET_BUFFERS_BYTES
 
 
 def test_a_harmless_oddity_costs_no_answer() -> None:
@@ -398,7 +400,7 @@ def test_a_connection_that_lay_idle_for_long_is_not_used_again() -> None:
     """Whoever stands between may have forgotten it without a word, and a call would be for nothing."""
     with closing(Forgetful()) as server:
         url = f"http://127.0.0.1:{server.port}/v2"
-        transport = HttpTransport(url, connections=8, idle_most_s=Forgetful.forgets_s / 4)
+        transport = HttpTransport(url, connections=8, max_idle_s=Forgetful.forgets_s / 4)
         with client_of(url, transport=transport) as client:
             for contact_id in CONTACTS:
                 assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}

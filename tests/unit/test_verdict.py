@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contact_activity.constant_contact.fields import count_of, id_text, is_of, usable_id
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.verdict import (
-    RETRY_AFTER_MAX_S,
+    MAX_RETRY_AFTER_S,
     Answer,
     Verdict,
     judge_misfit,
@@ -161,7 +161,7 @@ def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their
     """Whatever their clock says of now; without it, by ours."""
     theirs = NOON + timedelta(seconds=their_clock_s)
     until = format_datetime(theirs + timedelta(seconds=ahead_s), usegmt=True)
-    expected_s = min(RETRY_AFTER_MAX_S, max(0, ahead_s))
+    expected_s = min(MAX_RETRY_AFTER_S, max(0, ahead_s))
     assert read(retry_after=until, date=format_datetime(theirs, usegmt=True)).retry_after_s == expected_s
     ours = format_datetime(NOON + timedelta(seconds=ahead_s), usegmt=True)
     assert read(retry_after=ours).retry_after_s == expected_s
@@ -185,4 +185,4 @@ def test_retry_after_without_a_zone_is_of_utc(zone: str, date: str, monkeypatch:
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_retry_after_is_a_wait_of_a_minute_at_most(retry_after: str, date: str) -> None:
     """Reading it never fails."""
-    assert 0 <= read(retry_after=retry_after, date=date).retry_after_s <= RETRY_AFTER_MAX_S
+    assert 0 <= read(retry_after=retry_after, date=date).retry_after_s <= MAX_RETRY_AFTER_S

@@ -1,1 +1,1 @@
-"""Speaks to the Constant Contact v2 API."""
+"""Read from the Constant Contact API."""

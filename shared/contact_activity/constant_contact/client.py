@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 
 from requests import PreparedRequest, Request
 
+from contact_activity.constant_contact.http_transport import HttpTransport
 from contact_activity.constant_contact.transport import (
     ANSWER_TIMEOUT_S,
     Connection,
-    HttpTransport,
     NoAnswerError,
     Reply,
     Transport,
@@ -37,7 +37,8 @@ REFUSALS_BELIEVED = 2
 CUT_SHORT_S = 0.05
 # A slot is lost when the server closes the connection just before it. One call loses at most one.
 MAX_SLOTS = 2
-# A connection is checked this long before its slot: one and a half times what the last one took to open.
+# A connection is checked this long before its slot: 100 ms and one and a half times what the last one
+# took to open, at most 2 s.
 MIN_LEAD_MS, MAX_LEAD_MS = 100, 2_000
 # A connection that is there sooner was already open.
 MIN_CONNECT_MS = 5
@@ -75,7 +76,7 @@ class ApiVersion:
 
 
 class ApiClient:
-    """Makes calls one by one, for any number of threads.
+    """A client of the API, for any number of threads.
 
     `proxy`, `ca_bundle`: see `HttpTransport`. `on_failure` is called after each failed try with its
     cause, the status (0: no answer came) and the number of failures of this call so far.
@@ -113,8 +114,9 @@ class ApiClient:
     def call(self, call: Call[T], version: ApiVersion, *, deadline_ms: int) -> T | Refusal:
         """Try a call until its answer can be used.
 
-        Raises `RetryError` when it keeps failing until the deadline, `WaitError` when no call may go out
-        before it, and `FatalError` when no try can succeed.
+        Raises `RetryError` when the last failure leaves no time for another try, `WaitError` when calls
+        have to wait for a slot, for the next day or for a new credential, and `FatalError` when no try can
+        succeed.
         """
         tries = _Tries(deadline_ms, version)
         while True:

@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiClient
-from contact_activity.constant_contact.transport import Connection, HttpTransport, NoAnswerError, Transport
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.transport import Connection, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.errors import Cause, Seldom, WaitError, WaitReason
