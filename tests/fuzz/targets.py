@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 
-from contact_activity.aws.bus import BATCH_BYTES, entry_bytes
+from contact_activity.aws.bus import MAX_BATCH_BYTES, entry_bytes
 from contact_activity.aws.secret import parse_secret
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.v2_pages import Page, listed_campaign, listed_contact, read_page
@@ -160,7 +160,7 @@ def _page(data: bytes) -> Page | None:
 def _check(event: Event) -> None:
     assert event.detail_type in DETAIL_TYPES
     assert json.loads(event.detail, parse_constant=_no_json)["id"] == event.id
-    assert entry_bytes(event) <= BATCH_BYTES
+    assert entry_bytes(event) <= MAX_BATCH_BYTES
 
 
 def _no_json(constant: str) -> None:
