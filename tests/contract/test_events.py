@@ -755,7 +755,7 @@ def test_the_malformed_trigger_holds_one_readable_message_and_one_that_is_not() 
     message = item_from_body(good.body)
     assert isinstance(message, WorkItem)
     assert message.id == "4711"
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not JSON"):
         item_from_body(cut.body)
 
 
