@@ -548,7 +548,7 @@ class Process:
         if report.outcome is not TickOutcome.LEASE_HELD:
             world.promises.ticked(self, report, calls_left(used, world.limits, self.began_ms))
         self._is_in_time(TICK_TIME_MS)
-        world.journal.listen(lambda: telemetry.tell_tick(report))
+        world.journal.listen(lambda: telemetry.record_tick(report))
         return report
 
     def handle(self, item: WorkItem) -> Report:
@@ -561,7 +561,7 @@ class Process:
             failure = error
             if item.kind is WorkKind.CONTACT:
                 self.world.promises.failed(self, item)
-            self.world.journal.listen(lambda: telemetry.tell_failure(item, failure))
+            self.world.journal.listen(lambda: telemetry.record_failure(item, failure))
             raise
 
     def _is_in_time(self, allowed_ms: int) -> None:
@@ -581,7 +581,7 @@ class Process:
         if item.kind is WorkKind.CONTACT:
             world.promises.handled(self, item, before, report)
             self._is_in_time(world.invocation_ms)
-        world.journal.listen(lambda: telemetry.tell_work(item, report))
+        world.journal.listen(lambda: telemetry.record_work(item, report))
         return report
 
 

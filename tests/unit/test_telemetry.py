@@ -114,13 +114,13 @@ def full_sync(outcome: Outcome) -> Report:
 
 def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
     """A tick, work of every outcome and a failure send each metric of the list, and no other."""
-    telemetry.tell_tick(full_tick())
+    telemetry.record_tick(full_tick())
     for outcome in OF_CONTACTS:
-        telemetry.tell_work(CONTACT, full_sync(outcome))
+        telemetry.record_work(CONTACT, full_sync(outcome))
     for outcome in OF_CAMPAIGNS:
-        telemetry.tell_work(of_campaign("111", 1), Report(outcome))
+        telemetry.record_work(of_campaign("111", 1), Report(outcome))
     for message in (of_contact("4711", 1), of_campaign("111", 1)):
-        telemetry.tell_failure(message, RetryError("the API did not answer"))
+        telemetry.record_failure(message, RetryError("the API did not answer"))
     sent = flushed(capsys)
     assert {(metric.name, metric.unit) for metric in sent} == {
         (metric.metric_name, metric.unit.value) for metric in Metric
@@ -131,7 +131,7 @@ def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) 
 
 def test_every_tick_sends_its_gauges_zero_included(capsys: pytest.CaptureFixture[str]) -> None:
     """An alarm on a gauge ends by a tick that says 0; counts of nothing are not sent."""
-    telemetry.tell_tick(QUIET_TICK)
+    telemetry.record_tick(QUIET_TICK)
     assert by_name(flushed(capsys)) == {
         "LagSeconds": 0,
         "QuotaUsedPercent": 0,
@@ -151,7 +151,7 @@ def test_the_quota_is_short_only_while_contacts_wait(
     capsys: pytest.CaptureFixture[str], calls_used: int, used_percent: float, quota_lag_s: float
 ) -> None:
     """From nine tenths of the day's calls on, the lag counts as one of the quota; using it up does not."""
-    telemetry.tell_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
+    telemetry.record_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
     sent = by_name(flushed(capsys))
     assert (sent["LagSeconds"], sent["QuotaLagSeconds"]) == (3_600, quota_lag_s)
     assert sent["QuotaUsedPercent"] == pytest.approx(used_percent)
@@ -159,7 +159,7 @@ def test_the_quota_is_short_only_while_contacts_wait(
 
 def test_a_tick_that_another_one_kept_out_sends_no_gauge(capsys: pytest.CaptureFixture[str]) -> None:
     """It measured nothing, and 0 would end an alarm."""
-    telemetry.tell_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
+    telemetry.record_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
     assert by_name(flushed(capsys)) == {"ContactsEnqueued": 1}
 
 
@@ -168,7 +168,7 @@ def test_each_pause_is_told_by_its_reason(capsys: pytest.CaptureFixture[str]) ->
     report = DispatchReport(
         outcome=TickOutcome.PAUSED, paused=("credential",), lag_ms=0, calls_used=0, calls_per_day=1
     )
-    telemetry.tell_tick(report)
+    telemetry.record_tick(report)
     paused = {name: value for name, value in by_name(flushed(capsys)).items() if "Paused" in name}
     assert paused == {"Paused": 1, "PausedByCredential": 1, "PausedByQuota": 0, "PausedByOperator": 0}
 
@@ -176,7 +176,7 @@ def test_each_pause_is_told_by_its_reason(capsys: pytest.CaptureFixture[str]) ->
 def test_metrics_of_a_batch_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     """However many contacts one invocation syncs, all of them are in what it sends."""
     for _ in range(130):
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED, pages=1))
     assert by_name(flushed(capsys)) == {"PagesRead": 130, "ContactsSynced": 130}
 
 
@@ -184,7 +184,7 @@ def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> 
     """CloudWatch has percentiles of single values; no record holds more than it takes, and none is lost."""
     ages_s = [*range(250), *[HOUR_MS] * 7]
     for part in (ages_s[:99], ages_s[99:101], ages_s[101:]):
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1, ages_s=array("q", part)))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED, pages=1, ages_s=array("q", part)))
     sent = [metric for metric in flushed(capsys) if metric.name == Metric.FRESHNESS.metric_name]
     assert {metric.unit for metric in sent} == {"Seconds"}
     assert [value for metric in sent for value in metric.values] == ages_s
@@ -192,13 +192,13 @@ def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_without_new_activity_no_age_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     """A zero would make what comes late look fresh."""
-    telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, by_type=Counter({"Email Opened": 5})))
+    telemetry.record_work(CONTACT, Report(Outcome.SYNCED, by_type=Counter({"Email Opened": 5})))
     assert Metric.FRESHNESS.metric_name not in by_name(flushed(capsys))
 
 
 def test_the_invocation_answers_with_plain_json() -> None:
     """What the dispatcher returns can be sent as it is."""
-    answered = telemetry.tell_tick(full_tick())
+    answered = telemetry.record_tick(full_tick())
     assert json.loads(json.dumps(answered))["lag_ms"] == HOUR_MS + 500
 
 
@@ -206,8 +206,8 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
     """From the message on each line holds its correlation id; a message without one takes it out."""
     for correlation_id in ("tick-1", "tick-2", None):
         telemetry.correlate(correlation_id)
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED))
-        telemetry.tell_failure(of_contact("4712", 1), RetryError("the API did not answer"))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED))
+        telemetry.record_failure(of_contact("4712", 1), RetryError("the API did not answer"))
     assert [line.get("correlation_id") for line in lines(logged)] == [
         *("tick-1", "tick-1", "tick-2", "tick-2"),
         *(None, None),
@@ -216,7 +216,7 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
 
 def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
     """A line has the outcome and the counts, and rows that could not be read by their digest."""
-    telemetry.tell_work(CONTACT, full_sync(Outcome.SYNCED))
+    telemetry.record_work(CONTACT, full_sync(Outcome.SYNCED))
     (line,) = lines(logged)
     assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
     assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
@@ -241,7 +241,7 @@ def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
         item_from_body("{}")
     except ValueError as known:
         error.__traceback__ = known.__traceback__
-    telemetry.tell_failure(of_contact("4711", 1), error)
+    telemetry.record_failure(of_contact("4711", 1), error)
     (line,) = lines(logged)
     where = "" if isinstance(error, RetryError) else r" at codec\.py:\d+"
     assert (line["message"], line["contact_id"]) == ("contact failed", "4711")
@@ -250,7 +250,7 @@ def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
 
 def test_a_call_that_failed_is_a_warning_without_an_address(logged: io.StringIO) -> None:
     """Told are the cause, the status if there was an answer, and how often it was tried."""
-    telemetry.tell_failed_try(Cause.UNKNOWN_HOST, 0, 2)
+    telemetry.log_failed_try(Cause.UNKNOWN_HOST, 0, 2)
     (line,) = lines(logged)
     assert (line["level"], line["message"]) == ("WARNING", "call failed")
     assert (line["cause"], line["status"], line["tries"]) == (Cause.UNKNOWN_HOST.value, 0, 2)

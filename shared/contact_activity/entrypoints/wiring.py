@@ -1,6 +1,6 @@
-"""Puts the functions together: settings, clients and use cases, built at the first invocation, once.
+"""Build the functions from settings, clients and use cases, once, at the first invocation.
 
-The environment is read here and nowhere else.
+Of the two functions, only this module reads the environment.
 """
 
 import os
@@ -21,16 +21,16 @@ from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.dispatcher import Dispatcher
 from contact_activity.entrypoints.invocation import CLOCK
 from contact_activity.entrypoints.worker import Worker
-from contact_activity.errors import Cause, RetryError, Seldom, WaitError, WaitReason
+from contact_activity.errors import Cause, RetryError, Throttle, WaitError, WaitReason
 from contact_activity.ports import Source, Store, TickPorts, WorkPorts
 from contact_activity.settings import Credentials, SettingsError, read_settings, read_tick_ms, required
 
-_SELDOM = Seldom(every_ms=10_000)
+_THROTTLE = Throttle(every_ms=10_000)
 
 
 @cache
 def dispatcher() -> Dispatcher:
-    """The dispatcher of this process. Raises `SettingsError`."""
+    """Return the dispatcher of this process. Raises `SettingsError`."""
     shared, settings = _shared(), read_settings(os.environ)
     ports = TickPorts(shared.store, shared.source, shared.queue, CLOCK)
     calls_each = len(settings.reading.reports)
@@ -40,7 +40,7 @@ def dispatcher() -> Dispatcher:
 
 @cache
 def worker() -> Worker:
-    """The worker of this process. Raises `SettingsError`."""
+    """Return the worker of this process. Raises `SettingsError`."""
     shared, settings = _shared(), read_settings(os.environ)
     bus = EventBridgeBus(aws_client("events"), required(os.environ, "EVENT_BUS_NAME"), CLOCK)
     ports = WorkPorts(shared.store, shared.source, shared.queue, bus, CLOCK)
@@ -52,7 +52,7 @@ def worker() -> Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What both functions use."""
+    """What both functions need."""
 
     credentials: Callable[[], Credentials]
     store: Store
@@ -67,12 +67,12 @@ def _shared() -> _Shared:
     store = dynamo_store(dynamodb, table, settings.limits, CLOCK)
     client = ApiClient(
         settings.base_url,
-        waiting_for(credentials),
+        _errors_as_waits(credentials),
         store.limiter,
         CLOCK,
         proxy=settings.proxy,
         ca_bundle=checked_ca_bundle(settings.ca_bundle),
-        on_failure=_tell_failed_try,
+        on_failure=_log_failed_try,
     )
     return _Shared(
         credentials=credentials,
@@ -82,22 +82,22 @@ def _shared() -> _Shared:
     )
 
 
-def waiting_for(credentials: Callable[[], Credentials]) -> Callable[[], Credentials]:
-    """For calls: a secret that cannot be read is waited for as a dead credential is, at nobody's expense.
+def _errors_as_waits(credentials: Callable[[], Credentials]) -> Callable[[], Credentials]:
+    """Treat a secret that cannot be read like a refused credential: raise `WaitError`.
 
-    Messages would otherwise use their receives up and be dead letters within the hour.
+    As failures, messages would use up their receives and be dead letters within the hour.
     """
 
     def read() -> Credentials:
         try:
             return credentials()
         except (SettingsError, RetryError) as error:
-            telemetry.tell_unreadable_secret(error)
+            telemetry.log_unreadable_secret(error)
             raise WaitError(WaitReason.CREDENTIAL) from None
 
     return read
 
 
-def _tell_failed_try(cause: Cause, status: int, tries: int) -> None:
-    if _SELDOM.lets_through(cause, CLOCK.monotonic_ms()):
-        telemetry.tell_failed_try(cause, status, tries)
+def _log_failed_try(cause: Cause, status: int, tries: int) -> None:
+    if _THROTTLE.admit(cause, CLOCK.monotonic_ms()):
+        telemetry.log_failed_try(cause, status, tries)

@@ -34,7 +34,7 @@ from contact_activity.domain.schedule import (
     standing,
 )
 from contact_activity.domain.times import DAY_MS, is_too_late, iso
-from contact_activity.errors import kind_of
+from contact_activity.errors import failure_kind
 from contact_activity.ports import Store, Tally
 from contact_activity.run.options import databases_in
 from contact_activity.sqlite.database import Database
@@ -200,7 +200,7 @@ def _is_put_off(of: ContactOutline, waits: LongestWaits, now_ms: int) -> bool:
 def _by_cause(contacts: Iterable[ContactOutline]) -> Mapping[str, int]:
     """How many contacts fail by each cause, most first."""
     # An earlier version kept no cause.
-    causes = Counter(kind_of(of.last_error or NO_CAUSE) for of in contacts if of.failures)
+    causes = Counter(failure_kind(of.last_error or NO_CAUSE) for of in contacts if of.failures)
     return dict(causes.most_common())
 
 

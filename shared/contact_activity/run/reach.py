@@ -12,7 +12,7 @@ from contact_activity.constant_contact.http_transport import HttpTransport
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.pace import Limits, Pace
-from contact_activity.errors import Cause, Seldom, WaitError, WaitReason
+from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
 from contact_activity.ports import Clock, Limiter
 from contact_activity.run.options import Account
 
@@ -44,7 +44,7 @@ class Reach:
         self._clock, self._warn = clock, warn
         self._is_one_time = is_one_time
         self._lock = threading.Lock()
-        self._seldom = Seldom(WARN_EVERY_MS)
+        self._throttle = Throttle(WARN_EVERY_MS)
         self._in_a_row = 0
         self._since_ms = 0
         self._over = threading.Event()
@@ -65,7 +65,7 @@ class Reach:
         """After each call that failed; `status` 0: no answer came."""
         with self._lock:
             self.failed_tries[cause.value] += 1
-            is_to_say = self._seldom.lets_through(cause.value, self._clock.monotonic_ms())
+            is_to_say = self._throttle.admit(cause.value, self._clock.monotonic_ms())
         if is_to_say:
             answered = f" ({status})" if status >= 400 else ""
             self._warn(f"{cause.value}{answered}; it is tried again")
