@@ -1,4 +1,4 @@
-"""What an answer of the API means, and how pages are read from it."""
+"""Judging the answers of the API, and reading the pages of v2."""
 
 import pytest
 from hypothesis import given

@@ -143,7 +143,7 @@ class ApiClient:
             case Verdict.REFUSED:
                 raise WaitError(WaitReason.CREDENTIAL)
             case Verdict.DAY_USED_UP:
-                raise self._day_used_up()
+                raise self._quota_wait()
             case Verdict.SLOW_DOWN:
                 self._limiter.slow_down(answer.retry_after_s)
         self._count_failure(tries, answer)
@@ -204,7 +204,7 @@ class ApiClient:
             case Verdict.SLOW_DOWN:
                 self._limiter.slow_down(answer.retry_after_s)
             case Verdict.DAY_USED_UP:
-                raise self._day_used_up()
+                raise self._quota_wait()
             case Verdict.FATAL | Verdict.GONE | Verdict.NEXT_EXPIRED:
                 raise FatalError(f"the API answered {answer.status} {answer.error_key}".rstrip())
             case _:
@@ -237,7 +237,7 @@ class ApiClient:
     def _is_too_late(self, wait_s: float, deadline_ms: int) -> bool:
         return self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms
 
-    def _day_used_up(self) -> WaitError:
+    def _quota_wait(self) -> WaitError:
         now_ms = self._clock.now_ms()
         until_ms = quota_refused_until(self._limiter.pace(), self._limiter.limits, now_ms)
         return WaitError(WaitReason.QUOTA, until_ms)
