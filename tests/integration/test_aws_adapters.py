@@ -554,9 +554,9 @@ class TestSecret:
     @pytest.mark.parametrize(
         ("value", "fault"),
         [
-            ("", "is no JSON"),
-            ("hunter2", "is no JSON"),
-            ('["hunter2"]', "is no JSON object"),
+            ("", "is not JSON"),
+            ("hunter2", "is not JSON"),
+            ('["hunter2"]', "is not a JSON object"),
             ('{"api_key": "hunter2"}', "has no access_token"),
             ('{"api_key": "", "access_token": "hunter2"}', "has no api_key"),
             ('{"api_key": 7, "access_token": "hunter2"}', "has no api_key"),
@@ -584,7 +584,7 @@ class TestSecret:
     def test_a_binary_secret_is_not_json(self, wire: ScriptedAws, clock: VirtualClock) -> None:
         """A secret that was stored as bytes has no text."""
         wire.script("GetSecretValue", answered({"SecretBinary": "aHVudGVyMg=="}))
-        with pytest.raises(SettingsError, match="is no JSON"):
+        with pytest.raises(SettingsError, match="is not JSON"):
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
 
     def test_a_failed_call_for_the_secret_is_named_by_its_code(
@@ -592,7 +592,7 @@ class TestSecret:
     ) -> None:
         """A missing permission, a disabled key or an outage may pass, so it is a `RetryError`."""
         wire.script("GetSecretValue", error("AccessDeniedException"))
-        with pytest.raises(RetryError, match="the secret did not answer as it should: AccessDeniedException"):
+        with pytest.raises(RetryError, match="a call to Secrets Manager failed: AccessDeniedException"):
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
 
     def test_a_corrected_value_is_read_at_once(self, wire: ScriptedAws, clock: VirtualClock) -> None:

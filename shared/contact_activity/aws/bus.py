@@ -45,7 +45,7 @@ def batches(events: Sequence[Event]) -> list[list[Event]]:
     for event in events:
         size_bytes = entry_bytes(event)
         if size_bytes > MAX_BATCH_BYTES:
-            raise FatalError(f"an event of {size_bytes} bytes, more than the bus takes")
+            raise FatalError(f"an event of {size_bytes} bytes, more than the bus accepts")
         if not divided or len(divided[-1]) == MAX_BATCH_ENTRIES or size_bytes > room_bytes:
             divided.append([])
             room_bytes = MAX_BATCH_BYTES
@@ -79,7 +79,7 @@ class EventBridgeBus:
             try:
                 self._publish_batch(batch, accepted, deadline_ms)
             except (ClientError, BotoCoreError) as error:
-                text = f"the bus could not be asked: {error_code(error)}"
+                text = f"a call to the bus failed: {error_code(error)}"
                 raise PartlyAcceptedError(text, frozenset(accepted)) from error
 
     def _publish_batch(self, batch: list[Event], accepted: set[str], deadline_ms: int) -> None:

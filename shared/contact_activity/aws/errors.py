@@ -24,4 +24,4 @@ def as_retry_error(service: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise RetryError(f"{service} did not answer as it should: {error_code(error)}") from error
+        raise RetryError(f"a call to {service} failed: {error_code(error)}") from error

@@ -73,7 +73,9 @@ class DynamoPace:
             log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
             if self._make_known(log, change.from_ms if isinstance(change, Take) else change.now_ms):
                 return log.pace_after(len(log.changes) - 1)
-        raise RetryError("functions of two versions take slots: in a quarter of an hour they do no more")
+        raise RetryError(
+            "functions of two versions take slots at once: this ends 15 minutes after the update"
+        )
 
     def _make_known(self, log: _PaceLog, now_ms: int) -> bool:
         """Return whether every worker can see the change. In a changeover, fold it first.

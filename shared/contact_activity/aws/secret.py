@@ -51,7 +51,7 @@ def secret_credentials(
 
 
 def _value(client: BaseClient, secret_id: str) -> str:
-    with as_retry_error("the secret"):
+    with as_retry_error("Secrets Manager"):
         try:
             return str(client.get_secret_value(SecretId=secret_id).get("SecretString") or "")
         except client.exceptions.ResourceNotFoundException:
@@ -63,9 +63,9 @@ def parse_secret(secret_id: str, text: str) -> Credentials:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise _unusable(secret_id, "is no JSON") from None
+        raise _unusable(secret_id, "is not JSON") from None
     if not isinstance(value, dict):
-        raise _unusable(secret_id, "is no JSON object")
+        raise _unusable(secret_id, "is not a JSON object")
     found = []
     for name in _NAMES:
         credential = value.get(name)

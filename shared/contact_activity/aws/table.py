@@ -88,9 +88,9 @@ class Table:
         return items
 
     def _get_batch(self, pks: Sequence[str], attributes: Sequence[str]) -> dict[str, Item]:
-        asked = {"Keys": [{"pk": {"S": pk}} for pk in pks], "ProjectionExpression": ", ".join(attributes)}
+        request = {"Keys": [{"pk": {"S": pk}} for pk in pks], "ProjectionExpression": ", ".join(attributes)}
         with as_retry_error("the table"):
-            found = self._client.batch_get_item(RequestItems={self._name: asked})
+            found = self._client.batch_get_item(RequestItems={self._name: request})
         items = [Item(attributes) for attributes in found["Responses"].get(self._name, ())]
         # Read what DynamoDB left out one by one: botocore repeats single calls, with back-off.
         left = [key["pk"]["S"] for key in found["UnprocessedKeys"].get(self._name, {}).get("Keys", ())]
@@ -145,7 +145,7 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             raise
         except (ClientError, BotoCoreError) as error:
-            raise RetryError(f"the table did not take a change: {error_code(error)}") from error
+            raise RetryError(f"a write to the table failed: {error_code(error)}") from error
         return dict(response.get("Attributes", {}))
 
     def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:

@@ -248,8 +248,8 @@ def _closed_on_error(connected: socket.socket) -> Iterator[socket.socket]:
 def _needs_body(status: int, headers: Mapping[str, str]) -> bool:
     """Whether an answer cannot be judged without its body.
 
-    The status of an error is enough, except for 401 and 403: they have several meanings, which either
-    the body or Mashery's header tells apart.
+    The status of an error is enough, except for 401 and 403. These have several meanings, and either the
+    body or the header of Mashery says which.
     """
     is_refusal = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     return status == HTTPStatus.OK or (is_refusal and "x-mashery-error-code" not in headers)
