@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz audit bench format lock deploy adopt remove smoke clean
+.PHONY: help setup run cloud test check simulate kills load fuzz mutate audit fresh bench format lock deploy adopt remove smoke clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -72,6 +72,16 @@ RUNS ?= 200000
 fuzz: .venv/.ready .build/atheris/.ready ## a million inputs for the parsers: make fuzz RUNS=200000 (for each of six)
 	@PYTHONPATH=.build/atheris $(BIN)/python -m tests.fuzz --runs $(RUNS)
 
+.build/mutmut/.ready: requirements-mutation.txt .venv/.ready
+	@echo "Setting up mutmut (seconds, once) ..." >&2
+	@$(BIN)/$(PIP) requirements-mutation.txt --target .build/mutmut --upgrade
+	@touch $@
+
+MUTANTS ?= 300
+SEED ?= 1
+mutate: .venv/.ready .build/mutmut/.ready ## which changes to the code no test notices: make mutate MUTANTS=300 SEED=1
+	@PYTHONPATH=$(CURDIR)/.build/mutmut nice -n 5 $(BIN)/python -m tests.mutation --mutants $(MUTANTS) --seed $(SEED) $(MUTATE)
+
 .venv-audit/.ready: requirements-audit.txt
 	@echo "Setting up .venv-audit (seconds, once) ..." >&2
 	@$(PYTHON) -m venv --clear .venv-audit
@@ -83,6 +93,9 @@ audit: .venv/.ready .venv-audit/.ready ## licences of what the layer ships, then
 	@.venv-audit/bin/pip-licenses --python $(BIN)/python --packages $(SHIPPED) --partial-match \
 		--allow-only "Apache;BSD;MIT;Mozilla Public License 2.0;PSF"
 	@.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement shared/requirements.txt
+
+fresh: .venv/.ready ## how fresh the bus is: a week in virtual time at three sizes; FRESH="1000 10000" for others
+	@$(BIN)/python -m tests.bench.fresh $(FRESH)
 
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
@@ -108,6 +121,7 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group cloud -o requirements-cloud.txt
 	$(LOCK) --group sam -o requirements-sam.txt
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
+	$(LOCK) --group mutation -c requirements-dev.txt -o requirements-mutation.txt
 	$(LOCK) --group audit -o requirements-audit.txt
 
 STACK ?= contact-activity

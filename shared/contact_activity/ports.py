@@ -1,7 +1,7 @@
-"""Defines what the use cases need of the world, as small protocols.
+"""Ports: what the use cases need of the world, as small protocols.
 
-Times are milliseconds since 1970 in UTC. A `deadline_ms` is when the caller must be done, by
-`Clock.monotonic_ms`: somebody may set the clock while it works.
+Times are milliseconds since 1970 in UTC. A `deadline_ms` is a time of `Clock.monotonic_ms`, because
+somebody may set the clock while the caller works.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +23,23 @@ from contact_activity.domain.work import DeadLetter, WorkItem
 
 
 class Clock(Protocol):
+    """Time, and waiting."""
+
     def now_ms(self) -> int:
-        """What is stored and compared with stamps; it jumps when somebody sets the clock."""
+        """The time of day, to be stored and compared with stamps. Jumps when somebody sets the clock."""
 
     def monotonic_ms(self) -> int:
-        """What waiting is measured by: it only goes forward, from any beginning."""
+        """A time that only goes forward, from any beginning. Waits and deadlines are measured by it."""
 
     def sleep(self, wait_s: float) -> None: ...
 
 
 class Source(Protocol):
-    """Constant Contact. Each call waits for its slot and is tried again until the deadline.
+    """Constant Contact.
 
-    Raises `RetryError`, `WaitError` or `FatalError`.
+    Each call waits for its slot and is tried again until the deadline. Raises `RetryError` if it may
+    work later, `WaitError` for the quota, the credential or the deadline, and `FatalError` if it never
+    will. A page has a `next` cursor unless it is the last.
     """
 
     def contacts(
@@ -49,19 +53,19 @@ class Source(Protocol):
     def contact_summary(
         self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
     ) -> SummaryReport | Refusal:
-        """A contact's summary report, of all campaigns or by campaign."""
+        """Read a contact's summary report, of all campaigns or by campaign."""
 
     def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
-        """A page of the campaigns that were sent, without those last modified before `since_ms`."""
+        """Read a page of the campaigns that were sent and modified at `since_ms` or later."""
 
     def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal: ...
 
     def probe(self, *, deadline_ms: int) -> None:
-        """One cheap call, to learn whether the API accepts calls again."""
+        """Make one cheap call, to learn whether the API accepts calls again."""
 
 
 class Limiter(Protocol):
-    """The pace that every worker shares."""
+    """The pace of one API key, shared by every worker."""
 
     @property
     def limits(self) -> Limits: ...
@@ -69,87 +73,99 @@ class Limiter(Protocol):
     def acquire(
         self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
     ) -> None:
-        """Wait for the next slot; `prepare` is called so long before it, and may raise anything.
+        """Wait for the next slot, and call `prepare` `lead_ms` before it.
 
-        Raises `WaitError`: `quota` when the day's budget is used up, `time` when the slot lies
-        behind the deadline.
+        A slot that is granted counts as a call of the day, whatever happens then. Raises `WaitError`:
+        `quota` if the day has no call left, `time` if the slot lies behind the deadline; and whatever
+        `prepare` raises.
         """
 
     def slow_down(self, wait_s: float = 0) -> None:
-        """The API said "too fast": nobody takes a slot for so long, and for a second at least."""
+        """Let nobody take a slot for `wait_s`, and for a second at least. The API said "too fast"."""
 
     def set_right(self) -> None:
-        """The clock may have been set back: what is counted for a day to come counts for today."""
+        """Count for today what a clock that ran ahead counted for a later day."""
 
-    def pace(self) -> Pace: ...
+    def pace(self) -> Pace:
+        """The calls that are counted, and the next free slot."""
 
 
 class Contacts(Protocol):
-    """The registry of contacts with their watermarks."""
+    """The registry of contacts, with their watermarks."""
 
     def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
-        """Add those not known, due now. Returns how many are new; what is as known costs no write.
+        """Add the contacts that are not known, due now. Return how many are new.
 
-        A gone one that changed is due again, and in a full listing any that is shown. Never touches
-        what a worker stored.
+        A gone contact is due again if its date changed, or if the listing is full. Nothing that a worker
+        stored is touched. A contact that is stored as listed costs no write.
         """
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         """Claim up to `most` due contacts that are in no message, oldest first, until `queued_until_ms`.
 
-        Yields the claimed ids in parts; a part may be empty. A caller that stops early leaves the rest
-        unclaimed. The clock is read for each claim: a tick may stall between two of them. A contact
-        that is queued for longer than a claim of now lasts counts as free: a clock ahead wrote that.
+        Yield the claimed ids in parts; a part may be empty. A caller that stops early leaves the rest
+        unclaimed. The clock is read for each claim, since a tick may stall between two of them. A contact
+        that is queued for longer than a claim of now would last counts as free: a clock that ran ahead
+        wrote that. Each claim is atomic; which contacts are due may be seen a moment late.
         """
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
-        """Those due later than they can honestly wait are due now. Returns how many were found."""
+        """Make contacts due now that wait longer than any contact should. Return how many were found."""
 
     def release(self, contact_ids: Sequence[str]) -> None:
-        """They are in no message after all."""
+        """Undo a claim: these contacts are in no message. Unknown ids are ignored."""
 
-    def get(self, contact_id: str) -> Contact | None: ...
+    def get(self, contact_id: str) -> Contact | None:
+        """What is stored, read consistently; None for a contact that is not registered."""
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
-        """Store it if nobody stored another since it was read (by `version`, which goes up by one).
+        """Store it, unless somebody else did since it was read. Return whether it is stored.
 
-        `queued_until_ms`: it is in a message, as long as that is worth waiting for; 0: in none.
+        One atomic write, conditional on `version`, which goes up by one. `queued_until_ms`: until then it
+        counts as in a message; 0: it is in none.
         """
 
     def erase(self, contact_id: str) -> bool:
-        """Forget all that is stored of it, also under a worker's hands; False if nothing was."""
+        """Delete all that is stored of it, whoever works on it. False if nothing was stored."""
 
     def make_due(self, now_ms: int) -> None:
-        """Every known contact is due now, and in no message."""
+        """Make every known contact due now, and in no message."""
 
     def oldest_due_ms(self, now_ms: int) -> int | None:
-        """Since when the contact that waits longest is due, in a message or not; None if none is due."""
+        """When the contact that waits longest became due, in a message or not; None if none is due."""
 
     def outlines(self) -> Iterator[ContactOutline]:
-        """Every contact, in no order, for the operator: it reads all that is stored."""
+        """Every contact without its memory, in no order. Reads all that is stored: for the operator."""
 
 
 class Campaigns(Protocol):
-    """What was published of each campaign, and when they were listed."""
+    """What was published of each campaign, and when campaigns were listed."""
 
     def listed_ms(self) -> int | None:
-        """When the campaigns were last listed; None makes them due."""
+        """When campaigns were last listed; None if never, or if they are to be listed now."""
 
     def put_listed(self, listed_ms: int | None) -> None: ...
-    def get(self, campaign_id: str) -> Campaign: ...
+
+    def get(self, campaign_id: str) -> Campaign:
+        """What is stored, read consistently; version 0 if nothing is."""
 
     def save(self, campaign: Campaign) -> bool:
-        """Store it if nobody stored another since it was read (by `version`, which goes up by one)."""
+        """Store it, unless somebody else did since it was read. Return whether it is stored.
+
+        One atomic write, conditional on `version`, which goes up by one.
+        """
 
 
 class Listings(Protocol):
-    """Where the listing of contacts stands; one dispatcher at a time writes it."""
+    """Where the listing of contacts stands. Only the holder of the lease writes it."""
 
-    def get(self) -> Listing: ...
+    def get(self) -> Listing:
+        """What is stored; a listing that never began if nothing is."""
+
     def put(self, listing: Listing) -> None: ...
 
     def failure(self) -> TickFailure | None:
-        """Of the last tick, if it failed."""
+        """Why the last tick failed; None if it did not."""
 
     def put_failure(self, failure: TickFailure | None) -> None: ...
 
@@ -163,30 +179,36 @@ class Tally(Protocol):
     def add(
         self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
     ) -> None:
-        """Add to a day's counts, in one write."""
+        """Add to a day's counts, in one atomic write."""
 
     def on(self, day: int) -> DayTally:
         """The counts of a day. Both are empty if nothing was published."""
 
 
 class PauseBoard(Protocol):
-    def get(self) -> Pauses: ...
+    """The pauses, at most one for each reason. Each change is atomic and leaves the others alone."""
+
+    def get(self) -> Pauses:
+        """All pauses that are stored, also those that are over."""
+
     def pause(self, pause: Pause) -> None: ...
     def lift(self, reason: PauseReason) -> None: ...
 
 
 class Lease(Protocol):
-    def take(self, *, now_ms: int, until_ms: int) -> bool:
-        """True if it is now ours: it was free, or its holder's time is over."""
+    """The right to run a tick, which one dispatcher has at a time."""
 
-    def give_back(self) -> None: ...
+    def take(self, *, now_ms: int, until_ms: int) -> bool:
+        """Take it if it is free, or if its holder's time is over. Return whether it is ours now."""
+
+    def give_back(self) -> None:
+        """Free it, if it is still ours."""
 
 
 class Store(Protocol):
     """All state of one account: a DynamoDB table or a SQLite file.
 
-    `contacts`, `campaigns`, `listings`, `pauses` and `tally` are shared by every process; each `Store`
-    takes the `lease` as a holder of its own.
+    Every process shares it; each `Store` takes the lease as a holder of its own.
     """
 
     @property
@@ -206,8 +228,10 @@ class Store(Protocol):
 
 
 class Queue(Protocol):
+    """The queue of work."""
+
     def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
-        """Send them all. Returns those that were not accepted, however often they were tried."""
+        """Send them all. Return those that were not accepted, however often they were tried."""
 
     def depth(self) -> int:
         """About how many messages are waiting or in flight."""
@@ -217,21 +241,23 @@ class DeadLetters(Protocol):
     """Messages that were received too often, for the operator."""
 
     def take(self) -> Iterator[Sequence[DeadLetter]]:
-        """All of them, each once, some at a time; those taken are hidden from others for a while."""
+        """Yield each letter once, in parts. Those taken are hidden from others for a while."""
 
     def delete(self, letters: Sequence[DeadLetter]) -> int:
-        """Returns how many are deleted; the others come back."""
+        """Return how many were deleted; the others come back."""
 
     def give_back(self, letters: Sequence[DeadLetter]) -> None:
-        """Others can see them again at once."""
+        """Show them to others again at once."""
 
 
 class Bus(Protocol):
+    """The event bus."""
+
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
         """Return when every event is accepted.
 
-        Raises `PartlyAcceptedError` when that cannot be had in time. After any other error nobody
-        knows which were accepted.
+        Raises `PartlyAcceptedError` if time runs out before that. After any other error nobody knows
+        which events were accepted.
         """
 
 

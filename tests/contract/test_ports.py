@@ -21,6 +21,7 @@ from contact_activity.domain.listing import Listing, TickFailure
 from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import longest_waits, standing
 from contact_activity.domain.summary import (
     CAMPAIGNS_MAX,
     COUNT_NAMES,
@@ -320,6 +321,18 @@ class TestContacts:
         assert due_ms == {"early": NOW_MS - 9, "later": NOW_MS + 1, "in-message": NOW_MS}
         assert claim(family.contacts, now_ms=NOW_MS + 1) == ["early", "in-message", "later"]
 
+    def test_a_wait_that_only_a_clock_ahead_can_have_set_is_over(self, family: Family) -> None:
+        """A contact that is due later than its standing allows is due now. Others keep their time."""
+        waits = longest_waits(contacts=1, calls_each=1, tick_ms=TICK_MS, limits=FOUR_A_SECOND)
+        standings = {"usual": (0, 0), "failing": (1, 0), "gone": (0, 3)}
+        for name, (failures, times_gone) in standings.items():
+            latest_ms = waits.latest_ms(NOW_MS, standing(failures=failures, times_gone=times_gone))
+            for id_, due_ms in ((f"{name}-honest", latest_ms), (f"{name}-late", latest_ms + 1)):
+                register(family.contacts, id_)
+                save(family.contacts, id_, due_ms=due_ms, failures=failures, times_gone=times_gone)
+        assert family.contacts.pull_back(NOW_MS, waits) == len(standings)
+        assert sorted(claim(family.contacts)) == ["failing-late", "gone-late", "usual-late"]
+
     def test_the_oldest_due_contact_gives_the_lag(self, family: Family) -> None:
         """It is the earliest past due time, in a message or not; None when no contact is due."""
         assert family.contacts.oldest_due_ms(NOW_MS) is None
@@ -534,6 +547,18 @@ class TestLimiter:
         theirs.slow_down()
         assert self._slot_ms(ours, clock) == NOW_MS + FOUR_A_SECOND.slot_ms + 1_000
         assert theirs.pace().used == 2
+
+    def test_calls_counted_by_a_clock_ahead_count_for_today(self, family: Family) -> None:
+        """Once the clock is right, calls continue at once, and the earlier ones count for the day."""
+        limits = Limits(calls_per_second=4, calls_per_day=2)
+        family.limiter(limits, VirtualClock(NOW_MS + 3 * DAY_MS)).acquire(deadline_ms=NOW_MS + 4 * DAY_MS)
+        clock = VirtualClock(NOW_MS)
+        limiter = family.limiter(limits, clock)
+        limiter.set_right()
+        assert self._slot_ms(limiter, clock) == NOW_MS
+        assert limiter.pace().used_on(NOW_MS) == 2
+        with pytest.raises(WaitError):
+            limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
 
     @staticmethod
     def _slot_ms(limiter: Limiter, clock: VirtualClock) -> int:

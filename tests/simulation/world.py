@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl, urlsplit
 
 from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
@@ -47,6 +46,7 @@ from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
 from contact_activity.use_cases.working import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
+from tests.support.in_process import incoming
 
 TICK_MS = 15 * 60_000
 INVOCATION_MS = 75_000
@@ -158,11 +158,11 @@ class InProcess:
             self._process.answers.append(0)
             raise NoAnswerError(Cause.TIMED_OUT)
         world.clock.sleep(world.rng.choice(ARRIVAL_S))
-        incoming = _incoming(target, headers)
-        self._process.calls.append(incoming)
-        world.trace(f"call: {incoming.path} {dict(incoming.query)}")
+        asked = incoming(target, headers)
+        self._process.calls.append(asked)
+        world.trace(f"call: {asked.path} {dict(asked.query)}")
         world.calls_by_day[world.clock.now_ms() // DAY_MS] += 1
-        delivery = world.server.answer(incoming)
+        delivery = world.server.answer(asked)
         is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
         self._process.answers.append(delivery.status if is_whole else 0)
         world.clock.sleep(0.05 + delivery.pause_s)
@@ -180,13 +180,6 @@ class InProcess:
             self._process.slow_until_ms = world.clock.now_ms() + SLOW_DOWN_MS
         received = {name.lower(): value for name, value in delivery.headers.items()}
         return Reply(delivery.status, received, delivery.sent)
-
-
-def _incoming(target: str, headers: Mapping[str, str]) -> Incoming:
-    url = urlsplit(target)
-    query = dict(parse_qsl(url.query, keep_blank_values=True))
-    key = query.pop("api_key", None)
-    return Incoming("GET", url.path, query, key, headers["Authorization"], headers["Accept"])
 
 
 class Fragile:

@@ -92,6 +92,30 @@ def test_a_hidden_address_is_nowhere_in_its_event(
     assert cut(untouched) in texts_of(data)
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("a=b@example.org", "a=\nb@example.org"),
+        ("a=b@example.org", "a=\r\n b@example.org"),
+        ("a=b@example.org", "a=\r\n=b@example.org"),
+        ("0000=0@0.aa.aaa", "0000=0=\n@0.aa.aaa"),
+        ("ada@example.org", "ada=\nexample.org"),
+        ("ada+news@example.org", "ada\n news@example.org"),
+        ("ada+news@example.org", "ada+=\nnews@example.org"),
+    ],
+)
+def test_a_break_beside_a_character_that_looks_like_one_hides_no_address(address: str, text: str) -> None:
+    """A `=` may end a line as a character of the name or as a part of the break, a blank may be a `+`."""
+    assert hide_and_cut(f"to {text}: unknown", address) == "to [address]: unknown"
+
+
+def test_a_name_of_many_equals_signs_takes_no_time() -> None:
+    """Each could be read in two ways, all of them together in more than there is time for."""
+    text = "=\n" * 2_000
+    for count in (8, 60):
+        assert hide_and_cut(text, "=" * count + "@example.org") == cut(text)
+
+
 @given(ADDRESSES, ANY_TEXT, ANY_TEXT, TYPE_AND_FIELD)
 def test_a_plain_address_changes_no_text(
     address: str, before: str, after: str, place: tuple[ActivityType, str]

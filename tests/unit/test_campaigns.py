@@ -254,3 +254,9 @@ def test_a_campaign_that_fails_gives_its_message_back(world: World) -> None:
         world.summarize("1")
     assert world.campaigns.get("1").summarized.asked_ms is None
     assert world.summarize("1").outcome is Outcome.SUMMARIZED
+
+
+def test_every_campaigns_message_names_its_tick(world: World) -> None:
+    """The tick's correlation id goes into each message, and so the operator finds what it led to."""
+    world.tick(correlation_id="tick-1")
+    assert {message.correlation_id for message in drain_all(world.queue)} == {"tick-1"}

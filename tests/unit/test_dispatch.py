@@ -1,5 +1,6 @@
 """One tick: list the contacts, hand out those that are due, within the budget."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -401,3 +402,36 @@ def test_a_tick_that_another_one_keeps_out_measures_nothing(world: World) -> Non
     SqliteLease(world.database).take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
     report = world.tick()
     assert (report.lag_ms, report.calls_used, report.calls_per_day) == (None, None, None)
+
+
+def test_pages_asked_for_in_vain_count_for_the_lists_share_of_the_day(world: World) -> None:
+    """A list that fails all day takes no more calls from the contacts than one that works."""
+    world.limits = Limits(4, 8)
+    world.source.fault = RetryError("busy")
+    for _ in range(6):
+        with suppress(RetryError):
+            world.tick()
+        world.wait(TICK_MS)
+    assert world.source.calls == 4
+
+
+def test_a_raised_budget_ends_the_pause_of_a_used_up_day(world: World) -> None:
+    """The operator gives the key more calls, and the next tick goes on without waiting for midnight."""
+    world.limits = Limits(4, 1)
+    world.store.limiter.acquire(deadline_ms=NOON_MS + HOUR_MS)
+    assert world.tick().outcome is TickOutcome.PAUSED
+    world.limits = Limits(4, 100)
+    report = world.tick()
+    assert (report.outcome, report.enqueued) == (TickOutcome.DISPATCHED, 5)
+
+
+def test_a_tick_after_one_that_could_not_list_tries_for_a_quarter_minute(world: World) -> None:
+    """A list that is down takes few calls; once it works, the tick after has its time again."""
+    world.source.listed = [replace(FIVE[0], id=str(number)) for number in range(400)]
+    world.source.faults[1] = RetryError("busy")
+    with pytest.raises(RetryError):
+        world.tick()
+    tried = world.tick()
+    assert 0 < tried.pages * CALL_MS <= 15_000
+    assert not tried.listing_is_complete
+    assert world.tick().listing_is_complete

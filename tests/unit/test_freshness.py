@@ -38,3 +38,8 @@ def test_so_many_are_within_it_and_in_the_bucket_before_are_fewer(ages_s: list[i
 def test_nothing_counted_has_no_percentile() -> None:
     """A day without new activity is not called fresh."""
     assert percentile_s({}, 50) is None
+
+
+def test_an_age_beyond_every_end_is_counted_with_the_oldest() -> None:
+    """A clock that runs centuries ahead stops no sync: its age falls into the last bucket."""
+    assert by_bucket([ENDS_S[-1] + 1]) == {ENDS_S[-1]: 1}

@@ -189,7 +189,14 @@ def test_a_gone_contact_is_asked_again_soon_then_later_and_later() -> None:
 
 @pytest.mark.parametrize(
     ("newly_gone", "handed_out", "are_too_many"),
-    [(10, 10, False), (11, 11, True), (11, 1_000, True), (28, 2_870, False), (29, 2_870, True)],
+    [
+        (10, 10, False),
+        (11, 11, True),
+        (11, 1_000, True),
+        (20, 2_000, False),
+        (28, 2_870, False),
+        (29, 2_870, True),
+    ],
 )
 def test_more_than_ten_and_one_percent_gone_at_once_are_too_many(
     newly_gone: int, handed_out: int, are_too_many: bool
@@ -213,6 +220,13 @@ def test_a_full_listing_counts_the_contacts_anew(pages: list[tuple[int, bool]], 
     later = begin_listing(listing, NOON_MS + TICK_MS)
     later = listing_page_read(count_contacts(later, shown=9, new=2), None)
     assert later.contacts == shown + 2
+
+
+def test_a_listing_of_what_changed_counts_nobody_out_when_it_restarts() -> None:
+    """It shows a few contacts only: the number of all of them stays, and the new ones come on top."""
+    complete = listing_page_read(count_contacts(begin_listing(Listing(), NOON_MS), shown=900, new=900), None)
+    restarted = restart_listing(begin_listing(complete, NOON_MS + TICK_MS))
+    assert listing_page_read(count_contacts(restarted, shown=3, new=1), None).contacts == 901
 
 
 # --- how many a tick hands out --------------------------------------------------------------------

@@ -361,3 +361,10 @@ def test_many_that_come_too_fast_stop_nobody_for_long() -> None:
     for _ in range(5_000):
         pace = slow_down(pace, NOON_MS)
     assert pace.next_slot_ms == NOON_MS + SLOT_AHEAD_MAX_MS
+
+
+def test_a_slot_that_others_wait_for_outlives_the_day_that_is_set_right() -> None:
+    """Its day alone came from a clock that ran ahead: nobody else calls at the same moment."""
+    taken_ms = NOON_MS + 1_000
+    right = set_right(Pace(NOON_MS // DAY_MS + 3, 5, taken_ms), NOON_MS)
+    assert right == Pace(NOON_MS // DAY_MS, 5, taken_ms)

@@ -188,3 +188,14 @@ def test_an_unreadable_summary_is_told_by_its_digest(world: World) -> None:
     """It is in the report of the sync, beside the rows that were no activity."""
     world.source.unreadable_summaries = ("0123456789abcdef",)
     assert world.sync().unreadable == ["0123456789abcdef"] * 2
+
+
+def test_a_bus_that_takes_a_part_of_the_summaries_is_owed_the_rest(world: World) -> None:
+    """What it took is known and does not come again; the rest comes with the next sync, without news."""
+    world.source.meanwhile[3] = lambda: setattr(world.bus, "takes_only", 1)
+    report = world.sync()
+    assert (report.published, report.summaries_owed) == (3, 1)
+    world.bus.takes_only = None
+    world.wait(HOUR_MS)
+    assert world.sync().published == 1
+    assert len(world.ids) == len(set(world.ids)) == 4

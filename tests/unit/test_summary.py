@@ -219,6 +219,14 @@ def test_the_newest_campaigns_of_a_contact_are_followed() -> None:
     assert (again.changes, again.summarized) == ((), news.summarized)
 
 
+def test_campaigns_are_published_in_the_order_in_which_they_were_made() -> None:
+    """Their ids count up; the order in which the API sends them decides nothing."""
+    rows = [in_campaign(id_, opens=1) for id_ in ("1111", "99", "111")]
+    changes, known = moved(NOTHING_KNOWN, *rows)
+    made = ["99", "111", "1111"]
+    assert [key for key, _, _ in changes] == [published.key for published in known.published] == made
+
+
 counts = st.builds(SummaryCounts, *(st.none() | st.integers(0, 3) for _ in COUNT_NAMES))
 reports = st.lists(
     st.builds(in_campaign, st.sampled_from("123")).flatmap(

@@ -13,6 +13,7 @@ from contact_activity.domain.answers import Refusal
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EmailAddresses
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.schedule import is_held
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.watermark import Progress, Reading, Watermark
 from contact_activity.domain.work import Outcome, WorkItem, WorkPolicy
@@ -903,3 +904,14 @@ def test_what_a_resync_brings_again_is_not_late(world: World) -> None:
     world.wait(HOUR_MS)
     report = world.sync()
     assert (report.published, len(report.ages_s)) == (1, 0)
+
+
+def test_a_worker_keeps_its_contact_while_it_stores_how_far_it_is(world: World) -> None:
+    """Between two pages of a long walk, too, no other worker publishes the same contact's activity."""
+    world.source.activities["1"] = [activity(PAST_MS - n) for n in range(2 * PAGES_BETWEEN_MARKERS + 2)]
+    held: list[bool] = []
+    world.source.meanwhile[PAGES_BETWEEN_MARKERS + 1] = lambda: held.append(
+        is_held(world.contact().held_until_ms, world.clock.now_ms())
+    )
+    assert world.sync().outcome is Outcome.SYNCED
+    assert held == [True]

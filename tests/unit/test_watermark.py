@@ -666,3 +666,21 @@ def test_a_page_that_is_published_in_part_repeats_nothing_when_it_is_read_again(
             marker = progress_to_json(walk.progress(ALL_REPORT, str(at) if at else None))
             walk, step = Walk.resume(Watermark(), reading, progress_from_json(marker)), step + 1
     assert by_time(published) == by_time(rows)
+
+
+def test_a_mark_of_the_version_before_that_forgot_nothing_hides_nothing() -> None:
+    """It stored no floor: all that is not remembered can come."""
+    assert marks_from_json('{"opens":[5,null]}') == (Mark(ActivityType.OPENED, 5),)
+
+
+def test_a_long_walk_that_is_given_up_remembers_its_newest() -> None:
+    """There is no room for the oldest, which count as forgotten: the next walk repeats none of either."""
+    reading = Reading("a", overlap_h=1, remembered_min=REMEMBERED_MAX)
+    old = [activity(NOON_MS - 99 * DAY_MS - n) for n in range(REMEMBERED_MAX)]
+    first = walked(old, reading=reading)
+    new = minutely(REMEMBERED_MAX + 1_000)
+    walk = Walk(first.watermark, reading, NOON_MS)
+    for at in range(0, len(new), 500):
+        walk.take(new[at : at + 500], (), NOON_MS)
+    watermark = first.watermark.with_published(walk.progress(ALL_REPORT, "next"))
+    assert walked([*new, *old], watermark, reading).published == []

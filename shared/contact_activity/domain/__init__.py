@@ -1,1 +1,1 @@
-"""Holds the rules: data and pure functions, without a clock, a network or an environment."""
+"""The rules: data and pure functions, without a clock, a network or an environment."""

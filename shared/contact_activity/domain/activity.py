@@ -1,14 +1,11 @@
-"""Defines what a contact can do with a mailing, and the id of each activity.
-
-Pure: no clock, no environment, no logging. Times are integers, milliseconds since 1970 in UTC.
-"""
+"""What a contact can do with a mailing, and the id of each activity."""
 
 import hashlib
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-# What may be a part of a path, a key or a log line.
+# Ids that are safe in a path, a key or a log line.
 USABLE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -68,10 +65,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """One activity of one contact. `None` is a field that the provider left out; "" is kept.
+    """One activity of one contact. None is a field that the provider left out; "" is kept.
 
     `provider_time` and `provider_type` are the provider's own words for `occurred_ms` and `type`. Free
-    text is whole, in the length of the provider: an address in it is hidden before it is cut.
+    text has its full length: an e-mail address in it is hidden before it is cut.
     """
 
     type: ActivityType
@@ -88,9 +85,9 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A row that cannot be an activity: why, and a digest that tells it from others.
+    """A row that is no activity, and why.
 
-    The digest (16 hex digits) is all that may be logged: the row holds personal data.
+    Only the digest (16 hex digits) may be logged, since the row holds personal data.
     """
 
     reason: str
@@ -98,10 +95,10 @@ class Unreadable:
 
 
 def derive_id(account: str, activity: Activity) -> str:
-    """The id of an activity, since the API gives none: equal for equal activities, for ever.
+    """The id of an activity, which the API does not give. Equal activities have equal ids for ever.
 
-    32 hex digits of SHA-256 over account, provider type, campaign, contact, milliseconds and
-    link, joined by newlines; a part that the provider left out is empty.
+    The first 32 hex digits of SHA-256 over account, provider type, campaign, contact, time in ms and
+    link, joined by newlines. A part that the provider left out is empty.
     """
     link_id = activity.link.id if activity.link else None
     key = (

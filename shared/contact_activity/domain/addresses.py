@@ -1,7 +1,7 @@
-"""A person's address inside other texts, where it must not be published.
+"""Hide a person's e-mail address inside other texts.
 
-Pure. A bounce message quotes the address, a link carries it as a parameter, a reason is signed with
-it; each in its own spelling.
+A bounce message quotes the address, a link carries it as a parameter, a reason is signed with it: each
+in a spelling of its own.
 """
 
 import re
@@ -12,16 +12,16 @@ from functools import lru_cache
 TEXT_LIMIT_BYTES = 4096
 PLACEHOLDER = "[address]"
 
-# How often a text may be encoded again: `%40`, `%2540` and so on.
+# How often a text may be percent-encoded again: `%40`, `%2540` and so on.
 _NESTED = 3
-# An address has at most 64 bytes before the @ and 255 behind it.
+# An address has at most 64 bytes before the @ and 255 after it.
 _ADDRESS_CHARACTERS = 320
 _TAG_CHARACTERS = 64
-# A mail's line may be broken anywhere, quoted-printable with a `=` and a header with a space behind.
+# A line of a mail may break anywhere: with a `=` in quoted-printable, with a space after it in headers.
 _FOLD_BLANKS = 8
-# Taken or left once and for all: a name of many `=` could be read in as many ways as it has breaks.
+# Possessive: a name with many `=` could otherwise be matched in exponentially many ways.
 _FOLD = rf"(?:=?\r?\n[ \t]{{0,{_FOLD_BLANKS}}})?+"
-# No spelling of a character is longer: four bytes, each encoded by `%` to the depth above, and a break.
+# The longest spelling of a character: four bytes, each percent-encoded to the depth above, and a break.
 _SPELLING_CHARACTERS = 4 * (len("%40") + 2 * _NESTED) + len("&amp;") + len("=\r\n") + _FOLD_BLANKS
 _ENTITY_NAMES = {
     "@": "commat",
@@ -33,36 +33,39 @@ _ENTITY_NAMES = {
     "'": "apos",
     "&": "amp",
 }
+# These characters can look like a part of the break that follows them, which a fold takes away.
+_BREAKING = {"=": r"=(?=\r?\n)", "@": r"=(?=\r?\n)", "+": r"\r?\n[ \t]{1,8}"}
+_MAX_BREAKING = 8
 # A return path writes `ada@example.org` as `ada=example.org`; a form writes a space as `+`.
 _STANDS_FOR = {"@": "=", "+": " ", " ": "+"}
 
 
 def cut(text: str) -> str:
-    """The text in at most 4 KB of UTF-8, never inside a character; a lone surrogate becomes `?`."""
+    """Cut a text to 4 KB of UTF-8, never inside a character. A lone surrogate becomes `?`."""
     if text.isascii() and len(text) <= TEXT_LIMIT_BYTES:
         return text
     return text.encode("utf-8", "replace")[:TEXT_LIMIT_BYTES].decode("utf-8", "ignore")
 
 
 def hide_and_cut(text: str, address: str | None) -> str:
-    """The text with `[address]` for each spelling of the address, then cut as by `cut`.
+    """Replace each spelling of the address by `[address]`, then cut the text to 4 KB.
 
-    Found in any case, percent-encoded in any part and up to four times over, as character references,
-    quoted-printable, broken over lines, with the name in quotes, with another `+` tag or none, in the
-    form of return paths, and with the domain in letters or in its `xn--` form. A value without an `@`
-    is no address.
+    Finds the address in any case, percent-encoded in any part and up to four times over, as character
+    references, in quoted-printable, broken over lines, with the name in quotes, with another `+` tag or
+    none, in the form of return paths, and with the domain in letters or in its `xn--` form. A value
+    without an `@` is no address.
     """
     address = (address or "").strip()
     if not all(address.partition("@")):
         return cut(text)
-    # Now, since the `?` of a lone surrogate may be a part of the address.
+    # Before the search: the `?` of a lone surrogate may be a part of the address.
     text = text.encode("utf-8", "replace").decode()
     if len(text) <= TEXT_LIMIT_BYTES and not _sign(address).search(text):
         return cut(text)
     pattern = _spellings(address)
     longest = (len(address) + _TAG_CHARACTERS) * _SPELLING_CHARACTERS
     parts: list[str] = []
-    # Of a huge text no more is searched than comes out.
+    # Search no more of a huge text than comes out.
     room, start = TEXT_LIMIT_BYTES, 0
     while room > 0 and start < len(text):
         found = pattern.search(text, start, start + room + longest)
@@ -79,7 +82,7 @@ def hide_and_cut(text: str, address: str | None) -> str:
 
 @lru_cache(maxsize=256)
 def _sign(address: str) -> re.Pattern[str]:
-    """What every spelling holds: found much faster, and most texts do not hold it."""
+    """What every spelling contains. It is found much faster, and most texts do not contain it."""
     domain = unicodedata.normalize("NFC", address).rpartition("@")[2]
     begins = sorted({_spelled(form[:2]) for form in _domains(domain)})
     return re.compile(f"{_spelled_one('@')}{_FOLD}(?:{'|'.join(begins)})", re.IGNORECASE)
@@ -94,19 +97,20 @@ def _spellings(address: str) -> re.Pattern[str]:
         name = name[1:-1]
     quote, at = _spelled_one('"'), _spelled_one("@")
     domains = "|".join(_spelled(form) for form in sorted(_domains(domain)))
-    whole = f"(?P<quote>{quote})?{_name(name)}{_FOLD}(?(quote){quote}{_FOLD}){at}{_FOLD}(?:{domains})"
+    before_at = f"{_FOLD}(?(quote){quote}{_FOLD})"
+    whole = f"(?P<quote>{quote})?{_name(name)}(?:{before_at}{at}|{_BREAKING['@']}){_FOLD}(?:{domains})"
     return re.compile(whole, re.IGNORECASE)
 
 
 def _name(name: str) -> str:
-    """The name with its own tag, with another, or with none: all of them reach the same person."""
+    """Match the name with its own tag, another one or none: all of them reach the same person."""
     base, plus, tag = name.partition("+")
     if not base:
         return _spelled(name)
     # A `=` before a break is one of its characters.
     any_tag = rf'(?:[^\s@<>"]|\r?\n[ \t]{{0,{_FOLD_BLANKS}}}+){{0,{_TAG_CHARACTERS}}}?'
     tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
-    return f"{_spelled(base)}(?:{_FOLD}{_spelled_one('+')}{_FOLD}(?:{tags}))?"
+    return f"{_spelled(base)}(?:{_after_break('+', is_safe=True)}{_FOLD}(?:{tags}))?"
 
 
 def _domains(domain: str) -> set[str]:
@@ -120,14 +124,24 @@ def _domains(domain: str) -> set[str]:
 
 
 def _spelled(text: str) -> str:
-    return _FOLD.join(_spelled_one(character) for character in text)
+    """Match every spelling of a text, which may be broken between any two characters."""
+    # Each such character could be read in two ways: many of them in exponentially many.
+    is_safe = sum(text.count(character) for character in _BREAKING) <= _MAX_BREAKING
+    return _spelled_one(text[:1]) + "".join(
+        _after_break(character, is_safe=is_safe) for character in text[1:]
+    )
+
+
+def _after_break(character: str, *, is_safe: bool) -> str:
+    usual = f"{_FOLD}{_spelled_one(character)}"
+    return f"(?:{usual}|{_BREAKING[character]})" if is_safe and character in _BREAKING else usual
 
 
 def _spelled_one(character: str) -> str:
-    """A group that takes every spelling of one character, each in one way only."""
+    """Match every spelling of one character, each in one way only."""
     cases = {character.lower(), character.upper(), character.casefold()}
     cases |= {unicodedata.normalize("NFD", form) for form in cases}
-    # The pattern ignores case: of both there would be two ways through each character.
+    # The pattern ignores case: with both cases there would be two ways to match each character.
     spellings = {re.escape(form.casefold()) for form in cases}
     for form in cases:
         encoded = form.encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Defines what the API can answer: pages, and refusals that are no failure."""
+"""What the API can answer: pages, and refusals that are no failure."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +17,7 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrackingPage:
-    """One page of a tracking report, read; `unreadable` holds digests of the rows that were not."""
+    """One page of a tracking report. `unreadable` holds digests of rows that could not be read."""
 
     activities: tuple[Activity, ...]
     unreadable: tuple[str, ...]
@@ -26,6 +26,8 @@ class TrackingPage:
 
 @dataclass(frozen=True, slots=True)
 class ContactsPage:
+    """One page of the contact list. `unreadable` counts rows without a usable id."""
+
     contacts: tuple[ListedContact, ...]
     unreadable: int
     next: str | None
@@ -33,5 +35,7 @@ class ContactsPage:
 
 @dataclass(frozen=True, slots=True)
 class CampaignsPage:
+    """One page of the campaign list."""
+
     campaigns: tuple[ListedCampaign, ...]
     next: str | None

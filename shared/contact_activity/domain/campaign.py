@@ -1,4 +1,4 @@
-"""Defines what is stored of a campaign, and what the list says of one."""
+"""What is stored of a campaign, and what the list says of one."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from contact_activity.domain.summary import Summarized, SummaryKind
 
 @dataclass(frozen=True, slots=True)
 class ListedCampaign:
-    """`modified_ms` None: the list had no usable date."""
+    """A row of the campaign list. `modified_ms` is None if the list has no usable date."""
 
     id: str
     modified_ms: int | None
@@ -15,7 +15,7 @@ class ListedCampaign:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """All that is stored of a campaign; version 0 is one that nothing is stored of."""
+    """All that is stored of a campaign. Version 0: nothing is stored yet."""
 
     id: str
     version: int = 0

@@ -1,4 +1,4 @@
-"""Defines what is stored of a contact, and what the list says of one."""
+"""What is stored of a contact, and what a sync, a failure, a 404 or a resync makes of it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -9,16 +9,18 @@ from contact_activity.domain.watermark import Progress, Reading, Watermark, set_
 
 @dataclass(frozen=True, slots=True)
 class ListedContact:
+    """A row of the contact list."""
+
     id: str
     modified_date: str
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """All that is stored of a contact and that a worker may change. No address, only ids.
+    """All that is stored of a contact and that a worker may change. Holds ids, no personal data.
 
     `last_error` and `failed_ms`: why its last try failed, in one line, and when; None after a sync.
-    `held_until_ms`: until then a worker publishes what it did, and no other may; None: nobody does.
+    `held_until_ms`: until when a worker publishes its activity and no other may; None: nobody does.
     """
 
     id: str
@@ -146,7 +148,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class ContactOutline:
-    """What an operator's count of contacts needs of each, without its memory."""
+    """A contact without its memory, for counts and lists."""
 
     id: str
     due_ms: int

@@ -1,11 +1,11 @@
-"""How old activities are when they are published, counted by buckets of ages. Pure."""
+"""How old activities are when they are published, counted in buckets of age."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
-# Each about twice the one before, a day among them, and the last beyond any stamp of the provider's.
+# Each end is about twice the one before. A day is among them; the last is older than any stamp.
 ENDS_S = (
     *(minutes * _MINUTE_S for minutes in (1, 2, 4, 8, 15, 30)),
     *(hours * _HOUR_S for hours in (1, 2, 4, 8, 16)),
@@ -14,12 +14,12 @@ ENDS_S = (
 
 
 def by_bucket(ages_s: Iterable[int]) -> Counter[int]:
-    """How many of the ages fall into each bucket, by the bucket's upper end."""
+    """Count the ages by the upper end of their bucket."""
     return Counter(next((end_s for end_s in ENDS_S if age_s <= end_s), ENDS_S[-1]) for age_s in ages_s)
 
 
 def percentile_s(counts: Mapping[int, int], percent: int) -> int | None:
-    """The upper end of the bucket within which so many in a hundred fall; None if nothing is counted."""
+    """The upper end of the bucket that holds this percentile; None if nothing was counted."""
     left = math.ceil(sum(counts.values()) * percent / 100)
     for end_s in sorted(counts):
         left -= counts[end_s]

@@ -1,16 +1,16 @@
-"""Decides how the list of contacts is read: when, from which date, and how much of it a day. Pure."""
+"""How the contact list is read: when, from which date on, and how much of it a day."""
 
 from dataclasses import dataclass, replace
 
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS, is_too_late
 
-# Of every listing, and of the deep one: a contact may come into the list a day after its date.
+# How far each listing reaches back behind the last: a contact may appear a day after its date.
 LISTING_OVERLAP_MS = HOUR_MS
 DEEP_OVERLAP_MS = DAY_MS
 DEEP_LISTING_EVERY_MS = 6 * HOUR_MS
 FULL_LISTING_EVERY_MS = WEEK_MS
-# Of the day's calls; a full listing may take as much again, since it is what finds everybody.
+# Shares of the day's calls. A full listing may take more, since only it finds everybody.
 LISTING_MOST_PERCENT = 25
 FULL_LISTING_MOST_PERCENT = 50
 
@@ -19,14 +19,15 @@ FULL_LISTING_MOST_PERCENT = 50
 class Listing:
     """Where the listing of contacts stands.
 
-    `next`: cursor of an unfinished listing, which began at `started_ms`; None between listings.
-    `since_ms`: the `modified_since` it is asked with; None is a full listing.
-    `mark_ms`: start of the last complete listing less an hour, the next one's `since_ms`, unless
-    that is a deep one: then it is `deep_ms`, the start of the last deep or full one, less a day.
-    `contacts`: how many are known: as many as the last full listing showed, and the new ones since.
-    `counted`: how many this full listing has shown so far; None in any other, and in one that a
-    version began which did not count.
-    `pages`: how many were read on `day`, a number of UTC days since 1970.
+    `started_ms`: when the unfinished listing began; None between listings. `next`: its cursor.
+    `since_ms`: the `modified_since` that it asks with; None for a full listing.
+    `mark_ms`: the start of the last complete listing less an hour, which is the next one's `since_ms`.
+    `deep_ms` and `full_ms`: when the last deep and the last full listing began. A deep one asks from a
+    day before the last deep one on.
+    `contacts`: how many are known: those of the last full listing, and the new ones since.
+    `counted`: how many this full listing has shown so far; None in any other listing, and in one that
+    an earlier version began.
+    `pages`: how many were read on `day`, which counts UTC days since 1970.
     """
 
     next: str | None = None
@@ -48,9 +49,9 @@ class Listing:
 def begin_listing(listing: Listing, now_ms: int) -> Listing:
     """Go on with an unfinished listing, or begin the next.
 
-    Every 6 hours it is a deep one, and every 7 days a full one: pages of an offset cursor shift while
-    they are read, so an incremental listing can skip a contact. It is full, too, after a clock that
-    ran ahead: what was changed since then may lie before the mark.
+    Every 6 hours it is a deep one and every 7 days a full one, since pages behind an offset cursor shift
+    while they are read, and a listing can skip a contact. It is full, too, after a clock ran ahead: a
+    contact that changed since then may lie before the mark.
     """
     if _is_ahead(listing, now_ms):
         listing = replace(listing, next=None, started_ms=None, since_ms=None, full_ms=None, deep_ms=None)
@@ -63,14 +64,14 @@ def begin_listing(listing: Listing, now_ms: int) -> Listing:
 
 
 def _since_ms(listing: Listing, now_ms: int) -> int | None:
-    """An earlier version kept no `deep_ms`: its mark lies a day before its last listing."""
+    """The date to ask from. An earlier version kept no `deep_ms`, and its mark reached a day back."""
     if listing.deep_ms is None or now_ms - listing.deep_ms < DEEP_LISTING_EVERY_MS:
         return listing.mark_ms
     return listing.deep_ms - DEEP_OVERLAP_MS
 
 
 def _is_deep(listing: Listing) -> bool:
-    """Whether this listing, under way, shows what came into the list a day after its date."""
+    """Whether this listing finds contacts that appeared a day after their date."""
     if listing.since_ms is None or listing.started_ms is None:
         return True
     return listing.since_ms <= listing.started_ms - DEEP_OVERLAP_MS
@@ -85,10 +86,10 @@ def _is_ahead(listing: Listing, now_ms: int) -> bool:
 
 
 def has_listed_its_share(listing: Listing, limits: Limits, now_ms: int) -> bool:
-    """Whether no page more may be read on this UTC day: the other calls are for activity.
+    """Whether the listing has spent its share of this UTC day, so that the rest goes to activity.
 
-    A full listing that began on an earlier day takes what it needs: its cursors may not have held
-    overnight, and it would begin anew each day and never end.
+    A full listing that began on an earlier day takes all it needs: if its cursors expire overnight it
+    would otherwise begin again each day and never end.
     """
     if listing.since_ms is None and (listing.started_ms or now_ms) // DAY_MS < now_ms // DAY_MS:
         return False
@@ -102,23 +103,23 @@ def pages_on(listing: Listing, now_ms: int) -> int:
 
 
 def count_page(listing: Listing, now_ms: int) -> Listing:
-    """Before a page is asked for."""
+    """The listing with one more page of this day, before that page is asked for."""
     return replace(listing, day=now_ms // DAY_MS, pages=pages_on(listing, now_ms) + 1)
 
 
 def restart_listing(listing: Listing) -> Listing:
-    """The cursor expired: from page one again. The start stays, so the mark can only be earlier."""
+    """The listing at page one again, after its cursor expired. Its start stays, and so does its mark."""
     return replace(listing, next=None, counted=None if listing.counted is None else 0)
 
 
 def count_contacts(listing: Listing, *, shown: int, new: int) -> Listing:
-    """After a page that shows so many contacts is registered, of which so many are new."""
+    """The listing after a page was registered that showed so many contacts, `new` of them new."""
     counted = None if listing.counted is None else listing.counted + shown
     return replace(listing, contacts=listing.contacts + new, counted=counted)
 
 
 def listing_page_read(listing: Listing, next_: str | None) -> Listing:
-    """After a page is registered and counted; without a `next_` the listing is complete."""
+    """The listing behind a page that was registered. Without `next_` it is complete."""
     listing = replace(listing, next=next_)
     if next_ is not None or listing.started_ms is None:
         return listing

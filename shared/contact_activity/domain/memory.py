@@ -1,4 +1,4 @@
-"""Packs, unpacks and forgets the keys of activities that were published. Pure."""
+"""The memory of a contact: keys of published activities, packed into bytes."""
 
 from collections.abc import Collection, Iterable
 
@@ -14,10 +14,7 @@ DIGEST_BYTES = 8
 
 
 def activity_key(account: str, activity: Activity) -> bytes:
-    """What is remembered of an activity: its time and the first 8 bytes of its id.
-
-    Keys sort by time.
-    """
+    """The key of an activity: its time and the first 8 bytes of its id. Keys sort by time."""
     short_id = bytes.fromhex(derive_id(account, activity)[: 2 * (KEY_BYTES - TIME_BYTES)])
     return activity.occurred_ms.to_bytes(TIME_BYTES) + short_id
 
@@ -27,6 +24,7 @@ def key_time_ms(key: bytes) -> int:
 
 
 def pack(keys: Iterable[bytes]) -> bytes:
+    """Join keys, newest first."""
     return b"".join(sorted(keys, reverse=True))
 
 
@@ -42,10 +40,10 @@ def forget(
     remembered_min: int,
     most: int = REMEMBERED_MAX,
 ) -> tuple[list[bytes], int | None]:
-    """Part keys into those to remember (newest first) and the time of the newest forgotten one.
+    """Return the keys to remember, newest first, and the time of the newest forgotten one, or None.
 
-    Forgotten is what is beyond the newest `remembered_min` *and* older than the overlap before
-    `through_ms`; beyond the newest `most` everything is.
+    A key is forgotten if it is beyond the newest `remembered_min` *and* older than the overlap before
+    `through_ms`. Beyond the newest `most`, every key is.
     """
     ordered = sorted(keys, reverse=True)
     if len(ordered) <= remembered_min or through_ms is None:

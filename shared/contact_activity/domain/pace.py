@@ -1,7 +1,7 @@
-"""Decides when the next call may go out, and how many are left of the day.
+"""When the next call may go out, and how many calls the day has left.
 
-Pure: every decision is a function of a stored state and the time. Constant Contact allows 4 calls
-a second and 10,000 a day per API key, whoever uses it; the day ends at 00:00 UTC.
+Constant Contact allows 4 calls a second and 10,000 a day per API key, whoever uses it. The day ends at
+00:00 UTC.
 """
 
 from dataclasses import dataclass, replace
@@ -9,53 +9,54 @@ from math import ceil
 
 from contact_activity.domain.times import DAY_MS, midnight_after
 
-# Slots are spread over a little more than a second, so that calls which arrive late do not meet
-# those of the next second at the server.
+# Slots are spread over a little more than a second: a call that arrives late must not meet those of
+# the next second at the server.
 ARRIVAL_MARGIN_MS = 250
 LATE_FOR_SLOT_MS = 100
 SLOW_DOWN_MS = 1_000
-# A worker waits no longer than it may run, 15 minutes, and the slot behind its own is at most two
-# minutes further. One that is later was taken by a clock that ran ahead.
+# A worker waits for at most the 15 minutes that it may run, and the next slot is at most two minutes
+# later. A clock that ran ahead took any slot beyond that.
 SLOT_AHEAD_MAX_MS = 20 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this system may use of the API key: calls in any second, and in a UTC day."""
+    """How many calls this system may make in any second and in a UTC day."""
 
     calls_per_second: float
     calls_per_day: int
 
     @property
     def slot_ms(self) -> int:
+        """The time between two slots."""
         return ceil((1_000 + ARRIVAL_MARGIN_MS) / self.calls_per_second)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What every worker shares: calls granted on `day` (days since 1970), and the next free slot."""
+    """What all workers share: calls granted on `day` (days since 1970), and the next free slot."""
 
     day: int = 0
     used: int = 0
     next_slot_ms: int = 0
 
     def used_on(self, now_ms: int) -> int:
-        """The calls of this day; what a clock counted that ran ahead was called today at the latest."""
+        """The calls counted for this day. A clock that ran ahead counted calls of today for a later day."""
         return self.used if self.day >= now_ms // DAY_MS else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A granted call: store `pace`, wait until `at_ms`, then call."""
+    """A granted call. Store `pace`, wait until `at_ms`, then call."""
 
     pace: Pace
     at_ms: int
 
 
 def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
-    """The next slot, or None when the slot's day has no call left."""
+    """The next slot, or None if the slot's day has no call left."""
     at_ms = _free_from(pace, now_ms)
-    # It may arrive behind midnight, and is then of the next day: so it is sent behind midnight.
+    # A call sent just before midnight may count for the next day, so wait until midnight.
     if midnight_after(at_ms) - at_ms <= ARRIVAL_MARGIN_MS:
         at_ms = midnight_after(at_ms)
     day, used = at_ms // DAY_MS, pace.used_on(at_ms)
@@ -65,15 +66,15 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
 
 
 def set_right(pace: Pace, now_ms: int) -> Pace:
-    """What a clock that ran ahead counted for a day to come is of today, as that day may be used up."""
+    """Count for today what a clock that ran ahead counted for a later day, which may look used up."""
     today, latest_day = now_ms // DAY_MS, (now_ms + SLOT_AHEAD_MAX_MS) // DAY_MS
     return pace if pace.day <= latest_day else Pace(today, pace.used, _free_from(pace, now_ms))
 
 
 def slow_down(pace: Pace, now_ms: int, wait_ms: int = 0) -> Pace:
-    """After the API said "too fast": nobody calls for a second, or for as long as it asked for.
+    """The pace after the API said "too fast": nobody calls for a second, or for `wait_ms`.
 
-    The second comes on top of the slots that others hold, the longer wait does not.
+    The second is added behind the slots that others hold. A longer wait counts from now.
     """
     asked_ms = max(_free_from(pace, now_ms) + SLOW_DOWN_MS, now_ms + wait_ms)
     return replace(pace, next_slot_ms=min(asked_ms, now_ms + SLOT_AHEAD_MAX_MS))
@@ -85,7 +86,7 @@ def _free_from(pace: Pace, now_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A call is wanted: the next slot from `from_ms` on, if it begins within `within_ms` of that."""
+    """Take the next slot from `from_ms` on, if it begins within `within_ms` of that."""
 
     limits: Limits
     from_ms: int
@@ -94,7 +95,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class SlowDown:
-    """The API said "too fast"."""
+    """Slow down: the API said "too fast"."""
 
     now_ms: int
     wait_ms: int
@@ -102,7 +103,7 @@ class SlowDown:
 
 @dataclass(frozen=True, slots=True)
 class SetRight:
-    """A clock that ran ahead may be right again."""
+    """Undo what a clock that ran ahead counted."""
 
     now_ms: int
 
@@ -111,7 +112,7 @@ PaceChange = Take | SlowDown | SetRight
 
 
 def changed(pace: Pace, change: PaceChange) -> Pace:
-    """The pace behind a change; whoever knows both finds the same."""
+    """The pace after a change. Everybody who knows both computes the same."""
     match change:
         case Take(limits, from_ms, within_ms):
             slot = take_slot(pace, limits, from_ms)
@@ -123,11 +124,12 @@ def changed(pace: Pace, change: PaceChange) -> Pace:
 
 
 def calls_left(pace: Pace, limits: Limits, now_ms: int) -> int:
+    """How many calls the day has left."""
     return max(0, limits.calls_per_day - pace.used_on(now_ms))
 
 
 def calls_before(pace: Pace, limits: Limits, now_ms: int, until_ms: int) -> int:
-    """The calls that can still be granted from now until then, by pace and by the day's budget."""
+    """How many calls can be granted from `now_ms` to `until_ms`, by the pace and the day's budget."""
     by_pace = (until_ms - _free_from(pace, now_ms)) // limits.slot_ms
     by_day = calls_left(pace, limits, now_ms)
     if until_ms > midnight_after(now_ms):
@@ -136,5 +138,5 @@ def calls_before(pace: Pace, limits: Limits, now_ms: int, until_ms: int) -> int:
 
 
 def back_off_s(failures: int, *, first_s: float, most_s: float, jitter: float) -> float:
-    """How long to wait after so many failures: doubling, and half of it left to chance (0 to 1)."""
+    """How long to wait after so many failures. Doubles each time; `jitter` (0 to 1) decides half of it."""
     return float(min(most_s, first_s * 2.0 ** min(failures - 1, 10)) * (0.5 + jitter / 2))

@@ -1,20 +1,20 @@
-"""Whether the pages of a list or a report go round, or never hold. Pure."""
+"""Detect pages that go in circles, as the API's cursors sometimes do."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-# An API may show a page twice, such as when rows come in while it is read; not so often.
+# A page may come twice when rows are inserted while a report is read, but not so often.
 MEETINGS_MAX = 5
-# As often as that no cursor holds by chance, and each further try costs calls that others wait for.
+# Cursors that fail so often do not fail by chance, and each further try costs calls.
 RESTARTS_MAX = 20
 
 
 @dataclass(slots=True)
 class Rounds:
-    """One reading of pages, from the first on.
+    """Detects circles in one reading of pages, from the first page on.
 
-    Each page is compared with one that is kept, which moves on at every power of two of pages: so a
-    round of any length is met, and one page is all that has to be remembered.
+    Compares each page with one earlier page, which is replaced at every power of two of pages (Brent's
+    algorithm). So it finds a circle of any length and remembers a single page.
     """
 
     _cursors: set[str] = field(default_factory=set)
@@ -24,15 +24,15 @@ class Rounds:
     _meetings: int = 0
 
     def was_seen(self, next_: str) -> bool:
-        """Whether a page before led to this cursor too; from now on one did."""
+        """Return whether an earlier page led to this cursor too, and remember it."""
         was_seen = next_ in self._cursors
         self._cursors.add(next_)
         return was_seen
 
     def are_endless(self, page: Hashable) -> bool:
-        """Whether pages that were seen before were met more than `MEETINGS_MAX` times.
+        """Return whether known pages came again more than `MEETINGS_MAX` times, and count this one.
 
-        Their cursors may be new each time. Of empty pages each is the same.
+        Their cursors may be new each time. All empty pages are equal.
         """
         self._meetings += page == self._kept
         self._pages += 1

@@ -1,4 +1,4 @@
-"""Says when no call may go out, why, and until when. Pure."""
+"""Pauses: while one holds, no call goes out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,21 +8,21 @@ from contact_activity.domain.times import CLOCKS_DIFFER_MS, HOUR_MS, is_too_late
 
 
 def quota_refused_until(pace: Pace, limits: Limits, now_ms: int) -> int:
-    """When to ask again after the API said that the day is used up.
+    """When to ask again after the API said that the day's calls are used up.
 
-    With calls left by our own count somebody else uses the key, or the provider's day ends
-    elsewhere: one probe an hour finds out.
+    That is midnight. But if our own count has calls left, somebody else uses the key, or the provider's
+    day ends at another time: one probe an hour finds out.
     """
     return now_ms + HOUR_MS if calls_left(pace, limits, now_ms) else midnight_after(now_ms)
 
 
 def is_own_budget(pause: "Pause", now_ms: int) -> bool:
-    """The pause came from our own count of the day's calls, not from the API's word."""
+    """Whether our own count of the day's calls made this pause, not an answer of the API."""
     return pause.reason is PauseReason.QUOTA and pause.until_ms == midnight_after(now_ms)
 
 
 def _longest_quota_pause(now_ms: int) -> int:
-    """Until when the day's calls can be used up, also by a clock that is past midnight already."""
+    """The latest end of a quota pause, also by a clock that is past midnight already."""
     return max(midnight_after(now_ms + CLOCKS_DIFFER_MS), now_ms + HOUR_MS)
 
 
@@ -34,15 +34,15 @@ class PauseReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No calls until `until_ms`; None: until it is lifted."""
+    """No calls until `until_ms`, or until it is lifted if that is None."""
 
     reason: PauseReason
     until_ms: int | None
 
     def is_active(self, now_ms: int, since_ms: int) -> bool:
-        """Whether it holds, or held since then.
+        """Whether it holds now or did at any time since `since_ms`.
 
-        A day that is used up ends at midnight; only the operator may pause for longer.
+        A quota pause ends at midnight: one that lasts longer was written by a clock that ran ahead.
         """
         if self.until_ms is None:
             return True
@@ -53,12 +53,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """At most one pause a reason; the system is paused while any is active, so none lifts another."""
+    """At most one pause for each reason. The system is paused while any of them is active."""
 
     by_reason: tuple[Pause, ...] = ()
 
     def active(self, now_ms: int, *, since_ms: int | None = None) -> tuple[Pause, ...]:
-        """Those that hold, or held since then if a time is given."""
+        """The pauses that hold now, or that held at any time since `since_ms`."""
         since_ms = now_ms if since_ms is None else since_ms
         return tuple(pause for pause in self.by_reason if pause.is_active(now_ms, since_ms))
 

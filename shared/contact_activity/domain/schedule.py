@@ -1,4 +1,4 @@
-"""Decides which contacts are asked, when, and how many: it spends the quota where activity is. Pure."""
+"""When each contact is asked next, and how many a tick hands out: the quota goes where activity is."""
 
 from dataclasses import dataclass
 
@@ -10,32 +10,36 @@ GONE_WAIT_MAX_MS = 4 * WEEK_MS
 QUEUED_TICKS = 2
 GONE_MOST = 10
 GONE_MOST_PERCENT = 1
-# The contact queue's: until then nobody else is given a message that a worker has.
+# The visibility time-out of the contact queue: so long nobody else receives a worker's message.
 VISIBILITY_MS = 720_000
-# After its deadline a worker may still publish the page that it has read.
+# A worker may publish the page that it has read after its deadline.
 HELD_LONGER_MS = 60_000
-# Longer than a function may run, and than that.
+# The longest that a function may run, and the time above.
 HELD_MAX_MS = 15 * 60_000 + HELD_LONGER_MS
 
 
 def next_due_ms(now_ms: int, *, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> int:
-    """When a contact that was just synced is asked again: as often as the day's calls allow.
+    """When a contact that was just synced is due again: as often as the day's calls allow for all.
 
-    `calls_each`: the calls that a sync of one contact takes when nothing is new.
+    `calls_each`: how many calls a sync takes when nothing is new.
     """
     calls_a_day = min(limits.calls_per_day, DAY_MS // limits.slot_ms)
     return now_ms + max(tick_ms, contacts * calls_each * DAY_MS // max(1, calls_a_day))
 
 
 def due_after_failure_ms(now_ms: int, *, failures: int, tick_ms: int) -> int:
-    """Doubles from one tick to 24 h; `failures` counts this one."""
+    """When a contact that failed is due again. The wait doubles from one tick to 24 h.
+
+    `failures` counts this one.
+    """
     return now_ms + min(FAILURE_WAIT_MAX_MS, tick_ms << min(failures - 1, 20))
 
 
 def due_after_gone_ms(now_ms: int, *, times_gone: int, tick_ms: int) -> int:
-    """After one tick, a day, 7, 14 and from then on 28 days; `times_gone` counts this 404.
+    """When a contact that the API does not know is asked again: after a tick, a day, 7, 14, then 28 days.
 
-    A burst of answers that are wrong is so found out soon, and one that is right costs few calls.
+    So a burst of wrong answers is soon found out, and a contact that is really gone costs few calls.
+    `times_gone` counts this answer.
     """
     waits_ms = _gone_waits_ms(tick_ms)
     return now_ms + waits_ms[min(times_gone, len(waits_ms)) - 1]
@@ -50,9 +54,9 @@ STANDINGS = GONE + len(_gone_waits_ms(0))
 
 
 def standing(*, failures: int, times_gone: int) -> int:
-    """What decides how long a contact waits: 0 nothing, 1 that it fails, from 2 on how often it was gone.
+    """What decides how long a contact waits: 0 nothing, 1 its failures, from 2 on how often it was gone.
 
-    Of two the one that waits longer.
+    If it both fails and is gone, the longer wait decides.
     """
     if times_gone == 0 or (failures and times_gone == 1):
         return FAILING if failures else USUAL
@@ -61,16 +65,17 @@ def standing(*, failures: int, times_gone: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LongestWaits:
-    """The longest that a contact can honestly wait until it is due, by its `standing`."""
+    """The longest that a contact may wait until it is due, by its `standing`."""
 
     by_standing_ms: tuple[int, ...]
 
     def latest_ms(self, now_ms: int, standing: int) -> int:
-        """One that is due later was put off by a clock that ran ahead, and is due now."""
+        """The latest due time. A clock that ran ahead wrote any later one: that contact is due now."""
         return now_ms + self.by_standing_ms[standing] + CLOCKS_DIFFER_MS
 
 
 def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> LongestWaits:
+    """The longest waits in an account of so many contacts."""
     usual_ms = next_due_ms(0, contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
     return LongestWaits((usual_ms, FAILURE_WAIT_MAX_MS, *_gone_waits_ms(tick_ms)))
 
@@ -78,9 +83,9 @@ def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limit
 def tick_budget(
     pace: Pace, limits: Limits, *, now_ms: int, tick_ms: int, calls_each: int, outstanding: int
 ) -> int:
-    """How many contacts a tick hands out: what can be granted before the next, less what is out.
+    """How many contacts a tick hands out: the calls until the next tick, less those already out.
 
-    At least one, as long as nothing is out and the day has a call left.
+    At least one, if nothing is out and the day has a call left.
     """
     calls = calls_before(pace, limits, now_ms, now_ms + tick_ms)
     contacts = max(1, calls // calls_each) if calls else 0
@@ -88,31 +93,31 @@ def tick_budget(
 
 
 def queued_until_ms(now_ms: int, tick_ms: int) -> int:
-    """A lost message delays its contact by no more than this."""
+    """Until when a contact that is handed out now counts as in a message. A lost one waits so long."""
     return now_ms + max(QUEUED_TICKS * tick_ms, VISIBILITY_MS + tick_ms)
 
 
 def latest_queued_ms(until_ms: int) -> int:
-    """One that is out for longer than a claim of now would have it is in no message."""
+    """The latest end of a claim. A contact that is queued for longer is in no message."""
     return until_ms + CLOCKS_DIFFER_MS
 
 
 def held_until_ms(now_ms: int, left_ms: int) -> int:
-    """Until when a worker with so much time left may publish; nobody else does meanwhile."""
+    """Until when a worker with `left_ms` left holds its contact, so that nobody else publishes."""
     return now_ms + max(0, left_ms) + HELD_LONGER_MS
 
 
 def latest_lease_ms(now_ms: int) -> int:
-    """A tick's lease that ends later than any tick was taken by a clock that ran ahead, and is free."""
+    """The latest end of a tick's lease. A clock that ran ahead took a longer one: it is free."""
     return now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
 
 
 def is_held(held_until_ms: int | None, now_ms: int) -> bool:
-    """Whether a worker has it in hand. A time later than any worker lasts was written by a clock ahead."""
+    """Whether a worker holds it. A clock that ran ahead wrote a time later than any worker lasts."""
     latest_ms = now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
     return held_until_ms is not None and now_ms < held_until_ms <= latest_ms
 
 
 def are_too_many_gone(newly_gone: int, handed_out: int) -> bool:
-    """Whether so many contacts at once are more likely an API that answers wrongly than a purge."""
+    """Whether so many contacts are gone at once that the API is more likely wrong than right."""
     return newly_gone > max(GONE_MOST, handed_out * GONE_MOST_PERCENT // 100)

@@ -1,7 +1,7 @@
-"""Compares summary reports with what was published last, and makes the event of what moved.
+"""Summary reports: what moved since they were published last, and the event of it.
 
-Pure. The provider's counts cannot be reconciled with its activities row for row (some count
-recipients, some links, some times, and they lag), so they are published as they are, when they move.
+The provider's counts do not agree with its activities row for row: some count recipients, some links,
+some times, and all of them lag. So they are published as they are, when they move.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from enum import Enum
 from contact_activity.domain.event import Event
 from contact_activity.domain.times import iso
 
-# A contact that does nothing new is asked all the same once in this time: counts can move without
-# a row, and a summary can lag behind the rows that made it worth asking for.
+# A contact without new activity is asked once in this time all the same: counts can move without a
+# row, and a summary can lag behind the rows.
 SUMMARY_AGE_MS = 28 * 86_400_000
-# Of one contact; the newest are kept. More than two a day for a year.
+# The newest campaigns of one contact are kept: more than two a day for a year.
 CAMPAIGNS_MAX = 1_000
 
 
@@ -45,7 +45,7 @@ class SummaryKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SummaryCounts:
-    """The counts of a report; None is a count that this report does not have."""
+    """The counts of a report. None is a count that this report does not have."""
 
     sends: int | None = None
     opens: int | None = None
@@ -66,7 +66,7 @@ COUNT_NAMES = tuple(field.name for field in fields(SummaryCounts))
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counts of a contact, of a campaign, or of a contact in a campaign, as they were just read."""
+    """The counts of a contact, a campaign, or a contact in a campaign, as just read."""
 
     kind: SummaryKind
     contact_id: str | None
@@ -81,7 +81,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SummaryReport:
-    """A report, read; `unreadable` holds digests of what could not be."""
+    """A report that was read. `unreadable` holds digests of what could not be."""
 
     snapshots: tuple[Snapshot, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class SummaryReport:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The counts published last, as the `sequence`-th of their `key`."""
+    """The counts that were published last: the `sequence`-th of their `key`."""
 
     key: str
     sequence: int
@@ -98,7 +98,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Summarized:
-    """What is known of one report. `asked_ms`: when it was last read; None makes it due."""
+    """What is known of one report. `asked_ms`: when it was last read; None if it is due."""
 
     kind: SummaryKind
     asked_ms: int | None = None
@@ -107,7 +107,7 @@ class Summarized:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A snapshot to publish; `changed` names the counts that moved, all of them the first time."""
+    """A snapshot to publish. `changed` names the counts that moved, which is all of them at first."""
 
     snapshot: Snapshot
     sequence: int
@@ -115,10 +115,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What a report says that was not published, and what is known once it is.
+class SummaryDiff:
+    """What moved in a report, and what is known once that is published.
 
-    `left_out`: campaigns beyond the bound, neither published nor remembered.
+    `left_out` counts campaigns beyond the bound, which are neither published nor remembered.
     """
 
     changes: tuple[Change, ...]
@@ -127,14 +127,14 @@ class News:
 
 
 def is_due(known: Summarized, *, now_ms: int, found_new: bool) -> bool:
-    """Whether to spend a call; a stamp in the future is a clock that was set back."""
+    """Whether to spend a call on it. A time in the future means that the clock was set back."""
     if found_new or known.asked_ms is None:
         return True
     return not 0 <= now_ms - known.asked_ms < SUMMARY_AGE_MS
 
 
-def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> News:
-    """What moved since it was published last; of two rows with one key the first counts."""
+def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> SummaryDiff:
+    """Find what moved since it was published last. Of two rows with one key the first counts."""
     last = {published.key: published for published in known.published}
     found = {snapshot.key: snapshot for snapshot in reversed(snapshots)}
     kept = set(sorted({*last, *found}, key=_age, reverse=True)[:CAMPAIGNS_MAX])
@@ -145,7 +145,7 @@ def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> Ne
             changes.append(change)
             last[key] = Published(key, change.sequence, change.snapshot.counts)
     published = tuple(last[key] for key in sorted(kept & set(last), key=_age))
-    return News(
+    return SummaryDiff(
         tuple(changes),
         replace(known, asked_ms=now_ms, published=published),
         left_out=len(set(found) - kept),
@@ -153,7 +153,7 @@ def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> Ne
 
 
 def part_of(known: Summarized, changes: Sequence[Change]) -> Summarized:
-    """What is known when only these changes were published: the report is due again."""
+    """What is known if only these changes were published. The report is due again."""
     last = {published.key: published for published in known.published}
     for change in changes:
         key = change.snapshot.key
@@ -162,10 +162,10 @@ def part_of(known: Summarized, changes: Sequence[Change]) -> Summarized:
 
 
 def derive_summary_id(account: str, change: Change) -> str:
-    """Equal for equal counts at the same place in their sequence, for ever.
+    """The id of a summary event: equal for ever for equal counts at one place in their sequence.
 
-    32 hex digits of SHA-256 over account, what the counts are of, contact, campaign, sequence and
-    `name=count` of each count, joined by newlines; a part that there is not is empty.
+    The first 32 hex digits of SHA-256 over account, what the counts are of, contact, campaign, sequence
+    and `name=count` of each count, joined by newlines. A missing part is empty.
     """
     snapshot = change.snapshot
     key = (
@@ -182,9 +182,9 @@ def derive_summary_id(account: str, change: Change) -> str:
 def summary_event(
     change: Change, *, account: str, observed_ms: int, correlation_id: str | None = None
 ) -> Event:
-    """The event of a change.
+    """Make the event of a change.
 
-    Only its context may differ between two calls: `time`, `observedtime` and `correlationid`.
+    Two events of one change differ in context only: `time`, `observedtime` and `correlationid`.
     """
     snapshot = change.snapshot
     event_id = derive_summary_id(account, change)
@@ -212,7 +212,7 @@ def summary_event(
 
 
 def _change(snapshot: Snapshot, last: Published | None) -> Change | None:
-    """A count that is no longer in the report has not moved."""
+    """The change to publish, or None. A count that left the report has not moved."""
     if last is None:
         return Change(snapshot, 0, tuple(name for name, _ in snapshot.counts.present))
     before = dict(last.counts.present)
@@ -221,5 +221,5 @@ def _change(snapshot: Snapshot, last: Published | None) -> Change | None:
 
 
 def _age(key: str) -> tuple[int, str]:
-    """Campaign ids count up."""
+    """Sort campaigns by age: their ids count up."""
     return len(key), key

@@ -1,4 +1,4 @@
-"""Defines what is counted of one day."""
+"""What is counted of one day."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,13 +1,10 @@
-"""Holds the units of time, and reads and writes ISO 8601.
-
-Pure. Times are integers, milliseconds since 1970 in UTC.
-"""
+"""Units of time, and ISO 8601 stamps. Times are integers: milliseconds since 1970 in UTC."""
 
 from datetime import UTC, datetime, timedelta
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
-# The clocks of machines that are kept right differ by less.
+# Clocks of machines that are kept right differ by less.
 CLOCKS_DIFFER_MS = 60_000
 TIME_LIMIT_CHARACTERS = 64
 WEEK_MS = 7 * DAY_MS
@@ -17,24 +14,25 @@ _MS = timedelta(milliseconds=1)
 
 
 def is_too_late(time_ms: int | None, latest_ms: int) -> bool:
-    """Later than anybody could honestly set it: it was set by a clock that ran ahead."""
+    """Whether a time is later than `latest_ms` by more than clocks differ: a clock ran ahead."""
     return time_ms is not None and time_ms > latest_ms + CLOCKS_DIFFER_MS
 
 
 def midnight_after(now_ms: int) -> int:
+    """The next 00:00 UTC, when the API begins a new day of calls."""
     return (now_ms // DAY_MS + 1) * DAY_MS
 
 
 def iso(time_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`, as the provider writes it."""
+    """The time as RFC 3339 in UTC with milliseconds and `Z`, as the provider writes it."""
     return (_EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> int | None:
-    """Milliseconds since 1970 of an ISO 8601 stamp, or None if it is no usable time.
+    """The time of an ISO 8601 stamp, or None if it is not usable.
 
-    Without an offset the stamp is UTC, which the v2 documentation promises of every date.
-    A stamp at or before 1970 is how the v2 API prints "never".
+    A stamp without an offset is UTC, as the v2 documentation says of every date. The v2 API writes
+    "never" as a stamp of 1970 or before, which is not usable.
     """
     if len(text) > TIME_LIMIT_CHARACTERS or not text.isascii():
         return None

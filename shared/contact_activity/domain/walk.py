@@ -1,4 +1,4 @@
-"""Walks through a contact's reports, and tells what is new on each page. Pure."""
+"""A walk through a contact's reports: what is new on each page, and the watermark at the end."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from contact_activity.domain.watermark import (
 
 @dataclass(slots=True)
 class Counts:
-    """What a walk met, beside the new activities."""
+    """How many rows a walk met, and how many were no new activity."""
 
     rows: int = 0
     known: int = 0
@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The part of a page that has to be published, oldest first, and the unreadable rows not yet told."""
+    """What of a page must be published, oldest first, and the unreadable rows that were not reported."""
 
     activities: tuple[Activity, ...]
     unreadable: tuple[str, ...]
@@ -48,9 +48,9 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Which activities of a type a walk publishes, if it does not know them.
+    """When an activity must have happened to be published, if it is not known.
 
-    Those from `start_ms` on that lie in none of the spans `forgotten`.
+    From `start_ms` on, but in none of the forgotten spans.
     """
 
     start_ms: int
@@ -63,7 +63,7 @@ class _Window:
 
     @property
     def since_ms(self) -> int:
-        """The earliest that can be in it."""
+        """The earliest time inside it."""
         since_ms = self.start_ms
         for from_ms, to_ms in self.forgotten:
             if from_ms <= since_ms:
@@ -73,14 +73,15 @@ class _Window:
 
 @dataclass(slots=True)
 class Walk:
-    """One reading of a contact's reports, from the first page of the first to the last of the last.
+    """One reading of a contact's reports, from the first page of the first report to the last page.
 
-    `begin_report`, then `take` each page in turn and publish what it gives back; `finish` when the
-    last page is published gives the next watermark. Nothing of a walk counts before it is finished.
-    `started_ms`: what came in later may be on pages that were read before, so no activity is forgotten
-    by a newer one than that, however long the walk is interrupted. `pages`: of this report, since it
-    was begun or begun anew. `memory_is_full`: more activity lies inside the overlap than is
-    remembered, so that the promised window is shorter.
+    `take` each page and publish what it returns, with `begin_report` between two reports. After the last
+    page `finish` returns the next watermark. Until then nothing of the walk counts.
+    `started_ms`: a row inserted later may be on a page that was read before, so no activity newer than
+    this makes another forgotten, however long the walk is interrupted.
+    `pages`: how many pages of this report were read since it was begun or begun anew.
+    `memory_is_full`: more activity lies inside the overlap than can be remembered, which shortens the
+    promised window.
     """
 
     watermark: Watermark
@@ -128,29 +129,29 @@ class Walk:
         return walk
 
     def begin_report(self) -> None:
-        """Another report than before is read from its first page."""
+        """Go on to another report, at its first page."""
         self.pages = 0
         self._oldest.clear()
         self._again_from.clear()
         self._partly.clear()
 
     def begin_anew(self) -> None:
-        """The report is read from its first page once more."""
+        """Go back to the report's first page."""
         self.pages = 0
         self._again_from = dict(self._oldest)
 
     def is_again(self, activity: Activity) -> bool:
-        """An earlier walk published it, or may have and forgot it: only a resync brings it back."""
+        """Whether an earlier walk published it, or may have. Only a resync brings such an activity back."""
         key = activity_key(self.reading.account, activity)
         return self._is_forgotten(activity) or key in self._published_before
 
     def since_ms(self, report: str) -> int | None:
-        """The `created_since` to ask with, or None for the whole history."""
+        """The `created_since` to ask with; None for the whole history."""
         since_ms = min(self._windows[type_].since_ms for type_ in TYPES_BY_REPORT[report])
         return since_ms or None
 
     def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
-        """Sort one page into what is new and what is not."""
+        """Sort a page into what is new and what is not, and count what is new as published."""
         self.pages += 1
         self._oldest_before = dict(self._oldest)
         on_page: set[bytes] = set()
@@ -182,7 +183,7 @@ class Walk:
         return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
 
     def take_back(self, activities: Iterable[Activity], digests: Collection[str] = ()) -> None:
-        """They were new on the last page, and are not published, or told, after all."""
+        """Undo that activities of the last page count as published, and digests as reported."""
         untold = {bytes.fromhex(digest) for digest in digests}
         self._unreadable = [digest for digest in self._unreadable if digest not in untold]
         keys = {activity_key(self.reading.account, activity) for activity in activities}
@@ -193,7 +194,7 @@ class Walk:
         self._known -= keys
 
     def progress(self, report: str, next_: str | None) -> Progress:
-        """The marker to store when time runs out before `next_` of `report` was read."""
+        """The marker to store if time runs out before page `next_` of `report` is read."""
         return Progress(
             started_ms=self.started_ms,
             fingerprint=self.reading.fingerprint,
@@ -211,7 +212,7 @@ class Walk:
         )
 
     def finish(self) -> Watermark:
-        """The watermark after the last page of the last report is published."""
+        """The watermark after the last page of the last report was published."""
         through = {
             type_: latest(self.watermark.mark(type_).through_ms, self._through.get(type_))
             for type_ in ActivityType
@@ -221,14 +222,14 @@ class Walk:
         keys = (self._candidates | self._published_before) - unseen - given_up
         kept, forgotten_ms = self._forget(keys, newest_ms, most=REMEMBERED_MAX - len(unseen))
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
-        # A floor in the future, forced by thousands of future stamps, would lose what comes next.
+        # Thousands of future stamps could force a floor into the future, which would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
         floor_ms = None if forgotten_ms is None else min(forgotten_ms + 1, latest_ms)
         marks = []
         for type_ in ActivityType:
             mark = self.watermark.mark(type_)
             spans = known_spans(mark, self._start_ms)
-            # What is remembered is of the types that were read before, and of no other.
+            # Only types that were read before have anything in the memory.
             spans += _span_of(given_up) if mark in self.watermark.marks else []
             if type_ in self.reading.types:
                 spans += [] if floor_ms is None else [(self._start_ms, floor_ms)]
@@ -246,11 +247,11 @@ class Walk:
         return self.reading.start_ms or 0
 
     def _unseen(self) -> tuple[set[bytes], set[bytes]]:
-        """Remembered activities that this walk did not ask for, and those of them to be given up.
+        """Remembered keys that this walk did not ask for, and those of them that must be forgotten.
 
-        They may be of types that are not read now (keys do not tell their type), or lie before the
-        start date. Once they are read again the walk goes on where it was, so they are neither aged nor
-        counted with the rest. They have at most half of the memory.
+        They may be of types that are not read now (a key does not tell its type), or lie before the start
+        date. If they are read again later, the memory must still be as it was. So they are kept apart from
+        the rest, in at most half of the memory.
         """
         is_type_unread = any(mark.type not in self.reading.types for mark in self.watermark.marks)
         start = self._start_ms.to_bytes(TIME_BYTES)
@@ -271,7 +272,7 @@ class Walk:
         return any(from_ms <= activity.occurred_ms < to_ms for from_ms, to_ms in spans)
 
     def _was_forgotten_here(self, activity: Activity) -> bool:
-        """This walk read it before, published it, and dropped it from memory to stay small."""
+        """Whether this walk published it before it began anew, and dropped it from memory."""
         from_ms = self._again_from.get(activity.type)
         if from_ms is None or self._forgotten_ms is None:
             return False
@@ -289,17 +290,17 @@ class Walk:
             self._through[activity.type] = activity.occurred_ms
 
     def _compact(self, on_page: Collection[bytes]) -> None:
-        """Keep memory flat in a walk of any length; what is forgotten now would be at the end.
+        """Bound the memory of a walk of any length. What is forgotten now would be forgotten at its end.
 
-        The last page stays known, since rows that come in meanwhile shift it onto the next one. So does
-        the oldest of each type: more of its moment may be on a page that is not read yet. And what is
-        published of a page that comes again, since no span of time tells it from the rest of that page.
+        Three things stay known. The last page: rows inserted meanwhile shift it onto the next page. The
+        oldest activities of each type: more of the same moment may be on the next page. And what was
+        published of a page that comes again: no span of time tells it from the rest of that page.
         """
         if len(self._candidates) <= 2 * REMEMBERED_MAX:
             return
         newest_ms = self._newest_at_start(*self._through.values())
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
-        # The page that was just read may be taken back.
+        # The page that was just read may be taken back, and the edges before it count again.
         oldest = {*self._oldest.values(), *self._oldest_before.values()}
         kept += [key for key in self._candidates if key_time_ms(key) in oldest]
         self._candidates = {*kept, *on_page, *self._partly}

@@ -1,8 +1,8 @@
-"""Holds how far a contact's reports are known, between walks and within one.
+"""How far a contact's reports are known, between walks and within one.
 
-Pure. The API can insert a row late with an old stamp, so a watermark is not a high-water mark: the
-newest activities are remembered one by one, and everything from `floor` on is read again and
-compared with them. A page holds 500 rows, so reading again costs no call for most contacts.
+The API can insert a row late with an old stamp, so a watermark is not a high-water mark: the newest
+activities are remembered one by one, and everything from `floor` on is read again and compared with
+them. A page holds 500 rows, so reading again costs most contacts no call.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from contact_activity.domain.memory import (
     unpack,
 )
 
-# A start date that is moved later, again and again, may leave so many times that were never asked for.
+# A start date that moves later again and again leaves so many gaps that were never asked for.
 SPANS_MAX = 8
 ALL_REPORT = "all"
 TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) for type_ in ActivityType}
@@ -27,10 +27,10 @@ TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) fo
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """All activities from `from_ms` to before `to_ms` are published, and no longer remembered.
+    """A span of time whose activities are all published and no longer remembered.
 
-    `from_ms` None: stored by a version that did not note it; the start date of the next walk stands
-    for it.
+    It goes from `from_ms` to just before `to_ms`. An earlier version stored no `from_ms`: None stands for
+    the start date of the next walk.
     """
 
     from_ms: int | None
@@ -41,9 +41,9 @@ class Span:
 class Mark:
     """How far one activity type is known.
 
-    `through_ms`: newest activity of a finished walk, never later than the walk's end.
-    `forgotten`: spans in the order of time, more than one only where a start date kept a time between
-    them from being asked for.
+    `through_ms`: the newest activity of a finished walk, never later than the walk's end.
+    `forgotten`: spans in the order of time. There is more than one only if a start date kept the time
+    between them from being asked for.
     """
 
     type: ActivityType
@@ -52,7 +52,7 @@ class Mark:
 
     @property
     def floor_ms(self) -> int | None:
-        """All that is later is asked for and compared with what is remembered; never falls."""
+        """From here on every activity is read again and compared with the memory. It never falls."""
         return self.forgotten[-1].to_ms if self.forgotten else None
 
 
@@ -60,9 +60,9 @@ class Mark:
 class Watermark:
     """What is known of one contact, for all its reports together.
 
-    `remembered` and `unreadable` are packed (14 bytes an activity, newest first; 8 a row).
-    `resync_ms`: the next walk publishes the activities from then on again, also those that are
-    remembered or forgotten; None: it does not.
+    `remembered` and `unreadable` are packed: 14 bytes an activity, newest first, and 8 bytes a row.
+    `resync_ms`: the next walk publishes the activities from then on again, even if it remembers or
+    forgot them; None: it does not.
     """
 
     marks: tuple[Mark, ...] = ()
@@ -71,21 +71,19 @@ class Watermark:
     resync_ms: int | None = None
 
     def mark(self, type_: ActivityType) -> Mark:
+        """The mark of a type; an empty one if the type was never read."""
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
     def is_too_long_with(self, progress: "Progress") -> bool:
-        """Whether not all that an unfinished walk published would be kept while its types are not read.
-
-        Between that and what is remembered may lie what was not read yet.
-        """
+        """Whether the memory has no room for all that an unfinished walk published, if it is given up."""
         packed_bytes = len(self.remembered) + len(progress.candidates)
         return packed_bytes > REMEMBERED_MAX // 2 * KEY_BYTES
 
     def with_published(self, progress: "Progress") -> "Watermark":
-        """What an unfinished walk published counts as remembered, though the walk is given up.
+        """This watermark with all that an unfinished walk published, though the walk is given up.
 
-        What it let go is a span of each type that it read, which has a mark by that. As much of the rest
-        is let go as the contact's item has no room for beside the next walk.
+        What the walk forgot becomes a span of each type that it read. What the contact's item has no room
+        for, beside the next walk, is forgotten as well.
         """
         remembered = unpack(self.remembered)
         room = max(0, 2 * REMEMBERED_MAX - len(remembered))
@@ -110,7 +108,7 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read of each contact, and what is remembered of it."""
+    """What is read of each contact, and how much of it is remembered."""
 
     account: str
     reports: tuple[str, ...] = (ALL_REPORT,)
@@ -120,7 +118,7 @@ class Reading:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever an unfinished walk reads something else than a new one would."""
+        """A text that differs if an unfinished walk reads something else than a new one would."""
         return f"{self.account} {','.join(self.reports)} {self.start_ms}"
 
     @property
@@ -129,12 +127,12 @@ class Reading:
 
     @classmethod
     def of_fingerprint(cls, fingerprint: str) -> "Reading":
-        """What a walk of that fingerprint reads; the memory is not in it."""
+        """What a walk of that fingerprint reads, with a default memory."""
         account, reports, start = fingerprint.split(" ")
         return cls(account, tuple(reports.split(",")), None if start == "None" else int(start))
 
     def as_begun(self, fingerprint: str) -> "Reading | None":
-        """This, but for what a walk of that fingerprint reads; None for one of another account."""
+        """This reading with the reports and the start date of a walk; None if its account is another."""
         begun = Reading.of_fingerprint(fingerprint)
         if begun.account != self.account:
             return None
@@ -145,11 +143,13 @@ class Reading:
 class Progress:
     """A walk that ran out of time: all that the next invocation needs to go on.
 
-    `candidates` is packed like `Watermark.remembered`; `next` is None at a report's first page.
-    `pages`: of this report, since it was begun or begun anew. `forgotten_ms`: newest activity that
-    the walk published and no longer remembers. `oldest`: of each type, the oldest that it read of this
-    report; `again_from`: the same, when the report was begun anew. `partly`, packed like `candidates`:
-    what the bus accepted of a page of which it did not accept all.
+    `candidates`: what the walk published or met again, packed like `Watermark.remembered`.
+    `next`: the cursor of the next page; None for a report's first page.
+    `pages`: how many pages of this report were read since it was begun or begun anew.
+    `forgotten_ms`: the newest activity that the walk published and no longer remembers.
+    `oldest`: the oldest activity of each type that was read of this report; `again_from`: the same at
+    the moment when the report was begun anew.
+    `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
     """
 
     started_ms: int
@@ -172,7 +172,7 @@ class Progress:
 
     @property
     def types(self) -> tuple[ActivityType, ...]:
-        """Those that were read, the last of them perhaps in part."""
+        """The types that were read, the last report perhaps in part."""
         return (*self._types_done, *TYPES_BY_REPORT[self.report])
 
     @property
@@ -181,9 +181,9 @@ class Progress:
         return _types_of(reports[: reports.index(self.report)])
 
     def with_oldest(self) -> "Progress":
-        """This, with `oldest` by its candidates, newest first as the API gives them.
+        """This progress with `oldest` taken from its candidates, for a marker of an earlier version.
 
-        As it is where they may be of another report.
+        Unchanged if the candidates may be of another report.
         """
         if self._types_done or not self.candidates:
             return self
@@ -191,11 +191,11 @@ class Progress:
         return replace(self, oldest=tuple((type_, oldest_ms) for type_ in self.types))
 
     def forgotten_spans(self, forgotten_ms: int | None) -> dict[ActivityType, tuple[tuple[int, int], ...]]:
-        """Of each type the span that is published up to the newest forgotten activity."""
+        """For each type, the span that is published up to the newest forgotten activity."""
         if forgotten_ms is None:
             return {}
         done = dict.fromkeys(self._types_done, self.start_ms)
-        # Of the oldest moment more may be on a page that was not read: its activities are candidates.
+        # More of the oldest moment may be on the next page: its activities stay candidates.
         begun = {type_: time_ms + 1 for type_, time_ms in self.oldest}
         return {type_: ((from_ms, forgotten_ms + 1),) for type_, from_ms in (done | begun).items()}
 
@@ -209,6 +209,7 @@ def _types_of(reports: Iterable[str]) -> tuple[ActivityType, ...]:
 
 
 def known_spans(mark: Mark, start_ms: int) -> list[tuple[int, int]]:
+    """The forgotten spans of a mark, for a walk that begins at a start date."""
     return [(_from_ms(span, start_ms), span.to_ms) for span in mark.forgotten]
 
 
@@ -219,7 +220,7 @@ def _from_ms(span: Span, start_ms: int) -> int:
 
 
 def united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
-    """In the order of time, those that meet as one; the earliest of more than `SPANS_MAX` as one."""
+    """Join the spans that meet, in the order of time, and the earliest of more than `SPANS_MAX`."""
     united: list[tuple[int, int]] = []
     for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
         if united and from_ms <= united[-1][1]:
@@ -232,10 +233,10 @@ def united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
 
 
 def set_right(watermark: Watermark, now_ms: int) -> Watermark:
-    """What a clock said that ran ahead hides nothing of what comes next.
+    """The watermark without times after `now_ms`, which a clock that ran ahead wrote.
 
-    All that is newer than the newest forgotten one is remembered, so a floor in the future is put where
-    the memory begins.
+    A floor in the future moves to where the memory begins: all that is newer than the newest forgotten
+    activity is remembered.
     """
     begins_ms = min(now_ms, _oldest_ms(watermark.remembered)) if watermark.remembered else now_ms
 
@@ -255,4 +256,5 @@ def set_right(watermark: Watermark, now_ms: int) -> Watermark:
 
 
 def latest(*times_ms: int | None) -> int | None:
+    """The latest of those that are not None, or None."""
     return max((time_ms for time_ms in times_ms if time_ms is not None), default=None)

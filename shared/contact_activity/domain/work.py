@@ -1,6 +1,6 @@
-"""Defines the work that a message asks for, and the report of what came of it.
+"""The work that a message asks for, and the report of its result.
 
-A message is a hint: it may be lost, doubled or late, and the stored watermark alone says what is done.
+A message is a hint: it may be lost, doubled or late. The stored watermark alone says what is done.
 """
 
 from array import array
@@ -23,9 +23,9 @@ class WorkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One contact or campaign that is due, as planned at a moment. Holds no personal data.
+    """One contact or campaign that was due at `planned_ms`. Holds no personal data.
 
-    `correlation_id`: the tick that planned it, for logs and events.
+    `correlation_id` names the tick that planned it, for logs and events.
     """
 
     kind: WorkKind

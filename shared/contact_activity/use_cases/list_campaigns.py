@@ -1,4 +1,7 @@
-"""Lists the campaigns that were sent lately, and hands each of them out."""
+"""List the campaigns that were sent lately, and hand each of them out.
+
+A message that is lost costs one interval: the next listing hands out every campaign again.
+"""
 
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.campaign import ListedCampaign
@@ -8,26 +11,26 @@ from contact_activity.errors import FatalError, RetryError
 from contact_activity.ports import Campaigns, Source, TickPorts
 
 EVERY_MS = 6 * HOUR_MS
-# The list does not say when a campaign was sent, only when it was last changed, which may be this
-# long before its send. So a campaign is asked for at least as long as promised, at most this longer.
+# The list says when a campaign was last changed, not when it was sent, which may be so much later. So a
+# campaign is asked for at least as long as promised, and at most so much longer.
 CHANGED_BEFORE_SEND_MS = 30 * DAY_MS
 AGAIN_AFTER_MS = HOUR_MS
 LISTING_TIME_MS = 60_000
-# 5,000 campaigns, of two months.
+# 5,000 campaigns.
 PAGES_MAX = 100
 
 
 def are_due(listed_ms: int | None, now_ms: int) -> bool:
-    """Whether to list; a listing in the future is a clock that was set back."""
+    """Whether to list now. A listing in the future means that the clock was set back."""
     return listed_ms is None or not 0 <= now_ms - listed_ms < EVERY_MS
 
 
 def hand_out_campaigns(
     ports: TickPorts, *, lookback_days: int, deadline_ms: int, correlation_id: str | None = None
 ) -> int:
-    """List the campaigns once an interval and send a message for each; returns how many were sent.
+    """List the campaigns once an interval and send a message for each. Return how many were sent.
 
-    Nothing is sent before the list is whole, so a listing that fails is begun again. Raises
+    Nothing is sent before the list is complete, so a listing that fails begins again. Raises
     `WaitError`, `RetryError` or `FatalError`.
     """
     now_ms = ports.clock.now_ms()
@@ -43,12 +46,12 @@ def hand_out_campaigns(
 
 
 def give_up_listing(campaigns: Campaigns, now_ms: int, *, is_refused: bool) -> None:
-    """A list that failed is asked for again in an hour, one that is refused in an interval."""
+    """Ask for the list again in an hour if it failed, and after an interval if it was refused."""
     campaigns.put_listed(now_ms if is_refused else now_ms - EVERY_MS + AGAIN_AFTER_MS)
 
 
 def _listed(source: Source, since_ms: int, deadline_ms: int) -> list[ListedCampaign]:
-    """Those of every page, and those without a date."""
+    """The campaigns of every page that changed since, and those without a date."""
     found: list[ListedCampaign] = []
     seen: set[str] = set()
     next_: str | None = None

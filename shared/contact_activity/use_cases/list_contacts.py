@@ -1,4 +1,4 @@
-"""Lists the contacts, page by page, and registers those that are new."""
+"""List the contacts, page by page, and register those that are new."""
 
 from dataclasses import replace
 
@@ -18,9 +18,9 @@ from contact_activity.ports import TickPorts
 from contact_activity.use_cases.pausing import pause_for
 from contact_activity.use_cases.tick_report import DispatchReport
 
-# A cursor that expired twice in one tick: the list is read until time runs out, and that is a failure.
+# After a second expired cursor in one tick the list is read on, but running out of time is a failure.
 RESTARTS_ALLOWED = 1
-# The rest of a tick's time is for handing out.
+# Share of a tick's time. The rest is for handing out.
 LISTING_SHARE = 0.6
 # Enough for a slow page and a few tries.
 LISTING_TRIED_MS = 15_000
@@ -29,6 +29,11 @@ LISTING_TRIED_MS = 15_000
 def list_contacts(
     ports: TickPorts, report: DispatchReport, deadline_ms: int, may_begin: bool, has_failed: bool
 ) -> None:
+    """List until the listing is complete, its share of the day is spent, or time runs out.
+
+    `may_begin` False: only go on with a listing that is under way. `has_failed`: the last tick could not
+    list. Raises `RetryError` or `FatalError` if the list cannot be had.
+    """
     now_ms, begun_ms = ports.clock.now_ms(), ports.clock.monotonic_ms()
     listing_deadline_ms = begun_ms + _listing_time_ms(deadline_ms - begun_ms, has_failed)
     listing = ports.store.listings.get()
@@ -48,7 +53,7 @@ def list_contacts(
                 raise _cursors_did_not_hold(restarts)
         report.listing_is_complete = True
     except RetryError:
-        # The page that was asked for in vain counts.
+        # The page that failed was a call of the day too.
         ports.store.listings.put(replace(ports.store.listings.get(), day=listing.day, pages=listing.pages))
         raise
     except WaitError as wait:
@@ -58,7 +63,7 @@ def list_contacts(
 
 
 def _listing_time_ms(left_ms: int, has_failed: bool) -> int:
-    """Little after a tick that could not list: a list that is down for a day would cost half its calls."""
+    """How long to try. Short after a failed tick: a list that is down would cost half the day's calls."""
     share_ms = int(left_ms * LISTING_SHARE)
     return min(share_ms, LISTING_TRIED_MS) if has_failed else share_ms
 
@@ -74,9 +79,9 @@ def _list_page(
     rounds: Rounds,
     deadline_ms: int,
 ) -> tuple[Listing, bool]:
-    """The listing one page on, and whether it had to begin again.
+    """Read and register one page. Return the listing behind it, and whether it had to begin again.
 
-    Raises `RetryError` for pages that go round: the next tick begins again.
+    Raises `RetryError` if pages go in circles; the next tick begins again.
     """
     page = ports.source.contacts(since_ms=listing.since_ms, next_=listing.next, deadline_ms=deadline_ms)
     if isinstance(page, Refusal):

@@ -1,8 +1,4 @@
-"""Asks for one campaign's summary, and publishes what moved.
-
-The dispatcher lists and hands out; a worker asks and publishes. A message that is lost costs one
-interval, since the next listing hands out every campaign again.
-"""
+"""Ask for one campaign's summary, and publish what moved."""
 
 from dataclasses import replace
 
@@ -21,14 +17,14 @@ from contact_activity.errors import (
 from contact_activity.ports import Campaigns, WorkPorts
 from contact_activity.use_cases.list_campaigns import EVERY_MS
 from contact_activity.use_cases.pausing import pause_for
-from contact_activity.use_cases.publish import publish_news
+from contact_activity.use_cases.publish import publish_changes
 
 # Longer than a worker has for one campaign.
 HELD_MS = 180_000
 
 
 def summarize(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
-    """Publish what moved in the summary of an item's campaign.
+    """Ask for the summary of an item's campaign and publish what moved.
 
     Raises `RetryError` or `FatalError` when the campaign itself failed.
     """
@@ -47,7 +43,7 @@ def summarize(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_
         _give_back(claimed, campaign, ports.store.campaigns)
         return Report(_wait(wait, item, ports))
     except RefusedError:
-        # A key that may read contacts need not be allowed to read campaigns: that pauses nothing.
+        # A key may be allowed to read contacts and not campaigns. That is no reason to pause.
         _give_back(claimed, campaign, ports.store.campaigns)
         return Report(Outcome.REFUSED)
     except (RetryError, FatalError):
@@ -56,17 +52,17 @@ def summarize(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_
 
 
 def _is_stale(item: WorkItem, asked_ms: int | None, now_ms: int) -> bool:
-    """Asked for since it was planned, or under another worker's hands."""
+    """Whether it was asked for since it was planned, or another worker has it in hand."""
     if asked_ms is None:
         return False
     if asked_ms > now_ms:
-        # Later than a worker can last, though clocks differ: a clock that ran ahead wrote it.
+        # Later than a worker can last, even if clocks differ: a clock that ran ahead wrote it.
         return asked_ms <= now_ms + HELD_MS + CLOCKS_DIFFER_MS
     return item.planned_ms <= asked_ms
 
 
 def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign | None:
-    """Counts as asked for until this worker must be done, so that nobody else publishes the same.
+    """Mark it as asked for until this worker must be done, so that nobody else publishes the same.
 
     None if another worker was faster. Who dies before it publishes leaves it to the next listing.
     """
@@ -80,7 +76,7 @@ def _give_back(claimed: Campaign, before: Campaign, campaigns: Campaigns) -> Non
 
 def _ask(campaign: Campaign, item: WorkItem, ports: WorkPorts, account: str, deadline_ms: int) -> Report:
     answer = ports.source.campaign_summary(campaign.id, deadline_ms=deadline_ms)
-    done = publish_news(
+    done = publish_changes(
         campaign.summarized,
         answer,
         account=account,
@@ -105,7 +101,7 @@ def _wait(wait: WaitError, item: WorkItem, ports: WorkPorts) -> Outcome:
     if wait.reason is not WaitReason.TIME:
         pause_for(wait, ports.store.pauses)
         return Outcome.PAUSED
-    # One of a time to come was planned by a clock that ran ahead, and would go round until then.
+    # A clock that ran ahead planned an item of the future: sent again, it would go round until then.
     if -CLOCKS_DIFFER_MS <= ports.clock.now_ms() - item.planned_ms < EVERY_MS:
         ports.queue.send([item])
     return Outcome.UNFINISHED

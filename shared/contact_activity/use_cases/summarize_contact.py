@@ -9,7 +9,7 @@ from contact_activity.errors import FatalError, RetryError, WaitError
 from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.held_contact import HeldContact
 from contact_activity.use_cases.pausing import PAUSE_BY_WAIT, pause_for
-from contact_activity.use_cases.publish import publish_news
+from contact_activity.use_cases.publish import publish_changes
 
 # A report that takes longer is asked for at the next sync: trying on would cost calls.
 SUMMARY_TIME_MS = 30_000
@@ -66,7 +66,7 @@ class ContactSummaries:
         give_up_ms = min(self._deadline_ms, self._ports.clock.monotonic_ms() + SUMMARY_TIME_MS)
         contact_id = self._held.contact.id
         answer = self._ports.source.contact_summary(contact_id, known.kind, deadline_ms=give_up_ms)
-        done = publish_news(
+        done = publish_changes(
             known,
             answer,
             account=self._account,

@@ -1,7 +1,7 @@
-"""Runs one tick: keeps the registry of contacts, and hands out those that are due.
+"""Run one tick: list contacts into the registry, and hand out those that are due.
 
-The listing goes on where the last tick's time limit stopped it. A message is a hint only: what is
-lost or doubled here is planned again from the registry by a later tick.
+The listing goes on where the last tick ran out of time. A message is only a hint: a later tick plans
+again from the registry what is lost or doubled here.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,15 @@ def dispatch(
     campaign_lookback_days: int | None = None,
     report: DispatchReport | None = None,
 ) -> DispatchReport:
-    """Run one tick; `begin_listing=False` only goes on with a listing that is under way.
+    """Run one tick, unless another one holds the lease.
 
-    `calls_each`: the calls that a contact takes when nothing is new. `correlation_id` goes into
-    every message. `campaign_lookback_days`: how long after its send a campaign's summary is asked
-    for; None is never. `report`: filled in as the tick goes, for a caller that tells also of a tick
-    that raises. Raises `RetryError` when the
-    listing failed, after handing out what is due; `FatalError` when the API refuses to list, since
-    it would then call every contact gone.
+    `calls_each`: how many calls a contact takes when nothing is new. `begin_listing` False: only go on
+    with a listing that is under way. `correlation_id` goes into every message.
+    `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
+    `report` is filled in as the tick goes, for a caller that also records a tick that raises.
+
+    Raises `RetryError` if the listing failed, after handing out what is due. Raises `FatalError` if the
+    API refuses to list: it would then call every contact gone.
     """
     report = report or DispatchReport()
     until_ms = _lease_until_ms(ports.clock, deadline_ms)
@@ -53,9 +54,9 @@ def dispatch(
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
-        if not _is_paused(ports, report):
+        if not _stop_if_paused(ports, report):
             _hand_out(ports, report, tick_ms, calls_each, deadline_ms, correlation_id)
-        if campaign_lookback_days is not None and not _is_paused(ports, report):
+        if campaign_lookback_days is not None and not _stop_if_paused(ports, report):
             _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
         _measure(ports, report)
     finally:
@@ -72,9 +73,9 @@ def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
 def _list_if_not_paused(
     ports: TickPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
 ) -> RetryError | None:
-    if _is_paused(ports, report):
+    if _stop_if_paused(ports, report):
         return None
-    # Read first: a tick that failed is rare, and a write costs more.
+    # Read before writing: a write costs more, and a tick rarely failed.
     has_failed = ports.store.listings.failure() is not None
     try:
         list_contacts(ports, report, deadline_ms, begin_listing, has_failed)
@@ -89,21 +90,22 @@ def _list_if_not_paused(
 
 
 def _note_pauses(ports: TickPorts, report: DispatchReport, tick_ms: int) -> None:
-    """Also those that are over by now: an operator looks at a pause that comes with every tick."""
+    """Record the pauses of the last tick's time too: one that comes with every tick must be seen."""
     now_ms = ports.clock.now_ms()
-    _note(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
+    _add_pauses(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
 
 
-def _note(report: DispatchReport, pauses: Sequence[Pause]) -> None:
+def _add_pauses(report: DispatchReport, pauses: Sequence[Pause]) -> None:
     reasons = {*report.paused, *(pause.reason.value for pause in pauses)}
     report.paused = tuple(reason.value for reason in PauseReason if reason.value in reasons)
 
 
-def _is_paused(ports: TickPorts, report: DispatchReport) -> bool:
+def _stop_if_paused(ports: TickPorts, report: DispatchReport) -> bool:
+    """Record the pauses that hold now in the report. Return whether there are any."""
     active = ports.store.pauses.get().active(ports.clock.now_ms())
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
-        _note(report, active)
+        _add_pauses(report, active)
     return bool(active)
 
 
@@ -116,7 +118,7 @@ def _measure(ports: TickPorts, report: DispatchReport) -> None:
 
 
 def _lift_raised_budget(ports: TickPorts) -> None:
-    """The operator may have raised the day's calls since they were used up."""
+    """End a quota pause of our own if the operator raised the day's calls since."""
     now_ms = ports.clock.now_ms()
     own = [pause for pause in ports.store.pauses.get().active(now_ms) if is_own_budget(pause, now_ms)]
     if own and calls_left(ports.store.limiter.pace(), ports.store.limiter.limits, now_ms):
@@ -124,7 +126,7 @@ def _lift_raised_budget(ports: TickPorts) -> None:
 
 
 def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
-    """A refused credential may be mended at any time: ask once a tick."""
+    """Ask once a tick whether a refused credential works again."""
     active = ports.store.pauses.get().active(ports.clock.now_ms())
     if [pause.reason for pause in active] != [PauseReason.CREDENTIAL]:
         return
@@ -151,7 +153,7 @@ def _hand_out(
     report.pulled_back = _pull_back(ports, now_ms, tick_ms, calls_each)
     if calls_left(pace, limits, now_ms) == 0:
         ports.store.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
-        _is_paused(ports, report)
+        _stop_if_paused(ports, report)
         return
     budget = schedule.tick_budget(
         pace,
@@ -175,7 +177,7 @@ def _hand_out(
 
 
 def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
-    """A clock that was ahead and is set right leaves contacts due in days or years."""
+    """Make contacts due that a clock which ran ahead put off for days or years."""
     contacts, limits = ports.store.listings.get().contacts, ports.store.limiter.limits
     waits = schedule.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
     return ports.store.contacts.pull_back(now_ms, waits)
@@ -188,7 +190,7 @@ def _hand_out_campaigns(
     deadline_ms: int,
     correlation_id: str | None,
 ) -> None:
-    """Contacts come first: campaigns that cannot be listed are told and hold up nothing."""
+    """Hand out campaigns after the contacts. A list that fails is reported and holds up nothing."""
     try:
         report.campaigns_enqueued = hand_out_campaigns(
             ports, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
@@ -200,6 +202,6 @@ def _hand_out_campaigns(
 
 
 def _give_up_campaigns(ports: TickPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
-    """Trying at every tick would spend calls on what is nobody's activity."""
+    """Ask for the list later: trying at every tick would spend the calls of contacts."""
     report.campaigns_failed = cause
     give_up_listing(ports.store.campaigns, ports.clock.now_ms(), is_refused=is_refused)

@@ -1,4 +1,4 @@
-"""Defines what one tick came to."""
+"""The result of one tick."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,17 +12,15 @@ class TickOutcome(StrEnum):
 
 @dataclass(slots=True)
 class DispatchReport:
-    """What one tick came to. `paused_by` names the first active pause.
+    """Result of one tick.
 
-    `pulled_back`: contacts that were due later than they can honestly wait, and are due now.
-
-    `listing_waits`: it has read its share of the day's calls, and goes on at 00:00 UTC.
-
-    `paused` names every pause that held since the last tick, also one that this tick lifted.
-
-    `lag_ms` is how long the contact that waits longest has been due at the end of the tick; it and
-    the calls are None when another tick was under way. `campaigns_failed`: why the campaigns could
-    not be listed.
+    `paused_by`: the first pause that holds. `paused`: every pause that held since the last tick, also one
+    that this tick lifted.
+    `listing_waits`: the listing has spent its share of the day's calls, and goes on at 00:00 UTC.
+    `pulled_back`: how many contacts were due later than any contact should be, and are due now.
+    `campaigns_failed`: why the campaigns could not be listed.
+    `lag_ms`: how long the contact that waits longest has been due at the end of the tick. It and the
+    calls are None if another tick was under way.
     """
 
     outcome: TickOutcome = TickOutcome.DISPATCHED
@@ -44,5 +42,5 @@ class DispatchReport:
 
     @property
     def is_listed(self) -> bool:
-        """Nothing more of the list can be read now."""
+        """Whether nothing more of the list can be read now."""
         return self.listing_is_complete or self.listing_waits
