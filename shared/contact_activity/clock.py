@@ -1,4 +1,4 @@
-"""The `Clock` port on this machine's clock."""
+"""Implement the `Clock` port on the clock of this machine."""
 
 import time
 

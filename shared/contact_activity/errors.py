@@ -1,4 +1,4 @@
-"""Defines the errors, and what is kept and shown of one: nothing of a person or a secret."""
+"""Define the errors, and describe them without personal data or secrets."""
 
 import traceback
 from enum import StrEnum
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Cause(StrEnum):
-    """Why no answer came, as a person may read it; tells nothing of addresses, bodies or secrets."""
+    """Why a call failed, in words for the operator. They name no host, body or secret."""
 
     UNKNOWN_HOST = "the host is unknown"
     CONNECTION_REFUSED = "the connection is refused"
@@ -20,7 +20,7 @@ class Cause(StrEnum):
 
 
 class RetryError(Exception):
-    """It may work later: a server error, a time-out, a bus or a queue that took only a part."""
+    """It may work later: a server error, a time-out, a bus or a queue that accepted only a part."""
 
     def __init__(self, message: str, cause: Cause | None = None) -> None:
         super().__init__(message)
@@ -28,11 +28,11 @@ class RetryError(Exception):
 
 
 class FatalError(Exception):
-    """It will not work for this contact however often it is tried."""
+    """It will never work for this contact or campaign, however often it is tried."""
 
 
 class PartlyAcceptedError(RetryError):
-    """The bus took only a part of the events; `accepted` holds the ids of those."""
+    """The bus accepted only some events. `accepted` holds their ids."""
 
     def __init__(self, message: str, accepted: frozenset[str]) -> None:
         super().__init__(message)
@@ -40,13 +40,13 @@ class PartlyAcceptedError(RetryError):
 
 
 class RefusedError(FatalError):
-    """The API refuses this one resource, though it accepts the credential."""
+    """The API accepts the credential, but refuses this resource."""
 
 
 class StandstillError(Exception):
-    """The state or the events file cannot be used now: no contact's failure, and none can be worked on.
+    """The state or the events file cannot be used, so no work is possible. No contact has failed.
 
-    One line that says what to do. `is_passing`: it may end by itself.
+    The text is one line that says what to do. `is_passing`: it may end without help.
     """
 
     def __init__(self, message: str, *, is_passing: bool) -> None:
@@ -55,15 +55,17 @@ class StandstillError(Exception):
 
 
 class WaitReason(StrEnum):
+    """What has to be waited for."""
+
     QUOTA = "quota"
     CREDENTIAL = "credential"
     TIME = "time"
-    # A run that somebody watches ends: no call gets through before a setting or the network changes.
+    # No call can succeed before a setting or the network changes, so a run that someone watches ends.
     UNREACHABLE = "unreachable"
 
 
 class WaitError(Exception):
-    """Nobody's failure: nothing can be done before `until_ms` (None: before something changes)."""
+    """Nothing can be done before `until_ms` (None: before something changes). It counts as no failure."""
 
     def __init__(self, reason: WaitReason, until_ms: int | None = None) -> None:
         super().__init__(f"wait: {reason}")
@@ -71,29 +73,29 @@ class WaitError(Exception):
         self.until_ms = until_ms
 
 
-TEXT_CHARACTERS_MAX = 200
+MAX_DESCRIPTION_CHARACTERS = 200
 
 
 def describe(error: Exception) -> str:
-    """One line of at most 200 characters.
+    """Return one line of at most 200 characters.
 
-    Our own errors hold no personal data. Of any other only its class, its code at AWS and the place
-    where it rose are told.
+    The texts of our own errors hold no personal data. Of any other error the line has only the class,
+    the AWS code, and the place in our code.
     """
     text = _own_text(error) if isinstance(error, RetryError | FatalError) else _foreign_text(error)
-    return " ".join(text.split())[:TEXT_CHARACTERS_MAX]
+    return " ".join(text.split())[:MAX_DESCRIPTION_CHARACTERS]
 
 
-def kind_of(text: str) -> str:
-    """What failures of one kind have in common, whatever their counts: the cause that a text names.
+def failure_kind(text: str) -> str:
+    """Return the cause that the description of a failure names, to count failures by kind.
 
-    Returns the text itself if it names none.
+    Return the text itself if it names no cause.
     """
     return next((cause.value for cause in Cause if cause.value in text), text)
 
 
 def to_check(error: Exception) -> str:
-    """What to look at when a run ended by this error; "" where the error says it or nothing is known."""
+    """Return a hint on what to check after this error, to append to its text; "" if there is none."""
     if isinstance(error, RetryError) and error.cause is Cause.ANSWER_UNUSABLE:
         return (
             ": is it the API that answers there? check CONSTANT_CONTACT_BASE_URL and CONSTANT_CONTACT_PROXY"
@@ -115,17 +117,17 @@ def _foreign_text(error: Exception) -> str:
     return f"{type(error).__name__}{code}{where}"
 
 
-class Seldom:
-    """Lets a remark of one kind through at most once an interval, so that a log stays readable."""
+class Throttle:
+    """Admits one remark of each kind per interval, so that a log stays readable."""
 
     def __init__(self, every_ms: int) -> None:
         self._every_ms = every_ms
-        self._said_ms: dict[str, int] = {}
+        self._admitted_ms: dict[str, int] = {}
 
-    def lets_through(self, kind: str, now_ms: int) -> bool:
-        """Whether to make a remark of this kind now; `now_ms` is by the monotonic clock."""
-        said_ms = self._said_ms.get(kind)
-        if said_ms is not None and now_ms - said_ms < self._every_ms:
+    def admit(self, kind: str, now_ms: int) -> bool:
+        """Return True and start a new interval, if the last one is over. `now_ms`: monotonic clock."""
+        admitted_ms = self._admitted_ms.get(kind)
+        if admitted_ms is not None and now_ms - admitted_ms < self._every_ms:
             return False
-        self._said_ms[kind] = now_ms
+        self._admitted_ms[kind] = now_ms
         return True

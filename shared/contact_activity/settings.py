@@ -1,7 +1,7 @@
-"""The settings, read from a given environment and from nowhere else.
+"""Read the settings from an environment that is handed in.
 
-A setting that is missing, half or malformed is a `SettingsError` of one line that names it and
-says how to mend it. No default hides a mistake: an empty value counts as not set, any other must parse.
+A missing, incomplete or malformed setting raises a `SettingsError` of one line, which names the setting
+and says how to correct it. An empty value counts as not set; any other value must be valid.
 """
 
 import re
@@ -27,12 +27,12 @@ SUMMARY_REPORTS = tuple(kind.report for kind in SummaryKind)
 
 
 class SettingsError(ValueError):
-    """One line: the setting's name, what is wrong, how to mend it. Never holds a secret's value."""
+    """One line: the setting, what is wrong, and what to do. Never shows the value of a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as the operator knows it; `default` is its text, "" for none."""
+    """A setting as the operator knows it. `default` is text; "" means that there is none."""
 
     name: str
     default: str
@@ -44,8 +44,8 @@ SETTINGS = (
     Setting("CONSTANT_CONTACT_API_KEY", "", "the application's key", secret=True),
     Setting("CONSTANT_CONTACT_ACCESS_TOKEN", "", "the account's token", secret=True),
     Setting("CONSTANT_CONTACT_BASE_URL", "https://api.constantcontact.com/v2", "where the API is"),
-    Setting("CONSTANT_CONTACT_PROXY", "", "the proxy that every call takes, as http://host:port"),
-    Setting("CONSTANT_CONTACT_CA_BUNDLE", "", "a PEM file of the only authorities that are trusted"),
+    Setting("CONSTANT_CONTACT_PROXY", "", "the proxy for every call, as http://host:port"),
+    Setting("CONSTANT_CONTACT_CA_BUNDLE", "", "a PEM file with the only authorities to trust"),
     Setting("CONSTANT_CONTACT_API_VERSION", "v2", "the API's version"),
     Setting("CALLS_PER_SECOND", "4", "the key's calls in any second, shared by every worker"),
     Setting("CALLS_PER_DAY", "10000", "the key's calls in a UTC day"),
@@ -56,13 +56,13 @@ SETTINGS = (
         "all",
         "all, or any of " + ",".join(ACTIVITY_REPORTS) + "; and any of " + ",".join(SUMMARY_REPORTS),
     ),
-    Setting("START_DATE", "", "activities before it are neither asked for nor published"),
-    Setting("OVERLAP_HOURS", "168", "the least window that is read again"),
+    Setting("START_DATE", "", "activities before it are neither read nor published"),
+    Setting("OVERLAP_HOURS", "168", "the shortest window that is read again"),
     Setting("REMEMBERED_ACTIVITIES", "200", "activities remembered of each contact, at least"),
-    Setting("CAMPAIGN_LOOKBACK_DAYS", "30", "how long a campaign's summary is asked for"),
-    Setting("EMAIL_ADDRESSES", "plain", "addresses in events: plain, hashed or omitted"),
+    Setting("CAMPAIGN_LOOKBACK_DAYS", "30", "for how many days a campaign's summary is read"),
+    Setting("EMAIL_ADDRESSES", "plain", "e-mail addresses in events: plain, hashed or omitted"),
 )
-# What the template adds for the functions; the worker and the dispatcher each get what they use.
+# The template sets these for the functions. Each function gets those that it uses.
 DEPLOYMENT_SETTINGS = (
     Setting("TICK_MINUTES", "15", "minutes between two ticks of the schedule"),
     Setting("TABLE_NAME", "", "the DynamoDB table"),
@@ -75,7 +75,7 @@ _DEFAULTS = {setting.name: setting.default for setting in SETTINGS + DEPLOYMENT_
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Both are sent with every call; neither is ever shown."""
+    """The API key and the access token. Every call sends both. `repr` shows neither."""
 
     api_key: str = field(repr=False)
     access_token: str = field(repr=False)
@@ -83,9 +83,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything but the credentials.
+    """All settings except the credentials.
 
-    `proxy` may hold a password. `ca_bundle` is the absolute path of a file that nobody has opened yet.
+    `proxy` may hold a password. `ca_bundle` is an absolute path; the file has not been opened yet.
     """
 
     base_url: str
@@ -104,7 +104,7 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """What this system may use of the key."""
+        """The part of the API key that this system may use; at least one call a day."""
         return Limits(self.calls_per_second, max(1, int(self.calls_per_day * self.quota_share)))
 
     @property
@@ -114,18 +114,18 @@ class Settings:
 
     @property
     def contact_summaries(self) -> tuple[SummaryKind, ...]:
-        """The summary reports that are asked for contact by contact."""
+        """The summary reports that are read for each contact."""
         kinds = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
         return tuple(kind for kind in kinds if kind.report in self.reports)
 
     @property
     def lookback_days(self) -> int | None:
-        """How long after its send a campaign's summary is asked for; None is never."""
+        """For how many days after its send a campaign's summary is read; None: never."""
         return self.campaign_lookback_days if SummaryKind.CAMPAIGN.report in self.reports else None
 
 
 def read_settings(environment: Environment) -> Settings:
-    """Parse every setting. Raises `SettingsError` at the first that cannot be used."""
+    """Parse all settings. Raises `SettingsError` for the first one that cannot be used."""
     _parse(environment, "CONSTANT_CONTACT_API_VERSION", _api_version)
     return Settings(
         base_url=_parse(environment, "CONSTANT_CONTACT_BASE_URL", _base_url),
@@ -145,7 +145,7 @@ def read_settings(environment: Environment) -> Settings:
 
 
 def read_credentials(environment: Environment) -> Credentials | None:
-    """Both credentials, or None when neither is set; one alone is a `SettingsError`."""
+    """Return both credentials, or None if neither is set. Raises `SettingsError` if only one is."""
     names = ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN")
     values = [environment.get(name, "").strip() for name in names]
     if not any(values):
@@ -160,12 +160,13 @@ def read_credentials(environment: Environment) -> Credentials | None:
 
 
 def check_credential(name: str, value: str) -> None:
-    """Raise `SettingsError` for a value that cannot go into a URL or a header, without showing it."""
+    """Raise `SettingsError` if a value cannot be part of a URL or a header. Its text does not show it."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", value):
         raise SettingsError(f"{name} holds a character that no credential has: copy it again")
 
 
 def required(environment: Environment, name: str) -> str:
+    """Return a setting that the template sets. Raises `SettingsError` if it is not set."""
     value = environment.get(name, "").strip()
     if not value:
         raise SettingsError(f"{name} is not set: the template sets it, deploy it again")
@@ -185,26 +186,26 @@ def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
 
 
 def _shown(name: str, text: str) -> str:
-    """An address may hold a password or a key."""
+    """Return the value for an error text. A URL is left out, because it may hold a password or a key."""
     if name in ("CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_PROXY"):
         return ""
     shown = text if len(text) <= 80 else text[:77] + "..."
     return f"={shown!r}"
 
 
-def _number(least: float, most: float) -> Callable[[str], float]:
+def _number(minimum: float, maximum: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text) or not least <= float(text) <= most:
-            raise ValueError(f"give a number from {least:g} to {most:g}")
+        if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text) or not minimum <= float(text) <= maximum:
+            raise ValueError(f"give a number from {minimum:g} to {maximum:g}")
         return float(text)
 
     return parse
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
-            raise ValueError(f"give a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"give a whole number from {minimum} to {maximum}")
         return int(text)
 
     return parse
@@ -212,33 +213,33 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _api_version(text: str) -> str:
     if text == "v3":
-        raise ValueError("v3 is not there yet, give v2")
+        raise ValueError("v3 is not supported yet, give v2")
     if text != "v2":
         raise ValueError("give v2")
     return text
 
 
 def _base_url(text: str) -> str:
-    """Without the trailing slash. Plain http would show the credentials to the network."""
+    """Remove a trailing slash. Only a loopback host may use http: it shows the credentials to the network."""
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("give an address without spaces")
+        raise ValueError("give a URL without spaces")
     parts = urlsplit(text)
     _ = parts.port
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("give an https address")
+        raise ValueError("give an https URL")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("give only scheme, host, port and path")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("plain http is for this machine only, give https")
+        raise ValueError("http is only for this machine, give https")
     return text.rstrip("/")
 
 
 def _proxy(text: str) -> str | None:
-    """Without the trailing slash; it may hold a user name and a password."""
+    """Remove a trailing slash. The URL may hold a user name and a password."""
     if not text:
         return None
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("give an address without spaces")
+        raise ValueError("give a URL without spaces")
     parts = urlsplit(text)
     if parts.scheme != "http" or not parts.hostname or not parts.port:
         raise ValueError("give http://host:port")
@@ -269,7 +270,7 @@ def _account(text: str) -> str:
 
 
 def _reports(text: str) -> tuple[str, ...]:
-    """Activity in the order of `ACTIVITY_REPORTS`, then summaries in theirs, each once."""
+    """Return the activity reports, then the summary reports, in the order of the constants, each once."""
     given = [name.strip() for name in text.split(",")]
     for name in given:
         if name not in (ALL_REPORT, *ACTIVITY_REPORTS, *SUMMARY_REPORTS):
@@ -279,7 +280,9 @@ def _reports(text: str) -> tuple[str, ...]:
             )
     activity = tuple(name for name in (ALL_REPORT, *ACTIVITY_REPORTS) if name in given)
     if not activity:
-        raise ValueError(f"give {ALL_REPORT} or an activity type too: news decides when to ask for a summary")
+        raise ValueError(
+            f"give {ALL_REPORT} or an activity report too: new activity decides when a summary is read"
+        )
     if ALL_REPORT in activity and len(activity) > 1:
         raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
     return activity + tuple(name for name in SUMMARY_REPORTS if name in given)

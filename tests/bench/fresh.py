@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
@@ -114,13 +115,15 @@ class Week:
         )
         self.store: SqliteStore = sqlite_store(Database(":memory:"), LIMITS, self.clock)
         self.bus = TimedBus(self.clock)
-        source = ConstantContact(
-            "https://api.example.org/v2",
-            lambda: Credentials("key", "token"),
-            self.store.limiter,
-            self.clock,
-            jitter=random.Random(1).random,
-            transport=InProcess(self.server, self.clock, answer_s=ANSWER_S),
+        source = ConstantContactV2(
+            ApiClient(
+                "https://api.example.org/v2",
+                lambda: Credentials("key", "token"),
+                self.store.limiter,
+                self.clock,
+                jitter=random.Random(1).random,
+                transport=InProcess(self.server, self.clock, answer_s=ANSWER_S),
+            )
         )
         self.queue = MemoryQueue()
         self.tick_ports = TickPorts(self.store, source, self.queue, self.clock)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
@@ -53,7 +54,9 @@ class Large:
         self.store = sqlite_store(database, LIMITS, self.clock)
         self.queue, self.bus = MemoryQueue(), CountingBus()
         credentials = Credentials("k", "t")
-        self.source = ConstantContact(base_url, lambda: credentials, self.store.limiter, self.clock)
+        self.source = ConstantContactV2(
+            ApiClient(base_url, lambda: credentials, self.store.limiter, self.clock)
+        )
 
     def contact(self) -> dict[str, object]:
         self.store.contacts.register([ListedContact("1", "")], self.clock.now_ms())

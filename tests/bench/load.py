@@ -23,7 +23,8 @@ from rich.progress import Progress
 
 from contact_activity.aws.contacts import DynamoContacts
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pace import Limits
 from contact_activity.local_cloud.deploy import Stack
@@ -75,7 +76,9 @@ def tick_here(path: Path, base_url: str) -> dict[str, float]:
     """One tick over a state file; run in a process of its own, to see its memory."""
     family, clock = EmbeddedFamily(path), SystemClock()
     store = family.store(Limits(TICK_CALLS_PER_SECOND, CALLS_PER_DAY), clock)
-    source = ConstantContact(base_url, lambda: Credentials(API_KEY, ACCESS_TOKEN), store.limiter, clock)
+    source = ConstantContactV2(
+        ApiClient(base_url, lambda: Credentials(API_KEY, ACCESS_TOKEN), store.limiter, clock)
+    )
     started_s = time.monotonic()
     report = dispatch(
         TickPorts(store, source, family.queue, clock),

@@ -5,7 +5,8 @@ from contextlib import closing
 from datetime import timedelta
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.pace import Limits
 from contact_activity.errors import WaitError, WaitReason
 from contact_activity.settings import Credentials
@@ -22,7 +23,7 @@ def work(family: Family, base_url: str, waits: list[WaitReason]) -> None:
     clock = SystemClock()
     limiter = family.limiter(LIMITS, clock)
     credentials = Credentials(API_KEY, ACCESS_TOKEN)
-    client = ConstantContact(base_url, lambda: credentials, limiter, clock)
+    client = ConstantContactV2(ApiClient(base_url, lambda: credentials, limiter, clock))
     deadline_ms = clock.monotonic_ms() + 60_000
     with closing(client):
         try:

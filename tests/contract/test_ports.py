@@ -1,4 +1,4 @@
-"""One contract for every family of adapters: each test runs on SQLite and on both local AWS."""
+"""The contract of the ports. Each test runs on SQLite and on both local AWS."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def save(contacts: Contacts, contact_id: str, **changes: object) -> Contact:
 
 
 def at_once(do: Callable[[int], T], times: int = THREADS) -> list[T]:
-    """Do it in as many threads, which begin together."""
+    """Call `do` in so many threads, which start together."""
     barrier = threading.Barrier(times)
 
     def wait_and_do(number: int) -> T:
@@ -118,27 +118,27 @@ def at_once(do: Callable[[int], T], times: int = THREADS) -> list[T]:
 
 class TestContacts:
     def test_a_registered_contact_is_new_once_and_due_at_once(self, family: Family) -> None:
-        """A contact counts as new when first listed, is due from then on, and knows nothing yet."""
+        """It counts as new when it is first listed, and is due from then on."""
         assert register(family.contacts, "4711", "4712") == 2
         assert register(family.contacts, "4712", "4713", "4713", now_ms=NOW_MS + 1) == 1
         assert family.contacts.get("4712") == Contact("4712", registered_ms=NOW_MS, due_ms=NOW_MS)
 
     def test_an_unknown_contact_is_none(self, family: Family) -> None:
-        """Asking for a contact that was never listed gives None."""
+        """A contact that was never listed."""
         assert family.contacts.get("4711") is None
 
-    def test_registering_nobody_is_nothing(self, family: Family) -> None:
-        """An empty page of the listing registers nobody."""
+    def test_an_empty_page_registers_nothing(self, family: Family) -> None:
+        """No contact is new."""
         assert register(family.contacts) == 0
 
     def test_a_page_of_contacts_is_registered_whole(self, family: Family) -> None:
-        """Every contact of a page becomes known, also of one that is much longer than the threads."""
+        """Also a page with many more contacts than threads."""
         ids = [f"contact-{number}" for number in range(60)]
         assert register(family.contacts, *ids) == 60
         assert sorted(claim(family.contacts)) == sorted(ids)
 
     def test_registering_never_touches_what_a_worker_stored(self, family: Family) -> None:
-        """A contact that is listed again, changed or not, keeps all that a worker stored."""
+        """A contact that is listed again, changed or not, keeps its stored state."""
         register(family.contacts, "4711")
         saved = save(family.contacts, "4711", **SYNCED, progress=PROGRESS)
         for modified in ("2026-11-01", "2026-11-22"):
@@ -146,7 +146,7 @@ class TestContacts:
             assert stored(family.contacts, "4711") == saved
 
     def test_a_gone_contact_is_due_again_when_it_changed(self, family: Family) -> None:
-        """A listing that shows a gone contact as changed makes it due; nothing else of it changes."""
+        """Nothing else of it changes. An unchanged one stays as it is."""
         register(family.contacts, "4711")
         gone = save(family.contacts, "4711", due_ms=NOW_MS + 7 * DAY_MS, times_gone=1)
         assert register(family.contacts, "4711", now_ms=NOW_MS + 5, modified="2026-11-01") == 0
@@ -155,7 +155,7 @@ class TestContacts:
         assert stored(family.contacts, "4711") == replace(gone, due_ms=NOW_MS + 6)
 
     def test_a_gone_contact_is_made_due_once_for_a_change(self, family: Family) -> None:
-        """A change that was seen already does not make a gone contact due a second time."""
+        """A change that was listed before does not make it due again."""
         register(family.contacts, "4711")
         save(family.contacts, "4711", due_ms=NOW_MS + 7 * DAY_MS, times_gone=1)
         register(family.contacts, "4711", modified="2026-11-22")
@@ -164,7 +164,7 @@ class TestContacts:
         assert stored(family.contacts, "4711") == gone
 
     def test_claims_take_the_oldest_first(self, family: Family) -> None:
-        """Contacts are claimed in the order in which they became due, no more than asked for."""
+        """At most as many as asked for, in the order of their due times."""
         due_ms = {f"contact-{number}": NOW_MS - 100 + 7 * number % 31 for number in range(31)}
         for contact_id, due in due_ms.items():
             register(family.contacts, contact_id, now_ms=due)
@@ -173,20 +173,20 @@ class TestContacts:
         assert claim(family.contacts, most=100) == oldest_first[5:]
 
     def test_a_claimed_contact_is_not_claimed_again(self, family: Family) -> None:
-        """Who is in a message stays there until its time is over, and is then due as before."""
+        """Not before its claim is over. Then it is due as before."""
         register(family.contacts, "4711")
         assert claim(family.contacts) == ["4711"]
         assert claim(family.contacts, now_ms=UNTIL_MS - 1) == []
         assert claim(family.contacts, now_ms=UNTIL_MS) == ["4711"]
 
     def test_a_contact_that_is_not_due_is_not_claimed(self, family: Family) -> None:
-        """A contact is claimed from its due time on."""
+        """It can be claimed from its due time on."""
         register(family.contacts, "4711")
         assert claim(family.contacts, now_ms=NOW_MS - 1) == []
         assert claim(family.contacts, now_ms=NOW_MS) == ["4711"]
 
     def test_claims_get_past_those_in_messages(self, family: Family) -> None:
-        """However many of the oldest are in messages, the next due contacts are found."""
+        """The next due contacts are found, however many older ones are in messages."""
         register(family.contacts, *(f"old-{number}" for number in range(50)), now_ms=NOW_MS - 2)
         register(family.contacts, *(f"new-{number}" for number in range(5)), now_ms=NOW_MS - 1)
         assert len(claim(family.contacts, most=50)) == 50
@@ -194,15 +194,15 @@ class TestContacts:
             f"new-{number}" for number in range(5)
         ]
 
-    def test_claims_of_several_at_once_are_disjoint(self, family: Family) -> None:
-        """Two dispatchers that run at once never claim the same contact."""
+    def test_simultaneous_claims_are_disjoint(self, family: Family) -> None:
+        """Dispatchers that run at once never claim the same contact."""
         register(family.contacts, *(f"contact-{number}" for number in range(40)))
         claims = at_once(lambda _: claim(family.contacts, most=10), times=8)
         claimed = [contact_id for ids in claims for contact_id in ids]
         assert len(claimed) == len(set(claimed)) == 40
 
-    def test_a_stalled_tick_leaves_what_was_queued_meanwhile(self, family: Family) -> None:
-        """A claim goes by its own time, not by that at which its tick began."""
+    def test_a_stalled_tick_does_not_claim_what_was_queued_meanwhile(self, family: Family) -> None:
+        """A claim uses the time at which it is made, not the start of its tick."""
         register(family.contacts, "4711", "4712")
         clock = VirtualClock(NOW_MS)
         claims = family.contacts.claim(clock, tick_ms=TICK_MS, most=10)
@@ -211,7 +211,7 @@ class TestContacts:
         assert [id_ for ids in claims for id_ in ids] == ["4712"]
 
     def test_a_released_contact_can_be_claimed(self, family: Family) -> None:
-        """Whose message was not accepted is due as before; releasing who is unknown adds nobody."""
+        """It is due as before. Releasing an unknown contact adds nothing."""
         register(family.contacts, "4711", "4712")
         claim(family.contacts)
         family.contacts.release(["4711", "unknown"])
@@ -219,7 +219,7 @@ class TestContacts:
         assert family.contacts.get("unknown") is None
 
     def test_saving_stores_everything_and_counts_the_version(self, family: Family) -> None:
-        """What is saved is what is read, with the version one higher; None takes back what was there."""
+        """The saved contact is read back, with a version one higher. None removes a value."""
         register(family.contacts, "4711")
         saved = save(family.contacts, "4711", **SYNCED, progress=PROGRESS, times_gone=3)
         assert saved.version == 1
@@ -237,29 +237,29 @@ class TestContacts:
         assert emptied.version == 2
         assert stored(family.contacts, "4711") == emptied
 
-    def test_who_saves_second_has_lost(self, family: Family) -> None:
-        """Of two workers that read the same version the second stores nothing, and is told."""
+    def test_the_second_save_of_a_version_fails(self, family: Family) -> None:
+        """Of two workers that read the same version, the second stores nothing and gets False."""
         register(family.contacts, "4711")
         read = stored(family.contacts, "4711")
         assert family.contacts.save(replace(read, failures=1))
         assert not family.contacts.save(replace(read, failures=9))
         assert stored(family.contacts, "4711") == replace(read, failures=1, version=1)
 
-    def test_one_of_many_that_save_at_once_wins(self, family: Family) -> None:
-        """Any number of workers may save the same version at the same moment: one of them has."""
+    def test_one_of_many_simultaneous_saves_wins(self, family: Family) -> None:
+        """All save the same version at the same moment."""
         register(family.contacts, "4711")
         read = stored(family.contacts, "4711")
         won = at_once(lambda number: family.contacts.save(replace(read, failures=number)))
         assert won.count(True) == 1
         assert stored(family.contacts, "4711") == replace(read, failures=won.index(True), version=1)
 
-    def test_saving_an_unknown_contact_adds_nobody(self, family: Family) -> None:
-        """A contact that vanished since it was read is not brought back by its worker."""
+    def test_saving_an_unknown_contact_adds_nothing(self, family: Family) -> None:
+        """A worker cannot bring back a contact that was erased."""
         assert not family.contacts.save(Contact("4711", registered_ms=NOW_MS, due_ms=NOW_MS))
         assert family.contacts.get("4711") is None
 
     def test_an_erased_contact_leaves_nothing(self, family: Family) -> None:
-        """Nothing is stored of it, its worker cannot bring it back, and it is claimed no more."""
+        """Nothing stays stored, its worker cannot bring it back, and it is never claimed."""
         register(family.contacts, "4711", "4712")
         read = save(family.contacts, "4711", **SYNCED, progress=PROGRESS)
         assert family.contacts.erase("4711")
@@ -272,15 +272,15 @@ class TestContacts:
         assert not family.contacts.erase("4711")
 
     def test_an_erased_contact_that_is_listed_is_new(self, family: Family) -> None:
-        """As long as the provider lists it, it is registered again, with nothing of the past."""
+        """It is registered again as a new contact, without its old state."""
         register(family.contacts, "4711")
         save(family.contacts, "4711", **SYNCED)
         family.contacts.erase("4711")
         assert register(family.contacts, "4711", now_ms=NOW_MS + 7) == 1
         assert stored(family.contacts, "4711") == Contact("4711", NOW_MS + 7, NOW_MS + 7)
 
-    def test_a_saved_contact_is_in_no_message_unless_it_goes_on(self, family: Family) -> None:
-        """A finished contact can be claimed as soon as it is due, one that goes on as late as is said."""
+    def test_a_saved_contact_is_in_no_message_unless_it_continues(self, family: Family) -> None:
+        """A finished contact can be claimed when it is due, one that continues not before the given time."""
         register(family.contacts, "finished", "unfinished")
         claim(family.contacts)
         save(family.contacts, "finished", synced_ms=NOW_MS)
@@ -291,7 +291,7 @@ class TestContacts:
         assert claim(family.contacts, now_ms=UNTIL_MS + 1) == ["unfinished"]
 
     def test_a_hold_is_stored_with_the_contact(self, family: Family) -> None:
-        """Whoever reads the contact sees until when another worker publishes of it."""
+        """Other workers see until when one of them publishes its activity."""
         register(family.contacts, "4711")
         save(family.contacts, "4711", held_until_ms=NOW_MS + 1)
         assert stored(family.contacts, "4711").held_until_ms == NOW_MS + 1
@@ -300,7 +300,7 @@ class TestContacts:
 
     @pytest.mark.parametrize("is_full", [False, True])
     def test_a_full_listing_makes_a_gone_contact_due(self, family: Family, is_full: bool) -> None:
-        """Any other listing only one that changed; a contact that is not gone keeps its time."""
+        """Other listings do so only for a changed one. A contact that is not gone keeps its due time."""
         register(family.contacts, "gone", "here")
         for contact_id, times_gone in (("gone", 3), ("here", 0)):
             save(family.contacts, contact_id, times_gone=times_gone, due_ms=NOW_MS + DAY_MS)
@@ -311,7 +311,7 @@ class TestContacts:
         assert stored(family.contacts, "here").due_ms == NOW_MS + DAY_MS
 
     def test_making_due_reaches_every_contact(self, family: Family) -> None:
-        """The operator's command makes all due and claimable, and makes nobody due later than before."""
+        """All are due and can be claimed, and none is due later than before."""
         register(family.contacts, "early", now_ms=NOW_MS - 9)
         register(family.contacts, "later", "in-message")
         save(family.contacts, "later", due_ms=NOW_MS + DAY_MS)
@@ -322,7 +322,7 @@ class TestContacts:
         assert claim(family.contacts, now_ms=NOW_MS + 1) == ["early", "in-message", "later"]
 
     def test_a_wait_that_only_a_clock_ahead_can_have_set_is_over(self, family: Family) -> None:
-        """Who is due later than its standing allows is due now; who fails or is gone may wait longer."""
+        """A contact that is due later than its standing allows is due now. Others keep their time."""
         waits = longest_waits(contacts=1, calls_each=1, tick_ms=TICK_MS, limits=FOUR_A_SECOND)
         standings = {"usual": (0, 0), "failing": (1, 0), "gone": (0, 3)}
         for name, (failures, times_gone) in standings.items():
@@ -333,8 +333,8 @@ class TestContacts:
         assert family.contacts.pull_back(NOW_MS, waits) == len(standings)
         assert sorted(claim(family.contacts)) == ["failing-late", "gone-late", "usual-late"]
 
-    def test_the_oldest_due_contact_tells_the_lag(self, family: Family) -> None:
-        """It is the earliest due time that is past, in a message or not; none when nobody is due."""
+    def test_the_oldest_due_contact_gives_the_lag(self, family: Family) -> None:
+        """It is the earliest past due time, in a message or not; None when no contact is due."""
         assert family.contacts.oldest_due_ms(NOW_MS) is None
         for number in range(30):
             register(family.contacts, f"contact-{number}", now_ms=NOW_MS - 100 + 7 * number % 31)
@@ -346,7 +346,7 @@ class TestContacts:
         assert family.contacts.oldest_due_ms(NOW_MS) == NOW_MS - 99
 
     def test_the_outlines_hold_what_an_operator_counts(self, family: Family) -> None:
-        """Every contact is there once, with its times and counts as they are stored."""
+        """Each contact appears once, with its stored times and counts."""
         register(family.contacts, "new", "claimed", "synced")
         save(family.contacts, "synced", due_ms=NOW_MS + DAY_MS, synced_ms=NOW_MS + 1)
         save(family.contacts, "new", failures=2, times_gone=3, last_error="refused", failed_ms=NOW_MS - 4)
@@ -358,15 +358,15 @@ class TestContacts:
             ContactOutline("synced", NOW_MS + DAY_MS, 0, NOW_MS + 1, 0, 0),
         }
 
-    def test_outlines_of_nobody_are_none(self, family: Family) -> None:
-        """What else is stored beside the contacts is not taken for one."""
+    def test_without_contacts_there_are_no_outlines(self, family: Family) -> None:
+        """Other stored state is not taken for a contact."""
         family.listings.put(Listing(contacts=1))
         family.pauses.pause(Pause(PauseReason.OPERATOR, None))
         family.tally.add(1, {"Email Sent": 1})
         assert list(family.contacts.outlines()) == []
 
     def test_the_largest_contact_can_be_stored(self, family: Family) -> None:
-        """The memory at its bound, beside an unfinished walk at its bound, fits into the store."""
+        """With its memory and an unfinished walk at their maximum."""
         register(family.contacts, "4711")
         key = bytes.fromhex("018f00c0ffee") + bytes(8)
         watermark = Watermark(MARKS, key * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
@@ -435,7 +435,7 @@ def test_any_watermark_progress_and_summaries_come_back(
     synced_ms: int | None,
     summaries: tuple[Summarized, ...],
 ) -> None:
-    """Whatever a walk comes to is read back as it was stored."""
+    """They are read back as they were stored."""
     register(family.contacts, "4711")
     saved = save(
         family.contacts,
@@ -453,18 +453,18 @@ SUMMARIZED = Summarized(SummaryKind.CAMPAIGN, NOW_MS, (Published("111", 7, Summa
 
 class TestCampaigns:
     def test_nothing_is_known_of_a_new_campaign(self, family: Family) -> None:
-        """It was never listed, never asked for, and nothing of it is published."""
+        """It was never listed or read, and nothing of it is published."""
         assert family.campaigns.listed_ms() is None
         assert family.campaigns.get("111") == Campaign("111")
 
-    def test_when_they_were_listed_comes_back(self, family: Family) -> None:
+    def test_the_time_of_the_last_listing_is_stored(self, family: Family) -> None:
         """None makes them due again."""
         for listed_ms in (NOW_MS, NOW_MS + 1, None):
             family.campaigns.put_listed(listed_ms)
             assert family.campaigns.listed_ms() == listed_ms
 
-    def test_what_was_published_comes_back(self, family: Family) -> None:
-        """Each campaign has its own, with a version that counts; none is a contact."""
+    def test_a_saved_campaign_is_read_back(self, family: Family) -> None:
+        """Each campaign has its own counts and version, and is not a contact."""
         assert family.campaigns.save(Campaign("111", summarized=SUMMARIZED))
         assert family.campaigns.get("111") == Campaign("111", 1, SUMMARIZED)
         later = replace(SUMMARIZED, asked_ms=NOW_MS + 1)
@@ -474,8 +474,8 @@ class TestCampaigns:
         assert family.contacts.get("111") is None
         assert claim(family.contacts) == []
 
-    def test_who_saves_second_has_lost(self, family: Family) -> None:
-        """Of two workers with one version, also the first of all, the second stores nothing."""
+    def test_the_second_save_of_a_version_fails(self, family: Family) -> None:
+        """Of two workers with the same version, also version 0, the second stores nothing."""
         for version in (0, 1):
             first = Campaign("111", version, SUMMARIZED)
             assert family.campaigns.save(first)
@@ -484,15 +484,15 @@ class TestCampaigns:
 
 
 class TestLimiter:
-    def test_slots_are_given_in_order_and_spaced(self, family: Family) -> None:
-        """One worker waits from slot to slot; nobody calls before the first."""
+    def test_slots_are_granted_in_order_and_spaced(self, family: Family) -> None:
+        """One worker waits from slot to slot."""
         clock = VirtualClock(NOW_MS)
         limiter = family.limiter(FOUR_A_SECOND, clock)
         slots_ms = [self._slot_ms(limiter, clock) for _ in range(4)]
         assert slots_ms == [NOW_MS + number * FOUR_A_SECOND.slot_ms for number in range(4)]
 
-    def test_workers_at_once_share_the_slots(self, family: Family) -> None:
-        """Sixteen threads over two processes never have the same slot, and leave none out."""
+    def test_simultaneous_workers_share_the_slots(self, family: Family) -> None:
+        """Sixteen threads over two limiters never get the same slot, and skip none."""
         clock = VirtualClock(NOW_MS)
         limiters = [family.limiter(FOUR_A_SECOND, clock) for _ in range(2)]
         slots_ms = at_once(lambda number: [self._slot_ms(limiters[number % 2], clock) for _ in range(3)])
@@ -500,7 +500,7 @@ class TestLimiter:
         assert taken_ms == [NOW_MS + number * FOUR_A_SECOND.slot_ms for number in range(3 * THREADS)]
 
     def test_the_days_budget_is_never_exceeded(self, family: Family) -> None:
-        """However many workers ask, the day's calls are granted and not one more."""
+        """However many workers ask, exactly the day's calls are granted."""
         clock = VirtualClock(NOW_MS)
         limiter = family.limiter(Limits(calls_per_second=4, calls_per_day=21), clock)
 
@@ -528,8 +528,8 @@ class TestLimiter:
         clock.sleep(1)
         assert self._slot_ms(limiter, clock) == midnight_after(NOW_MS)
 
-    def test_a_slot_behind_the_deadline_is_not_taken(self, family: Family) -> None:
-        """Who cannot have a slot in time is told so, and uses up nothing."""
+    def test_a_slot_after_the_deadline_is_not_taken(self, family: Family) -> None:
+        """It is a `WaitError`, and uses up nothing."""
         clock = VirtualClock(NOW_MS)
         limiter = family.limiter(FOUR_A_SECOND, clock)
         limiter.acquire(deadline_ms=NOW_MS)
@@ -539,8 +539,8 @@ class TestLimiter:
         assert raised.value.reason is WaitReason.TIME
         assert limiter.pace() == before
 
-    def test_slowing_down_moves_everybody(self, family: Family) -> None:
-        """After "too fast" to one worker the others too wait a second longer for their next slot."""
+    def test_slowing_down_holds_for_all_workers(self, family: Family) -> None:
+        """After one worker was too fast, the others wait a second longer too."""
         clock = VirtualClock(NOW_MS)
         ours, theirs = (family.limiter(FOUR_A_SECOND, clock) for _ in range(2))
         ours.acquire(deadline_ms=NOW_MS)
@@ -548,8 +548,8 @@ class TestLimiter:
         assert self._slot_ms(ours, clock) == NOW_MS + FOUR_A_SECOND.slot_ms + 1_000
         assert theirs.pace().used == 2
 
-    def test_what_a_clock_ahead_counted_is_of_today(self, family: Family) -> None:
-        """Once the clock is set right, calls go on at once, and those that were made count for the day."""
+    def test_calls_counted_by_a_clock_ahead_count_for_today(self, family: Family) -> None:
+        """Once the clock is right, calls continue at once, and the earlier ones count for the day."""
         limits = Limits(calls_per_second=4, calls_per_day=2)
         family.limiter(limits, VirtualClock(NOW_MS + 3 * DAY_MS)).acquire(deadline_ms=NOW_MS + 4 * DAY_MS)
         clock = VirtualClock(NOW_MS)
@@ -562,14 +562,14 @@ class TestLimiter:
 
     @staticmethod
     def _slot_ms(limiter: Limiter, clock: VirtualClock) -> int:
-        """Each thread sleeps by a clock of its own, which then shows the slot that it took."""
+        """Take a slot and return it: the clock of this thread then shows its time."""
         limiter.acquire(deadline_ms=NOW_MS + DAY_MS)
         return clock.now_ms()
 
 
 class TestPauses:
     def test_pauses_are_kept_by_reason(self, family: Family) -> None:
-        """Each reason has its own end, or none; lifting one, or none, leaves the others."""
+        """Each reason has its own end, or none. Lifting one leaves the others."""
         quota, credential = Pause(PauseReason.QUOTA, NOW_MS + 5), Pause(PauseReason.CREDENTIAL, None)
         assert family.pauses.get().by_reason == ()
         family.pauses.lift(PauseReason.OPERATOR)
@@ -581,14 +581,14 @@ class TestPauses:
         family.pauses.lift(PauseReason.CREDENTIAL)
         assert family.pauses.get().by_reason == ()
 
-    def test_the_later_pause_of_a_reason_holds(self, family: Family) -> None:
-        """Pausing again for the same reason sets its end anew, earlier or open."""
+    def test_the_last_pause_of_a_reason_counts(self, family: Family) -> None:
+        """It replaces the end, also by an earlier one or none."""
         for until_ms in (NOW_MS + 5, NOW_MS + 1, None, NOW_MS + 9):
             family.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
             assert family.pauses.get().by_reason == (Pause(PauseReason.OPERATOR, until_ms),)
 
-    def test_pauses_of_several_at_once_are_all_kept(self, family: Family) -> None:
-        """Workers that pause for different reasons at the same moment overwrite none of each other's."""
+    def test_simultaneous_pauses_are_all_kept(self, family: Family) -> None:
+        """Pauses for different reasons at the same moment do not overwrite each other."""
         pauses = [Pause(reason, NOW_MS + number) for number, reason in enumerate(PauseReason)]
         for _ in range(20):
             at_once(lambda number: family.pauses.pause(pauses[number]), times=len(pauses))
@@ -599,7 +599,7 @@ class TestPauses:
 
 class TestLease:
     def test_one_holder_at_a_time(self, family: Family) -> None:
-        """While one dispatcher holds the lease no other gets it; it may itself prolong it."""
+        """While a dispatcher holds the lease no other gets it. The holder may extend it."""
         ours, theirs = family.lease(), family.lease()
         assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
         assert not theirs.take(now_ms=NOW_MS + 9, until_ms=NOW_MS + 99)
@@ -607,14 +607,14 @@ class TestLease:
         assert not theirs.take(now_ms=NOW_MS + 10, until_ms=NOW_MS + 99)
 
     def test_a_lease_ends_with_its_time(self, family: Family) -> None:
-        """A dispatcher that died keeps the others out no longer than it said."""
+        """A dispatcher that died keeps the others out only until then."""
         ours, theirs = family.lease(), family.lease()
         assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
         assert theirs.take(now_ms=NOW_MS + 10, until_ms=NOW_MS + 20)
         assert not ours.take(now_ms=NOW_MS + 11, until_ms=NOW_MS + 30)
 
     def test_a_lease_given_back_is_free(self, family: Family) -> None:
-        """Only its holder can give it back, and then anybody may take it."""
+        """Only its holder can give it back. Then any dispatcher may take it."""
         ours, theirs = family.lease(), family.lease()
         ours.give_back()
         assert ours.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
@@ -623,8 +623,8 @@ class TestLease:
         ours.give_back()
         assert theirs.take(now_ms=NOW_MS, until_ms=NOW_MS + 10)
 
-    def test_one_of_many_that_take_at_once_gets_it(self, family: Family) -> None:
-        """Any number of dispatchers may start at the same moment: one of them holds the lease."""
+    def test_one_of_many_simultaneous_takers_gets_the_lease(self, family: Family) -> None:
+        """All start at the same moment."""
         leases = [family.lease() for _ in range(THREADS)]
         taken = at_once(lambda number: leases[number].take(now_ms=NOW_MS, until_ms=NOW_MS + 10))
         assert taken.count(True) == 1
@@ -632,7 +632,7 @@ class TestLease:
 
 class TestListings:
     def test_nothing_is_stored_at_first(self, family: Family) -> None:
-        """Before the first tick there is no cursor, no mark and no contact."""
+        """Before the first tick the listing is empty."""
         assert family.listings.get() == Listing()
 
     @pytest.mark.parametrize(
@@ -643,14 +643,14 @@ class TestListings:
             Listing(),
         ],
     )
-    def test_a_listing_comes_back(self, family: Family, listing: Listing) -> None:
-        """Where the listing stands is read as it was stored, over what was there before."""
+    def test_a_stored_listing_is_read_back(self, family: Family, listing: Listing) -> None:
+        """It replaces the one before."""
         family.listings.put(Listing("before", 1, 2, 3, 4, 5))
         family.listings.put(listing)
         assert family.listings.get() == listing
 
-    def test_the_last_ticks_failure_is_kept_until_it_is_over(self, family: Family) -> None:
-        """It stands beside the listing, the later over the earlier, and can be taken away."""
+    def test_the_failure_of_the_last_tick_is_kept_until_it_is_removed(self, family: Family) -> None:
+        """A later failure replaces an earlier one. The listing is not affected."""
         assert family.listings.failure() is None
         for failure in (TickFailure("refused", NOW_MS), TickFailure("unknown", NOW_MS + 1), None):
             family.listings.put_failure(failure)
@@ -666,15 +666,15 @@ class TestTally:
         assert family.tally.on(self.DAY).events == {}
 
     def test_counts_add_up_by_day_and_type(self, family: Family) -> None:
-        """What is added to a day and a type is its sum; other days and types keep theirs."""
+        """Other days and types keep their counts."""
         family.tally.add(self.DAY, {"Email Sent": 2, "Email Link Clicked": 1})
         family.tally.add(self.DAY, {"Email Link Clicked": 40})
         family.tally.add(self.DAY - 1, {"Email Sent": 7})
         assert family.tally.on(self.DAY).events == {"Email Sent": 2, "Email Link Clicked": 41}
         assert family.tally.on(self.DAY - 1).events == {"Email Sent": 7}
 
-    def test_counts_of_many_at_once_are_all_there(self, family: Family) -> None:
-        """However many workers count at the same moment, no event is left out."""
+    def test_simultaneous_counts_are_all_kept(self, family: Family) -> None:
+        """However many workers count at the same moment, no event is lost."""
 
         def count(_: int) -> None:
             for _ in range(4):
@@ -684,7 +684,7 @@ class TestTally:
         assert family.tally.on(self.DAY).events == {"Email Opened": 3 * 4 * THREADS}
 
     def test_ages_add_up_beside_the_events(self, family: Family) -> None:
-        """What was how fresh is counted by bucket and day, and is no event; a day without has none."""
+        """Ages are counted by bucket and day, and are not events."""
         assert family.tally.on(self.DAY).ages == {}
         family.tally.add(self.DAY, {"Email Sent": 3}, {60: 2, 86_400: 1})
         family.tally.add(self.DAY, {"Email Sent": 1}, {60: 1})
@@ -697,7 +697,7 @@ class TestTally:
 
 class TestQueue:
     def test_every_message_arrives(self, family: Family) -> None:
-        """Any number of messages is accepted at once, and each arrives as it was sent."""
+        """In any number, each as it was sent."""
         messages = [
             WorkItem(
                 WorkKind.CONTACT,
@@ -711,7 +711,7 @@ class TestQueue:
         assert sorted(family.received(23), key=lambda message: message.planned_ms) == messages
 
     def test_campaigns_are_told_from_contacts(self, family: Family) -> None:
-        """Both kinds of message share the queue, and each arrives as what it is."""
+        """Both kinds of message share the queue, and keep their kind."""
         messages: list[WorkItem] = [
             of_campaign("111", NOW_MS),
             of_contact("111", NOW_MS + 1),
@@ -719,8 +719,8 @@ class TestQueue:
         assert family.queue.send(messages) == []
         assert sorted(family.received(2), key=lambda message: message.planned_ms) == messages
 
-    def test_the_depth_counts_what_waits_and_what_is_in_flight(self, family: Family) -> None:
-        """A message counts until it is done with, not only until it is delivered."""
+    def test_the_depth_counts_messages_waiting_and_in_flight(self, family: Family) -> None:
+        """A message counts until it is deleted, not only until it is delivered."""
         assert family.queue.depth() == 0
         assert family.queue.send([]) == []
         family.queue.send(
@@ -745,17 +745,26 @@ EVENTS = [
     )
     for number, activity in enumerate(
         [
-            Activity(ActivityType.SENT, "4711", "111", NOW_MS - 9, "2026-11-23", "ada@example.org"),
+            Activity(
+                ActivityType.SENT, "4711", "111", NOW_MS - 9, "2026-11-23", "EMAIL_SEND", "ada@example.org"
+            ),
             Activity(
                 ActivityType.BOUNCED,
                 "4711",
                 None,
                 NOW_MS - 8,
                 "2026-11-23",
+                "EMAIL_BOUNCE",
                 bounce=Bounce("Z", BounceCategory.BLOCKED, 'Grüße, "später" 💌\n', ""),
             ),
-            *(Activity(ActivityType.OPENED, "4711", "111", NOW_MS - n, "2026-11-23") for n in range(1, 8)),
-            *(Activity(ActivityType.FORWARDED, "4711", "1", NOW_MS - n, "2026-11-23") for n in range(4)),
+            *(
+                Activity(ActivityType.OPENED, "4711", "111", NOW_MS - n, "2026-11-23", "EMAIL_OPEN")
+                for n in range(1, 8)
+            ),
+            *(
+                Activity(ActivityType.FORWARDED, "4711", "1", NOW_MS - n, "2026-11-23", "EMAIL_FORWARD")
+                for n in range(4)
+            ),
         ]
     )
 ]
@@ -763,7 +772,7 @@ EVENTS = [
 
 class TestBus:
     def test_events_arrive_as_the_whole_envelope(self, family: Family) -> None:
-        """A subscriber receives EventBridge's envelope with the event's own type and detail, nothing more."""
+        """A subscriber receives the envelope of EventBridge with the type and the detail of the event."""
         family.bus(VirtualClock(NOW_MS)).publish(EVENTS, deadline_ms=NOW_MS + 60_000)
         received = family.published(len(EVENTS))
         for envelope in received:

@@ -7,16 +7,16 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 
-from contact_activity.aws.bus import BATCH_BYTES, entry_bytes
+from contact_activity.aws.bus import MAX_BATCH_BYTES, entry_bytes
 from contact_activity.aws.secret import parse_secret
-from contact_activity.constant_contact.client import _listed_campaign, _listed_contact, _Page, _read_page
-from contact_activity.constant_contact.rows import parse_row
-from contact_activity.constant_contact.summary_rows import (
+from contact_activity.constant_contact.transport import Reply
+from contact_activity.constant_contact.v2_pages import Page, listed_campaign, listed_contact, read_page
+from contact_activity.constant_contact.v2_rows import parse_row
+from contact_activity.constant_contact.v2_summaries import (
     parse_campaign_summary,
     parse_contact_summary,
     parse_summary_by_campaign,
 )
-from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.verdict import Verdict, judge, read_answer
 from contact_activity.domain.activity import ActivityType, Unreadable
 from contact_activity.domain.event import EmailAddresses, Event, to_event
@@ -79,7 +79,7 @@ def listing(data: bytes) -> None:
     if page is None:
         return
     for row in page.rows:
-        contact, _ = _listed_contact(row), _listed_campaign(row)
+        contact, _ = listed_contact(row), listed_campaign(row)
         if contact:
             _storable(contact.id + contact.modified_date)
 
@@ -147,11 +147,11 @@ def _judged(data: bytes) -> object:
     """The body of an answer that is gone on with; the first byte chooses status and cursor."""
     first = data[0] if data else 0
     read = read_answer(Reply(STATUSES[first % len(STATUSES)], {}, data[1:]), NOW_MS)
-    return read.body if judge(read, has_next=first > 127) is Verdict.OK else None
+    return read.body if judge(read, has_cursor=first > 127) is Verdict.OK else None
 
 
-def _page(data: bytes) -> _Page | None:
-    page = _read_page(_judged(data))
+def _page(data: bytes) -> Page | None:
+    page = read_page(_judged(data))
     if page and page.next is not None:
         _storable(page.next)
     return page
@@ -160,7 +160,7 @@ def _page(data: bytes) -> _Page | None:
 def _check(event: Event) -> None:
     assert event.detail_type in DETAIL_TYPES
     assert json.loads(event.detail, parse_constant=_no_json)["id"] == event.id
-    assert entry_bytes(event) <= BATCH_BYTES
+    assert entry_bytes(event) <= MAX_BATCH_BYTES
 
 
 def _no_json(constant: str) -> None:

@@ -1,4 +1,4 @@
-"""The AWS adapters where the local AWS is blind: partial failures on the wire, limits, what AWS refuses."""
+"""The AWS adapters in what the local AWS does not show: partial failures, limits, refusals."""
 
 import json
 import string
@@ -15,15 +15,16 @@ from moto import mock_aws
 
 from contact_activity.aws import bus as aws_bus
 from contact_activity.aws import queue as aws_queue
-from contact_activity.aws.bus import BATCH_BYTES, BATCH_ENTRIES, EventBridgeBus, batches, entry_bytes
+from contact_activity.aws.bus import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, EventBridgeBus, batches, entry_bytes
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.contacts import DynamoContacts, due_shard
 from contact_activity.aws.dead_letters import SqsDeadLetters
-from contact_activity.aws.pace import CHANGEOVER_MS, FOLD_AT_LATEST, FOLD_EVERY, DynamoPace, dynamo_limiter
+from contact_activity.aws.pace import ALWAYS_FOLD_FROM, CHANGEOVER_MS, FOLD_EVERY, DynamoPace, dynamo_limiter
 from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.store import DynamoListings, DynamoPauses, DynamoTally
 from contact_activity.aws.table import PAGE_ROWS, Item
+from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
@@ -63,7 +64,7 @@ def _nobodys_aws() -> Iterator[None]:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
-    """AWS by a script, found by `AWS_ENDPOINT_URL` alone."""
+    """A scripted AWS. The adapters find it by `AWS_ENDPOINT_URL` alone."""
     with scripted_aws() as aws:
         monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
         yield aws
@@ -71,7 +72,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedAws]:
 
 @pytest.fixture
 def moto() -> Iterator[Clients]:
-    """AWS in this process, which checks what it is given more strictly than the local AWS."""
+    """AWS in this process. It checks requests more strictly than the local AWS."""
     with mock_aws():
         yield Clients(aws_client)
 
@@ -106,8 +107,8 @@ class TestBatches:
 
     @REPEATABLE
     @given(events=events)
-    def test_every_batch_is_one_that_aws_takes(self, events: list[Event]) -> None:
-        """Batches hold all events in order, none is empty, each within 10 entries and 256,000 bytes."""
+    def test_every_batch_is_within_the_limits_of_aws(self, events: list[Event]) -> None:
+        """The batches hold all events in order. None is empty or above 10 entries or 256,000 bytes."""
         parted = batches(events)
         assert [event for batch in parted for event in batch] == events
         for batch in parted:
@@ -117,28 +118,28 @@ class TestBatches:
 
     @REPEATABLE
     @given(events=events)
-    def test_no_batch_is_cut_short(self, events: list[Event]) -> None:
-        """The first event of a batch would not have fitted into the one before."""
+    def test_no_batch_is_smaller_than_it_must_be(self, events: list[Event]) -> None:
+        """The first event of a batch does not fit into the batch before it."""
         parted = batches(events)
         for batch, following in pairwise(parted):
-            is_full = len(batch) == BATCH_ENTRIES
-            assert is_full or sum(map(entry_bytes, [*batch, following[0]])) > BATCH_BYTES
+            is_full = len(batch) == MAX_BATCH_ENTRIES
+            assert is_full or sum(map(entry_bytes, [*batch, following[0]])) > MAX_BATCH_BYTES
 
     def test_bytes_are_counted_in_utf_8(self) -> None:
-        """A character counts with all its bytes: two events that fit by characters may not fit by bytes."""
+        """Two events can fit by characters and not by bytes."""
         umlauts = Event("id", "Email Bounced", "ä" * 65_000)
         assert entry_bytes(umlauts) == len("contact-activity") + len("Email Bounced") + 130_000
         assert batches([umlauts, umlauts]) == [[umlauts], [umlauts]]
 
-    def test_an_event_at_the_limit_is_taken(self) -> None:
-        """256,000 bytes go out, alone."""
+    def test_an_event_at_the_limit_is_sent(self) -> None:
+        """An event of 256,000 bytes is sent, in a batch of its own."""
         largest = event_of_bytes(256_000)
         assert batches([event("a"), largest, event("b")]) == [[event("a")], [largest], [event("b")]]
 
     def test_an_event_over_the_limit_is_fatal_before_anything_is_sent(
         self, wire: ScriptedAws, clock: VirtualClock
     ) -> None:
-        """One byte more can never be published: the contact fails, without a call and without its content."""
+        """An event of 256,001 bytes can never be published. The error does not show its content."""
         bus = EventBridgeBus(aws_client("events"), "bus", clock)
         with pytest.raises(FatalError, match="256001 bytes") as raised:
             bus.publish([event("a"), event_of_bytes(256_001)], deadline_ms=LATER_MS)
@@ -147,7 +148,7 @@ class TestBatches:
 
 
 def put_events(*failing: str, code: str = "ThrottlingException") -> Answer:
-    """Accept all entries but those whose detail has one of these ids."""
+    """Accept all entries except those with one of these ids in the detail."""
 
     def answer(parameters: Json) -> tuple[int, Json]:
         failed = [json.loads(entry["Detail"])["id"] in failing for entry in parameters["Entries"]]
@@ -172,8 +173,8 @@ class TestBus:
         wire.script("PutEvents", put_events())
         return EventBridgeBus(aws_client("events"), "the-bus", clock, jitter=lambda: 1.0)
 
-    def test_an_entry_is_what_the_contract_says(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
-        """An entry has bus, source, detail type and detail; no time, so that the publish time holds."""
+    def test_an_entry_follows_the_contract(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
+        """An entry has bus, source, detail type and detail. It has no time, so EventBridge sets its own."""
         bus.publish([event("a")], deadline_ms=LATER_MS)
         assert wire.asked("PutEvents") == [
             {
@@ -188,10 +189,10 @@ class TestBus:
             }
         ]
 
-    def test_only_failed_entries_go_out_again(
+    def test_only_failed_entries_are_sent_again(
         self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
     ) -> None:
-        """Of a batch that was accepted in part just the rest is repeated, in order, after a growing wait."""
+        """After a partly accepted batch only the rest is sent again, in order, with back-off."""
         wire.script(
             "PutEvents", put_events("b", "d", "e"), put_events("d", code="InternalFailure"), put_events()
         )
@@ -199,18 +200,18 @@ class TestBus:
         assert put_ids(wire) == [list("abcdef"), list("bde"), ["d"]]
         assert clock.slept_s == [0.1, 0.2]
 
-    def test_a_batch_is_accepted_before_the_next_goes_out(
+    def test_a_batch_is_accepted_before_the_next_is_sent(
         self, wire: ScriptedAws, bus: EventBridgeBus
     ) -> None:
-        """Events are published in order: a failed entry is not overtaken by the batches behind it."""
+        """Events are published in order: later batches do not overtake a failed entry."""
         wire.script("PutEvents", put_events("c"), put_events())
         bus.publish([event(name) for name in "abcdefghijkl"], deadline_ms=LATER_MS)
         assert put_ids(wire) == [list("abcdefghij"), ["c"], ["k", "l"]]
 
-    def test_it_gives_up_before_it_would_sleep_past_the_deadline(
+    def test_it_gives_up_rather_than_sleep_past_the_deadline(
         self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
     ) -> None:
-        """An entry that is never accepted ends in an error that can be retried, in time, without content."""
+        """An entry that is never accepted becomes a `RetryError` before the deadline, without content."""
         wire.script("PutEvents", put_events("b"))
         deadline_ms = NOW_MS + 10_000
         with pytest.raises(PartlyAcceptedError) as raised:
@@ -220,10 +221,10 @@ class TestBus:
         assert clock.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
         assert clock.now_ms() < deadline_ms
 
-    def test_what_is_left_is_tried_once_behind_the_deadline(
+    def test_after_the_deadline_each_batch_is_tried_once(
         self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
     ) -> None:
-        """A page that was read at the last moment is still published, but never waited for."""
+        """A page that was read at the last moment is still published, without any back-off."""
         bus.publish([event("a")], deadline_ms=NOW_MS - 1)
         wire.script("PutEvents", put_events("b"))
         with pytest.raises(RetryError):
@@ -232,7 +233,7 @@ class TestBus:
         assert clock.slept_s == []
 
     def test_waits_are_jittered(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """Workers that failed together come back spread over half the wait."""
+        """Workers that failed together try again at different times, spread over half the wait."""
         wire.script("PutEvents", put_events("a"), put_events("a"), put_events())
         jitter = iter([0.0, 0.5])
         bus = EventBridgeBus(aws_client("events"), "bus", clock, jitter=lambda: next(jitter))
@@ -240,10 +241,10 @@ class TestBus:
         assert clock.slept_s == pytest.approx([0.05, 0.15])
 
     @pytest.mark.parametrize("code", sorted(aws_bus._REFUSALS))
-    def test_an_entry_that_no_try_can_mend_is_told_at_once(
+    def test_a_final_error_of_an_entry_is_raised_at_once(
         self, wire: ScriptedAws, bus: EventBridgeBus, code: str
     ) -> None:
-        """The error codes that are documented as final are not tried again; what was taken is told."""
+        """Error codes that are documented as final are not retried. The error holds what was accepted."""
         wire.script("PutEvents", put_events("b", code=code))
         with pytest.raises(PartlyAcceptedError, match=code) as raised:
             bus.publish([event("a"), event("b")], deadline_ms=LATER_MS)
@@ -251,28 +252,30 @@ class TestBus:
         assert len(put_ids(wire)) == 1
 
     @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalFailure", 500)])
-    def test_a_call_that_is_throttled_or_fails_is_repeated_whole(
+    def test_a_failed_call_is_repeated_whole(
         self, wire: ScriptedAws, bus: EventBridgeBus, code: str, status: int
     ) -> None:
-        """When not the entries but the call failed, all of it goes out again."""
+        """If the call itself was throttled or failed, all entries are sent again."""
         wire.script("PutEvents", error(code, status), put_events())
         bus.publish([event("a"), event("b")], deadline_ms=LATER_MS)
         assert put_ids(wire) == [["a", "b"], ["a", "b"]]
 
-    def test_a_bus_that_stays_away_is_told(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
-        """A refusal of the whole call ends in an error that names AWS's code and what was taken before."""
+    def test_a_refused_call_is_an_error_of_ours(self, wire: ScriptedAws, bus: EventBridgeBus) -> None:
+        """The error names the code of AWS, and holds what was accepted before."""
         wire.script("PutEvents", put_events(), error("AccessDeniedException"))
         with pytest.raises(PartlyAcceptedError, match="AccessDeniedException") as raised:
             bus.publish([event(name) for name in "abcdefghijkl"], deadline_ms=LATER_MS)
         assert raised.value.accepted == set("abcdefghij")
         assert len(put_ids(wire)) == 2
 
-    def test_real_events_are_what_aws_accepts(self, moto: Clients, clock: VirtualClock) -> None:
-        """Every type of event passes AWS's own checks of an entry, and arrives."""
+    def test_aws_accepts_events_of_every_type(self, moto: Clients, clock: VirtualClock) -> None:
+        """They pass the checks of AWS, and arrive."""
         events_url = create_bus(moto, "bus")
         events = [
             to_event(
-                Activity(type_, "4711", "111", NOW_MS, "2026-11-23", "grüße@example.org"),
+                Activity(
+                    type_, "4711", "111", NOW_MS, "2026-11-23", PROVIDER_TYPES[type_], "grüße@example.org"
+                ),
                 account="default",
                 email_addresses=EmailAddresses.PLAIN,
                 observed_ms=NOW_MS,
@@ -287,8 +290,8 @@ class TestBus:
             (e.detail_type, json.dumps(json.loads(e.detail), sort_keys=True)) for e in events
         }
 
-    def test_a_detail_that_is_no_json_is_told_at_once(self, moto: Clients, clock: VirtualClock) -> None:
-        """AWS refuses a malformed detail; nobody tries it again, nobody repeats it."""
+    def test_a_detail_that_is_not_json_is_an_error_at_once(self, moto: Clients, clock: VirtualClock) -> None:
+        """AWS refuses it, so it is not retried. The error does not show it."""
         create_bus(moto, "bus")
         bus = EventBridgeBus(moto.events, "bus", clock)
         with pytest.raises(PartlyAcceptedError, match="MalformedDetail") as raised:
@@ -298,7 +301,7 @@ class TestBus:
 
 
 def received(*ids: str) -> Answer:
-    """A receive that gives these dead letters."""
+    """An answer of SQS that holds these dead letters."""
     attributes = {"SentTimestamp": str(NOW_MS)}
     letters = [
         {"MessageId": id_, "ReceiptHandle": f"handle-{id_}", "Body": "{}", "Attributes": attributes}
@@ -313,22 +316,22 @@ class TestDeadLetters:
         assert wire.endpoint_url
         return SqsDeadLetters(aws_client("sqs"), QUEUE_URL)
 
-    def test_one_that_is_seen_again_does_not_end_the_look(
+    def test_a_letter_that_comes_again_does_not_end_the_reading(
         self, wire: ScriptedAws, letters: SqsDeadLetters
     ) -> None:
-        """In a long queue the first ones are visible again before the last one is seen."""
+        """In a long queue the first letters reappear before the last one was read."""
         wire.script("ReceiveMessage", received("a", "b"), received("a"), received("b", "c"), received())
         assert [letter.id for batch in letters.take() for letter in batch] == ["a", "b", "c"]
 
-    def test_a_queue_that_never_ends_is_left(self, wire: ScriptedAws, letters: SqsDeadLetters) -> None:
-        """When for a long time nothing new was seen."""
+    def test_a_queue_that_only_repeats_is_left(self, wire: ScriptedAws, letters: SqsDeadLetters) -> None:
+        """The reading ends when many receives bring nothing new."""
         wire.script("ReceiveMessage", received("a"))
         assert [letter.id for batch in letters.take() for letter in batch] == ["a"]
 
-    def test_what_is_in_other_hands_by_now_cannot_be_given_back(
+    def test_a_letter_that_another_command_has_is_no_failure(
         self, wire: ScriptedAws, letters: SqsDeadLetters
     ) -> None:
-        """AWS says so for each of a batch, which is no failure of the look."""
+        """AWS refuses to make it visible, letter by letter; `give_back` goes on."""
         failed = [{"Id": "0", "Code": "InvalidParameterValue", "SenderFault": True}]
         wire.script("ChangeMessageVisibilityBatch", answered({"Failed": failed, "Successful": []}))
         letters.give_back([DeadLetter(None, str(n), NOW_MS, f"handle-{n}") for n in range(11)])
@@ -339,14 +342,14 @@ class TestDeadLetters:
 # ---------------------------------------------------------------------------------------------- queue
 
 
-def send_batch(*failing: str, is_our_fault: bool = False) -> Answer:
-    """Accept all messages but those of these contacts."""
+def send_batch(*failing: str, is_final: bool = False) -> Answer:
+    """Accept all messages except those of these contacts."""
 
     def answer(parameters: Json) -> tuple[int, Json]:
         successful, failed = [], []
         for entry in parameters["Entries"]:
             if json.loads(entry["MessageBody"])["contact_id"] in failing:
-                failed.append({"Id": entry["Id"], "Code": "Scripted", "SenderFault": is_our_fault})
+                failed.append({"Id": entry["Id"], "Code": "Scripted", "SenderFault": is_final})
             else:
                 successful.append({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "0" * 32})
         return 200, {"Successful": successful} | ({"Failed": failed} if failed else {})
@@ -371,48 +374,48 @@ class TestQueue:
         wire.script("SendMessageBatch", send_batch())
         return SqsQueue(aws_client("sqs"), QUEUE_URL, sleep=clock.sleep, jitter=lambda: 1.0)
 
-    def test_messages_go_out_ten_at_a_time(self, wire: ScriptedAws, queue: SqsQueue) -> None:
-        """A call holds ten messages at most, each with an id of its own; the body is the contract's."""
+    def test_messages_are_sent_ten_at_a_time(self, wire: ScriptedAws, queue: SqsQueue) -> None:
+        """A call holds at most ten messages with different ids. The body follows the contract."""
         assert queue.send(messages("abcdefghijklmnopqrstuvw")) == []
         assert sent_ids(wire) == [list("abcdefghij"), list("klmnopqrst"), list("uvw")]
         entries = wire.asked("SendMessageBatch")[0]["Entries"]
         assert len({entry["Id"] for entry in entries}) == 10
         assert entries[0]["MessageBody"] == '{"contact_id": "a", "planned_at": "2026-11-23T12:00:00.000Z"}'
 
-    def test_only_failed_messages_go_out_again(
+    def test_only_failed_messages_are_sent_again(
         self, wire: ScriptedAws, queue: SqsQueue, clock: VirtualClock
     ) -> None:
-        """What failed in several batches is sent together again, after a growing wait."""
+        """Failed messages of several batches are sent again together, with back-off."""
         wire.script("SendMessageBatch", send_batch("b", "d"), send_batch("k"), send_batch("d"), send_batch())
         assert queue.send(messages("abcdefghijkl")) == []
         assert sent_ids(wire) == [list("abcdefghij"), ["k", "l"], ["b", "d", "k"], ["d"]]
         assert clock.slept_s == [0.2, 0.4]
 
-    def test_what_is_never_accepted_comes_back(
+    def test_messages_that_are_never_accepted_are_returned(
         self, wire: ScriptedAws, queue: SqsQueue, clock: VirtualClock
     ) -> None:
-        """After a few tries the messages that were not accepted are returned, and only those."""
+        """After a few tries, those messages and no others."""
         wire.script("SendMessageBatch", send_batch("b", "c"))
         assert queue.send(messages("abcd")) == messages("bc")
-        assert sent_ids(wire) == [list("abcd")] + [["b", "c"]] * (aws_queue.SEND_TRIES - 1)
-        assert len(clock.slept_s) == aws_queue.SEND_TRIES - 1
+        assert sent_ids(wire) == [list("abcd")] + [["b", "c"]] * (aws_queue.MAX_SEND_TRIES - 1)
+        assert len(clock.slept_s) == aws_queue.MAX_SEND_TRIES - 1
 
-    def test_a_message_that_is_our_fault_is_not_tried_again(self, wire: ScriptedAws, queue: SqsQueue) -> None:
-        """A message that AWS says it will never accept is returned at once."""
-        wire.script("SendMessageBatch", send_batch("a", is_our_fault=True))
+    def test_a_message_with_a_final_error_is_not_sent_again(self, wire: ScriptedAws, queue: SqsQueue) -> None:
+        """A message that AWS will never accept is returned at once."""
+        wire.script("SendMessageBatch", send_batch("a", is_final=True))
         assert queue.send(messages("ab")) == messages("a")
         assert sent_ids(wire) == [["a", "b"]]
 
     def test_a_throttled_call_is_repeated(self, wire: ScriptedAws, queue: SqsQueue) -> None:
-        """When the call itself was throttled, all of it goes out again."""
+        """If the call itself was throttled, all messages are sent again."""
         wire.script("SendMessageBatch", error("ThrottlingException"), send_batch())
         assert queue.send(messages("ab")) == []
         assert sent_ids(wire) == [["a", "b"], ["a", "b"]]
 
-    def test_the_depth_is_what_waits_is_in_flight_or_delayed(
+    def test_the_depth_counts_waiting_flying_and_delayed_messages(
         self, wire: ScriptedAws, queue: SqsQueue
     ) -> None:
-        """All three counts of the queue are asked for, and added."""
+        """It is the sum of the three counts of SQS."""
         counts = {
             "ApproximateNumberOfMessages": "4",
             "ApproximateNumberOfMessagesNotVisible": "20",
@@ -423,7 +426,7 @@ class TestQueue:
         assert set(wire.asked("GetQueueAttributes")[0]["AttributeNames"]) == set(counts)
 
     def test_a_message_can_come_back_sooner(self, moto: Clients) -> None:
-        """A message in flight is delivered again after the wait that was asked for."""
+        """A message in flight is delivered again after the given wait."""
         queue_url = moto.sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "720"})["QueueUrl"]
         queue = SqsQueue(moto.sqs, queue_url)
         queue.send([of_contact("4711", NOW_MS)])
@@ -443,13 +446,15 @@ class TestMessageBody:
         planned_ms=st.integers(min_value=1, max_value=253_402_300_799_999),
         correlation_id=st.none() | ids,
     )
-    def test_a_message_comes_back(self, contact_id: str, planned_ms: int, correlation_id: str | None) -> None:
-        """A body is read as the message that it was written from, to the millisecond."""
+    def test_a_body_reads_as_the_message_it_was_written_from(
+        self, contact_id: str, planned_ms: int, correlation_id: str | None
+    ) -> None:
+        """A written body reads as the same message, to the millisecond."""
         message = of_contact(contact_id, planned_ms, correlation_id)
         assert item_from_body(item_to_body(message)) == message
 
-    def test_what_a_later_release_adds_is_let_be(self) -> None:
-        """A body with more keys is still a message, so that functions can be deployed one by one."""
+    def test_unknown_keys_are_ignored(self) -> None:
+        """A later version may add keys, and functions are not all updated at the same moment."""
         body = '{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00Z", "more": [1]}'
         assert item_from_body(body) == of_contact("4711", NOW_MS)
 
@@ -481,8 +486,8 @@ class TestMessageBody:
         ],
         ids=range(21),
     )
-    def test_anything_else_is_refused_without_repeating_it(self, body: str) -> None:
-        """A body that is no message is an error that shows nothing of it, also not by its cause."""
+    def test_any_other_body_is_refused_without_showing_it(self, body: str) -> None:
+        """Neither the error nor its cause shows the body."""
         with pytest.raises(ValueError, match="a message body") as raised:
             item_from_body(body)
         assert "ada" not in str(raised.value)
@@ -491,7 +496,7 @@ class TestMessageBody:
     @REPEATABLE
     @given(body=st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
     def test_any_text_is_a_message_or_refused(self, body: str) -> None:
-        """No body whatever makes another error than the one that its reader waits for."""
+        """No body raises anything but the one error that the worker handles."""
         with pytest.raises(ValueError, match="a message body"):
             item_from_body(body)
 
@@ -503,14 +508,14 @@ class TestSecret:
     GOOD = json.dumps({"api_key": "the-key", "access_token": "the-token"})
 
     def test_both_credentials_are_read_by_name(self, moto: Clients, clock: VirtualClock) -> None:
-        """The secret holds a JSON object with both; white space around a copied value does not matter."""
+        """The secret is a JSON object with both. White space around a value is ignored."""
         moto.secrets.create_secret(
             Name=SECRET, SecretString='{"api_key": " the-key", "access_token": "the-token\\n"}'
         )
         assert secret_credentials(moto.secrets, SECRET, clock)() == Credentials("the-key", "the-token")
 
-    def test_a_new_value_takes_effect_soon(self, moto: Clients, clock: VirtualClock) -> None:
-        """The value is kept for the given age, and read again after it."""
+    def test_a_new_value_takes_effect_after_the_maximum_age(self, moto: Clients, clock: VirtualClock) -> None:
+        """Until then the old value is used without a call."""
         moto.secrets.create_secret(Name=SECRET, SecretString=self.GOOD)
         read = secret_credentials(moto.secrets, SECRET, clock, max_age_s=300)
         before = read()
@@ -520,8 +525,8 @@ class TestSecret:
         clock.sleep(0.001)
         assert read() == Credentials("new-key", "new-token")
 
-    def test_a_moments_trouble_of_aws_stops_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """The last value serves for an hour, and is asked for again soon; a bad new one never waits."""
+    def test_a_short_failure_of_aws_stops_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """The last value is used for an hour. A new value that is unusable is an error at once."""
         good = answered({"SecretString": self.GOOD})
         wire.script("GetSecretValue", good, *[error("AccessDeniedException")] * 3, good)
         read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
@@ -538,7 +543,7 @@ class TestSecret:
             read()
 
     def test_threads_share_one_call(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """However many threads ask at once, Secrets Manager is asked one time."""
+        """However many threads ask at once, Secrets Manager is called once."""
         wire.script("GetSecretValue", answered({"SecretString": self.GOOD}))
         read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
         with ThreadPoolExecutor(16) as pool:
@@ -549,19 +554,19 @@ class TestSecret:
     @pytest.mark.parametrize(
         ("value", "fault"),
         [
-            ("", "is no JSON"),
-            ("hunter2", "is no JSON"),
-            ('["hunter2"]', "is no JSON object"),
+            ("", "is not JSON"),
+            ("hunter2", "is not JSON"),
+            ('["hunter2"]', "is not a JSON object"),
             ('{"api_key": "hunter2"}', "has no access_token"),
             ('{"api_key": "", "access_token": "hunter2"}', "has no api_key"),
             ('{"api_key": 7, "access_token": "hunter2"}', "has no api_key"),
             ('{"api_key": "x", "access_token": "hunter2 hunter2"}', "character that no credential has"),
         ],
     )
-    def test_an_unusable_value_is_told_without_showing_it(
+    def test_an_unusable_value_is_an_error_that_does_not_show_it(
         self, wire: ScriptedAws, clock: VirtualClock, value: str, fault: str
     ) -> None:
-        """One line names the secret and says what is wrong with it, and shows nothing of the value."""
+        """One line names the secret and what is wrong with it."""
         wire.script("GetSecretValue", answered({"SecretString": value}))
         with pytest.raises(SettingsError, match=fault) as raised:
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
@@ -571,27 +576,27 @@ class TestSecret:
         assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
     def test_a_secret_without_a_value_says_how_to_store_one(self, moto: Clients, clock: VirtualClock) -> None:
-        """After a first deployment the secret is there without a value: the error says what to store."""
+        """After the first deployment the secret exists without a value, and the error says what to store."""
         moto.secrets.create_secret(Name=SECRET)
         with pytest.raises(SettingsError, match=r'has no value: store \{"api_key"'):
             secret_credentials(moto.secrets, SECRET, clock)()
 
-    def test_a_binary_secret_is_told(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """A secret that was stored as bytes is no JSON text."""
+    def test_a_binary_secret_is_not_json(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """A secret that was stored as bytes has no text."""
         wire.script("GetSecretValue", answered({"SecretBinary": "aHVudGVyMg=="}))
-        with pytest.raises(SettingsError, match="is no JSON"):
+        with pytest.raises(SettingsError, match="is not JSON"):
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
 
-    def test_a_secret_that_aws_does_not_give_is_told_by_its_code(
+    def test_a_failed_call_for_the_secret_is_named_by_its_code(
         self, wire: ScriptedAws, clock: VirtualClock
     ) -> None:
-        """A missing permission, a disabled key or an outage may end by itself, and is told in a word."""
+        """A missing permission, a disabled key or an outage may pass, so it is a `RetryError`."""
         wire.script("GetSecretValue", error("AccessDeniedException"))
-        with pytest.raises(RetryError, match="the secret did not answer as it should: AccessDeniedException"):
+        with pytest.raises(RetryError, match="a call to Secrets Manager failed: AccessDeniedException"):
             secret_credentials(aws_client("secretsmanager"), SECRET, clock)()
 
-    def test_a_mended_value_is_read_at_once(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """An unusable value is never kept."""
+    def test_a_corrected_value_is_read_at_once(self, wire: ScriptedAws, clock: VirtualClock) -> None:
+        """An unusable value is never cached."""
         wire.script("GetSecretValue", answered({"SecretString": "{}"}), answered({"SecretString": self.GOOD}))
         read = secret_credentials(aws_client("secretsmanager"), SECRET, clock)
         with pytest.raises(SettingsError):
@@ -608,7 +613,7 @@ def claimed(contacts: DynamoContacts, now_ms: int = NOW_MS, *, most: int) -> lis
 
 
 class TestTable:
-    """In one thread, since moto loses updates in several."""
+    """These tests use one thread, because moto loses updates of several."""
 
     @pytest.fixture
     def dynamodb(self, moto: Clients) -> Any:
@@ -619,8 +624,8 @@ class TestTable:
     def contacts(self, dynamodb: Any) -> DynamoContacts:
         return DynamoContacts(dynamodb, TABLE, threads=1)
 
-    def test_claims_page_on_past_a_crowd_in_messages(self, contacts: DynamoContacts) -> None:
-        """Due contacts are found behind more queued ones than a page of the index holds."""
+    def test_claims_read_past_contacts_in_messages(self, contacts: DynamoContacts) -> None:
+        """Due contacts are found after more queued ones than fit on a page of the index."""
         crowd = [id_ for id_ in map(str, range(5_000)) if due_shard(id_) == 3][: PAGE_ROWS + 20]
         contacts.register([ListedContact(id_, "") for id_ in crowd[:-3]], NOW_MS)
         contacts.register([ListedContact(id_, "") for id_ in crowd[-3:]], NOW_MS + 1)
@@ -628,15 +633,15 @@ class TestTable:
         assert sorted(claimed(contacts, NOW_MS + 1, most=10)) == sorted(crowd[-3:])
 
     def test_contacts_are_spread_over_all_shards(self) -> None:
-        """No partition of the index gets more than its share, and a contact always has the same."""
+        """Each shard gets its share, and a contact is always in the same shard."""
         counts = [0] * 8
         for number in range(8_000):
             counts[due_shard(str(1_000_000 + number))] += 1
         assert min(counts) > 800
         assert due_shard("4711") == 7
 
-    def test_a_contact_has_no_attribute_but_these(self, contacts: DynamoContacts, dynamodb: Any) -> None:
-        """What an operator finds in a contact's item; no address is among it."""
+    def test_a_contact_has_exactly_these_attributes(self, contacts: DynamoContacts, dynamodb: Any) -> None:
+        """An operator finds no e-mail address in the item of a contact."""
         contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
         read = contacts.get("4711")
         assert read is not None
@@ -667,7 +672,7 @@ class TestTable:
     def test_the_largest_contact_leaves_room_in_its_item(
         self, contacts: DynamoContacts, dynamodb: Any
     ) -> None:
-        """Memory and progress at their bounds stay well under DynamoDB's 400 KB an item."""
+        """With memory and progress at their maximum it stays well below the 400 KB of DynamoDB."""
         contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
         read = contacts.get("4711")
         assert read is not None
@@ -680,14 +685,14 @@ class TestTable:
         size_bytes = sum(len(name) + len(value) for name, typed in item.items() for value in typed.values())
         assert 250_000 < size_bytes < 300_000
 
-    def test_nobody_unknown_leaves_an_item(self, contacts: DynamoContacts, dynamodb: Any) -> None:
-        """Releasing or saving a contact that is not there writes nothing at all."""
+    def test_an_unknown_contact_leaves_no_item(self, contacts: DynamoContacts, dynamodb: Any) -> None:
+        """Releasing or saving a contact that does not exist writes nothing."""
         contacts.release(["4711"])
         contacts.save(Contact("4711", registered_ms=NOW_MS, due_ms=NOW_MS))
         assert dynamodb.scan(TableName=TABLE)["Count"] == 0
 
     def test_only_contacts_are_in_the_index(self, contacts: DynamoContacts, dynamodb: Any) -> None:
-        """The items that all share are no contacts: nobody claims them."""
+        """Other items, such as the pauses, are never claimed."""
         DynamoPauses(dynamodb, TABLE).pause(Pause(PauseReason.QUOTA, NOW_MS))
         limiter = dynamo_limiter(dynamodb, TABLE, Limits(4, 9_000), VirtualClock(NOW_MS))
         limiter.acquire(deadline_ms=LATER_MS)
@@ -711,7 +716,7 @@ class TestLimiterOnTheWire:
     LOST = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"
 
     def test_a_call_costs_one_write(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """The stored pace is read once; from then on each slot is one write that nothing can refuse."""
+        """The pace is read once. After that each slot is one unconditional write."""
         wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
         wire.script("UpdateItem", answered({}))
         limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
@@ -721,10 +726,10 @@ class TestLimiterOnTheWire:
         assert wire.asked("GetItem")[0]["ConsistentRead"] is True
         assert not any("ConditionExpression" in asked for asked in wire.asked("UpdateItem"))
 
-    def test_a_slot_lies_behind_those_of_the_changes_before(
+    def test_a_slot_comes_after_those_of_earlier_changes(
         self, wire: ScriptedAws, clock: VirtualClock
     ) -> None:
-        """The answer shows what others took since the worker looked last, so that no read is needed."""
+        """The answer to the write shows the slots that others took, so no read is needed."""
         theirs_ms = NOW_MS + 5_000
         theirs = pace_change_to_json(Take(self.LIMITS, NOW_MS, 60_000))
         wire.script("GetItem", answered({"Item": stored_pace(5, NOW_MS)}))
@@ -741,7 +746,7 @@ class TestLimiterOnTheWire:
         assert [operation for operation, _ in wire.requests] == ["GetItem", "UpdateItem"]
 
     def test_a_used_up_day_writes_nothing(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """Without a call left the refusal costs no write."""
+        """When no call is left, `acquire` raises without a write."""
         wire.script("GetItem", answered({"Item": stored_pace(9_000, NOW_MS)}))
         limiter = dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock)
         with pytest.raises(WaitError):
@@ -749,7 +754,7 @@ class TestLimiterOnTheWire:
         assert wire.asked("UpdateItem") == []
 
     def test_a_throttled_write_is_repeated(self, wire: ScriptedAws, clock: VirtualClock) -> None:
-        """DynamoDB's throttling is waited out."""
+        """botocore repeats it with back-off."""
         wire.script("GetItem", answered({}))
         wire.script("UpdateItem", error("ProvisionedThroughputExceededException"), answered({}))
         dynamo_limiter(aws_client("dynamodb"), TABLE, self.LIMITS, clock).acquire(deadline_ms=LATER_MS)
@@ -757,7 +762,7 @@ class TestLimiterOnTheWire:
 
 
 def as_listed(contact_id: str, modified: str = "2026-11-01", times_gone: int = 0) -> dict[str, object]:
-    """What a listing reads of a stored contact."""
+    """The attributes of a stored contact that a listing reads."""
     return {
         "pk": {"S": f"contact#{contact_id}"},
         "registered_at": {"N": "1"},
@@ -773,8 +778,8 @@ def batch(*items: dict[str, object], left: Sequence[str] = ()) -> Answer:
 
 
 class TestListingOnTheWire:
-    def test_a_page_as_known_costs_five_reads_and_no_write(self, wire: ScriptedAws) -> None:
-        """500 contacts, of which each is read in a batch of a hundred, at half the price."""
+    def test_an_unchanged_page_costs_five_reads_and_no_write(self, wire: ScriptedAws) -> None:
+        """500 contacts are read in batches of 100, at half the price of a consistent read."""
         ids = [str(number) for number in range(500)]
         wire.script("BatchGetItem", batch(*map(as_listed, ids)))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
@@ -784,8 +789,8 @@ class TestListingOnTheWire:
         assert not any(batch.get("ConsistentRead") for batch in asked)
         assert {operation for operation, _ in wire.requests} == {"BatchGetItem"}
 
-    def test_only_what_differs_is_written(self, wire: ScriptedAws) -> None:
-        """One that is new, one that changed; the third is as it was."""
+    def test_only_new_and_changed_contacts_are_written(self, wire: ScriptedAws) -> None:
+        """An unchanged contact costs no write."""
         wire.script("BatchGetItem", batch(as_listed("changed", "2026-10-31"), as_listed("same")))
         wire.script("UpdateItem", answered({}))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
@@ -794,8 +799,8 @@ class TestListingOnTheWire:
         written = [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")]
         assert written == ["contact#new", "contact#changed"]
 
-    def test_what_a_batch_left_out_is_read_alone(self, wire: ScriptedAws) -> None:
-        """DynamoDB may answer for a part of a batch only."""
+    def test_keys_that_a_batch_left_out_are_read_one_by_one(self, wire: ScriptedAws) -> None:
+        """DynamoDB may answer only a part of a batch."""
         wire.script("BatchGetItem", batch(as_listed("1"), left=["2", "3"]))
         wire.script("GetItem", answered({"Item": as_listed("2")}), answered({}))
         wire.script("UpdateItem", answered({}))
@@ -804,14 +809,14 @@ class TestListingOnTheWire:
         assert [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")] == ["contact#3"]
 
     def test_a_contact_that_another_dispatcher_registered_is_not_new(self, wire: ScriptedAws) -> None:
-        """What was read is a moment old; the write has the last word, whatever it returns."""
+        """The read may be out of date; the condition of the write decides."""
         wire.script("BatchGetItem", batch())
         wire.script("UpdateItem", error(TestLimiterOnTheWire.LOST))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
         assert contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS) == 0
 
     def test_a_gone_contact_that_changed_is_stored_in_one_write(self, wire: ScriptedAws) -> None:
-        """The change and the new due time are stored together: a crash between loses neither."""
+        """Date and due time are stored together, so a crash cannot lose one of them."""
         wire.script("BatchGetItem", batch(as_listed("4711", times_gone=2)))
         wire.script("UpdateItem", answered({}))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
@@ -820,8 +825,8 @@ class TestListingOnTheWire:
         assert "modified_date = :modified, due_at = :now" in stored["UpdateExpression"]
         assert stored["ExpressionAttributeValues"][":now"] == {"N": str(NOW_MS)}
 
-    def test_one_that_is_gone_since_it_was_read_is_due_too(self, wire: ScriptedAws) -> None:
-        """A worker may find it gone between the read and the write."""
+    def test_a_contact_that_went_after_the_read_is_due_too(self, wire: ScriptedAws) -> None:
+        """A worker may mark it as gone between the read and the write."""
         wire.script("BatchGetItem", batch(as_listed("4711")))
         wire.script("UpdateItem", error(TestLimiterOnTheWire.LOST), answered({}))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
@@ -833,7 +838,7 @@ class TestListingOnTheWire:
 
 
 class TestPaceInDynamo:
-    """The changes behind the pace are folded into it now and then."""
+    """Changes are appended to the pace, and folded into it now and then."""
 
     TAKE = Take(Limits(calls_per_second=4, calls_per_day=9_000), NOW_MS, 3_600_000)
 
@@ -853,10 +858,10 @@ class TestPaceInDynamo:
     def item(dynamodb: Any) -> Item:
         return Item(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"])
 
-    def test_functions_of_the_version_before_take_other_slots(
+    def test_functions_of_the_previous_version_take_other_slots(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
     ) -> None:
-        """While both run after an update, each sees what the other took; later a fold is rare again."""
+        """After an update, while both run, each sees the slots of the other. Later folds are rare again."""
         dynamodb.put_item(TableName=TABLE, Item=stored_pace(5, NOW_MS) | {"folds": {"NULL": True}})
         dynamodb.update_item(TableName=TABLE, Key={"pk": {"S": "pace"}}, UpdateExpression="REMOVE folds")
         slots_ms: list[int | None] = []
@@ -874,10 +879,10 @@ class TestPaceInDynamo:
             paces[0].change(later)
         assert len(self.item(dynamodb).texts("changes")) == 3
 
-    def test_what_is_appended_meanwhile_outlives_a_fold(
+    def test_changes_appended_during_a_fold_survive_it(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
     ) -> None:
-        """Whoever folds has not seen the changes behind those it folds; they stay, in their order."""
+        """The worker that folds has not seen them. They stay, in order."""
         ours, theirs = paces
         seen = [*self.take(ours, FOLD_EVERY), *self.take(theirs, 3)]
         ours.tidy()
@@ -887,10 +892,10 @@ class TestPaceInDynamo:
         assert [pace.used for pace in seen] == list(range(FOLD_EVERY + 4))
         assert theirs.load().used == FOLD_EVERY + 4
 
-    def test_a_fold_that_comes_second_changes_nothing(
+    def test_a_second_fold_of_the_same_changes_does_nothing(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
     ) -> None:
-        """Also where the changes that both saw left the pace as it was."""
+        """Not even when the changes left the pace as it was."""
         ours, theirs = paces
         in_vain = Take(Limits(4, 0), NOW_MS, 0)
         for _ in range(FOLD_EVERY):
@@ -902,28 +907,28 @@ class TestPaceInDynamo:
         assert len(self.item(dynamodb).texts("changes")) == FOLD_EVERY
         assert ours.load().used == FOLD_EVERY
 
-    def test_what_one_leaves_unfolded_another_folds(
+    def test_another_worker_folds_what_a_dead_one_left(
         self, dynamodb: Any, paces: tuple[DynamoPace, DynamoPace]
     ) -> None:
-        """A worker that never comes back has the item grow to three times its length, and no more."""
+        """Until then the item grows to three times its usual length, and no further."""
         gone, here = paces
-        self.take(gone, FOLD_AT_LATEST + 5)
-        for _ in range(FOLD_AT_LATEST):
+        self.take(gone, ALWAYS_FOLD_FROM + 5)
+        for _ in range(ALWAYS_FOLD_FROM):
             here.load()
             here.tidy()
             self.take(here, 1)
-            assert len(self.item(dynamodb).texts("changes")) <= FOLD_AT_LATEST + 5
-        assert here.load().used == 2 * FOLD_AT_LATEST + 5
+            assert len(self.item(dynamodb).texts("changes")) <= ALWAYS_FOLD_FROM + 5
+        assert here.load().used == 2 * ALWAYS_FOLD_FROM + 5
 
     def test_the_item_stays_within_a_write_unit(self, dynamodb: Any) -> None:
-        """Also while four workers append before a fold arrives."""
+        """Even when four workers append before a fold arrives."""
         pace = DynamoPace(dynamodb, TABLE)
         for _ in range(FOLD_EVERY + 4):
             pace.change(Take(Limits(2.5, 10_000), NOW_MS, 900_000))
         assert item_bytes(dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "pace"}})["Item"]) < 1_024
 
-    def test_a_pace_of_the_version_before_goes_on(self, dynamodb: Any) -> None:
-        """Its item has no changes; its calls and its slot count as before, also when they are folded."""
+    def test_a_pace_of_the_previous_version_is_continued(self, dynamodb: Any) -> None:
+        """Its item has no changes. Its calls and its slot still count, before and after a fold."""
         dynamodb.put_item(TableName=TABLE, Item=stored_pace(5, NOW_MS + 700))
         pace = DynamoPace(dynamodb, TABLE)
         assert pace.load() == Pace(NOW_MS // DAY_MS, 5, NOW_MS + 700)
@@ -932,8 +937,8 @@ class TestPaceInDynamo:
         assert self.item(dynamodb).whole("used") == 5 + FOLD_EVERY
 
 
-def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:
-    """A use case counts it as a failure and backs off; it names AWS's code, and nothing that was sent."""
+def test_a_failed_call_to_aws_is_an_error_of_ours(wire: ScriptedAws, clock: VirtualClock) -> None:
+    """It names the code of AWS, and nothing that was sent."""
     for operation in (
         *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"),
         *("SendMessageBatch", "GetQueueAttributes"),
@@ -962,7 +967,7 @@ def test_what_aws_does_not_do_is_an_error_of_ours(wire: ScriptedAws, clock: Virt
 
 
 def test_throttling_that_does_not_end_is_an_error_of_ours(wire: ScriptedAws) -> None:
-    """When botocore has repeated the call in vain."""
+    """After botocore has repeated the call."""
     wire.script("GetItem", error("ThrottlingException"))
     with pytest.raises(RetryError, match="ThrottlingException"):
         DynamoContacts(aws_client("dynamodb"), TABLE, threads=1).get("4711")

@@ -11,9 +11,10 @@ from contextlib import closing, contextmanager
 import pytest
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
-from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX
-from contact_activity.constant_contact.verdict import ANSWER_VALUES_MAX
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.http_stream import MAX_ANSWER_BYTES
+from contact_activity.constant_contact.v2 import ConstantContactV2
+from contact_activity.constant_contact.verdict import MAX_JSON_VALUES
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.pace import Limits
 from contact_activity.errors import FatalError, RetryError
@@ -73,11 +74,11 @@ class Hostile:
 
 
 @contextmanager
-def asked(server: Hostile) -> Iterator[ConstantContact]:
+def asked(server: Hostile) -> Iterator[ConstantContactV2]:
     clock = SystemClock()
     with closing(server), closing(Database(":memory:")) as database:
         limiter = sqlite_limiter(database, Limits(1_000, 1_000), clock)
-        client = ConstantContact(server.url, lambda: Credentials(KEY, TOKEN), limiter, clock)
+        client = ConstantContactV2(ApiClient(server.url, lambda: Credentials(KEY, TOKEN), limiter, clock))
         yield client
         client.close()
 
@@ -121,7 +122,7 @@ def ask(server: Hostile) -> object:
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\ncut", Refusal),
         (b"HTTP/1.1 405 Not Allowed\r\nTransfer-Encoding: chunked\r\n\r\nzz", FatalError),
         (whole(b'{"results": [' + b"9" * 5_000 + b"]}"), RetryError),
-        (whole(b'{"results": [' + b"," * (ANSWER_VALUES_MAX + 1) + b"]}"), RetryError),
+        (whole(b'{"results": [' + b"," * (MAX_JSON_VALUES + 1) + b"]}"), RetryError),
         (whole(b'{"results": [], "meta": {"pagination": {"next_link": "?next=\\ud800"}}}'), RetryError),
     ],
     ids=lambda value: repr(value[:60]) if isinstance(value, bytes) else value.__name__,
@@ -144,7 +145,7 @@ def test_a_body_without_end_is_not_read_to_its_end(head: bytes) -> None:
     server = Hostile(head + b"Content-Length: 100000000000\r\n\r\n", chunk, times=4_096)
     assert isinstance(ask(server), RetryError)
     tries = 6
-    assert server.sent < tries * (ANSWER_BYTES_MAX + 8 * 1024 * 1024)
+    assert server.sent < tries * (MAX_ANSWER_BYTES + 8 * 1024 * 1024)
 
 
 def test_a_redirect_leads_nowhere() -> None:

@@ -20,8 +20,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.client import ConstantContact
-from contact_activity.constant_contact.transport import ANSWER_BYTES_MAX, HttpTransport, NoAnswerError
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.http_stream import MAX_ANSWER_BYTES
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.transport import NoAnswerError
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.verdict import read_answer
 from contact_activity.domain.answers import TrackingPage
 from contact_activity.domain.pace import Limits
@@ -229,17 +232,17 @@ def client_of(
     limits: Limits = LIMITS,
     credentials: Callable[[], Credentials] = lambda: Credentials(KEY, TOKEN),
     **options: Any,
-) -> Iterator[ConstantContact]:
+) -> Iterator[ConstantContactV2]:
     clock = SystemClock()
     with closing(Database(":memory:")) as database:
         limiter = sqlite_limiter(database, limits, clock)
         limiter.acquire(deadline_ms=clock.monotonic_ms() + FOR_MS)
-        client = ConstantContact(url, credentials, limiter, clock, **options)
+        client = ConstantContactV2(ApiClient(url, credentials, limiter, clock, **options))
         with closing(client):
             yield client
 
 
-def ask(client: ConstantContact, contact_id: str, *, for_ms: int = FOR_MS) -> object:
+def ask(client: ConstantContactV2, contact_id: str, *, for_ms: int = FOR_MS) -> object:
     """A page or a refusal; of what may be raised, the error itself."""
     deadline_ms = SystemClock().monotonic_ms() + for_ms
     try:
@@ -289,7 +292,7 @@ def test_whatever_a_server_does_no_contact_has_anothers_rows(acts: list[Act], gr
             assert campaigns_in(result) <= {f"of-{contact_id}"}
             told = repr(result)
             assert not [secret for secret in (KEY, TOKEN, str(server.port)) if secret in told]
-        assert server.sent_most < ANSWER_BYTES_MAX + SOCKET_BUFFERS_BYTES
+        assert server.sent_most < MAX_ANSWER_BYTES + SOCKET_BUFFERS_BYTES
 
 
 def test_a_harmless_oddity_costs_no_answer() -> None:
@@ -397,7 +400,7 @@ def test_a_connection_that_lay_idle_for_long_is_not_used_again() -> None:
     """Whoever stands between may have forgotten it without a word, and a call would be for nothing."""
     with closing(Forgetful()) as server:
         url = f"http://127.0.0.1:{server.port}/v2"
-        transport = HttpTransport(url, connections=8, idle_most_s=Forgetful.forgets_s / 4)
+        transport = HttpTransport(url, connections=8, max_idle_s=Forgetful.forgets_s / 4)
         with client_of(url, transport=transport) as client:
             for contact_id in CONTACTS:
                 assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}
@@ -438,7 +441,7 @@ class SlowSecret:
         return Credentials(KEY, TOKEN)
 
 
-def call_at_once(client: ConstantContact) -> None:
+def call_at_once(client: ConstantContactV2) -> None:
     """As many calls as there are workers, each of a contact of its own."""
     workers = [
         threading.Thread(target=ask, args=(client, str(n)), kwargs={"for_ms": 20_000}) for n in range(CALLS)
@@ -480,7 +483,7 @@ def test_connections_that_are_closed_in_the_wait_for_a_slot_waste_none(calls_per
     url = f"http://127.0.0.1:{server.port}/v2"
     with closing(server), closing(Database(":memory:")) as database:
         limiter = sqlite_limiter(database, Limits(calls_per_second, 1_000), SystemClock())
-        client = ConstantContact(url, lambda: Credentials(KEY, TOKEN), limiter, SystemClock())
+        client = ConstantContactV2(ApiClient(url, lambda: Credentials(KEY, TOKEN), limiter, SystemClock()))
         call_at_once(client)
         client.close()
         assert len(server.arrivals_s) == CALLS

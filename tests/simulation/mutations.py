@@ -157,8 +157,8 @@ MUTATIONS = (
     Mutation(
         "a cursor that expired is a contact that is gone",
         "constant_contact/verdict.py",
-        "case 400 | 404 if has_next",
-        "case 400 if has_next",
+        "case 400 | 404 if has_cursor",
+        "case 400 if has_cursor",
         (29,),
     ),
     Mutation(

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.campaign import Campaign
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
@@ -402,13 +403,15 @@ class Process:
         self.began_ms = self.clock.now_ms()
         own = world.stores.store(world.limits, self.clock)
         self.limiter: Any = Fragile(own.limiter, self)
-        client = ConstantContact(
-            "https://api.example.org/v2",
-            self._credentials,
-            self.limiter,
-            self.clock,
-            jitter=world.rng.random,
-            transport=InProcess(self),
+        client = ConstantContactV2(
+            ApiClient(
+                "https://api.example.org/v2",
+                self._credentials,
+                self.limiter,
+                self.clock,
+                jitter=world.rng.random,
+                transport=InProcess(self),
+            )
         )
         self.source: Any = Fragile(client, self, is_aws=False)
         self.contacts: Any = Fragile(WatchedContacts(self, own.contacts), self)
@@ -538,7 +541,7 @@ class Process:
         if report.outcome is not TickOutcome.LEASE_HELD:
             world.promises.ticked(self, report, calls_left(used, world.limits, self.began_ms))
         self._is_in_time(TICK_TIME_MS)
-        world.journal.listen(lambda: telemetry.tell_tick(report))
+        world.journal.listen(lambda: telemetry.record_tick(report))
         return report
 
     def handle(self, item: WorkItem) -> Report:
@@ -551,7 +554,7 @@ class Process:
             failure = error
             if item.kind is WorkKind.CONTACT:
                 self.world.promises.failed(self, item)
-            self.world.journal.listen(lambda: telemetry.tell_failure(item, failure))
+            self.world.journal.listen(lambda: telemetry.record_failure(item, failure))
             raise
 
     def _is_in_time(self, allowed_ms: int) -> None:
@@ -571,7 +574,7 @@ class Process:
         if item.kind is WorkKind.CONTACT:
             world.promises.handled(self, item, before, report)
             self._is_in_time(world.invocation_ms)
-        world.journal.listen(lambda: telemetry.tell_work(item, report))
+        world.journal.listen(lambda: telemetry.record_work(item, report))
         return report
 
 

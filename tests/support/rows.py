@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES, TIME_FIELDS
 from contact_activity.domain.activity import Activity, ActivityType, Link
 
 HOUR_MS = 3_600_000
@@ -23,11 +24,11 @@ TIMES_MS = st.integers(min_value=1, max_value=4_102_444_800_000)
 def row(type_: ActivityType = ActivityType.OPENED, **fields: object) -> dict[str, object]:
     """A row as the API sends it, with `fields` added or replaced."""
     return {
-        "activity_type": type_.provider_type,
+        "activity_type": PROVIDER_TYPES[type_],
         "campaign_id": "1117643206590",
         "contact_id": "4711",
         "email_address": "ada@example.org",
-        type_.time_field: "2024-06-12T08:15:40.207Z",
+        TIME_FIELDS[type_]: "2024-06-12T08:15:40.207Z",
         **fields,
     }
 
@@ -46,6 +47,7 @@ def activity(
         campaign_id="7",
         occurred_ms=at_ms,
         provider_time="",
+        provider_type=PROVIDER_TYPES[type_],
         link=Link(link_id, None) if link_id is not None else None,
     )
 
@@ -70,5 +72,5 @@ def rows(draw: st.DrawFn) -> object:
     stamp = st.builds(
         lambda at, between: f"{at:%Y-%m-%d}{between}{at:%H:%M:%S}Z", st.datetimes(), st.characters()
     )
-    plausible = {"activity_type": type_.provider_type, type_.time_field: draw(stamp), **fields}
+    plausible = {"activity_type": PROVIDER_TYPES[type_], TIME_FIELDS[type_]: draw(stamp), **fields}
     return draw(st.just(plausible) | JSON)

@@ -11,7 +11,8 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.rows import parse_row, row_digest
+from contact_activity.constant_contact.fields import row_digest
+from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES, parse_row
 from contact_activity.domain.activity import (
     Activity,
     ActivityType,
@@ -50,7 +51,7 @@ def data_of(provided: object, addresses: EmailAddresses = EmailAddresses.PLAIN) 
 def of_key(key: tuple[str, ActivityType, str | None, str, int, str | None]) -> tuple[str, Activity]:
     account, type_, campaign_id, contact_id, at_ms, link_id = key
     link = Link(link_id, None) if link_id is not None else None
-    return account, Activity(type_, contact_id, campaign_id, at_ms, "", link=link)
+    return account, Activity(type_, contact_id, campaign_id, at_ms, "", PROVIDER_TYPES[type_], link=link)
 
 
 # --- the derived id -------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def test_each_type_is_read_from_its_own_field(type_: ActivityType) -> None:
     event = json.loads(event_of(parsed(row(type_))).detail)
     assert event["time"] == event["data"]["activity"]["occurred_at"] == "2024-06-12T08:15:40.207Z"
     assert event["type"] == f"contact-activity.email.{type_.past_tense}.v1"
-    assert event["data"]["activity"]["provider_type"] == type_.provider_type
+    assert event["data"]["activity"]["provider_type"] == PROVIDER_TYPES[type_]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.rows import parse_row
+from contact_activity.constant_contact.v2_rows import parse_row
 from contact_activity.domain.activity import Activity, ActivityType, derive_id
 from contact_activity.domain.addresses import TEXT_LIMIT_BYTES, cut, hide_and_cut
 from contact_activity.domain.event import EmailAddresses, to_event

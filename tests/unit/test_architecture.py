@@ -25,7 +25,10 @@ MAY_IMPORT = {
 }
 LEFT_OUT_OF_THE_LAYER = {"sqlite", "run", "local_cloud", "simulated", "operations", "cli"}
 # Beside all of the domain.
-PURE = {"constant_contact.rows", "constant_contact.summary_rows", "example_subscriber.timeline"}
+PURE = {
+    *("constant_contact.fields", "constant_contact.v2_pages", "constant_contact.v2_rows"),
+    *("constant_contact.v2_summaries", "example_subscriber.timeline"),
+}
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {
     "time",

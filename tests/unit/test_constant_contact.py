@@ -1,4 +1,4 @@
-"""The v2 client in virtual time, against a transport that answers by a script."""
+"""The client and its v2 calls, in virtual time, against a scripted transport."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from contact_activity.constant_contact import transport
-from contact_activity.constant_contact.client import ConstantContact
+from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.answers import TrackingPage
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryKind, SummaryReport
@@ -33,7 +34,7 @@ Reply = tuple[int, str] | tuple[int, str, dict[str, str]]
 
 
 class ScriptedTransport:
-    """Answers with `script`, then with `always`; `queries` holds what was asked."""
+    """Answers with `script`, then with `always`. `queries` holds the query of each call."""
 
     def __init__(self, always: Reply = PAGE) -> None:
         self.script: list[Reply] = []
@@ -56,20 +57,22 @@ class ScriptedTransport:
 
 
 class Client:
-    """A client on a clock, a limiter and a transport of its own."""
+    """A client with its own clock, limiter and transport."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock(NOON_MS)
         self.transport = ScriptedTransport()
         self.limiter = sqlite_limiter(Database(":memory:"), Limits(4, 10_000), self.clock)
         credentials = Credentials("secret-key", "secret-token")
-        self.api = ConstantContact(
-            "https://api.example.org/v2",
-            lambda: credentials,
-            self.limiter,
-            self.clock,
-            jitter=lambda: 0.5,
-            transport=self.transport,
+        self.api = ConstantContactV2(
+            ApiClient(
+                "https://api.example.org/v2",
+                lambda: credentials,
+                self.limiter,
+                self.clock,
+                jitter=lambda: 0.5,
+                transport=self.transport,
+            )
         )
 
     def tracking(
@@ -88,8 +91,8 @@ def client() -> Client:
 # --- what is asked --------------------------------------------------------------------------------
 
 
-def test_a_first_page_is_asked_with_limit_and_window(client: Client) -> None:
-    """`created_since` is Zulu with milliseconds; the bounces have no such filter."""
+def test_a_first_page_is_requested_with_limit_and_window(client: Client) -> None:
+    """`created_since` is UTC with milliseconds. The bounces have no such filter."""
     client.tracking()
     client.tracking(report="bounces")
     since = {"created_since": "2024-06-12T12:00:00.000Z"}
@@ -99,14 +102,14 @@ def test_a_first_page_is_asked_with_limit_and_window(client: Client) -> None:
     ]
 
 
-def test_a_cursor_is_asked_alone(client: Client) -> None:
-    """The API takes nothing else beside `next` and the key."""
+def test_a_cursor_is_sent_alone(client: Client) -> None:
+    """The API accepts no other parameter beside `next` and the key."""
     client.tracking(next_="abc")
     assert client.transport.queries == [{"next": "abc", "api_key": "secret-key"}]
 
 
 def test_a_page_is_parsed(client: Client) -> None:
-    """Rows become activities of the contact that was asked for, the others digests."""
+    """Readable rows become activities of the contact, the others become digests."""
     page = client.tracking((200, json.dumps({"results": [row(contact_id=4711), {}]})))
     assert isinstance(page, TrackingPage)
     assert [of.contact_id for of in page.activities] == ["4711"]
@@ -117,15 +120,15 @@ def test_a_page_is_parsed(client: Client) -> None:
 
 
 def test_a_single_refusal_is_not_believed(client: Client) -> None:
-    """Under load the API refuses good tokens at random: asked again a second later, it accepts."""
+    """Under load the API refuses valid tokens at random. A second later it accepts the call."""
     assert client.tracking(REFUSED, PAGE, PAGE)
     assert client.clock.now_ms() >= NOON_MS + 1_000
     assert client.transport.queries[1] == {"limit": "1", "api_key": "secret-key"}
 
 
 @pytest.mark.parametrize("reply", [REFUSED, FORBIDDEN])
-def test_a_refusal_of_everything_is_the_credentials(client: Client, reply: Reply) -> None:
-    """The neutral call, a second later, is refused too: the credential has to be waited for."""
+def test_a_refused_neutral_call_means_a_refused_credential(client: Client, reply: Reply) -> None:
+    """The neutral call, a second later, is refused too, so a new credential has to be waited for."""
     with pytest.raises(WaitError) as wait:
         client.tracking(reply, reply)
     assert wait.value.reason is WaitReason.CREDENTIAL
@@ -133,29 +136,29 @@ def test_a_refusal_of_everything_is_the_credentials(client: Client, reply: Reply
 
 
 @pytest.mark.parametrize("script", [(REFUSED, PAGE, REFUSED, PAGE), (FORBIDDEN, PAGE)])
-def test_a_refusal_of_one_resource_is_its_own_failure(client: Client, script: tuple[Reply, ...]) -> None:
-    """The neutral call is accepted: the error names status and key, and no credential is given up."""
+def test_an_accepted_neutral_call_means_a_refused_resource(client: Client, script: tuple[Reply, ...]) -> None:
+    """The error names status and error key, and the credential counts as good."""
     with pytest.raises(RefusedError) as error:
         client.tracking(*script)
     assert str(error.value).startswith(f"the API refuses this resource: {script[0][0]}")
     assert len(client.transport.queries) == len(script)
 
 
-def test_the_contact_list_is_judged_by_the_neutral_call_too(client: Client) -> None:
-    """A credential that may read one contact, but not list them all, is not dead."""
+def test_a_refused_contact_list_is_checked_by_the_neutral_call_too(client: Client) -> None:
+    """A credential may be allowed to read one contact, but not to list them all."""
     client.transport.script = [FORBIDDEN, PAGE]
     with pytest.raises(RefusedError):
         client.api.contacts(since_ms=None, next_=None, deadline_ms=NOON_MS + MINUTE_MS)
 
 
-def test_an_accepted_call_clears_what_was_refused_before(client: Client) -> None:
-    """However often single calls are refused, with accepted ones between them."""
+def test_refusals_of_earlier_calls_do_not_count(client: Client) -> None:
+    """An accepted call stands between them, however many there are."""
     for _ in range(3):
         assert client.tracking(REFUSED, PAGE, PAGE)
 
 
 def test_a_neutral_call_that_is_not_answered_is_made_again(client: Client) -> None:
-    """Only an answer to it decides: a broken one, or one for later, says nothing of the credential."""
+    """Only a clear answer decides. A broken one, or "too fast", says nothing about the credential."""
     assert client.tracking(REFUSED, BROKEN, TOO_FAST, (200, "{}"), PAGE, PAGE)
     client.transport.always = BROKEN
     with pytest.raises(RetryError) as error:
@@ -164,20 +167,20 @@ def test_a_neutral_call_that_is_not_answered_is_made_again(client: Client) -> No
 
 
 def test_a_neutral_call_can_use_up_the_day(client: Client) -> None:
-    """That has to be waited for, whatever was refused."""
+    """Then the next day has to be waited for, whatever was refused."""
     with pytest.raises(WaitError) as wait:
         client.tracking(REFUSED, USED_UP)
     assert wait.value.reason is WaitReason.QUOTA
 
 
 def test_a_refusal_near_the_deadline_is_no_failure_of_the_contact(client: Client) -> None:
-    """There is no time to ask again: that has to be waited for, like any want of time."""
+    """There is no time to check it, so it is a `WaitError`."""
     with pytest.raises(WaitError):
         client.tracking(REFUSED, for_ms=900)
 
 
 def test_a_probe_learns_whether_the_credential_is_accepted(client: Client) -> None:
-    """It is the neutral call, once."""
+    """It makes the neutral call once."""
     deadline_ms = NOON_MS + MINUTE_MS
     client.api.probe(deadline_ms=deadline_ms)
     client.transport.script = [REFUSED, USED_UP, BROKEN]
@@ -193,14 +196,14 @@ def test_a_probe_learns_whether_the_credential_is_accepted(client: Client) -> No
 # --- limits and errors ----------------------------------------------------------------------------
 
 
-def test_too_fast_slows_everybody_down_and_asks_again(client: Client) -> None:
+def test_too_fast_slows_down_all_workers_and_is_retried(client: Client) -> None:
     """The shared pace moves on by a second."""
     assert client.tracking(TOO_FAST)
     assert client.clock.now_ms() >= NOON_MS + 1_000
 
 
-def test_too_fast_for_ever_is_a_want_of_time(client: Client) -> None:
-    """It is nobody's failure, and the calls for it are few."""
+def test_too_fast_without_end_is_a_lack_of_time(client: Client) -> None:
+    """It is a `WaitError`, not a failure, and costs few calls."""
     client.transport.always = TOO_FAST
     with pytest.raises(WaitError) as wait:
         client.tracking()
@@ -209,7 +212,7 @@ def test_too_fast_for_ever_is_a_want_of_time(client: Client) -> None:
 
 
 def test_a_used_up_day_is_probed_after_an_hour_if_our_count_has_calls_left(client: Client) -> None:
-    """Somebody else uses the key, or the provider's day ends elsewhere."""
+    """Somebody else uses the key, or the day of the provider ends at another time."""
     with pytest.raises(WaitError) as wait:
         client.tracking(USED_UP)
     assert (wait.value.reason, wait.value.until_ms) == (WaitReason.QUOTA, NOON_MS + HOUR_MS)
@@ -218,8 +221,8 @@ def test_a_used_up_day_is_probed_after_an_hour_if_our_count_has_calls_left(clien
 @pytest.mark.parametrize(
     "reply", [BROKEN, (500, "[]"), (200, ""), (200, '{"results": ['), (302, ""), (200, "{}")]
 )
-def test_what_may_work_later_is_tried_again_until_the_deadline(client: Client, reply: Reply) -> None:
-    """With growing waits, so with few calls; the deadline is not passed."""
+def test_a_temporary_failure_is_retried_until_the_deadline(client: Client, reply: Reply) -> None:
+    """Back-off keeps the calls few, and the deadline is kept."""
     assert client.tracking(reply, reply)
     client.transport.always = reply
     started_ms = client.clock.now_ms()
@@ -230,8 +233,8 @@ def test_what_may_work_later_is_tried_again_until_the_deadline(client: Client, r
 
 
 @pytest.mark.parametrize("reply", [(400, ""), (406, "[]"), (409, "{}")])
-def test_a_fatal_answer_is_told_without_what_was_sent(client: Client, reply: Reply) -> None:
-    """Neither the address of the call nor a credential is in the error."""
+def test_a_fatal_answer_does_not_show_what_was_sent(client: Client, reply: Reply) -> None:
+    """Neither the URL nor a credential is in the error."""
     with pytest.raises(FatalError) as error:
         client.tracking(reply)
     assert str(reply[0]) in str(error.value)
@@ -240,13 +243,13 @@ def test_a_fatal_answer_is_told_without_what_was_sent(client: Client, reply: Rep
 
 
 def test_every_call_takes_a_slot(client: Client) -> None:
-    """Repetitions and probes count against the day as well."""
+    """Retries and probes count for the day too."""
     client.tracking(BROKEN, TOO_FAST, REFUSED)
     client.api.probe(deadline_ms=client.clock.now_ms() + MINUTE_MS)
     assert client.limiter.pace().used == len(client.transport.queries) == 6
 
 
-# --- answers that are not what was asked for ------------------------------------------------------
+# --- answers that do not fit the call -------------------------------------------------------------
 
 
 def paged(*rows: object) -> Reply:
@@ -256,8 +259,8 @@ def paged(*rows: object) -> Reply:
 OF_ANOTHER = paged(row(contact_id=4711), row(contact_id=9))
 
 
-def test_a_page_with_a_row_of_another_contact_is_asked_for_again(client: Client) -> None:
-    """It is counted as a failure, and nothing of it is told."""
+def test_a_page_with_a_row_of_another_contact_is_read_again(client: Client) -> None:
+    """It counts as a failure, and none of its rows are used."""
     page = client.tracking(OF_ANOTHER, paged(row(contact_id="4711")))
     assert isinstance(page, TrackingPage)
     assert len(page.activities) == 1
@@ -268,8 +271,10 @@ def test_a_page_with_a_row_of_another_contact_is_asked_for_again(client: Client)
 
 
 @pytest.mark.parametrize("wrap", [lambda error: [error], lambda error: error])
-def test_an_error_with_a_200_is_taken_at_its_word(client: Client, wrap: Callable[[object], object]) -> None:
-    """By its key, as if it had come with its own status; without a known one it is a broken page."""
+def test_an_error_body_with_status_200_counts_as_an_error(
+    client: Client, wrap: Callable[[object], object]
+) -> None:
+    """Its key decides, as if it had its own status. Without a known key it is a broken page."""
 
     def error(key: str) -> Reply:
         return (200, json.dumps(wrap({"error_key": key, "error_message": "..."})))
@@ -286,7 +291,7 @@ def test_an_error_with_a_200_is_taken_at_its_word(client: Client, wrap: Callable
 
 
 def test_a_page_whose_rows_look_like_errors_is_a_page(client: Client) -> None:
-    """A field of a row means nothing for the whole."""
+    """A field of a row says nothing about the answer."""
     rows = [row(contact_id=4711, error_key="mashery.not.authorized.over.ratelimit")]
     assert isinstance(client.tracking(paged(*rows)), TrackingPage)
     assert len(client.transport.queries) == 1
@@ -295,7 +300,7 @@ def test_a_page_whose_rows_look_like_errors_is_a_page(client: Client) -> None:
 @pytest.mark.parametrize("body", ["{}", "[]", '{"error_key": "busy"}', '{"opens": -1}', '{"opens": "many"}'])
 @pytest.mark.parametrize("kind", [SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN])
 def test_a_summary_of_another_shape_is_a_failure(client: Client, kind: SummaryKind, body: str) -> None:
-    """So it stays owed; of one by campaign the empty array says that there is nothing."""
+    """It is read again later. The summary by campaign may be an empty array."""
     client.transport.always = (200, body)
 
     def ask() -> object:
@@ -323,14 +328,14 @@ def test_a_summary_of_another_shape_is_a_failure(client: Client, kind: SummaryKi
     ],
 )
 def test_the_api_may_ask_for_more_time(client: Client, reply: Reply) -> None:
-    """Too fast holds for every worker; a server that is busy holds up this call alone."""
+    """After "too fast" all workers wait; after 503 only this call does."""
     assert client.tracking(reply)
     waited_ms = client.clock.now_ms() - NOON_MS
     assert 40_000 <= waited_ms <= 41_000
 
 
-def test_a_time_that_is_asked_for_behind_the_deadline_is_not_waited_for(client: Client) -> None:
-    """A busy server is a failure then, a pace that is too fast a want of time."""
+def test_a_wait_beyond_the_deadline_ends_the_call(client: Client) -> None:
+    """After 503 it is a failure; after "too fast" it is a lack of time."""
     with pytest.raises(RetryError) as error:
         client.tracking((503, "", {"retry-after": "60"}))
     assert str(error.value) == "the API failed 1 time, at last: the API answers with server errors (503)"

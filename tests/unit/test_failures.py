@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contact_activity.errors import (
-    TEXT_CHARACTERS_MAX,
+    MAX_DESCRIPTION_CHARACTERS,
     Cause,
     FatalError,
     RefusedError,
     RetryError,
     describe,
-    kind_of,
+    failure_kind,
     to_check,
 )
 
@@ -22,7 +22,7 @@ OUR_ERRORS = st.builds(FatalError, st.text()) | st.builds(RetryError, st.text(),
 def test_a_failure_is_told_in_one_short_line(error: Exception) -> None:
     """Whatever an error says fits into a line of a table, and into what is stored."""
     told = describe(error)
-    assert len(told) <= TEXT_CHARACTERS_MAX
+    assert len(told) <= MAX_DESCRIPTION_CHARACTERS
     assert len(told.splitlines()) <= 1
 
 
@@ -30,12 +30,12 @@ def test_a_failure_is_told_in_one_short_line(error: Exception) -> None:
 def test_failures_of_one_cause_are_of_one_kind(tries: int, cause: Cause) -> None:
     """However often it was tried, and whether or not the text says the cause already."""
     texts = (f"the API failed {tries} times", f"the API failed {tries} times: {cause}")
-    assert {kind_of(describe(RetryError(text, cause))) for text in texts} == {cause.value}
+    assert {failure_kind(describe(RetryError(text, cause))) for text in texts} == {cause.value}
 
 
 def test_a_failure_without_a_cause_is_a_kind_of_its_own() -> None:
     """What names no cause is counted by what it says."""
-    assert kind_of(describe(RefusedError("the API answered 401"))) == "the API answered 401"
+    assert failure_kind(describe(RefusedError("the API answered 401"))) == "the API answered 401"
 
 
 @given(st.text(min_size=9))

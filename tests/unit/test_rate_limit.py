@@ -173,14 +173,14 @@ def test_the_pause_of_our_own_budget_is_told_from_the_apis() -> None:
 
 
 def limiters(clock: VirtualClock, limits: Limits, count: int) -> list[SharedLimiter]:
-    """Workers of their own memory over one store."""
+    """Return limiters over one store, each with its own memory."""
     database = Database(":memory:")
     return [sqlite_limiter(database, limits, clock) for _ in range(count)]
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
 def test_workers_share_one_pace(turns: list[int]) -> None:
-    """Whoever asks in whatever order, calls are a slot apart and counted together."""
+    """Calls of all workers are a slot apart and counted together, in any order."""
     clock = VirtualClock(NOON_MS)
     workers, called_ms = limiters(clock, KEY, 4), []
     for turn in turns:
@@ -191,8 +191,8 @@ def test_workers_share_one_pace(turns: list[int]) -> None:
     assert workers[0].pace().used == len(turns)
 
 
-def test_a_slot_behind_the_deadline_is_not_taken() -> None:
-    """There is no time for it: the budget is kept for somebody else."""
+def test_a_slot_after_the_deadline_is_not_taken() -> None:
+    """It stays free for another worker."""
     clock = VirtualClock(NOON_MS)
     one, other = limiters(clock, Limits(1, 100), 2)
     one.acquire(deadline_ms=NOON_MS)
@@ -202,8 +202,8 @@ def test_a_slot_behind_the_deadline_is_not_taken() -> None:
     assert other.pace().used == 1
 
 
-def test_a_used_up_budget_is_to_be_waited_for_until_midnight() -> None:
-    """The error names the quota and when the day ends."""
+def test_after_a_used_up_budget_the_wait_lasts_until_midnight() -> None:
+    """The error holds the reason and the end of the day."""
     clock = VirtualClock(NOON_MS)
     one, other = limiters(clock, Limits(4, 1), 2)
     one.acquire(deadline_ms=MIDNIGHT_MS)
@@ -213,7 +213,7 @@ def test_a_used_up_budget_is_to_be_waited_for_until_midnight() -> None:
 
 
 class _LateClock(VirtualClock):
-    """Every sleep but the last few takes longer than asked."""
+    """The first sleeps take 0.2 s longer than asked."""
 
     late_sleeps = 2
 
@@ -222,8 +222,8 @@ class _LateClock(VirtualClock):
         super().sleep(wait_s + (0.2 if self.late_sleeps >= 0 else 0))
 
 
-def test_a_worker_too_late_for_its_slot_takes_another() -> None:
-    """It never calls more than 0.1 s behind the slot that it took."""
+def test_a_worker_that_misses_its_slot_takes_another() -> None:
+    """It never calls more than 0.1 s after its slot."""
     clock = _LateClock(NOON_MS)
     (worker,) = limiters(clock, KEY, 1)
     for _ in range(4):
@@ -247,11 +247,11 @@ class _SlowStore:
         return found
 
     def tidy(self) -> None:
-        """Nothing is put off."""
+        """Do nothing: this store puts nothing off."""
 
 
-def test_a_slow_store_does_not_cost_calls_of_the_day() -> None:
-    """What it took last is known: the next slot is taken so far ahead that its answer comes in time."""
+def test_a_slow_store_wastes_no_calls() -> None:
+    """The limiter takes each slot far enough ahead for the store to answer in time."""
     clock = VirtualClock(NOON_MS)
     store = _SlowStore(clock)
     worker = SharedLimiter(KEY, store, clock)
@@ -261,8 +261,8 @@ def test_a_slow_store_does_not_cost_calls_of_the_day() -> None:
     assert store.pace.used == 10
 
 
-def test_slowing_down_is_felt_by_every_worker() -> None:
-    """The pace that moves on is the shared one."""
+def test_slowing_down_holds_for_all_workers() -> None:
+    """It moves the shared pace."""
     clock = VirtualClock(NOON_MS)
     one, other = limiters(clock, KEY, 2)
     one.acquire(deadline_ms=MIDNIGHT_MS)
@@ -272,7 +272,7 @@ def test_slowing_down_is_felt_by_every_worker() -> None:
 
 
 def test_a_clock_that_was_set_back_does_not_stop_all_calls() -> None:
-    """A slot that was booked by a clock a day ahead does not close the API for a day."""
+    """A slot taken by a clock that was a day ahead does not block calls for a day."""
     database = Database(":memory:")
     sqlite_limiter(database, KEY, VirtualClock(NOON_MS + DAY_MS)).acquire(deadline_ms=NOON_MS + 2 * DAY_MS)
     corrected = VirtualClock(NOON_MS)

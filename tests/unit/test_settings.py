@@ -1,4 +1,4 @@
-"""The settings: read from a given environment, wrong ones told in one line."""
+"""Reading the settings. A wrong one is an error of one line."""
 
 from collections.abc import Iterator, Mapping
 
@@ -68,21 +68,21 @@ def refusal(environment: Mapping[str, str]) -> str:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """Nothing set, or everything set to its default, is the same."""
+    """An empty environment means the same as one with every default."""
     assert {setting.name: setting.default for setting in SETTINGS} == DEFAULTS
     assert read_settings({}) == read_settings(DEFAULTS) == PARSED_DEFAULTS
     assert read_settings(dict.fromkeys(DEFAULTS, "  ")) == PARSED_DEFAULTS
 
 
-def test_what_others_are_left_of_the_day_is_not_used() -> None:
-    """The limits hold QUOTA_SHARE of the day's calls, one at least."""
+def test_the_part_of_the_day_for_others_is_not_used() -> None:
+    """The limits hold QUOTA_SHARE of the day's calls, at least one."""
     assert read_settings({}).limits.calls_per_day == 9_000
     assert read_settings({"QUOTA_SHARE": "1"}).limits.calls_per_day == 10_000
     assert read_settings({"CALLS_PER_DAY": "1", "QUOTA_SHARE": "0.5"}).limits.calls_per_day == 1
 
 
-def test_every_setting_is_taken_over() -> None:
-    """Each value is parsed into what the core works with."""
+def test_every_setting_is_parsed() -> None:
+    """Each value arrives in the form that the domain uses."""
     settings = read_settings(
         {
             URL: "http://127.0.0.1:8080/v2/",
@@ -105,8 +105,8 @@ def test_every_setting_is_taken_over() -> None:
     assert settings.email_addresses is EmailAddresses.HASHED
 
 
-def test_summaries_are_beside_the_activity_that_is_read() -> None:
-    """Contact summaries and the campaigns' one are told apart, and change no walk."""
+def test_summaries_are_told_from_activity_reports() -> None:
+    """Contact summaries and the campaign summary are separate, and neither changes what a walk reads."""
     settings = read_settings(
         {"REPORTS": "campaign_summary, summary_by_campaign,opens,summary", "CAMPAIGN_LOOKBACK_DAYS": "7"}
     )
@@ -183,16 +183,16 @@ def test_summaries_are_beside_the_activity_that_is_read() -> None:
         (CA_BUNDLE, "/etc/\x00company.pem"),
     ],
 )
-def test_a_malformed_value_is_told_in_one_line_that_names_the_setting(name: str, value: str) -> None:
-    """No malformed value is taken for a default, and none breaks the line."""
+def test_a_malformed_value_is_an_error_of_one_line_that_names_the_setting(name: str, value: str) -> None:
+    """It never falls back to the default."""
     told = refusal({name: value})
     assert told.startswith(name)
     assert len(told.splitlines()) == 1
 
 
 @given(st.sampled_from([s.name for s in SETTINGS if not s.secret]), ANY_TEXT)
-def test_any_text_is_taken_or_told_in_one_short_line(name: str, text: str) -> None:
-    """Whatever a setting holds, it parses or is a `SettingsError` of one line."""
+def test_any_text_is_accepted_or_an_error_of_one_short_line(name: str, text: str) -> None:
+    """No text raises anything but a `SettingsError`."""
     try:
         read_settings({name: text})
     except SettingsError as error:
@@ -202,16 +202,16 @@ def test_any_text_is_taken_or_told_in_one_short_line(name: str, text: str) -> No
         assert len(told) < 400
 
 
-def test_an_endless_value_is_not_repeated_in_full() -> None:
-    """The line stays readable."""
+def test_a_very_long_value_is_not_shown_in_full() -> None:
+    """The line stays short."""
     assert len(refusal({"ACCOUNT": "x" * 100_000})) < 300
 
 
-# --- plain http -----------------------------------------------------------------------------------
+# --- http -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8:8000", "[::1]:8000", "LOCALHOST"])
-def test_plain_http_is_taken_on_this_machine(host: str) -> None:
+def test_http_is_accepted_for_this_machine(host: str) -> None:
     """A loopback host needs no encryption."""
     assert read_settings({URL: f"http://{host}/v2"}).base_url == f"http://{host}/v2"
 
@@ -229,7 +229,7 @@ def test_plain_http_is_taken_on_this_machine(host: str) -> None:
         "localhost\\.example.org",
     ],
 )
-def test_plain_http_to_any_other_host_is_refused(host: str) -> None:
+def test_http_is_refused_for_any_other_host(host: str) -> None:
     """It would show the credentials to the network."""
     assert refusal({URL: f"http://{host}/v2"}).startswith(URL)
 
@@ -238,7 +238,7 @@ def test_plain_http_to_any_other_host_is_refused(host: str) -> None:
 
 
 def test_the_credentials_are_both_or_neither() -> None:
-    """Neither: the simulated account. One alone names the one that is missing."""
+    """Without both, the simulated account is used. If one is missing, the error names it."""
     assert read_credentials({}) is None
     assert read_credentials({KEY: " ", TOKEN: ""}) is None
     assert read_credentials({KEY: " k ", TOKEN: "t"}) == Credentials("k", "t")
@@ -253,8 +253,8 @@ def test_the_credentials_are_both_or_neither() -> None:
 @pytest.mark.parametrize(
     "value", ["hunter2\nhunter3", "hunter2 hunter3", "hünter2", "h\x00unter2", "x" * 5_000]
 )
-def test_a_credential_that_cannot_be_sent_is_told_without_its_value(name: str, value: str) -> None:
-    """The line names the setting only."""
+def test_a_credential_that_cannot_be_sent_is_an_error_without_its_value(name: str, value: str) -> None:
+    """The line names only the setting."""
     with pytest.raises(SettingsError) as error:
         read_credentials({KEY: "k", TOKEN: "t", name: value})
     assert str(error.value).startswith(name)
@@ -263,8 +263,8 @@ def test_a_credential_that_cannot_be_sent_is_told_without_its_value(name: str, v
 
 
 @pytest.mark.parametrize("url", ["https://user:hunter2@host/v2", "https://host/v2?api_key=hunter2"])
-def test_a_credential_in_the_address_is_refused_without_showing_it(url: str) -> None:
-    """The address is no place for a secret, and neither is the line that says so."""
+def test_a_credential_in_the_url_is_refused_without_showing_it(url: str) -> None:
+    """The error does not show the URL."""
     assert "hunter2" not in refusal({URL: url})
 
 
@@ -272,7 +272,7 @@ def test_a_credential_in_the_address_is_refused_without_showing_it(url: str) -> 
     "proxy", ["http://me:hunter2@host:8080/path", "http://me:hunter2@host", "http://me:hunter2@ho st:8080"]
 )
 def test_the_password_of_a_proxy_is_never_shown(proxy: str) -> None:
-    """Neither in the line that refuses it, nor in the text of the settings that hold it."""
+    """Neither the error nor the text of the settings shows it."""
     assert "hunter2" not in refusal({PROXY: proxy})
     settings = read_settings({PROXY: "http://me:hunter2@host:8080"})
     assert settings.proxy == "http://me:hunter2@host:8080"
@@ -280,7 +280,7 @@ def test_the_password_of_a_proxy_is_never_shown(proxy: str) -> None:
 
 
 def test_credentials_are_not_shown() -> None:
-    """Neither of them is in the text of the pair."""
+    """Neither is in the text of `Credentials`."""
     assert "hunter2" not in f"{Credentials('hunter2', 'hunter2')!r}"
 
 
@@ -288,7 +288,7 @@ def test_credentials_are_not_shown() -> None:
 
 
 class _Watched(Mapping[str, str]):
-    """An environment that notes what is asked of it."""
+    """An environment that records which names are read."""
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -298,10 +298,10 @@ class _Watched(Mapping[str, str]):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        raise AssertionError("the settings are asked for by name")
+        raise AssertionError("settings are read by name")
 
     def __len__(self) -> int:
-        raise AssertionError("the settings are asked for by name")
+        raise AssertionError("settings are read by name")
 
 
 def test_exactly_the_documented_settings_are_read() -> None:
@@ -313,7 +313,7 @@ def test_exactly_the_documented_settings_are_read() -> None:
 
 
 def test_the_tick_and_the_resources_come_from_the_template() -> None:
-    """A tick has a default; what the template must set is asked for by name."""
+    """The tick has a default. A missing resource is an error that names it."""
     assert read_tick_ms({}) == 15 * 60_000
     assert read_tick_ms({"TICK_MINUTES": "5"}) == 5 * 60_000
     assert required({"TABLE_NAME": " table "}, "TABLE_NAME") == "table"

@@ -1,4 +1,4 @@
-"""The embedded engine's file, across versions of this software."""
+"""The SQLite file across versions of this software."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms")
 
 
 def earlier(path: Path) -> Path:
-    """A file as an earlier version left it, with one contact."""
+    """Return a file as an earlier version left it, with one contact."""
     database = Database(path)
     SqliteContacts(database).register([ListedContact("4711", "")], 7)
     for column in LATER_COLUMNS:
@@ -21,8 +21,8 @@ def earlier(path: Path) -> Path:
     return path
 
 
-def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
-    """What it lacks is added, what it holds is kept, however often it is opened."""
+def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
+    """Missing columns are added and data is kept, however often it is opened."""
     path = earlier(tmp_path / "state.sqlite3")
     for _ in range(2):
         database = Database(path)
@@ -35,7 +35,7 @@ def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_is_read_without_a_change(tmp_path: Path) -> None:
-    """Who may only look sees all that there is, and leaves the file as it was."""
+    """A read-only process sees all data and leaves the file unchanged."""
     path = earlier(tmp_path / "state.sqlite3")
     before = path.read_bytes()
     database = Database(path, is_read_only=True)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.rows import EXACT_MAX
-from contact_activity.constant_contact.summary_rows import (
+from contact_activity.constant_contact.fields import MAX_EXACT_INTEGER
+from contact_activity.constant_contact.v2_summaries import (
     parse_campaign_summary,
     parse_contact_summary,
     parse_summary_by_campaign,
@@ -100,7 +100,7 @@ def test_a_count_may_be_text_or_a_number(opens: object) -> None:
         {**BODY, "opens": "many"},
         {**BODY, "opens": 1.5},
         {**BODY, "opens": True},
-        {**BODY, "opens": EXACT_MAX + 1},
+        {**BODY, "opens": MAX_EXACT_INTEGER + 1},
         {**BODY, "opens": 1e30},
         {},
         {"contact_id": "4711"},

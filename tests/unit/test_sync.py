@@ -691,7 +691,7 @@ class FailsOnce(SqliteContacts):
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         if not self.has_failed:
             self.has_failed = True
-            raise RetryError("the table did not take a change")
+            raise RetryError("a write to the table failed")
         return super().save(contact, queued_until_ms=queued_until_ms)
 
 

@@ -1,4 +1,4 @@
-"""What the functions say: metrics in CloudWatch's format, logs with the tick's id and no addresses."""
+"""The metrics of the functions, and their logs: with the id of the tick, without e-mail addresses."""
 
 import io
 import json
@@ -35,7 +35,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(autouse=True)
 def _no_metrics_left() -> Iterator[None]:
-    """The metrics of a process are one set: each test begins with an empty one, of a stack's name."""
+    """Give each test an empty set of metrics: a process has only one."""
     before, telemetry.metrics.service = telemetry.metrics.service, STACK
     telemetry.metrics.clear_metrics()
     yield
@@ -45,7 +45,7 @@ def _no_metrics_left() -> Iterator[None]:
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """What is logged meanwhile."""
+    """The log lines that the test causes."""
     handler = telemetry.logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)
     said = io.StringIO()
@@ -57,7 +57,7 @@ def logged() -> Iterator[io.StringIO]:
 
 
 def flushed(capsys: pytest.CaptureFixture[str]) -> list[Emitted]:
-    """What CloudWatch would make of standard output when the invocation ends."""
+    """Return the metrics that CloudWatch reads from standard output after the invocation."""
     telemetry.metrics.flush_metrics()
     return emitted(capsys.readouterr().out.splitlines())
 
@@ -113,14 +113,14 @@ def full_sync(outcome: Outcome) -> Report:
 
 
 def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    """A tick, work of every outcome and a failure send each metric of the list, and no other."""
-    telemetry.tell_tick(full_tick())
+    """A tick, work of every outcome and a failure together send every metric, and no other."""
+    telemetry.record_tick(full_tick())
     for outcome in OF_CONTACTS:
-        telemetry.tell_work(CONTACT, full_sync(outcome))
+        telemetry.record_work(CONTACT, full_sync(outcome))
     for outcome in OF_CAMPAIGNS:
-        telemetry.tell_work(of_campaign("111", 1), Report(outcome))
+        telemetry.record_work(of_campaign("111", 1), Report(outcome))
     for message in (of_contact("4711", 1), of_campaign("111", 1)):
-        telemetry.tell_failure(message, RetryError("the API did not answer"))
+        telemetry.record_failure(message, RetryError("the API did not answer"))
     sent = flushed(capsys)
     assert {(metric.name, metric.unit) for metric in sent} == {
         (metric.metric_name, metric.unit.value) for metric in Metric
@@ -129,9 +129,9 @@ def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) 
     assert {metric.dimensions for metric in sent} == {(("service", STACK),)}
 
 
-def test_every_tick_sends_its_gauges_zero_included(capsys: pytest.CaptureFixture[str]) -> None:
-    """An alarm on a gauge ends by a tick that says 0; counts of nothing are not sent."""
-    telemetry.tell_tick(QUIET_TICK)
+def test_every_tick_sends_its_gauges_even_when_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """A gauge of 0 ends an alarm. Counts of 0 are not sent."""
+    telemetry.record_tick(QUIET_TICK)
     assert by_name(flushed(capsys)) == {
         "LagSeconds": 0,
         "QuotaUsedPercent": 0,
@@ -150,64 +150,64 @@ def test_every_tick_sends_its_gauges_zero_included(capsys: pytest.CaptureFixture
 def test_the_quota_is_short_only_while_contacts_wait(
     capsys: pytest.CaptureFixture[str], calls_used: int, used_percent: float, quota_lag_s: float
 ) -> None:
-    """From nine tenths of the day's calls on, the lag counts as one of the quota; using it up does not."""
-    telemetry.tell_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
+    """From 90 % of the day's calls on, the lag counts as caused by the quota. Using it up alone does not."""
+    telemetry.record_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
     sent = by_name(flushed(capsys))
     assert (sent["LagSeconds"], sent["QuotaLagSeconds"]) == (3_600, quota_lag_s)
     assert sent["QuotaUsedPercent"] == pytest.approx(used_percent)
 
 
-def test_a_tick_that_another_one_kept_out_sends_no_gauge(capsys: pytest.CaptureFixture[str]) -> None:
-    """It measured nothing, and 0 would end an alarm."""
-    telemetry.tell_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
+def test_a_tick_without_the_lease_sends_no_gauge(capsys: pytest.CaptureFixture[str]) -> None:
+    """It measured nothing, and a 0 would end an alarm."""
+    telemetry.record_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
     assert by_name(flushed(capsys)) == {"ContactsEnqueued": 1}
 
 
-def test_each_pause_is_told_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """A pause by the credential is told as that and as a pause, and as no other."""
+def test_each_pause_is_measured_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pause by the credential sets that gauge and the common one, and no other."""
     report = DispatchReport(
         outcome=TickOutcome.PAUSED, paused=("credential",), lag_ms=0, calls_used=0, calls_per_day=1
     )
-    telemetry.tell_tick(report)
+    telemetry.record_tick(report)
     paused = {name: value for name, value in by_name(flushed(capsys)).items() if "Paused" in name}
     assert paused == {"Paused": 1, "PausedByCredential": 1, "PausedByQuota": 0, "PausedByOperator": 0}
 
 
 def test_metrics_of_a_batch_add_up(capsys: pytest.CaptureFixture[str]) -> None:
-    """However many contacts one invocation syncs, all of them are in what it sends."""
+    """Every contact that an invocation syncs is in its metrics."""
     for _ in range(130):
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED, pages=1))
     assert by_name(flushed(capsys)) == {"PagesRead": 130, "ContactsSynced": 130}
 
 
-def test_every_age_is_a_value_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """CloudWatch has percentiles of single values; no record holds more than it takes, and none is lost."""
+def test_every_age_is_a_separate_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """CloudWatch computes percentiles from single values. Several records hold them all."""
     ages_s = [*range(250), *[HOUR_MS] * 7]
     for part in (ages_s[:99], ages_s[99:101], ages_s[101:]):
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, pages=1, ages_s=array("q", part)))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED, pages=1, ages_s=array("q", part)))
     sent = [metric for metric in flushed(capsys) if metric.name == Metric.FRESHNESS.metric_name]
     assert {metric.unit for metric in sent} == {"Seconds"}
     assert [value for metric in sent for value in metric.values] == ages_s
 
 
 def test_without_new_activity_no_age_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
-    """A zero would make what comes late look fresh."""
-    telemetry.tell_work(CONTACT, Report(Outcome.SYNCED, by_type=Counter({"Email Opened": 5})))
+    """A 0 would make late activity look fresh."""
+    telemetry.record_work(CONTACT, Report(Outcome.SYNCED, by_type=Counter({"Email Opened": 5})))
     assert Metric.FRESHNESS.metric_name not in by_name(flushed(capsys))
 
 
-def test_the_invocation_answers_with_plain_json() -> None:
-    """What the dispatcher returns can be sent as it is."""
-    answered = telemetry.tell_tick(full_tick())
+def test_the_report_of_a_tick_is_plain_json() -> None:
+    """Lambda can return it as it is."""
+    answered = telemetry.record_tick(full_tick())
     assert json.loads(json.dumps(answered))["lag_ms"] == HOUR_MS + 500
 
 
-def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
-    """From the message on each line holds its correlation id; a message without one takes it out."""
+def test_log_lines_have_the_id_of_their_tick(logged: io.StringIO) -> None:
+    """Each message sets its correlation id; a message without one removes it."""
     for correlation_id in ("tick-1", "tick-2", None):
         telemetry.correlate(correlation_id)
-        telemetry.tell_work(CONTACT, Report(Outcome.SYNCED))
-        telemetry.tell_failure(of_contact("4712", 1), RetryError("the API did not answer"))
+        telemetry.record_work(CONTACT, Report(Outcome.SYNCED))
+        telemetry.record_failure(of_contact("4712", 1), RetryError("the API did not answer"))
     assert [line.get("correlation_id") for line in lines(logged)] == [
         *("tick-1", "tick-1", "tick-2", "tick-2"),
         *(None, None),
@@ -215,8 +215,8 @@ def test_lines_bear_the_id_of_their_tick(logged: io.StringIO) -> None:
 
 
 def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
-    """A line has the outcome and the counts, and rows that could not be read by their digest."""
-    telemetry.tell_work(CONTACT, full_sync(Outcome.SYNCED))
+    """The line has the outcome, the counts, and the digests of unreadable rows."""
+    telemetry.record_work(CONTACT, full_sync(Outcome.SYNCED))
     (line,) = lines(logged)
     assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
     assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
@@ -233,24 +233,24 @@ def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
         ),
     ],
 )
-def test_a_failure_of_any_kind_is_logged_and_a_strange_one_without_its_text(
+def test_an_error_that_is_not_ours_is_logged_without_its_text(
     logged: io.StringIO, error: Exception, cause: str
 ) -> None:
-    """What others say may hold anything: told are its kind, the code of AWS, and the line in our code."""
+    """Its text may hold anything. The line has its class, the AWS code and the place in our code."""
     try:
         item_from_body("{}")
     except ValueError as known:
         error.__traceback__ = known.__traceback__
-    telemetry.tell_failure(of_contact("4711", 1), error)
+    telemetry.record_failure(of_contact("4711", 1), error)
     (line,) = lines(logged)
     where = "" if isinstance(error, RetryError) else r" at codec\.py:\d+"
     assert (line["message"], line["contact_id"]) == ("contact failed", "4711")
     assert re.fullmatch(re.escape(cause) + where, line["cause"])
 
 
-def test_a_call_that_failed_is_a_warning_without_an_address(logged: io.StringIO) -> None:
-    """Told are the cause, the status if there was an answer, and how often it was tried."""
-    telemetry.tell_failed_try(Cause.UNKNOWN_HOST, 0, 2)
+def test_a_failed_call_is_a_warning_without_a_host(logged: io.StringIO) -> None:
+    """The line has the cause, the status if an answer came, and the number of tries."""
+    telemetry.log_failed_try(Cause.UNKNOWN_HOST, 0, 2)
     (line,) = lines(logged)
     assert (line["level"], line["message"]) == ("WARNING", "call failed")
     assert (line["cause"], line["status"], line["tries"]) == (Cause.UNKNOWN_HOST.value, 0, 2)
@@ -260,10 +260,10 @@ def ticking(world: World, credentials: Callable[[], Credentials]) -> Dispatcher:
     return Dispatcher(world.tick_ports(), TICK_MS, 1, None, credentials)
 
 
-def test_a_tick_that_cannot_read_its_credentials_is_one_that_is_paused(
+def test_a_tick_that_cannot_read_its_credentials_counts_as_paused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Otherwise the alarm on it would be silent as long as it lasts."""
+    """Otherwise the alarm would stay silent."""
 
     def unusable() -> Credentials:
         raise SettingsError("the secret has no value")
@@ -274,7 +274,7 @@ def test_a_tick_that_cannot_read_its_credentials_is_one_that_is_paused(
 
 
 def test_a_tick_that_fails_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    """What it handed out, and how long contacts wait, though it could not list them."""
+    """It could not list the contacts, but it still sends its counts and the lag."""
     world = World()
     world.register("1")
     world.source.fault = RetryError("the API failed 9 times")

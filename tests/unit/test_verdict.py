@@ -1,4 +1,4 @@
-"""How an answer is read before it is judged: its JSON, its error key, how long it asks to wait."""
+"""Reading an answer before it is judged: JSON, error key, waiting time, ids and counts."""
 
 import json
 import math
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.rows import count_of, id_text, is_of, usable_id
+from contact_activity.constant_contact.fields import count_of, id_text, is_of, usable_id
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.verdict import (
-    RETRY_AFTER_MAX_S,
+    MAX_RETRY_AFTER_S,
     Answer,
     Verdict,
     judge_misfit,
@@ -53,8 +53,8 @@ def read(body: bytes = b"{}", **headers: str) -> Answer:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_what_is_no_json_is_no_body(body: bytes) -> None:
-    """Python would read some of it; no other reader of an event could."""
+def test_a_body_that_is_not_json_is_none(body: bytes) -> None:
+    """Python could read some of these; other readers of an event could not."""
     assert read(body).body is None
 
 
@@ -67,8 +67,8 @@ def finite(value: object) -> bool:
 
 
 @given(JSON)
-def test_only_finite_json_is_read_and_is_read_whole(value: object) -> None:
-    """A number that is none, anywhere in it, makes it no JSON; all else comes as it was sent."""
+def test_json_is_read_unless_a_number_is_not_finite(value: object) -> None:
+    """All other JSON is read exactly as it was sent."""
     body = read(json.dumps(value).encode()).body
     assert body == (value if finite(value) else None)
 
@@ -78,7 +78,7 @@ def test_only_finite_json_is_read_and_is_read_whole(value: object) -> None:
 
 @given(st.integers(0, 2**53))
 def test_an_id_and_a_count_are_the_same_in_every_form(number: int) -> None:
-    """As text, as an integer, and as a float that is whole."""
+    """As text, as an integer, and as a whole float."""
     forms = [str(number), number, float(number)]
     assert {id_text(form) for form in forms} == {usable_id(form) for form in forms} == {str(number)}
     assert {count_of(form) for form in forms} == {number}
@@ -86,32 +86,32 @@ def test_an_id_and_a_count_are_the_same_in_every_form(number: int) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False, None, 1.5, 1e30, -1e30, math.nan, math.inf, [], {}, [3]])
-def test_what_is_no_whole_number_is_no_id_and_no_count(value: object) -> None:
-    """Nor is a boolean, which Python takes for one."""
+def test_only_whole_numbers_are_ids_and_counts(value: object) -> None:
+    """A boolean is not one, although Python treats it as an integer."""
     assert (id_text(value), usable_id(value), count_of(value)) == (None, None, None)
 
 
 @pytest.mark.parametrize(
     "value", ["", "-1", "+1", "1.0", " 1", "1e3", "\u0661", "9" * 17, -1, 2**53 + 1, "nan"]
 )
-def test_what_is_no_count(value: object) -> None:
-    """Only digits are, within what a number of JSON can hold."""
+def test_other_text_is_not_a_count(value: object) -> None:
+    """A count consists of digits, and is at most 2^53."""
     assert count_of(value) is None
 
 
 @given(JSON, JSON)
-def test_a_row_is_of_the_contact_that_it_names(row: object, named: object) -> None:
-    """A row that names none is anybody's; one that names a contact is nobody else's."""
+def test_a_row_belongs_to_the_contact_that_it_names(row: object, named: object) -> None:
+    """A row that names no contact fits every call."""
     assert is_of(row, "contact_id", "4711") or isinstance(row, dict)
     is_ours = named is None or named == "" or id_text(named) == "4711"
     assert is_of({"contact_id": named}, "contact_id", "4711") is is_ours
 
 
-# --- an error with a 200 --------------------------------------------------------------------------
+# --- an error with status 200 ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("key", "verdict", "verdict_with_next"),
+    ("key", "verdict", "verdict_with_cursor"),
     [
         (QPS, Verdict.SLOW_DOWN, Verdict.SLOW_DOWN),
         (RATE, Verdict.DAY_USED_UP, Verdict.DAY_USED_UP),
@@ -119,19 +119,19 @@ def test_a_row_is_of_the_contact_that_it_names(row: object, named: object) -> No
         ("http.status.authentication.invalid_token", Verdict.REFUSED, Verdict.REFUSED),
         ("http.status.not_found", Verdict.GONE, Verdict.NEXT_EXPIRED),
         ("http.status.bad_request", Verdict.FATAL, Verdict.NEXT_EXPIRED),
-        ("http.status.internal_server_error", Verdict.AGAIN, Verdict.AGAIN),
-        ("", Verdict.AGAIN, Verdict.AGAIN),
+        ("http.status.internal_server_error", Verdict.RETRY, Verdict.RETRY),
+        ("", Verdict.RETRY, Verdict.RETRY),
     ],
 )
-def test_an_error_with_a_200_means_what_its_key_says(
-    key: str, verdict: Verdict, verdict_with_next: Verdict
+def test_the_key_of_an_error_with_status_200_decides(
+    key: str, verdict: Verdict, verdict_with_cursor: Verdict
 ) -> None:
-    """As an array or as an object, like one that comes with its own status."""
+    """In an array or in an object, it counts like the status that it stands for."""
     error = {"error_key": key, "error_message": "..."}
     for body in (error, [error]):
         answer = read(json.dumps(body).encode())
-        assert judge_misfit(answer, has_next=False) is verdict
-        assert judge_misfit(answer, has_next=True) is verdict_with_next
+        assert judge_misfit(answer, has_cursor=False) is verdict
+        assert judge_misfit(answer, has_cursor=True) is verdict_with_cursor
 
 
 # --- how long to wait -----------------------------------------------------------------------------
@@ -157,11 +157,13 @@ def test_retry_after_in_seconds(retry_after: str, wait_s: float) -> None:
 
 
 @given(st.integers(-100, 100), st.integers(-86_400, 86_400))
-def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their_clock_s: int) -> None:
-    """Whatever their clock says of now; without it, by ours."""
+def test_a_date_in_retry_after_is_compared_with_the_date_of_the_answer(
+    ahead_s: int, their_clock_s: int
+) -> None:
+    """Without a readable `Date` it is compared with our own clock."""
     theirs = NOON + timedelta(seconds=their_clock_s)
     until = format_datetime(theirs + timedelta(seconds=ahead_s), usegmt=True)
-    expected_s = min(RETRY_AFTER_MAX_S, max(0, ahead_s))
+    expected_s = min(MAX_RETRY_AFTER_S, max(0, ahead_s))
     assert read(retry_after=until, date=format_datetime(theirs, usegmt=True)).retry_after_s == expected_s
     ours = format_datetime(NOON + timedelta(seconds=ahead_s), usegmt=True)
     assert read(retry_after=ours).retry_after_s == expected_s
@@ -170,8 +172,8 @@ def test_retry_after_as_a_date_goes_by_the_answers_own_clock(ahead_s: int, their
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
 @pytest.mark.parametrize("date", ["Wed Nov 25 12:00:30 2026", "Wed, 25 Nov 2026 12:00:30 -0000"])
-def test_retry_after_without_a_zone_is_of_utc(zone: str, date: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever this machine is."""
+def test_a_date_without_a_zone_is_in_utc(zone: str, date: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the time zone of this machine."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
@@ -183,6 +185,6 @@ def test_retry_after_without_a_zone_is_of_utc(zone: str, date: str, monkeypatch:
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_any_retry_after_is_a_wait_of_a_minute_at_most(retry_after: str, date: str) -> None:
+def test_any_retry_after_is_at_most_a_minute(retry_after: str, date: str) -> None:
     """Reading it never fails."""
-    assert 0 <= read(retry_after=retry_after, date=date).retry_after_s <= RETRY_AFTER_MAX_S
+    assert 0 <= read(retry_after=retry_after, date=date).retry_after_s <= MAX_RETRY_AFTER_S

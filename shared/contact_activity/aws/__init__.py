@@ -1,1 +1,1 @@
-"""Implements the ports on AWS."""
+"""Implement the ports on AWS."""

@@ -1,4 +1,4 @@
-"""The bus on EventBridge: full batches, and only what was not accepted goes out again."""
+"""Publish events on EventBridge, in full batches. Entries that were not accepted are sent again."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from contact_activity.domain.pace import back_off_s
 from contact_activity.errors import FatalError, PartlyAcceptedError
 from contact_activity.ports import Clock
 
-BATCH_ENTRIES = 10
-BATCH_BYTES = 256_000
-BACKOFF_FIRST_S = 0.1
-BACKOFF_MOST_S = 5.0
-# By the API's documentation the only errors of an entry that no second try can mend.
+MAX_BATCH_ENTRIES = 10
+MAX_BATCH_BYTES = 256_000
+FIRST_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 5.0
+# The EventBridge documentation says that an entry with one of these errors never succeeds.
 _REFUSALS = frozenset(
     {
         "AccessDeniedException",
@@ -31,31 +31,34 @@ _REFUSALS = frozenset(
 
 
 def entry_bytes(event: Event) -> int:
-    """The size of an entry as AWS counts it: source, detail type and detail in UTF-8, `Time` left out."""
+    """Return the size of an entry as AWS counts it: source, detail type and detail in UTF-8."""
     return sum(len(part.encode()) for part in (EVENT_SOURCE, event.detail_type, event.detail))
 
 
 def batches(events: Sequence[Event]) -> list[list[Event]]:
-    """Part events into batches, in order, that one call may carry.
+    """Divide events, in order, into batches that fit into one call.
 
-    Raises `FatalError` for an event that is too large for any.
+    Raises `FatalError` for an event that is too large for a call of its own.
     """
-    parted: list[list[Event]] = []
+    divided: list[list[Event]] = []
     room_bytes = 0
     for event in events:
         size_bytes = entry_bytes(event)
-        if size_bytes > BATCH_BYTES:
-            raise FatalError(f"an event of {size_bytes} bytes, more than the bus takes")
-        if not parted or len(parted[-1]) == BATCH_ENTRIES or size_bytes > room_bytes:
-            parted.append([])
-            room_bytes = BATCH_BYTES
-        parted[-1].append(event)
+        if size_bytes > MAX_BATCH_BYTES:
+            raise FatalError(f"an event of {size_bytes} bytes, more than the bus accepts")
+        if not divided or len(divided[-1]) == MAX_BATCH_ENTRIES or size_bytes > room_bytes:
+            divided.append([])
+            room_bytes = MAX_BATCH_BYTES
+        divided[-1].append(event)
         room_bytes -= size_bytes
-    return parted
+    return divided
 
 
 class EventBridgeBus:
-    """The `Bus` port. Raises `FatalError`, before any is sent, for an event too large for the bus."""
+    """The `Bus` port.
+
+    `publish` raises `FatalError`, before it sends anything, if an event is too large.
+    """
 
     def __init__(
         self,
@@ -76,8 +79,8 @@ class EventBridgeBus:
             try:
                 self._publish_batch(batch, accepted, deadline_ms)
             except (ClientError, BotoCoreError) as error:
-                told = f"the bus could not be asked: {error_code(error)}"
-                raise PartlyAcceptedError(told, frozenset(accepted)) from error
+                text = f"a call to the bus failed: {error_code(error)}"
+                raise PartlyAcceptedError(text, frozenset(accepted)) from error
 
     def _publish_batch(self, batch: list[Event], accepted: set[str], deadline_ms: int) -> None:
         left, tries = batch, 0
@@ -88,14 +91,14 @@ class EventBridgeBus:
             tries += 1
 
     def _put(self, events: Sequence[Event], accepted: set[str]) -> list[Event]:
-        """Returns the events that were not accepted."""
+        """Send one batch, and return the events that were not accepted."""
         response = self._client.put_events(Entries=[self._entry(event) for event in events])
         answered = list(zip(events, response["Entries"], strict=True))
         accepted |= {event.id for event, result in answered if result.get("EventId")}
         refusals = _REFUSALS.intersection(result.get("ErrorCode", "") for _, result in answered)
         if refusals:
-            told = f"the bus refuses an event: {', '.join(sorted(refusals))}"
-            raise PartlyAcceptedError(told, frozenset(accepted))
+            text = f"the bus refuses an event: {', '.join(sorted(refusals))}"
+            raise PartlyAcceptedError(text, frozenset(accepted))
         return [event for event, result in answered if not result.get("EventId")]
 
     def _entry(self, event: Event) -> dict[str, str]:
@@ -107,8 +110,8 @@ class EventBridgeBus:
         }
 
     def _back_off(self, tries: int, left: Sequence[Event], accepted: set[str], deadline_ms: int) -> None:
-        wait_s = back_off_s(tries, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter())
+        wait_s = back_off_s(tries, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=self._jitter())
         if self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms:
-            told = f"the bus did not accept {len(left)} events in {tries} tries"
-            raise PartlyAcceptedError(told, frozenset(accepted))
+            text = f"the bus did not accept {len(left)} events in {tries} tries"
+            raise PartlyAcceptedError(text, frozenset(accepted))
         self._clock.sleep(wait_s)

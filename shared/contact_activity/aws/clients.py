@@ -1,4 +1,4 @@
-"""Makes the AWS clients."""
+"""Create the AWS clients."""
 
 import boto3
 from botocore.client import BaseClient
@@ -10,7 +10,7 @@ RETRIES = 3
 
 
 def aws_client(service: str) -> BaseClient:
-    """A client with time-outs of its own; `AWS_ENDPOINT_URL`, which boto3 reads, is all that moves it."""
+    """Create a client with short time-outs. boto3 takes another endpoint from `AWS_ENDPOINT_URL`."""
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,

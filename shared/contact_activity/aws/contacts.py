@@ -1,4 +1,4 @@
-"""Keeps the contacts in the table: an item each."""
+"""Keep the contacts in the table, one item each."""
 
 import heapq
 import zlib
@@ -26,16 +26,17 @@ from contact_activity.state.codec import (
 )
 
 SHARDS = 8
-# Behind them one for each other standing: what a contact can honestly wait shows in the index's keys.
+# After them one shard for each other standing. How long a contact may wait depends on its standing, so
+# the key of the index shows it.
 ALL_SHARDS = SHARDS + schedule.STANDINGS - 1
 THREADS = 8
-# More than can be in messages at once on the largest day that is usual: two ticks of the day's calls.
-LOOKED_AT_MOST = 20_000
-# A second's work at most, before the tick looks at its time limit again.
-LOOKED_AT_ONCE = 100
-# More than a tick of the largest day that is usual hands out; the next tick goes on.
-PULLED_BACK_MOST = 5_000
-_OUTLINE = (
+# More contacts than can be in messages at once: those of two ticks, on the largest usual day.
+MAX_CLAIMS_READ = 20_000
+# About a second of work. After each part the tick checks its time limit.
+CLAIMS_READ_AT_ONCE = 100
+# More than one tick hands out on the largest usual day. The next tick continues.
+MAX_PULLED_BACK = 5_000
+_OUTLINE_ATTRIBUTES = (
     *("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone"),
     *("last_error", "failed_at"),
 )
@@ -43,23 +44,21 @@ _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now OR queue
 _REGISTER = (
     "SET modified_date = :modified, registered_at = :now, due_shard = :shard, version = :zero, due_at = :now"
 )
-_OF_LISTING = ("pk", "registered_at", "modified_date", "times_gone")
-_IS_NO_GONE_ONE = (
-    "attribute_exists(registered_at) AND (attribute_not_exists(times_gone) OR times_gone = :zero)"
-)
+_LISTED_ATTRIBUTES = ("pk", "registered_at", "modified_date", "times_gone")
+_NOT_GONE = "attribute_exists(registered_at) AND (attribute_not_exists(times_gone) OR times_gone = :zero)"
 A = TypeVar("A")
 R = TypeVar("R")
 
 
 def due_shard(contact_id: str, standing: int = schedule.USUAL) -> int:
-    """The same for a contact for ever, as long as nothing changes how long it may wait."""
+    """Return the shard of a contact. It never changes while the standing is the same."""
     if standing != schedule.USUAL:
         return SHARDS + standing - 1
     return zlib.crc32(contact_id.encode()) % SHARDS
 
 
 class DynamoContacts:
-    """The `Contacts` port. `threads` calls are made at once where many contacts change."""
+    """The `Contacts` port. `threads`: how many calls run at once when many contacts change."""
 
     def __init__(self, client: BaseClient, table_name: str, threads: int = THREADS) -> None:
         self._table = Table(client, table_name)
@@ -67,7 +66,7 @@ class DynamoContacts:
 
     def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
         by_pk = {CONTACT + contact.id: contact for contact in listed}
-        known = self._table.get_many(list(by_pk), *_OF_LISTING)
+        known = self._table.get_many(list(by_pk), *_LISTED_ATTRIBUTES)
 
         def register(pk: str) -> bool:
             item, contact = known.get(pk, Item({})), by_pk[pk]
@@ -79,7 +78,7 @@ class DynamoContacts:
         return sum(self._each(register, list(by_pk)))
 
     def _add(self, contact: ListedContact, now_ms: int) -> bool:
-        """False if another dispatcher was first."""
+        """Add a contact. Return False if another dispatcher was first."""
         return self._table.update(
             CONTACT + contact.id,
             _REGISTER,
@@ -91,41 +90,46 @@ class DynamoContacts:
         )
 
     def _note_change(self, contact: ListedContact, known: Item, now_ms: int, is_full: bool) -> None:
-        """`known` may be a moment old: what a worker stored or a person erased since then wins."""
+        """Store the new date of a contact, and make a gone contact due.
+
+        `known` may be out of date: the conditions keep what was stored or erased since it was read.
+        """
         pk, modified = CONTACT + contact.id, contact.modified_date
         is_changed, is_gone = known.text("modified_date") != modified, known.whole("times_gone") > 0
         if not is_changed and not (is_gone and is_full):
             return
         if not is_gone and self._table.update(
-            pk, "SET modified_date = :modified", _IS_NO_GONE_ONE, modified=modified, zero=0
+            pk, "SET modified_date = :modified", _NOT_GONE, modified=modified, zero=0
         ):
             return
         change = "SET modified_date = :modified, due_at = :now"
         self._table.update(pk, change, "attribute_exists(registered_at)", modified=modified, now=now_ms)
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
-        """A read for each that is looked at, and a write for each that the read does not show as out."""
-        due = _once(contact_id for _, contact_id in islice(self._due(clock.now_ms()), LOOKED_AT_MOST))
-        while most > 0 and (looked_at := list(islice(due, min(LOOKED_AT_ONCE, max(THREADS, most))))):
-            out = self._out_of(looked_at, clock.now_ms(), tick_ms)
-            free = (contact_id for contact_id in looked_at if contact_id not in out)
-            claimed = self._claim_of(free, clock, tick_ms, most)
+        """Costs a read for each due contact, and a write for each that does not seem to be in a message."""
+        due = _without_repeats(
+            contact_id for _, contact_id in islice(self._due(clock.now_ms()), MAX_CLAIMS_READ)
+        )
+        while most > 0 and (read := list(islice(due, min(CLAIMS_READ_AT_ONCE, max(THREADS, most))))):
+            queued = self._in_messages(read, clock.now_ms(), tick_ms)
+            free = (contact_id for contact_id in read if contact_id not in queued)
+            claimed = self._claim_free(free, clock, tick_ms, most)
             most -= len(claimed)
             yield claimed
 
-    def _claim_of(self, free: Iterator[str], clock: Clock, tick_ms: int, most: int) -> list[str]:
+    def _claim_free(self, free: Iterator[str], clock: Clock, tick_ms: int, most: int) -> list[str]:
         claimed: list[str] = []
         while len(claimed) < most and (tried := list(islice(free, most - len(claimed)))):
             won = self._each(partial(self._claim, now_ms=clock.now_ms(), tick_ms=tick_ms), tried)
             claimed += [contact_id for contact_id, is_ours in zip(tried, won, strict=True) if is_ours]
         return claimed
 
-    def _out_of(self, contact_ids: Sequence[str], now_ms: int, tick_ms: int) -> set[str]:
-        """Those in a message, as it was a moment ago: the write decides."""
+    def _in_messages(self, contact_ids: Sequence[str], now_ms: int, tick_ms: int) -> set[str]:
+        """Return those that seem to be in a message. Eventually consistent: the claim itself decides."""
         items = self._table.get_many([CONTACT + id_ for id_ in contact_ids], "pk", "queued_until")
         latest_ms = schedule.latest_queued_ms(schedule.queued_until_ms(now_ms, tick_ms))
-        is_out = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
-        return {id_ for id_ in contact_ids if is_out.get(CONTACT + id_)}
+        is_queued = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
+        return {id_ for id_ in contact_ids if is_queued.get(CONTACT + id_)}
 
     def _claim(self, contact_id: str, *, now_ms: int, tick_ms: int) -> bool:
         until_ms = schedule.queued_until_ms(now_ms, tick_ms)
@@ -139,17 +143,20 @@ class DynamoContacts:
         )
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
-        """At most 5,000 at once. Costs a query a shard, and a read and a write for each that is found."""
+        """At most 5,000 in one call. Costs a query for each shard, and a read and a write for each find."""
         late = (
             contact_id
             for shard in range(ALL_SHARDS)
             for contact_id in self._table.due_after(shard, waits.latest_ms(now_ms, _standing_in(shard)))
         )
-        found = list(islice(late, PULLED_BACK_MOST))
+        found = list(islice(late, MAX_PULLED_BACK))
         return sum(self._each(lambda contact_id: self._pull_back(contact_id, now_ms, waits), found))
 
     def _pull_back(self, contact_id: str, now_ms: int, waits: LongestWaits) -> bool:
-        """An earlier version kept every contact in the shards of the usual ones: it is moved."""
+        """Make a contact due now if it is due too late. Return whether it was.
+
+        An earlier version kept all contacts in the shards of the usual standing, so move it as well.
+        """
         item = self._table.get(CONTACT + contact_id)
         standing = schedule.standing(failures=item.whole("failures"), times_gone=item.whole("times_gone"))
         seen_ms, shard = item.whole("due_at"), due_shard(contact_id, standing)
@@ -166,7 +173,7 @@ class DynamoContacts:
         self._each(self._release, contact_ids)
 
     def abandon(self, contact_ids: Sequence[str]) -> None:
-        """They are in no message, and nobody works on them: all that could is stopped."""
+        """Release contacts that a stopped worker may hold. Only while no worker runs."""
         self._each(lambda contact_id: self._remove(contact_id, "queued_until, held_until"), contact_ids)
 
     def _release(self, contact_id: str) -> bool:
@@ -221,12 +228,12 @@ class DynamoContacts:
         self._each(lambda contact_id: self._make_due(contact_id, now_ms), known)
 
     def scan(self) -> Iterator[Contact]:
-        """Every contact, for the operator: it reads the whole table."""
+        """Yield every contact, for the operator. Reads the whole table."""
         for item in self._table.scan(CONTACT):
             yield _contact(item.text("pk").removeprefix(CONTACT), item)
 
     def outlines(self) -> Iterator[ContactOutline]:
-        for item in self._table.scan(CONTACT, *_OUTLINE):
+        for item in self._table.scan(CONTACT, *_OUTLINE_ATTRIBUTES):
             yield ContactOutline(
                 id=item.text("pk").removeprefix(CONTACT),
                 due_ms=item.whole("due_at"),
@@ -253,15 +260,15 @@ class DynamoContacts:
         return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(ALL_SHARDS)))
 
     def _each(self, do: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
-        """Do it for each, in order of the arguments, a few at a time."""
+        """Call `do` for each argument, several at once. Results are in the order of the arguments."""
         if self._threads == 1 or len(arguments) < 2:
             return [do(argument) for argument in arguments]
         with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
             return list(pool.map(do, arguments))
 
 
-def _once(contact_ids: Iterator[str]) -> Iterator[str]:
-    """A contact that changes its shard while the index is read may be met in both."""
+def _without_repeats(contact_ids: Iterator[str]) -> Iterator[str]:
+    """Drop repeated ids: a contact that changes its shard during the read may appear in both shards."""
     seen: set[str] = set()
     for contact_id in contact_ids:
         if contact_id not in seen:

@@ -1,17 +1,18 @@
-"""The dead-letter queue of the contact queue, for the operator."""
+"""Read and delete the messages of the dead-letter queue, for the operator."""
 
 from collections.abc import Iterator, Sequence
 
 from botocore.client import BaseClient
 
-from contact_activity.aws.queue import BATCH_ENTRIES
+from contact_activity.aws.queue import MAX_BATCH_ENTRIES
 from contact_activity.domain.work import DeadLetter, WorkItem
 from contact_activity.state.codec import item_from_body
 
-# Long enough to see tens of thousands, short enough that a command which is killed hides none for long.
+# Long enough to read tens of thousands. If the command is killed, the letters reappear after this time.
 HIDDEN_S = 120
-# In a queue that takes longer, those seen first come again, in any order, before the last is seen.
-KNOWN_IN_A_ROW_MAX = 50
+# If reading takes longer than that, the first letters reappear before the last one was read. After this
+# many receives with nothing new, everything was read.
+MAX_SEEN_IN_A_ROW = 50
 
 
 class SqsDeadLetters:
@@ -23,19 +24,19 @@ class SqsDeadLetters:
 
     def take(self) -> Iterator[Sequence[DeadLetter]]:
         seen: set[str] = set()
-        known_in_a_row = 0
-        # A receive that waits asks every server of the queue: an empty one is the end.
-        while known_in_a_row < KNOWN_IN_A_ROW_MAX and (received := self._receive()):
+        seen_in_a_row = 0
+        # A receive with a waiting time asks all servers of the queue, so an empty one means the end.
+        while seen_in_a_row < MAX_SEEN_IN_A_ROW and (received := self._receive()):
             letters = [letter for letter in received if letter.id not in seen]
             seen.update(letter.id for letter in letters)
-            known_in_a_row = 0 if letters else known_in_a_row + 1
+            seen_in_a_row = 0 if letters else seen_in_a_row + 1
             if letters:
                 yield letters
 
     def _receive(self) -> list[DeadLetter]:
         response = self._client.receive_message(
             QueueUrl=self._queue_url,
-            MaxNumberOfMessages=BATCH_ENTRIES,
+            MaxNumberOfMessages=MAX_BATCH_ENTRIES,
             VisibilityTimeout=HIDDEN_S,
             WaitTimeSeconds=1,
             AttributeNames=["SentTimestamp"],
@@ -59,12 +60,12 @@ class SqsDeadLetters:
         return len(entries) - len(response.get("Failed", ()))
 
     def give_back(self, letters: Sequence[DeadLetter]) -> None:
-        for start in range(0, len(letters), BATCH_ENTRIES):
+        for start in range(0, len(letters), MAX_BATCH_ENTRIES):
             entries = [
                 {"Id": str(number), "ReceiptHandle": letter.receipt_handle, "VisibilityTimeout": 0}
-                for number, letter in enumerate(letters[start : start + BATCH_ENTRIES])
+                for number, letter in enumerate(letters[start : start + MAX_BATCH_ENTRIES])
             ]
-            # What fails is in no hands any more, or in those of somebody else.
+            # A letter that fails here is visible again already, or another command has it.
             self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
 
 

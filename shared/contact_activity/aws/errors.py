@@ -1,4 +1,4 @@
-"""What AWS says when it does not do what it is asked, as an error of ours."""
+"""Translate the errors of AWS calls."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,19 @@ from contact_activity.errors import RetryError
 
 
 def error_code(error: ClientError | BotoCoreError) -> str:
-    """The code that AWS gives, or what kept the call from it; never a message, which may hold anything."""
+    """Return the code of AWS, or the class of an error on the way to it.
+
+    Never the message, which may hold personal data or a secret.
+    """
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "no code"))
     return type(error).__name__
 
 
 @contextmanager
-def as_our_errors(what: str) -> Iterator[None]:
-    """Raises `RetryError` where botocore raises; `what` names the service in a few words."""
+def as_retry_error(service: str) -> Iterator[None]:
+    """Raise `RetryError` in place of an error of botocore. `service` is named in its text."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise RetryError(f"{what} did not answer as it should: {error_code(error)}") from error
+        raise RetryError(f"a call to {service} failed: {error_code(error)}") from error

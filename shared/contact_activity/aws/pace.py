@@ -1,4 +1,4 @@
-"""The pace in DynamoDB: one write for each change, however many workers make changes at once."""
+"""Keep the pace in DynamoDB, with one write for each change and no conflicts between workers."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -12,21 +12,23 @@ from contact_activity.ports import Clock
 from contact_activity.state.codec import pace_change_from_json, pace_change_to_json
 from contact_activity.state.shared_limiter import SharedLimiter
 
-# The item stays below 1 KB, which is one write unit, also while others append before it is folded.
+# Folding after so many changes keeps the item below 1 KB, which is one write unit.
 FOLD_EVERY = 16
-FOLD_AT_LATEST = 3 * FOLD_EVERY
-# An expression has at most 4 KB.
-FOLD_MOST = 4 * FOLD_EVERY
-# Functions of the version before may run so long after an update. They know the pace, but no changes.
+# From here on every reader folds, because the worker that should have done so may have died.
+ALWAYS_FOLD_FROM = 3 * FOLD_EVERY
+# An update expression may have 4 KB.
+MAX_FOLDED_AT_ONCE = 4 * FOLD_EVERY
+# After an update, functions of the previous version may run for so long. They read the pace without the
+# changes.
 CHANGEOVER_MS = 15 * 60_000
 CHANGEOVER_TRIES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class _PaceLog:
-    """The pace as it was folded last, and the changes since then in the order in which they came.
+    """The pace as it was last folded, and the changes appended since then, in order.
 
-    `since_ms`: when changes were first appended to the pace of a version that appended none.
+    `since_ms`: when a change was first appended to an item of the version that appended none.
     """
 
     folds: int
@@ -38,23 +40,24 @@ class _PaceLog:
         return reduce(changed, self.changes[:count], self.pace)
 
     @property
-    def is_to_fold(self) -> bool:
-        """One of its readers folds it, or each if that one never came back."""
+    def needs_fold(self) -> bool:
+        """Whether its reader has to fold it: the one that appended every 16th change, later everyone."""
         count = len(self.changes)
-        return count >= FOLD_AT_LATEST or (count > 0 and count % FOLD_EVERY == 0)
+        return count >= ALWAYS_FOLD_FROM or (count > 0 and count % FOLD_EVERY == 0)
 
     def is_changeover(self, now_ms: int) -> bool:
+        """Whether functions of the previous version may still take slots."""
         if self.since_ms is None:
             return not self.folds and self.pace != Pace()
         return abs(now_ms - self.since_ms) < CHANGEOVER_MS
 
 
 class DynamoPace:
-    """The `PaceStore`: an item with the pace and the changes that are not in it yet.
+    """The `PaceStore`: one item with a pace and the changes that are not yet in it.
 
-    A change is appended, which no other change can refuse: one write, however many workers there
-    are. Its answer holds all changes before it, so its place in their order is known, and with it the
-    pace that it was made of. Every so many changes are folded into the pace, by a write of its own.
+    A change is appended, which cannot conflict with another change: one write, however many workers
+    there are. The answer holds all changes before it, so it shows the pace that the change applies to.
+    Now and then a separate write folds the changes into the pace.
     """
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
@@ -68,16 +71,21 @@ class DynamoPace:
     def change(self, change: PaceChange) -> Pace:
         for _ in range(CHANGEOVER_TRIES):
             log = self._read(self._table.append("pace", "changes", pace_change_to_json(change)))
-            if self._is_known_to_all(log, change.from_ms if isinstance(change, Take) else change.now_ms):
+            if self._make_known(log, change.from_ms if isinstance(change, Take) else change.now_ms):
                 return log.pace_after(len(log.changes) - 1)
-        raise RetryError("functions of two versions take slots: in a quarter of an hour they do no more")
+        raise RetryError(
+            "functions of two versions take slots at once: this ends 15 minutes after the update"
+        )
 
-    def _is_known_to_all(self, log: _PaceLog, now_ms: int) -> bool:
-        """In a changeover, once it is in the pace; otherwise another may have the same slot."""
+    def _make_known(self, log: _PaceLog, now_ms: int) -> bool:
+        """Return whether every worker can see the change. In a changeover, fold it first.
+
+        Functions of the previous version see only the pace. They could take the same slot.
+        """
         if not log.is_changeover(now_ms):
             return True
         is_folded = self._fold(log, since_ms=log.since_ms or now_ms)
-        return is_folded and len(log.changes) <= FOLD_MOST
+        return is_folded and len(log.changes) <= MAX_FOLDED_AT_ONCE
 
     def tidy(self) -> None:
         log, self._to_fold = self._to_fold, None
@@ -85,15 +93,14 @@ class DynamoPace:
             self._fold(log)
 
     def _fold(self, log: _PaceLog, since_ms: int | None = None) -> bool:
-        """The first changes, as many as an expression takes.
+        """Move the first changes into the pace, as many as fit into one update expression.
 
-        Changes may be appended meanwhile: only those that are in the pace then are removed.
-
-        False if the pace or its folds are others by now: then nothing is done.
+        Changes that were appended since `log` was read stay. Return False, and change nothing, if
+        another worker folded in the meantime.
         """
-        count = min(len(log.changes), FOLD_MOST)
+        count = min(len(log.changes), MAX_FOLDED_AT_ONCE)
         pace = log.pace_after(count)
-        # From the last to the first: right also for a store that removes one after the other.
+        # From the last to the first, which is also right for a store that removes them one by one.
         removed = ", ".join(f"changes[{number}]" for number in reversed(range(count)))
         values: dict[str, Value] = {
             "day": pace.day,
@@ -116,14 +123,15 @@ class DynamoPace:
         return self._table.update("pace", f"{change} REMOVE {removed}", is_as_seen, **values)
 
     def _read(self, item: Item) -> _PaceLog:
+        """Read the item, and remember it for `tidy` if it needs a fold."""
         pace = Pace(item.whole("pace_day"), item.whole("used"), item.whole("next_slot_at"))
         changes = tuple(map(pace_change_from_json, item.texts("changes")))
         log = _PaceLog(item.whole("folds"), pace, changes, item.whole_or_none("appended_since"))
-        if log.is_to_fold:
+        if log.needs_fold:
             self._to_fold = log
         return log
 
 
 def dynamo_limiter(client: BaseClient, table_name: str, limits: Limits, clock: Clock) -> SharedLimiter:
-    """The `Limiter` port: 17 writes for 16 calls, whoever makes them."""
+    """Return the `Limiter` port. 16 calls cost 17 writes: one each, and one fold."""
     return SharedLimiter(limits, DynamoPace(client, table_name), clock)

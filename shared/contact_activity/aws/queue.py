@@ -1,4 +1,4 @@
-"""The contact queue on SQS."""
+"""Send messages to the contact queue on SQS."""
 
 import random
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 from botocore.client import BaseClient
 
-from contact_activity.aws.errors import as_our_errors
+from contact_activity.aws.errors import as_retry_error
 from contact_activity.domain.work import WorkItem
 from contact_activity.state.codec import item_to_body
 
-BATCH_ENTRIES = 10
-SEND_TRIES = 4
-BACKOFF_FIRST_S = 0.2
+MAX_BATCH_ENTRIES = 10
+MAX_SEND_TRIES = 4
+FIRST_BACKOFF_S = 0.2
 _DEPTHS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -21,7 +21,7 @@ _DEPTHS = (
 
 
 class SqsQueue:
-    """The `Queue` port. Raises `RetryError` where AWS does not do what it is asked."""
+    """The `Queue` port. Raises `RetryError` when a call to SQS fails."""
 
     def __init__(
         self,
@@ -39,26 +39,26 @@ class SqsQueue:
     def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         rejected: list[WorkItem] = []
         left = list(items)
-        for tries in range(SEND_TRIES):
+        for tries in range(MAX_SEND_TRIES):
             if not left:
                 break
             if tries:
-                self._sleep(BACKOFF_FIRST_S * 2.0 ** (tries - 1) * (0.5 + self._jitter() / 2))
+                self._sleep(FIRST_BACKOFF_S * 2.0 ** (tries - 1) * (0.5 + self._jitter() / 2))
             failed = [
                 failure
-                for start in range(0, len(left), BATCH_ENTRIES)
-                for failure in self._send_batch(left[start : start + BATCH_ENTRIES])
+                for start in range(0, len(left), MAX_BATCH_ENTRIES)
+                for failure in self._send_batch(left[start : start + MAX_BATCH_ENTRIES])
             ]
-            rejected += [item for item, is_our_fault in failed if is_our_fault]
-            left = [item for item, is_our_fault in failed if not is_our_fault]
+            rejected += [item for item, is_final in failed if is_final]
+            left = [item for item, is_final in failed if not is_final]
         return rejected + left
 
     def _send_batch(self, batch: Sequence[WorkItem]) -> list[tuple[WorkItem, bool]]:
-        """Returns what was not accepted, and whether it never will be."""
+        """Send one batch. Return each message that was not accepted, and whether it never will be."""
         entries = [
             {"Id": str(number), "MessageBody": item_to_body(item)} for number, item in enumerate(batch)
         ]
-        with as_our_errors("the queue"):
+        with as_retry_error("the queue"):
             response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return [
             (batch[int(failure["Id"])], bool(failure["SenderFault"]))
@@ -66,14 +66,14 @@ class SqsQueue:
         ]
 
     def depth(self) -> int:
-        with as_our_errors("the queue"):
+        with as_retry_error("the queue"):
             response = self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=list(_DEPTHS)
             )
         return sum(int(response["Attributes"].get(name, 0)) for name in _DEPTHS)
 
     def retry_in(self, receipt_handle: str, wait_s: int) -> None:
-        """Deliver a message in flight again after `wait_s`, instead of after its visibility time-out."""
+        """Deliver a message in flight again after `wait_s` instead of its visibility time-out."""
         self._client.change_message_visibility(
             QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=wait_s
         )

@@ -1,4 +1,4 @@
-"""The credentials, read by name from Secrets Manager when they are used."""
+"""Read the credentials from Secrets Manager when they are used."""
 
 import json
 import threading
@@ -6,52 +6,52 @@ from collections.abc import Callable
 
 from botocore.client import BaseClient
 
-from contact_activity.aws.errors import as_our_errors
+from contact_activity.aws.errors import as_retry_error
 from contact_activity.errors import RetryError
 from contact_activity.ports import Clock
 from contact_activity.settings import Credentials, SettingsError, check_credential
 
 _NAMES = ("api_key", "access_token")
-# Where AWS fails to give the secret: a moment's trouble of AWS is no reason to stop everything.
-SERVES_S = 3_600.0
+# While Secrets Manager fails, go on with the last credentials for an hour, and ask every 15 s.
+MAX_STALE_S = 3_600.0
 ASK_AGAIN_S = 15.0
 
 
 def secret_credentials(
     client: BaseClient, secret_id: str, clock: Clock, max_age_s: float = 300.0
 ) -> Callable[[], Credentials]:
-    """A reader for any number of threads, which asks again after `max_age_s`: a new token takes effect.
+    """Return a reader for any number of threads. It asks again after `max_age_s`, for a new token.
 
-    It raises `SettingsError` for a secret without a usable value, and `RetryError` where AWS does not
-    give it and has not for an hour: until then the last one serves. Neither error is kept.
+    The reader raises `SettingsError` for a secret without a usable value, and `RetryError` when
+    Secrets Manager fails and there are no credentials from the last hour. It never caches an error.
     """
     lock = threading.Lock()
-    kept: Credentials | None = None
-    kept_until_ms = 0.0
-    serves_until_ms = 0.0
+    known: Credentials | None = None
+    fresh_until_ms = 0.0
+    stale_until_ms = 0.0
 
     def read() -> Credentials:
-        nonlocal kept, kept_until_ms, serves_until_ms
+        nonlocal known, fresh_until_ms, stale_until_ms
         with lock:
-            if kept is not None and clock.monotonic_ms() < kept_until_ms:
-                return kept
-            last, kept = kept, None
+            if known is not None and clock.monotonic_ms() < fresh_until_ms:
+                return known
+            last, known = known, None
             try:
-                kept = parse_secret(secret_id, _value(client, secret_id))
+                known = parse_secret(secret_id, _value(client, secret_id))
             except RetryError:
-                if last is None or clock.monotonic_ms() >= serves_until_ms:
+                if last is None or clock.monotonic_ms() >= stale_until_ms:
                     raise
-                kept, kept_until_ms = last, clock.monotonic_ms() + ASK_AGAIN_S * 1_000
-                return kept
-            kept_until_ms = clock.monotonic_ms() + max_age_s * 1_000
-            serves_until_ms = clock.monotonic_ms() + SERVES_S * 1_000
-            return kept
+                known, fresh_until_ms = last, clock.monotonic_ms() + ASK_AGAIN_S * 1_000
+                return known
+            fresh_until_ms = clock.monotonic_ms() + max_age_s * 1_000
+            stale_until_ms = clock.monotonic_ms() + MAX_STALE_S * 1_000
+            return known
 
     return read
 
 
 def _value(client: BaseClient, secret_id: str) -> str:
-    with as_our_errors("the secret"):
+    with as_retry_error("Secrets Manager"):
         try:
             return str(client.get_secret_value(SecretId=secret_id).get("SecretString") or "")
         except client.exceptions.ResourceNotFoundException:
@@ -59,13 +59,13 @@ def _value(client: BaseClient, secret_id: str) -> str:
 
 
 def parse_secret(secret_id: str, text: str) -> Credentials:
-    """The credentials in a secret's value. Raises `SettingsError`, which shows nothing of it."""
+    """Return the credentials in the value of a secret. Raises `SettingsError`, which shows nothing of it."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise _unusable(secret_id, "is no JSON") from None
+        raise _unusable(secret_id, "is not JSON") from None
     if not isinstance(value, dict):
-        raise _unusable(secret_id, "is no JSON object")
+        raise _unusable(secret_id, "is not a JSON object")
     found = []
     for name in _NAMES:
         credential = value.get(name)

@@ -1,4 +1,4 @@
-"""Keeps all other state in the table: an item for each campaign, and one for each thing that all share."""
+"""Keep campaigns, listings, counts, pauses and lease in the table, and join all ports to a store."""
 
 import json
 import uuid
@@ -30,7 +30,7 @@ _CAMPAIGN = "campaign#"
 
 
 class DynamoCampaigns:
-    """The `Campaigns` port: an item a campaign, and one for when they were listed."""
+    """The `Campaigns` port: one item for each campaign, and one for when they were listed."""
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
         self._table = Table(client, table_name)
@@ -84,7 +84,7 @@ class DynamoListings:
 
 
 class DynamoTally:
-    """The `Tally` port: an item a day, an attribute a detail type and a bucket of ages."""
+    """The `Tally` port: one item for each day, with an attribute for each detail type and age bucket."""
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
         self._table = Table(client, table_name)
@@ -92,41 +92,41 @@ class DynamoTally:
     def add(
         self, day: int, events: Mapping[str, int], ages: Mapping[int, int] = MappingProxyType({})
     ) -> None:
-        self._table.add(_tally_of(day), tally_to_counts(events, ages))
+        self._table.add(_tally_key(day), tally_to_counts(events, ages))
 
     def on(self, day: int) -> DayTally:
-        item = self._table.get(_tally_of(day))
+        item = self._table.get(_tally_key(day))
         return tally_from_counts({name: item.whole(name) for name in item if name != "pk"})
 
 
-def _tally_of(day: int) -> str:
+def _tally_key(day: int) -> str:
     return "published#" + iso(day * DAY_MS)[:10]
 
 
 class DynamoPauses:
-    """The `PauseBoard` port: an attribute a reason, so that one changes without reading the others."""
+    """The `PauseBoard` port: one attribute for each reason, so that each changes on its own."""
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
         self._table = Table(client, table_name)
 
     def get(self) -> Pauses:
         item = self._table.get("pauses")
-        paused = [reason for reason in PauseReason if _until(reason) in item]
-        return Pauses(tuple(Pause(reason, item.whole_or_none(_until(reason))) for reason in paused))
+        paused = [reason for reason in PauseReason if _until_name(reason) in item]
+        return Pauses(tuple(Pause(reason, item.whole_or_none(_until_name(reason))) for reason in paused))
 
     def pause(self, pause: Pause) -> None:
-        self._table.update("pauses", f"SET {_until(pause.reason)} = :until", until=pause.until_ms)
+        self._table.update("pauses", f"SET {_until_name(pause.reason)} = :until", until=pause.until_ms)
 
     def lift(self, reason: PauseReason) -> None:
-        self._table.update("pauses", f"REMOVE {_until(reason)}")
+        self._table.update("pauses", f"REMOVE {_until_name(reason)}")
 
 
-def _until(reason: PauseReason) -> str:
+def _until_name(reason: PauseReason) -> str:
     return f"{reason.value}_until"
 
 
 class DynamoLease:
-    """The `Lease` port; each instance is another holder."""
+    """The `Lease` port. Each instance is a holder of its own."""
 
     def __init__(self, client: BaseClient, table_name: str) -> None:
         self._table = Table(client, table_name)
@@ -163,9 +163,9 @@ class DynamoStore:
 def dynamo_store(
     client: BaseClient, table_name: str, limits: Limits, clock: Clock, *, threads: int = THREADS
 ) -> DynamoStore:
-    """All ports over one table; `limits` and `clock` are the limiter's.
+    """Return all ports over one table. `limits` and `clock` are for the limiter.
 
-    `threads`: how many calls are made at once where many contacts change.
+    `threads`: how many calls run at once when many contacts change.
     """
     return DynamoStore(
         contacts=DynamoContacts(client, table_name, threads),

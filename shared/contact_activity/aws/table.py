@@ -1,7 +1,7 @@
-"""Reads and writes the items of one DynamoDB table.
+"""Read and write the items of one DynamoDB table.
 
-The table has the string key `pk`. The index `due` (`due_shard`, `due_at`; keys only) holds the
-contacts alone, since no other item has these attributes. Times are milliseconds since 1970.
+The table has the string key `pk`. The index `due` (`due_shard`, `due_at`; keys only) holds only
+contacts, because no other item has these attributes. Times are milliseconds since 1970.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contact_activity.aws.errors import as_our_errors, error_code
+from contact_activity.aws.errors import as_retry_error, error_code
 from contact_activity.errors import RetryError
 
 DUE_INDEX = "due"
 PAGE_ROWS = 200
-# What DynamoDB takes in one BatchGetItem.
-BATCH_MOST = 100
+# The limit of DynamoDB for one BatchGetItem.
+MAX_BATCH_KEYS = 100
 CONTACT = "contact#"
 
 Value = str | int | bytes | tuple[str, ...] | None
 
 
 class Item:
-    """A stored item, read by attribute."""
+    """A stored item. An attribute that it does not have reads as empty, 0 or None."""
 
     def __init__(self, attributes: Mapping[str, Mapping[str, object]]) -> None:
         self._attributes = attributes
@@ -53,16 +53,16 @@ class Item:
         return self.whole_or_none(name) or 0
 
     def whole_or_none(self, name: str) -> int | None:
-        """None if there is none, and for a stored null."""
+        """None for a missing attribute and for a stored null."""
         value = self._attributes.get(name, {}).get("N")
         return None if value is None else int(str(value))
 
 
 class Table:
-    """One table, by the few operations that the ports are made of.
+    """The few operations on one table that the ports need.
 
-    In a change and in a condition `:x` stands for the value `x`. Raises `RetryError` where AWS does
-    not do what it is asked.
+    In a change and in a condition `:x` stands for the value `x`. Every method raises `RetryError` when
+    a call to DynamoDB fails. Reads are consistent unless they say otherwise.
     """
 
     def __init__(self, client: BaseClient, name: str) -> None:
@@ -70,42 +70,45 @@ class Table:
         self._name = name
 
     def get(self, pk: str) -> Item:
-        """Empty if there is none."""
-        with as_our_errors("the table"):
+        """Return the item; an empty one if there is none."""
+        with as_retry_error("the table"):
             found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
         return Item(found.get("Item", {}))
 
     def get_many(self, pks: Sequence[str], *attributes: str) -> dict[str, Item]:
-        """These attributes of those there are, by `pk`; soon after, not at once, true, at half the price."""
+        """Return these attributes of the items that exist, by `pk`.
+
+        Eventually consistent, at half the price.
+        """
         items: dict[str, Item] = {}
         # DynamoDB refuses a batch that names a key twice.
         once = list(dict.fromkeys(pks))
-        for first in range(0, len(once), BATCH_MOST):
-            items |= self._get_batch(once[first : first + BATCH_MOST], attributes)
+        for first in range(0, len(once), MAX_BATCH_KEYS):
+            items |= self._get_batch(once[first : first + MAX_BATCH_KEYS], attributes)
         return items
 
     def _get_batch(self, pks: Sequence[str], attributes: Sequence[str]) -> dict[str, Item]:
-        asked = {"Keys": [{"pk": {"S": pk}} for pk in pks], "ProjectionExpression": ", ".join(attributes)}
-        with as_our_errors("the table"):
-            found = self._client.batch_get_item(RequestItems={self._name: asked})
+        request = {"Keys": [{"pk": {"S": pk}} for pk in pks], "ProjectionExpression": ", ".join(attributes)}
+        with as_retry_error("the table"):
+            found = self._client.batch_get_item(RequestItems={self._name: request})
         items = [Item(attributes) for attributes in found["Responses"].get(self._name, ())]
-        # By single calls, which botocore repeats with a growing wait.
+        # Read what DynamoDB left out one by one: botocore repeats single calls, with back-off.
         left = [key["pk"]["S"] for key in found["UnprocessedKeys"].get(self._name, {}).get("Keys", ())]
         return {item.text("pk"): item for item in items} | {pk: self.get(pk) for pk in left}
 
     def put(self, pk: str, attribute: str, value: Value) -> None:
-        with as_our_errors("the table"):
+        with as_retry_error("the table"):
             self._client.put_item(TableName=self._name, Item={"pk": {"S": pk}, attribute: _typed(value)})
 
     def delete(self, pk: str) -> bool:
-        """False if there was none."""
+        """Delete the item. Return False if there was none."""
         key = {"pk": {"S": pk}}
-        with as_our_errors("the table"):
+        with as_retry_error("the table"):
             old = self._client.delete_item(TableName=self._name, Key=key, ReturnValues="ALL_OLD")
         return bool(old.get("Attributes"))
 
     def update(self, pk: str, change: str, condition: str = "", **values: Value) -> bool:
-        """Change one item; False when the condition does not hold."""
+        """Change one item. Return False, and change nothing, if the condition does not hold."""
         try:
             self._update(pk, change, condition, values)
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -113,9 +116,9 @@ class Table:
         return True
 
     def add(self, pk: str, amounts: Mapping[str, int]) -> None:
-        """Raise numbers of one item, by any attribute names."""
+        """Add to numbers of one item, in one write. An attribute name may hold any character."""
         numbered = list(enumerate(amounts.items()))
-        with as_our_errors("the table"):
+        with as_retry_error("the table"):
             self._client.update_item(
                 TableName=self._name,
                 Key={"pk": {"S": pk}},
@@ -125,7 +128,7 @@ class Table:
             )
 
     def append(self, pk: str, attribute: str, text: str) -> Item:
-        """Put a text behind the others of a list; the item as it is then."""
+        """Append a text to a list, in one write. Return the item as it is afterwards."""
         change = f"SET {attribute} = list_append(if_not_exists({attribute}, :none), :more)"
         return Item(self._update(pk, change, "", {"none": (), "more": (text,)}, ReturnValues="ALL_NEW"))
 
@@ -142,21 +145,23 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             raise
         except (ClientError, BotoCoreError) as error:
-            raise RetryError(f"the table did not take a change: {error_code(error)}") from error
+            raise RetryError(f"a write to the table failed: {error_code(error)}") from error
         return dict(response.get("Attributes", {}))
 
     def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:
-        """The due time and the id of a shard's contacts, earliest first; soon after, not at once, true."""
+        """Yield due time and id of a shard's contacts, earliest first. Eventually consistent."""
         if until_ms is None:
-            return self._shard("due_shard = :shard", page_rows, shard=shard)
-        return self._shard("due_shard = :shard AND due_at <= :until", page_rows, shard=shard, until=until_ms)
+            return self._query_shard("due_shard = :shard", page_rows, shard=shard)
+        return self._query_shard(
+            "due_shard = :shard AND due_at <= :until", page_rows, shard=shard, until=until_ms
+        )
 
     def due_after(self, shard: int, after_ms: int) -> Iterator[str]:
-        """The ids of a shard's contacts that are due later than that; soon after, not at once, true."""
+        """Yield the ids of a shard's contacts that are due later than `after_ms`. Eventually consistent."""
         condition = "due_shard = :shard AND due_at > :after"
-        return (contact_id for _, contact_id in self._shard(condition, shard=shard, after=after_ms))
+        return (contact_id for _, contact_id in self._query_shard(condition, shard=shard, after=after_ms))
 
-    def _shard(
+    def _query_shard(
         self, condition: str, page_rows: int = PAGE_ROWS, **values: Value
     ) -> Iterator[tuple[int, str]]:
         pages = self._client.get_paginator("query").paginate(
@@ -166,14 +171,17 @@ class Table:
             ExpressionAttributeValues=_placeholders(values),
             PaginationConfig={"PageSize": page_rows},
         )
-        with as_our_errors("the table"):
+        with as_retry_error("the table"):
             for page in pages:
                 for row in page["Items"]:
                     item = Item(row)
                     yield item.whole("due_at"), item.text("pk").removeprefix(CONTACT)
 
     def scan(self, prefix: str, *attributes: str) -> Iterator[Item]:
-        """The items whose `pk` begins so, in no order; only some attributes if any are named."""
+        """Yield the items whose `pk` has this prefix, in no order, with these attributes or all.
+
+        Reads the whole table. Eventually consistent.
+        """
         only = {"ProjectionExpression": ", ".join(attributes)} if attributes else {}
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._name,
@@ -181,7 +189,7 @@ class Table:
             ExpressionAttributeValues=_placeholders({"prefix": prefix}),
             **only,
         )
-        with as_our_errors("the table"):
+        with as_retry_error("the table"):
             for page in pages:
                 yield from map(Item, page["Items"])
 

@@ -1,4 +1,4 @@
-"""The file of certificate authorities that a user gives."""
+"""Check the file of certificate authorities that a user gives."""
 
 import ssl
 
@@ -8,9 +8,10 @@ _NAME = "CONSTANT_CONTACT_CA_BUNDLE"
 
 
 def checked_ca_bundle(path: str | None) -> str | None:
-    """The path itself, once it is known to hold certificates.
+    """Return the path if its file holds certificates; None for None.
 
-    Raises `SettingsError`: otherwise every call would fail, with an error that does not name the file.
+    Raises `SettingsError` otherwise. Without this check every call would fail, with an error that does
+    not name the file.
     """
     if path is None:
         return None

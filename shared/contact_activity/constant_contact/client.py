@@ -1,75 +1,85 @@
-"""The Constant Contact v2 API over HTTPS: every call paced, every answer judged.
+"""Make calls to the Constant Contact API, whatever its version.
 
-What an answer means is one table (`judge`). Nothing that an exception says here holds a URL, a
-body or a credential: the key is in the query of every call.
+A call takes a slot, sends the credentials, and is tried again until it has an answer or its deadline
+comes. Paths, parameters and rows belong to a version, such as `v2`.
+
+No error text holds a URL, a body or a credential: v2 has the API key in the query of every call.
 """
 
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Generic, TypeVar
 
 from requests import PreparedRequest, Request
 
-from contact_activity.constant_contact.rows import is_of, parse_row, usable_id
-from contact_activity.constant_contact.summary_rows import (
-    parse_campaign_summary,
-    parse_contact_summary,
-    parse_summary_by_campaign,
-)
+from contact_activity.constant_contact.http_transport import HttpTransport
 from contact_activity.constant_contact.transport import (
     ANSWER_TIMEOUT_S,
     Connection,
-    HttpTransport,
     NoAnswerError,
     Reply,
     Transport,
 )
 from contact_activity.constant_contact.verdict import Answer, Verdict, judge, judge_misfit, read_answer
-from contact_activity.domain.activity import USABLE_ID, Unreadable
-from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
-from contact_activity.domain.campaign import ListedCampaign
-from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.answers import Refusal
 from contact_activity.domain.pace import back_off_s
 from contact_activity.domain.pauses import quota_refused_until
-from contact_activity.domain.summary import SummaryKind, SummaryReport
-from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, iso, parse_time
-from contact_activity.domain.watermark import ALL_REPORT
 from contact_activity.errors import Cause, FatalError, RefusedError, RetryError, WaitError, WaitReason
 from contact_activity.ports import Clock, Limiter
 from contact_activity.settings import Credentials
 
-PAGE_ROWS = 500
-CAMPAIGNS_PAGE_ROWS = 50
-BACKOFF_FIRST_S = 0.25
-BACKOFF_MOST_S = 16.0
+FIRST_BACKOFF_S = 0.25
+MAX_BACKOFF_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
 REFUSALS_BELIEVED = 2
 CUT_SHORT_S = 0.05
-# A slot whose connection is closed at the last moment is lost; not more than one a call.
-SLOTS_MOST = 2
-# How long before its slot a connection has to stand: as long as the last one took, and a half.
-LEAD_LEAST_MS, LEAD_MOST_MS = 100, 2_000
-CONNECT_LEAST_MS = 5
-
-# What can be stored and sent again; a cursor is opaque beyond that.
-_USABLE_NEXT = re.compile(r"[\x20-\x7e]{1,4096}")
+# A slot is lost when the server closes the connection just before it. One call loses at most one.
+MAX_SLOTS = 2
+# A connection is checked this long before its slot: 100 ms and one and a half times what the last one
+# took to open, at most 2 s.
+MIN_LEAD_MS, MAX_LEAD_MS = 100, 2_000
+# A connection that is there sooner was already open.
+MIN_CONNECT_MS = 5
 
 T = TypeVar("T")
-
+T_co = TypeVar("T_co", covariant=True)
 
 _REFUSALS = {Verdict.NEXT_EXPIRED: Refusal.NEXT_EXPIRED, Verdict.GONE: Refusal.GONE}
 
 
-class ConstantContact:
-    """The `Source` port on the v2 API. One instance serves any number of threads.
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """A GET request, and how to read the body of its answer.
 
-    `proxy`, `ca_bundle`: see `HttpTransport`; neither is ever read from the environment. `on_failure`
-    is told of each try that failed: why, the status if there was an answer, and how many tries that
-    makes of this call.
+    `read` returns None for a body that is not what was asked for. `has_cursor`: the call asks for a
+    later page, with a cursor that can expire.
+    """
+
+    path: str
+    params: Mapping[str, str]
+    read: Callable[[object], T_co | None]
+    has_cursor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiVersion:
+    """What the client needs to know of a version of the API.
+
+    `neutral_call` is a cheap call that every valid credential may make. `credential_params` returns the
+    query parameters that carry credentials; the access token is in a header as well.
+    """
+
+    neutral_call: Call[object]
+    credential_params: Callable[[Credentials], Mapping[str, str]]
+
+
+class ApiClient:
+    """A client of the API, for any number of threads.
+
+    `proxy`, `ca_bundle`: see `HttpTransport`. `on_failure` is called after each failed try with its
+    cause, the status (0: no answer came) and the number of failures of this call so far.
     """
 
     def __init__(
@@ -93,7 +103,7 @@ class ConstantContact:
         self._jitter = jitter
         self._on_failure = on_failure
         self._accepted_ms = -1
-        self._lead_ms = LEAD_LEAST_MS
+        self._lead_ms = MIN_LEAD_MS
         self._transport = transport or HttpTransport(
             base_url, connections=connections, proxy=proxy, ca_bundle=ca_bundle
         )
@@ -101,130 +111,66 @@ class ConstantContact:
     def close(self) -> None:
         self._transport.close()
 
-    def contacts(
-        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
-    ) -> ContactsPage | Refusal:
-        params = {"limit": str(PAGE_ROWS)}
-        if since_ms is not None:
-            params["modified_since"] = iso(since_ms)
-        page = self._page("/contacts", params, next_, deadline_ms)
-        if page is Refusal.GONE:
-            raise FatalError("the API does not know /contacts: check CONSTANT_CONTACT_BASE_URL")
-        if isinstance(page, Refusal):
-            return page
-        listed = [_listed_contact(row) for row in page.rows]
-        known = tuple(contact for contact in listed if contact)
-        return ContactsPage(known, len(listed) - len(known), page.next)
+    def call(self, call: Call[T], version: ApiVersion, *, deadline_ms: int) -> T | Refusal:
+        """Try a call until its answer can be used.
 
-    def tracking(
-        self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
-    ) -> TrackingPage | Refusal:
-        path = f"/contacts/{_path_part(contact_id)}/tracking" + ("" if report == ALL_REPORT else f"/{report}")
-        params = {"limit": str(PAGE_ROWS)}
-        # The contact's bounces are the one report without this filter; they are filtered here.
-        if since_ms is not None and report != "bounces":
-            params["created_since"] = iso(since_ms)
-        page = self._page(path, params, next_, deadline_ms, contact_id)
-        if isinstance(page, Refusal):
-            return page
-        parsed = [parse_row(row, contact_id) for row in page.rows]
-        return TrackingPage(
-            activities=tuple(row for row in parsed if not isinstance(row, Unreadable)),
-            unreadable=tuple(row.digest for row in parsed if isinstance(row, Unreadable)),
-            next=page.next,
-        )
+        Raises `RetryError` when the last failure leaves no time for another try, `WaitError` when calls
+        have to wait for a slot, for the next day or for a new credential, and `FatalError` when no try can
+        succeed.
+        """
+        tries = _Tries(deadline_ms, version)
+        while True:
+            verdict, answer, result = self._try(call, tries)
+            if result is not None:
+                return result
+            if verdict in _REFUSALS:
+                return _REFUSALS[verdict]
+            if verdict is Verdict.REFUSED:
+                self._check_refusal(answer, tries)
+            else:
+                self._prepare_next(verdict, answer, tries)
 
-    def contact_summary(
-        self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
-    ) -> SummaryReport | Refusal:
-        path, parse = _CONTACT_SUMMARIES[kind]
-        path = f"/contacts/{_path_part(contact_id)}/tracking/reports/{path}"
-        return self._call(path, {}, lambda body: parse(body, contact_id), deadline_ms)
+    def probe(self, version: ApiVersion, *, deadline_ms: int) -> None:
+        """Make the neutral call once, to learn whether the API accepts calls.
 
-    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
-        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}/tracking/reports/summary"
-        params = {"updateSummary": "true"}
-        return self._call(path, params, lambda body: parse_campaign_summary(body, campaign_id), deadline_ms)
-
-    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
-        params = {"status": "SENT", "limit": str(CAMPAIGNS_PAGE_ROWS), "modified_since": iso(since_ms)}
-        page = self._page("/emailmarketing/campaigns", params, next_, deadline_ms)
-        if page is Refusal.GONE:
-            raise FatalError("the API does not know /emailmarketing/campaigns")
-        if isinstance(page, Refusal):
-            return page
-        listed = [_listed_campaign(row) for row in page.rows]
-        return CampaignsPage(tuple(campaign for campaign in listed if campaign), page.next)
-
-    def probe(self, *, deadline_ms: int) -> None:
-        tries = _Tries(deadline_ms)
-        verdict, answer = self._ask_neutral(tries)
+        Raises `WaitError` when it does not, and `RetryError` when the call fails.
+        """
+        tries = _Tries(deadline_ms, version)
+        verdict, answer = self._make_neutral_call(tries)
         match verdict:
             case Verdict.OK:
                 return
             case Verdict.REFUSED:
                 raise WaitError(WaitReason.CREDENTIAL)
             case Verdict.DAY_USED_UP:
-                raise self._day_used_up()
+                raise self._quota_wait()
             case Verdict.SLOW_DOWN:
                 self._limiter.slow_down(answer.retry_after_s)
         self._count_failure(tries, answer)
         raise tries.error()
 
-    def _page(
-        self,
-        path: str,
-        params: Mapping[str, str],
-        next_: str | None,
-        deadline_ms: int,
-        contact_id: str | None = None,
-    ) -> "_Page | Refusal":
-        """One page of a paged resource. With a cursor nothing else is asked: the API refuses both."""
-        asked = params if next_ is None else {"next": next_}
-        return self._call(path, asked, lambda body: _read_page(body, contact_id), deadline_ms)
-
-    def _call(
-        self, path: str, params: Mapping[str, str], read: Callable[[object], T | None], deadline_ms: int
-    ) -> T | Refusal:
-        """Call until there is an answer to go on with; `read` gives None for a body that is not whole.
-
-        Raises `WaitError`, `FatalError`, or `RetryError` when the deadline would pass first.
-        """
-        tries = _Tries(deadline_ms)
-        while True:
-            verdict, answer, result = self._try(path, params, read, tries)
-            if result is not None:
-                return result
-            if verdict in _REFUSALS:
-                return _REFUSALS[verdict]
-            if verdict is Verdict.REFUSED:
-                self._believe_refusal(answer, tries)
-            else:
-                self._prepare_next(verdict, answer, tries)
-
-    def _try(
-        self, path: str, params: Mapping[str, str], read: Callable[[object], T | None], tries: "_Tries"
-    ) -> tuple[Verdict, Answer, T | None]:
-        """One call. The result is None unless the verdict is to go on."""
-        answer = self._ask(path, params, tries)
-        verdict = judge(answer, has_next="next" in params)
+    def _try(self, call: Call[T], tries: "_Tries") -> tuple[Verdict, Answer, T | None]:
+        """Make a call once. The result is None unless the verdict is OK."""
+        answer = self._ask(call, tries)
+        verdict = judge(answer, has_cursor=call.has_cursor)
         if verdict is not Verdict.OK:
             return verdict, answer, None
-        result = read(answer.body)
+        result = call.read(answer.body)
         if result is None:
-            return judge_misfit(answer, has_next="next" in params), answer, None
+            return judge_misfit(answer, has_cursor=call.has_cursor), answer, None
         self._accepted_ms = self._clock.monotonic_ms()
         return verdict, answer, result
 
-    def _ask_neutral(self, tries: "_Tries") -> tuple[Verdict, Answer]:
-        """The call that every credential of this API may make."""
-        verdict, answer, _ = self._try("/contacts", {"limit": "1"}, _read_page, tries)
+    def _make_neutral_call(self, tries: "_Tries") -> tuple[Verdict, Answer]:
+        verdict, answer, _ = self._try(tries.version.neutral_call, tries)
         return verdict, answer
 
-    def _believe_refusal(self, answer: Answer, tries: "_Tries") -> None:
-        """Return to ask again. Raises `WaitError` for a dead credential, `RefusedError` for a good one.
+    def _check_refusal(self, answer: Answer, tries: "_Tries") -> None:
+        """Return if the call may be tried again.
 
-        Under load the API was seen to answer 401 at random: a good one is refused twice before.
+        Raises `WaitError` if the API refuses the credential, and `RefusedError` if it refuses only this
+        resource. Under load the API was seen to answer 401 at random, so a resource has to be refused
+        twice with 401.
         """
         self._check_credential(tries)
         tries.refusals += 1
@@ -233,31 +179,32 @@ class ConstantContact:
             raise RefusedError(text.rstrip())
 
     def _check_credential(self, tries: "_Tries") -> None:
-        """The neutral call decides, a second later. Raises `WaitError` if it is refused too.
+        """Wait a second, then make the neutral call. Raises `WaitError` if that is refused too.
 
-        A call of another worker that was accepted meanwhile says that the refusal was one at random.
+        If another worker's call was accepted in the meantime, the refusal was a random one, and the
+        neutral call is made again.
         """
         if self._is_too_late(CONFIRM_REFUSAL_S, tries.deadline_ms):
             raise WaitError(WaitReason.TIME)
         refused_ms = self._clock.monotonic_ms()
         self._clock.sleep(CONFIRM_REFUSAL_S)
         while True:
-            verdict, answer = self._ask_neutral(tries)
+            verdict, answer = self._make_neutral_call(tries)
             if verdict is Verdict.OK:
                 return
             if verdict is Verdict.REFUSED:
                 if self._accepted_ms <= refused_ms:
                     raise WaitError(WaitReason.CREDENTIAL)
-                verdict, refused_ms = Verdict.AGAIN, self._clock.monotonic_ms()
+                verdict, refused_ms = Verdict.RETRY, self._clock.monotonic_ms()
             self._prepare_next(verdict, answer, tries)
 
     def _prepare_next(self, verdict: Verdict, answer: Answer, tries: "_Tries") -> None:
-        """Wait as the answer asks for. Raises what ends the call instead."""
+        """Wait as long as the answer asks for. Raises if the call must not be tried again."""
         match verdict:
             case Verdict.SLOW_DOWN:
                 self._limiter.slow_down(answer.retry_after_s)
             case Verdict.DAY_USED_UP:
-                raise self._day_used_up()
+                raise self._quota_wait()
             case Verdict.FATAL | Verdict.GONE | Verdict.NEXT_EXPIRED:
                 raise FatalError(f"the API answered {answer.status} {answer.error_key}".rstrip())
             case _:
@@ -271,7 +218,7 @@ class ConstantContact:
 
     def _back_off(self, tries: "_Tries", answer: Answer) -> None:
         wait_s = back_off_s(
-            tries.failures, first_s=BACKOFF_FIRST_S, most_s=BACKOFF_MOST_S, jitter=self._jitter()
+            tries.failures, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=self._jitter()
         )
         if answer.status == 503:
             wait_s = max(wait_s, answer.retry_after_s)
@@ -290,18 +237,21 @@ class ConstantContact:
     def _is_too_late(self, wait_s: float, deadline_ms: int) -> bool:
         return self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms
 
-    def _day_used_up(self) -> WaitError:
+    def _quota_wait(self) -> WaitError:
         now_ms = self._clock.now_ms()
         until_ms = quota_refused_until(self._limiter.pace(), self._limiter.limits, now_ms)
         return WaitError(WaitReason.QUOTA, until_ms)
 
-    def _ask(self, path: str, params: Mapping[str, str], tries: "_Tries") -> Answer:
-        """Take a slot and make one call. Raises `WaitError` or `RetryError` when no slot is to be had."""
+    def _ask(self, call: Call[T], tries: "_Tries") -> Answer:
+        """Take a slot and make one call.
+
+        Raises `WaitError`, or `RetryError` after a failure, when there is no slot before the deadline.
+        """
         credentials = self._credentials()
         request = Request(
             "GET",
-            self._base_url + path,
-            params={**params, "api_key": credentials.api_key},
+            self._base_url + call.path,
+            params={**call.params, **tries.version.credential_params(credentials)},
             headers={"Accept": "application/json", "Authorization": f"Bearer {credentials.access_token}"},
         ).prepare()
         try:
@@ -312,28 +262,28 @@ class ConstantContact:
             return Answer(0, failure=error.cause)
 
     def _is_cut_short(self, error: NoAnswerError, deadline_ms: int) -> bool:
-        """Our own deadline ended the call: that is nobody's failure."""
+        """Whether our own deadline ended the call, which is not a failure of the API."""
         return error.cause is Cause.TIMED_OUT and self._is_too_late(CUT_SHORT_S, deadline_ms)
 
     def _exchange(self, request: PreparedRequest, tries: "_Tries") -> Reply:
-        """Nothing slow stands between the slot and the call: the connection is made before.
+        """Send a request in its slot, over a connection that is already open then.
 
-        First before the slot is asked for, since a call that reaches nobody shall not cost one; then,
-        if it was closed in the wait for the slot, once more shortly before that.
+        A connection is opened before a slot is taken, so that an unreachable host costs no slot. If the
+        server closes it during the wait, it is opened again shortly before the slot.
         """
         with ExitStack() as stack:
-            standing: list[Connection] = []
+            opened: list[Connection] = []
 
-            def stand() -> None:
-                if not (standing and standing[-1].is_quiet()):
-                    standing.append(stack.enter_context(self._connected(tries)))
+            def connect() -> None:
+                if not (opened and opened[-1].is_quiet()):
+                    opened.append(stack.enter_context(self._connected(tries)))
 
-            stand()
-            for _ in range(SLOTS_MOST):
-                self._acquire(tries, stand)
-                if standing[-1].is_quiet():
+            connect()
+            for _ in range(MAX_SLOTS):
+                self._acquire(tries, connect)
+                if opened[-1].is_quiet():
                     within_s = self._left_s(tries.deadline_ms)
-                    return standing[-1].get(request.path_url, request.headers, within_s=within_s)
+                    return opened[-1].get(request.path_url, request.headers, within_s=within_s)
         raise NoAnswerError(Cause.CONNECTION_CLOSED)
 
     @contextmanager
@@ -341,9 +291,8 @@ class ConstantContact:
         begun_ms = self._clock.monotonic_ms()
         with self._transport.connected(within_s=self._left_s(tries.deadline_ms)) as connection:
             took_ms = self._clock.monotonic_ms() - begun_ms
-            # Less is one that stood already.
-            if took_ms >= CONNECT_LEAST_MS:
-                self._lead_ms = min(LEAD_MOST_MS, LEAD_LEAST_MS + 3 * took_ms // 2)
+            if took_ms >= MIN_CONNECT_MS:
+                self._lead_ms = min(MAX_LEAD_MS, MIN_LEAD_MS + 3 * took_ms // 2)
             yield connection
 
     def _left_s(self, deadline_ms: int) -> float:
@@ -352,9 +301,10 @@ class ConstantContact:
 
 @dataclass(slots=True)
 class _Tries:
-    """What a call has come to: how often it failed, and at last by what."""
+    """The tries of one call: how many failed, how many were refused, and the last failure."""
 
     deadline_ms: int
+    version: ApiVersion
     failures: int = 0
     refusals: int = 0
     last: Answer = field(default_factory=lambda: Answer(0))
@@ -363,66 +313,3 @@ class _Tries:
         times = f"the API failed {self.failures} time{'s' * (self.failures != 1)}"
         status = f" ({self.last.status})" if self.last.status else ""
         return RetryError(f"{times}, at last: {self.last.cause}{status}", self.last.cause)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    rows: list[object]
-    next: str | None
-
-
-def _read_page(body: object, contact_id: str | None = None) -> _Page | None:
-    """Rows and cursor of a page, or None if it is not one, or not of the contact that was asked for."""
-    if not isinstance(body, dict) or not isinstance(body.get("results"), list):
-        return None
-    if contact_id is not None and not all(is_of(row, "contact_id", contact_id) for row in body["results"]):
-        return None
-    try:
-        link = ((body.get("meta") or {}).get("pagination") or {}).get("next_link")
-    except AttributeError:
-        return None
-    if not link:
-        return _Page(body["results"], None)
-    next_ = _next_token(link)
-    return None if next_ is None else _Page(body["results"], next_)
-
-
-def _next_token(link: object) -> str | None:
-    """Only the token of a `next_link` counts: its path can be wrong, its host must never be followed."""
-    try:
-        values = parse_qs(urlsplit(str(link)).query).get("next")
-    except ValueError:
-        return None
-    return values[0] if values and _USABLE_NEXT.fullmatch(values[0]) else None
-
-
-_CONTACT_SUMMARIES = {
-    SummaryKind.CONTACT: ("summary", parse_contact_summary),
-    SummaryKind.CONTACT_CAMPAIGN: ("summaryByCampaign", parse_summary_by_campaign),
-}
-
-
-def _path_part(id_: str) -> str:
-    if not USABLE_ID.fullmatch(id_):
-        raise FatalError("an id that cannot be part of a path")
-    return id_
-
-
-def _listed_campaign(row: object) -> ListedCampaign | None:
-    id_ = usable_id(row.get("id")) if isinstance(row, dict) else None
-    if id_ is None or not isinstance(row, dict):
-        return None
-    modified = row.get("modified_date")
-    return ListedCampaign(id_, parse_time(modified) if isinstance(modified, str) else None)
-
-
-def _listed_contact(row: object) -> ListedContact | None:
-    if not isinstance(row, dict):
-        return None
-    id_, modified = usable_id(row.get("id")), row.get("modified_date")
-    if id_ is None:
-        return None
-    # It is only compared with what was listed before, so what is no time may as well be nothing.
-    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
-        modified = ""
-    return ListedContact(id_, modified)

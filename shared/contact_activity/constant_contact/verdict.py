@@ -1,4 +1,4 @@
-"""What an answer of the API means: one table, by status and error key."""
+"""Judge the answers of the API, by status and error key."""
 
 import json
 import math
@@ -12,15 +12,15 @@ from typing import Never
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.errors import Cause
 
-# A value can be three bytes of an answer and a hundred of memory, of which a function has 256 MB.
-ANSWER_VALUES_MAX = 500_000
-RETRY_AFTER_MAX_S = 60.0
+# A JSON value can take 3 bytes on the wire and 100 in memory; the function has 256 MB.
+MAX_JSON_VALUES = 500_000
+MAX_RETRY_AFTER_S = 60.0
 
 _QPS_KEY = "mashery.not.authorized.over.qps"
 _RATE_KEY = "mashery.not.authorized.over.ratelimit"
-# Mashery's own header says the same when the body cannot be read.
+# Mashery, the gateway of the API, sends these codes in a header. They serve when the body has no key.
 _KEY_BY_HEADER = {"ERR_403_DEVELOPER_OVER_QPS": _QPS_KEY, "ERR_403_DEVELOPER_OVER_RATE": _RATE_KEY}
-# The status that an error stands for when it comes with a 200.
+# What status an error means that arrives with status 200, by the beginning of its key.
 _STATUS_BY_KEY = (
     (_QPS_KEY, 403),
     (_RATE_KEY, 403),
@@ -32,8 +32,10 @@ _STATUS_BY_KEY = (
 
 
 class Verdict(Enum):
+    """What to do after an answer."""
+
     OK = auto()
-    AGAIN = auto()
+    RETRY = auto()
     SLOW_DOWN = auto()
     DAY_USED_UP = auto()
     REFUSED = auto()
@@ -44,9 +46,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` 0: no answer came, and `failure` says why. `body` is None unless it was whole, valid JSON.
+    """An answer, read. `status` 0: no answer came, for the reason in `failure`.
 
-    `retry_after_s`: how long the API asks to wait, at most 60 s.
+    `body` is None unless it is complete, valid JSON. `retry_after_s`: how long the API asks to wait, at
+    most 60 s; 0 if it does not ask.
     """
 
     status: int
@@ -57,18 +60,18 @@ class Answer:
 
     @property
     def cause(self) -> Cause:
-        """Why it is no answer to go on with."""
+        """Why this answer cannot be used."""
         if self.failure:
             return self.failure
         return Cause.SERVER_ERROR if self.status >= 500 else Cause.ANSWER_UNUSABLE
 
 
-def judge(answer: Answer, *, has_next: bool) -> Verdict:
-    """What an answer means; `has_next`: a cursor was sent."""
+def judge(answer: Answer, *, has_cursor: bool) -> Verdict:
+    """Return what an answer means. `has_cursor`: the call sent a cursor, which can have expired."""
     match answer.status:
         case 200:
-            return Verdict.AGAIN if answer.body is None else Verdict.OK
-        case 400 | 404 if has_next:
+            return Verdict.RETRY if answer.body is None else Verdict.OK
+        case 400 | 404 if has_cursor:
             return Verdict.NEXT_EXPIRED
         case 404:
             return Verdict.GONE
@@ -82,18 +85,22 @@ def judge(answer: Answer, *, has_next: bool) -> Verdict:
             return Verdict.REFUSED
         case status if 400 <= status < 500 and status != 408:
             return Verdict.FATAL
-    return Verdict.AGAIN
+    return Verdict.RETRY
 
 
-def judge_misfit(answer: Answer, *, has_next: bool) -> Verdict:
-    """What a 200 means whose body is not what was asked for: what its error key says, if it has one."""
+def judge_misfit(answer: Answer, *, has_cursor: bool) -> Verdict:
+    """Return what a 200 means whose body is not the report that was asked for.
+
+    An error key in the body counts like the status that it stands for. Without a known key: RETRY.
+    """
     for prefix, status in _STATUS_BY_KEY:
         if answer.error_key.startswith(prefix):
-            return judge(replace(answer, status=status), has_next=has_next)
-    return Verdict.AGAIN
+            return judge(replace(answer, status=status), has_cursor=has_cursor)
+    return Verdict.RETRY
 
 
 def read_answer(reply: Reply, now_ms: int) -> Answer:
+    """Read the body, the error key and the waiting time of a reply."""
     body = _json(reply.body)
     key = _error_key(body) or _KEY_BY_HEADER.get(reply.headers.get("x-mashery-error-code", ""), "")
     retry_after_s = _retry_after_s(
@@ -103,45 +110,51 @@ def read_answer(reply: Reply, now_ms: int) -> Answer:
 
 
 def _json(text: bytes) -> object:
-    """The value that is written there, or None if it is no valid JSON of a bearable size."""
-    if text.count(b",") > ANSWER_VALUES_MAX:
+    """Return the JSON value, or None if it is not valid or has too many values for the memory."""
+    if text.count(b",") > MAX_JSON_VALUES:
         return None
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
 
 
-def _no_number(text: str) -> Never:
+def _refuse(text: str) -> Never:
     raise ValueError(text)
 
 
 def _finite(text: str) -> float:
-    """JSON has no infinity, but digits that come to one."""
+    """Digits such as `1e999` are valid JSON, but become infinity in Python."""
     number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
+    return number if math.isfinite(number) else _refuse(text)
 
 
 def _error_key(body: object) -> str:
-    """The key of an error body: documented as an array of objects, seen as one object too."""
+    """Return the key of an error body, or "".
+
+    The v2 documentation has an array of objects; the API was seen to send a single object too.
+    """
     first = body[0] if isinstance(body, list) and body else body
     key = first.get("error_key") if isinstance(first, dict) else None
     return key if isinstance(key, str) and re.fullmatch(r"[\w.]{1,80}", key, re.ASCII) else ""
 
 
 def _retry_after_s(retry_after: str, date: str, now_ms: int) -> float:
-    """Seconds of a `Retry-After`, 0 if it cannot be read. The answer's own clock counts, if it shows it."""
+    """Return the seconds of a `Retry-After`, 0 if it cannot be read.
+
+    A date in it is compared with the `Date` of the answer, so that our own clock does not matter.
+    """
     text = retry_after.strip()
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
-        return min(RETRY_AFTER_MAX_S, float(text))
+        return min(MAX_RETRY_AFTER_S, float(text))
     until_s, sent_s = _http_date_s(text), _http_date_s(date)
     if until_s is None:
         return 0.0
-    return min(RETRY_AFTER_MAX_S, max(0.0, until_s - (now_ms / 1_000 if sent_s is None else sent_s)))
+    return min(MAX_RETRY_AFTER_S, max(0.0, until_s - (now_ms / 1_000 if sent_s is None else sent_s)))
 
 
 def _http_date_s(text: str) -> float | None:
-    """A date without a zone is of UTC, as RFC 9110 tells of its older forms."""
+    """Return seconds since 1970, or None. A date without a zone is in UTC, as RFC 9110 says."""
     try:
         stamp = parsedate_to_datetime(text)
         return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()

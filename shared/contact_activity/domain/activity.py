@@ -12,26 +12,16 @@ USABLE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 class ActivityType(Enum):
     """The six activities that Constant Contact v2 tracks for a contact."""
 
-    SENT = ("sent", "EMAIL_SEND", "sends", "send_date", "Email Sent")
-    OPENED = ("opened", "EMAIL_OPEN", "opens", "open_date", "Email Opened")
-    CLICKED = ("clicked", "EMAIL_CLICK", "clicks", "click_date", "Email Link Clicked")
-    FORWARDED = ("forwarded", "EMAIL_FORWARD", "forwards", "forward_date", "Email Forwarded")
-    BOUNCED = ("bounced", "EMAIL_BOUNCE", "bounces", "bounce_date", "Email Bounced")
-    UNSUBSCRIBED = (
-        "unsubscribed",
-        "EMAIL_UNSUBSCRIBE",
-        "unsubscribes",
-        "unsubscribe_date",
-        "Email Unsubscribed",
-    )
+    SENT = ("sent", "sends", "Email Sent")
+    OPENED = ("opened", "opens", "Email Opened")
+    CLICKED = ("clicked", "clicks", "Email Link Clicked")
+    FORWARDED = ("forwarded", "forwards", "Email Forwarded")
+    BOUNCED = ("bounced", "bounces", "Email Bounced")
+    UNSUBSCRIBED = ("unsubscribed", "unsubscribes", "Email Unsubscribed")
 
-    def __init__(
-        self, past_tense: str, provider_type: str, report: str, time_field: str, detail_type: str
-    ) -> None:
+    def __init__(self, past_tense: str, report: str, detail_type: str) -> None:
         self.past_tense = past_tense
-        self.provider_type = provider_type
         self.report = report
-        self.time_field = time_field
         self.detail_type = detail_type
 
     @property
@@ -77,7 +67,8 @@ class Unsubscribe:
 class Activity:
     """One activity of one contact. None is a field that the provider left out; "" is kept.
 
-    Free text has its full length: an e-mail address in it is hidden before it is cut.
+    `provider_time` and `provider_type` are the provider's own words for `occurred_ms` and `type`. Free
+    text has its full length: an e-mail address in it is hidden before it is cut.
     """
 
     type: ActivityType
@@ -85,6 +76,7 @@ class Activity:
     campaign_id: str | None
     occurred_ms: int
     provider_time: str
+    provider_type: str
     email_address: str | None = None
     link: Link | None = None
     bounce: Bounce | None = None
@@ -111,7 +103,7 @@ def derive_id(account: str, activity: Activity) -> str:
     link_id = activity.link.id if activity.link else None
     key = (
         account,
-        activity.type.provider_type,
+        activity.provider_type,
         activity.campaign_id or "",
         activity.contact_id,
         str(activity.occurred_ms),

@@ -78,7 +78,7 @@ def _data(activity: Activity, account: str, email_addresses: EmailAddresses) -> 
         data["campaign"] = fields(id=activity.campaign_id)
     data["activity"] = {
         "type": activity.type.past_tense,
-        "provider_type": activity.type.provider_type,
+        "provider_type": activity.provider_type,
         "occurred_at": iso(activity.occurred_ms),
         **fields(provider_time=activity.provider_time),
     }

@@ -1,1 +1,1 @@
-"""Wires and runs the Lambda functions."""
+"""Wire and run the Lambda functions."""

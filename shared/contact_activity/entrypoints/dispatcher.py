@@ -1,4 +1,4 @@
-"""Runs the dispatcher function."""
+"""Run the dispatcher function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from contact_activity.use_cases.tick_report import DispatchReport
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """The dispatcher function."""
+    """The dispatcher with everything it needs."""
 
     ports: TickPorts
     tick_ms: int
@@ -22,12 +22,12 @@ class Dispatcher:
     credentials: Callable[[], Credentials]
 
     def run(self, remaining_ms: int, correlation_id: str) -> dict[str, object]:
-        """One tick; returns what the invocation answers. Also a tick that raises is measured."""
+        """Run one tick and return its report. A tick that raises is measured too."""
         telemetry.correlate(correlation_id)
         try:
             self.credentials()
         except Exception:
-            telemetry.tell_no_credentials()
+            telemetry.record_unreadable_credentials()
             raise
         report = DispatchReport()
         try:
@@ -41,5 +41,5 @@ class Dispatcher:
                 report=report,
             )
         finally:
-            told = telemetry.tell_tick(report)
-        return told
+            result = telemetry.record_tick(report)
+        return result

@@ -1,4 +1,4 @@
-"""What the functions say of their work: structured logs and metrics. Ids and counts, no addresses."""
+"""Write the metrics and the structured logs of the functions: ids and counts, no e-mail addresses."""
 
 from dataclasses import asdict
 from enum import Enum
@@ -20,9 +20,9 @@ metrics = Metrics(namespace=NAMESPACE)
 
 
 class Metric(Enum):
-    """Every metric, by its name and unit; the template's alarms and dashboard are checked against it."""
+    """Every metric, with its name and unit. The alarms and the dashboard of the template use these names."""
 
-    # Of each tick, zero included.
+    # Sent by each tick, also when 0.
     LAG = ("LagSeconds", MetricUnit.Seconds)
     QUOTA_USED = ("QuotaUsedPercent", MetricUnit.Percent)
     QUOTA_LAG = ("QuotaLagSeconds", MetricUnit.Seconds)
@@ -30,13 +30,13 @@ class Metric(Enum):
     PAUSED_BY_QUOTA = ("PausedByQuota", MetricUnit.Count)
     PAUSED_BY_CREDENTIAL = ("PausedByCredential", MetricUnit.Count)
     PAUSED_BY_OPERATOR = ("PausedByOperator", MetricUnit.Count)
-    # Of each tick and each contact, where there is something to count.
+    # Sent by ticks and workers when there is something to count.
     CONTACTS_ENQUEUED = ("ContactsEnqueued", MetricUnit.Count)
     CONTACTS_REGISTERED = ("ContactsRegistered", MetricUnit.Count)
     MESSAGES_REJECTED = ("MessagesRejected", MetricUnit.Count)
     UNREADABLE_CONTACTS = ("UnreadableContacts", MetricUnit.Count)
     EVENTS_PUBLISHED = ("EventsPublished", MetricUnit.Count)
-    # Of each activity that is no backfill: from when it happened to when it was met.
+    # Sent for each activity that is not backfill: its age when it was read.
     FRESHNESS = ("FreshnessSeconds", MetricUnit.Seconds)
     PAGES_READ = ("PagesRead", MetricUnit.Count)
     WALKS_RESTARTED = ("WalksRestarted", MetricUnit.Count)
@@ -76,12 +76,12 @@ class Metric(Enum):
 
 
 def correlate(correlation_id: str | None) -> None:
-    """Put the tick's id into every line that is logged from here on; None takes it out."""
+    """Add the id of the tick to every log line from here on. None removes it."""
     logger.set_correlation_id(correlation_id)
 
 
-def tell_tick(report: DispatchReport) -> dict[str, object]:
-    """Log and measure one tick; returns what the invocation answers."""
+def record_tick(report: DispatchReport) -> dict[str, object]:
+    """Log and measure one tick. Return its report as the result of the invocation."""
     _count(Metric.CONTACTS_ENQUEUED, report.enqueued)
     _count(Metric.CONTACTS_REGISTERED, report.new_contacts)
     _count(Metric.MESSAGES_REJECTED, report.rejected)
@@ -92,34 +92,34 @@ def tell_tick(report: DispatchReport) -> dict[str, object]:
         _gauge(Metric.PAUSED, int(bool(report.paused)))
         for reason in PauseReason:
             _gauge(Metric[f"PAUSED_BY_{reason.name}"], int(reason in report.paused))
-        _tell_lag_and_quota(report)
-    told = asdict(report)
-    logger.info("tick", extra=told)
-    return told
+        _record_lag_and_quota(report)
+    fields = asdict(report)
+    logger.info("tick", extra=fields)
+    return fields
 
 
-def tell_no_credentials() -> None:
-    """Measure a tick that could not read its credentials: nothing is read until it can."""
+def record_unreadable_credentials() -> None:
+    """Measure a tick that cannot read its credentials, as a pause by the credential."""
     _gauge(Metric.PAUSED, 1)
     _gauge(Metric.PAUSED_BY_CREDENTIAL, 1)
 
 
-def _tell_lag_and_quota(report: DispatchReport) -> None:
+def _record_lag_and_quota(report: DispatchReport) -> None:
     if report.lag_ms is None or report.calls_used is None or report.calls_per_day is None:
         return
     lag_s = report.lag_ms / 1_000
     used_percent = 100 * report.calls_used / report.calls_per_day
     _gauge(Metric.LAG, lag_s)
     _gauge(Metric.QUOTA_USED, used_percent)
-    # The cadence uses up the day's calls on purpose: that is news only while contacts wait for it.
+    # Using up the calls of a day is intended. It matters only while contacts are waiting.
     _gauge(Metric.QUOTA_LAG, lag_s if used_percent >= QUOTA_NEARLY_USED_PERCENT else 0)
 
 
-def tell_work(item: WorkItem, report: Report) -> None:
+def record_work(item: WorkItem, report: Report) -> None:
     """Log and count the result of one message."""
     _count(Metric.EVENTS_PUBLISHED, report.published)
     for age_s in report.ages_s:
-        # As values one by one, of which CloudWatch makes percentiles; a full record goes out at once.
+        # CloudWatch needs single values for percentiles. Powertools sends a record as soon as it is full.
         _gauge(Metric.FRESHNESS, age_s)
     _count(Metric.PAGES_READ, report.pages)
     _count(Metric.WALKS_RESTARTED, report.restarts)
@@ -135,7 +135,7 @@ def tell_work(item: WorkItem, report: Report) -> None:
     logger.info(
         item.kind.value,
         extra={
-            **_id_of(item),
+            **_id_field(item),
             "outcome": report.outcome,
             "published": report.published,
             "pages": report.pages,
@@ -144,32 +144,32 @@ def tell_work(item: WorkItem, report: Report) -> None:
     )
 
 
-def tell_failure(item: WorkItem, error: Exception) -> None:
-    """Log and count a message that goes back."""
+def record_failure(item: WorkItem, error: Exception) -> None:
+    """Log and count a message that failed and returns to the queue."""
     _count(_metric_of(item, "FAILED"), 1)
-    logger.warning("%s failed", item.kind, extra={**_id_of(item), "cause": _cause(error)})
+    logger.warning("%s failed", item.kind, extra={**_id_field(item), "cause": _cause(error)})
 
 
 def _metric_of(item: WorkItem, ending: str) -> Metric:
     return Metric[f"{item.kind.name}S_{ending}"]
 
 
-def _id_of(item: WorkItem) -> dict[str, str]:
+def _id_field(item: WorkItem) -> dict[str, str]:
     return {f"{item.kind}_id": item.id}
 
 
-def tell_failed_try(cause: Cause, status: int, tries: int) -> None:
-    """Log a call that is tried again; `status` 0: no answer came."""
+def log_failed_try(cause: Cause, status: int, tries: int) -> None:
+    """Log a call that failed. `status` 0: no answer came. `tries`: the failures of this call so far."""
     logger.warning("call failed", extra={"cause": cause, "status": status, "tries": tries})
 
 
-def tell_unreadable_secret(error: Exception) -> None:
-    """Log why nothing can be read, in a line without the value."""
+def log_unreadable_secret(error: Exception) -> None:
+    """Log that the secret cannot be read, without its value."""
     logger.error("the secret cannot be read", extra={"cause": _cause(error)})
 
 
-def tell_no_message(message_id: str) -> None:
-    """Log a body that is none of ours, which may hold anything: by the id that SQS gave it."""
+def log_malformed_message(message_id: str) -> None:
+    """Log a message with an unknown body by its SQS id. The body may hold anything."""
     logger.warning("no message of ours", extra={"message_id": message_id})
 
 

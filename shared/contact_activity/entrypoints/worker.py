@@ -1,4 +1,4 @@
-"""Runs the worker function."""
+"""Run the worker function."""
 
 from dataclasses import dataclass
 
@@ -17,27 +17,27 @@ RETRY_AFTER_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The worker function."""
+    """The worker with everything it needs."""
 
     ports: WorkPorts
     policy: WorkPolicy
     queue: SqsQueue
 
     def run(self, record: SQSRecord, remaining_ms: int) -> None:
-        """Handle one message. Raises what makes it come back: sooner than its visibility, if known."""
+        """Handle one message. If it fails, raise the error and make the message visible again soon."""
         telemetry.correlate(None)
         try:
             item = item_from_body(record.body)
         except ValueError:
-            telemetry.tell_no_message(record.message_id)
+            telemetry.log_malformed_message(record.message_id)
             self.queue.retry_in(record.receipt_handle, 0)
             raise
         telemetry.correlate(item.correlation_id)
         try:
             report = work_on(item, self.ports, self.policy, deadline_ms=deadline_ms(remaining_ms))
         except Exception as error:
-            # Any error: the batch processor would swallow it without a word.
-            telemetry.tell_failure(item, error)
+            # The batch processor does not log errors, so log every one here.
+            telemetry.record_failure(item, error)
             self.queue.retry_in(record.receipt_handle, RETRY_AFTER_S)
             raise
-        telemetry.tell_work(item, report)
+        telemetry.record_work(item, report)

@@ -23,7 +23,7 @@ from contact_activity.domain.schedule import (
     standing,
 )
 from contact_activity.domain.times import DAY_MS, is_too_late
-from contact_activity.errors import kind_of
+from contact_activity.errors import failure_kind
 
 P95 = 0.95
 NO_CAUSE = "unknown"
@@ -194,7 +194,7 @@ def _is_put_off(contact: ContactOutline, waits: LongestWaits, now_ms: int) -> bo
 def _failing_by_cause(contacts: Iterable[ContactOutline]) -> Mapping[str, int]:
     """Return the number of failing contacts by cause, the most frequent cause first."""
     # An earlier version stored no cause.
-    causes = Counter(kind_of(contact.last_error or NO_CAUSE) for contact in contacts if contact.failures)
+    causes = Counter(failure_kind(contact.last_error or NO_CAUSE) for contact in contacts if contact.failures)
     return dict(causes.most_common())
 
 

@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.client import ConstantContact
-from contact_activity.constant_contact.transport import Connection, HttpTransport, NoAnswerError, Transport
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.transport import Connection, NoAnswerError, Transport
+from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.pace import Limits, Pace
-from contact_activity.errors import Cause, Seldom, WaitError, WaitReason
+from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
 from contact_activity.ports import Clock, Limiter
 from contact_activity.run.options import Account
 
@@ -43,7 +45,7 @@ class ConnectionWatch:
         self._clock, self._warn = clock, warn
         self._is_one_time = is_one_time
         self._lock = threading.Lock()
-        self._seldom = Seldom(WARNING_INTERVAL_MS)
+        self._throttle = Throttle(WARNING_INTERVAL_MS)
         self._hopeless_in_a_row = 0
         self._first_hopeless_ms = 0
         self._given_up = threading.Event()
@@ -64,7 +66,7 @@ class ConnectionWatch:
         """Count a failed call, and warn of it. `status` is 0 if no answer came."""
         with self._lock:
             self.failed_calls[cause.value] += 1
-            is_to_warn = self._seldom.lets_through(cause.value, self._clock.monotonic_ms())
+            is_to_warn = self._throttle.admit(cause.value, self._clock.monotonic_ms())
         if is_to_warn:
             answered = f" ({status})" if status >= 400 else ""
             self._warn(f"{cause.value}{answered}; it is tried again")
@@ -183,7 +185,7 @@ class WatchedLimiter:
 
 def watched_source(
     account: Account, limiter: Limiter, watch: ConnectionWatch, *, connections: int
-) -> ConstantContact:
+) -> ConstantContactV2:
     """Return the API of an account, watched. Raises `SettingsError` if the CA bundle cannot be used."""
     settings = account.settings
     transport = HttpTransport(
@@ -192,7 +194,7 @@ def watched_source(
         proxy=settings.proxy,
         ca_bundle=checked_ca_bundle(settings.ca_bundle),
     )
-    return ConstantContact(
+    client = ApiClient(
         settings.base_url,
         lambda: account.credentials,
         limiter,
@@ -200,3 +202,4 @@ def watched_source(
         transport=WatchedTransport(transport, watch),
         on_failure=watch.record_failed_call,
     )
+    return ConstantContactV2(client)

@@ -1,1 +1,1 @@
-"""Implements the store on one SQLite file."""
+"""Implement the store on one SQLite file."""

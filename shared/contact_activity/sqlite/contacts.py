@@ -1,4 +1,4 @@
-"""Keeps the contacts in SQLite: a row each."""
+"""Keep the contacts in SQLite, one row each."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from contact_activity.domain.contact import Contact, ContactOutline, ListedConta
 from contact_activity.domain.schedule import LongestWaits
 from contact_activity.domain.watermark import Watermark
 from contact_activity.ports import Clock
-from contact_activity.sqlite.database import IS_SLOW, Database, blob, whole, whole_or_none
+from contact_activity.sqlite.database import FAILED_OR_GONE, Database, blob, whole, whole_or_none
 from contact_activity.state.codec import (
     marks_from_json,
     marks_to_json,
@@ -17,8 +17,8 @@ from contact_activity.state.codec import (
     summaries_to_json,
 )
 
-# A transaction of a tenth of a second.
-CLAIMED_AT_ONCE = 5_000
+# One transaction takes about a tenth of a second.
+CLAIMS_AT_ONCE = 5_000
 
 
 class SqliteContacts:
@@ -41,15 +41,15 @@ class SqliteContacts:
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         is_full = True
-        # A part that is not full is the last: who is free again meanwhile waits for the next tick.
+        # A part that is not full is the last one. Contacts that become free meanwhile wait for the next tick.
         while is_full and most > 0:
-            ids = self._claim(clock, tick_ms, min(most, CLAIMED_AT_ONCE))
-            is_full, most = len(ids) == CLAIMED_AT_ONCE, most - len(ids)
+            ids = self._claim(clock, tick_ms, min(most, CLAIMS_AT_ONCE))
+            is_full, most = len(ids) == CLAIMS_AT_ONCE, most - len(ids)
             if ids:
                 yield ids
 
     def _claim(self, clock: Clock, tick_ms: int, most: int) -> list[str]:
-        with self._database.alone():
+        with self._database.exclusive():
             now_ms = clock.now_ms()
             until_ms = schedule.queued_until_ms(now_ms, tick_ms)
             rows = self._database.rows(
@@ -63,11 +63,11 @@ class SqliteContacts:
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:
         usual = self._database.execute(
-            f"UPDATE contact SET due_ms = ? WHERE due_ms > ? AND NOT ({IS_SLOW})",  # noqa: S608
+            f"UPDATE contact SET due_ms = ? WHERE due_ms > ? AND NOT ({FAILED_OR_GONE})",  # noqa: S608
             (now_ms, waits.latest_ms(now_ms, schedule.USUAL)),
         )
         others = self._database.rows(
-            f"SELECT id, due_ms, failures, times_gone FROM contact WHERE due_ms > ? AND ({IS_SLOW})",  # noqa: S608
+            f"SELECT id, due_ms, failures, times_gone FROM contact WHERE due_ms > ? AND ({FAILED_OR_GONE})",  # noqa: S608
             (now_ms,),
         )
         late = []
@@ -127,7 +127,7 @@ class SqliteContacts:
 
     def erase(self, contact_id: str) -> bool:
         is_erased = bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
-        # Otherwise the log holds it until it is next written over.
+        # Otherwise the write-ahead log holds the contact until it is overwritten.
         self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return is_erased
 
@@ -158,7 +158,7 @@ class SqliteContacts:
             )
 
     def release_all(self) -> None:
-        """Free every contact. Only for a process that holds the folder and has an empty queue."""
+        """Release every contact. Only for a process that has locked the folder and has an empty queue."""
         self._database.execute(
             "UPDATE contact SET queued_until_ms = 0, held_until_ms = NULL"
             " WHERE queued_until_ms > 0 OR held_until_ms IS NOT NULL"

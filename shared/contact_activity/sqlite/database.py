@@ -1,7 +1,7 @@
-"""Opens one SQLite file, and says what to do about its faults.
+"""Open a SQLite file, and say what to do when it cannot be used.
 
-Everything is committed before a call returns, so a killed process loses nothing that it was told
-is stored. One connection behind one lock: calls to Constant Contact take far longer than these.
+Everything is committed before a call returns, so a killed process loses nothing. There is one
+connection behind one lock: calls to Constant Contact take far longer than these.
 """
 
 import sqlite3
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from contact_activity.errors import StandstillError
 
-# They may wait longer than the others, or less.
-IS_SLOW = "failures > 0 OR times_gone > 0"
+# The contacts whose longest wait differs from the usual one.
+FAILED_OR_GONE = "failures > 0 OR times_gone > 0"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS contact (
     id TEXT PRIMARY KEY,
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS contact (
     held_until_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
-CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {IS_SLOW};
+CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {FAILED_OR_GONE};
 CREATE TABLE IF NOT EXISTS campaign (
     id TEXT PRIMARY KEY, version INTEGER NOT NULL, summary TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -49,8 +49,8 @@ CREATE TABLE IF NOT EXISTS published (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-# What a file of an earlier version lacks.
-_ADDED_TO_CONTACT = {
+# Columns that a file of an earlier version does not have.
+_ADDED_COLUMNS = {
     "summaries": "TEXT NOT NULL DEFAULT '{}'",
     "resync_ms": "INTEGER",
     "last_error": "TEXT",
@@ -59,9 +59,9 @@ _ADDED_TO_CONTACT = {
 }
 
 
-# Longer than the commits of a backup or of a person who looks at the file take.
+# Longer than the commit of a backup, or of a person who looks at the file, takes.
 BUSY_WAIT_S = 5.0
-_PASSING_FAULTS = {
+_TEMPORARY_FAULTS = {
     sqlite3.SQLITE_BUSY: "is locked by another process: end that one, or wait for it, and run again",
     sqlite3.SQLITE_LOCKED: "is locked by another process: end that one, or wait for it, and run again",
     sqlite3.SQLITE_FULL: "cannot grow, the disk is full: make room and run again",
@@ -72,30 +72,30 @@ _LASTING_FAULTS = {
     sqlite3.SQLITE_NOTADB: "is no database",
 }
 _MOVE_AWAY = "put a copy in its place, or move it away: all activity is then read and published again"
-_DENIED_FAULTS = {
+_PERMISSION_FAULTS = {
     sqlite3.SQLITE_READONLY: "may not be written: see who owns it and its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: see who owns it and its folder",
     sqlite3.SQLITE_PERM: "may not be used: see who owns it and its folder",
 }
 
 
-def _standstill(where: object, error: sqlite3.Error) -> StandstillError | None:
-    """What to do about a fault of the file; None for a fault that is ours."""
+def _standstill(path: object, error: sqlite3.Error) -> StandstillError | None:
+    """Return what to do about an error of the file; None for an error of our own SQL."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _LASTING_FAULTS:
-        return StandstillError(f"the state {where} {_LASTING_FAULTS[code]}: {_MOVE_AWAY}", is_passing=False)
-    if code in _DENIED_FAULTS:
-        return StandstillError(f"the state {where} {_DENIED_FAULTS[code]}", is_passing=False)
-    if code in _PASSING_FAULTS:
-        return StandstillError(f"the state {where} {_PASSING_FAULTS[code]}", is_passing=True)
+        return StandstillError(f"the state {path} {_LASTING_FAULTS[code]}: {_MOVE_AWAY}", is_passing=False)
+    if code in _PERMISSION_FAULTS:
+        return StandstillError(f"the state {path} {_PERMISSION_FAULTS[code]}", is_passing=False)
+    if code in _TEMPORARY_FAULTS:
+        return StandstillError(f"the state {path} {_TEMPORARY_FAULTS[code]}", is_passing=True)
     return None
 
 
 class Database:
-    """One SQLite file, or `:memory:`; every statement is its own transaction, in any thread.
+    """One SQLite file, or `:memory:`, for any number of threads. Each statement is a transaction.
 
-    Every method raises `StandstillError` when the file cannot be used.
-    `is_read_only`: nothing is created or changed, also beside a process that writes.
+    Every method raises `StandstillError` when the file cannot be used. `is_read_only`: create and
+    change nothing, also while another process writes.
     """
 
     def __init__(self, path: Path | str, *, is_read_only: bool = False) -> None:
@@ -103,33 +103,36 @@ class Database:
         self._path = path
         self._fault: StandstillError | None = None
         self._failed_s = float("-inf")
-        where = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
-        with self._told():
+        location = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
+        with self._in_turn():
             self._connection = sqlite3.connect(
-                where, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_read_only
+                location, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_read_only
             )
             if is_read_only:
-                self._stand_in()
+                self._show_missing_columns()
             else:
-                self._set_up()
+                self._create_tables()
 
-    def _set_up(self) -> None:
+    def _create_tables(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
-        # What is erased or overwritten shall not stay in free pages.
+        # Overwrite erased data, so that it does not stay in free pages.
         self._connection.execute("PRAGMA secure_delete = ON")
-        # A power cut may take the last commits, never their order: events are on disk before them.
+        # A power cut may lose the last commits, never an earlier one alone. Their events are on disk already.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_SCHEMA)
-        for column, kind in self._lacking().items():
+        for column, kind in self._missing_columns().items():
             self.execute(f"ALTER TABLE contact ADD COLUMN {column} {kind}")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """One statement, or those of a transaction, with no other thread beside."""
+    def _in_turn(self) -> Iterator[None]:
+        """Run one statement or transaction while no other thread uses the file.
+
+        Raises `StandstillError` in place of an error of the file.
+        """
         asked_s = time.monotonic()
         with self._lock:
             if self._fault and asked_s < self._failed_s:
-                # It has waited as long as the one before it.
+                # This thread waited while the one before it failed, so it would fail too.
                 raise self._fault
             try:
                 yield
@@ -139,41 +142,42 @@ class Database:
                     raise
                 raise self._fault from error
 
-    def _lacking(self) -> dict[str, str]:
+    def _missing_columns(self) -> dict[str, str]:
         present = {row[0] for row in self.rows("SELECT name FROM pragma_table_info('contact')")}
-        return {column: kind for column, kind in _ADDED_TO_CONTACT.items() if column not in present}
+        return {column: kind for column, kind in _ADDED_COLUMNS.items() if column not in present}
 
-    def _stand_in(self) -> None:
-        """A file of an earlier version that nothing may change reads as if it lacked nothing."""
-        lacking = self._lacking()
-        if lacking:
+    def _show_missing_columns(self) -> None:
+        """Add the missing columns in a temporary view, because the file must not change."""
+        missing = self._missing_columns()
+        if missing:
             added = ", ".join(
-                f"{kind.partition('DEFAULT ')[2] or 'NULL'} AS {c}" for c, kind in lacking.items()
+                f"{kind.partition('DEFAULT ')[2] or 'NULL'} AS {c}" for c, kind in missing.items()
             )
             self.execute(f"CREATE TEMP VIEW contact AS SELECT *, {added} FROM main.contact")  # noqa: S608
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Returns how many rows changed."""
-        with self._told():
+        """Return how many rows changed."""
+        with self._in_turn():
             return self._connection.execute(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
-        """All in one transaction; returns how many rows changed."""
-        with self._told(), self._connection:
+        """Run a statement for each row, in one transaction. Return how many rows changed."""
+        with self._in_turn(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._connection.executemany(sql, rows).rowcount
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with self._told():
+        with self._in_turn():
             return self._connection.execute(sql, parameters).fetchall()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other thread reads or writes meanwhile."""
+    def exclusive(self) -> Iterator[None]:
+        """Keep other threads from reading and writing."""
         with self._lock:
             yield
 
     def get(self, name: str) -> str | None:
+        """Return a value of the `state` table, or None."""
         rows = self.rows("SELECT value FROM state WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
@@ -181,7 +185,7 @@ class Database:
         self.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
 
     def swap(self, name: str, seen: str | None, wanted: str) -> bool:
-        """Store `wanted` if `seen` is what is stored (None: nothing)."""
+        """Store `wanted` if `seen` is still stored (None: nothing is). Return whether it was. Atomic."""
         if seen is None:
             return bool(self.execute("INSERT OR IGNORE INTO state VALUES (?, ?)", (name, wanted)))
         changed = self.execute(
@@ -190,8 +194,8 @@ class Database:
         return bool(changed)
 
     @contextmanager
-    def synced(self) -> Iterator[None]:
-        """What is committed meanwhile, and all before it, is on disk when the commit returns."""
+    def durable(self) -> Iterator[None]:
+        """Make commits wait until they, and all commits before them, are on disk."""
         with self._lock:
             self._connection.execute("PRAGMA synchronous = FULL")
             try:

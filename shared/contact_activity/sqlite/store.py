@@ -1,4 +1,4 @@
-"""Keeps all other state in SQLite."""
+"""Keep campaigns, listings, counts, pauses, lease and pace in SQLite, and join all ports to a store."""
 
 import json
 import uuid
@@ -24,9 +24,9 @@ from contact_activity.state.codec import (
 )
 from contact_activity.state.shared_limiter import SharedLimiter
 
-# A power cut may not take calls from the day's count: at the API's own 4 calls a second each is on
-# disk before it is made, and above that no more than this time's.
-PACE_SYNCED_EVERY_MS = 250
+# A power cut must not lose calls from the day's count. At the 4 calls a second of the API each call is on
+# disk before it is made; at a higher rate a power cut loses those of this time at most.
+PACE_SYNC_INTERVAL_MS = 250
 
 
 class SqliteCampaigns:
@@ -83,7 +83,7 @@ class SqliteListings:
 
 
 class SqliteTally:
-    """The `Tally` port: a row a day and detail type, or bucket of ages."""
+    """The `Tally` port: one row for each day and detail type, or day and age bucket."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -142,18 +142,18 @@ class SqliteLease:
         held = json.loads(seen) if seen else {"until_ms": 0}
         if now_ms < held["until_ms"] <= schedule.latest_lease_ms(now_ms) and held["holder"] != self._holder:
             return False
-        return self._database.swap("lease", seen, self._mine(until_ms))
+        return self._database.swap("lease", seen, self._owned_until(until_ms))
 
     def clear(self) -> None:
-        """Free it, whoever holds it. Only for a process that holds the folder."""
-        self._database.put("lease", self._mine(0))
+        """Free the lease, whoever holds it. Only for a process that has locked the folder."""
+        self._database.put("lease", self._owned_until(0))
 
     def give_back(self) -> None:
         seen = self._database.get("lease")
         if seen and json.loads(seen)["holder"] == self._holder:
-            self._database.swap("lease", seen, self._mine(0))
+            self._database.swap("lease", seen, self._owned_until(0))
 
-    def _mine(self, until_ms: int) -> str:
+    def _owned_until(self, until_ms: int) -> str:
         return json.dumps({"holder": self._holder, "until_ms": until_ms})
 
 
@@ -174,19 +174,19 @@ class SqlitePace:
         return Pace(**json.loads(stored)) if stored else Pace()
 
     def change(self, change: PaceChange) -> Pace:
-        with self._database.alone():
+        with self._database.exclusive():
             found = self.load()
             self._store(changed(found, change))
         return found
 
     def tidy(self) -> None:
-        """Nothing is ever put off."""
+        """Do nothing: this store puts nothing off."""
 
     def _store(self, pace: Pace) -> None:
-        is_to_sync = abs(pace.next_slot_ms - self._synced_slot_ms) >= PACE_SYNCED_EVERY_MS
-        with self._database.synced() if is_to_sync else nullcontext():
+        must_sync = abs(pace.next_slot_ms - self._synced_slot_ms) >= PACE_SYNC_INTERVAL_MS
+        with self._database.durable() if must_sync else nullcontext():
             self._database.put("pace", _pace_to_json(pace))
-        if is_to_sync:
+        if must_sync:
             self._synced_slot_ms = pace.next_slot_ms
 
 
@@ -207,13 +207,13 @@ class SqliteStore:
     limiter: Limiter
 
     def free_all(self) -> None:
-        """Undo what a killed process held. The caller holds the folder, so nobody else is alive."""
+        """Release what a killed process held. Only for a process that has locked the folder."""
         self.lease.clear()
         self.contacts.release_all()
 
 
 def sqlite_store(database: Database, limits: Limits, clock: Clock) -> SqliteStore:
-    """All ports over one database; `limits` and `clock` are the limiter's."""
+    """Return all ports over one database. `limits` and `clock` are for the limiter."""
     return SqliteStore(
         contacts=SqliteContacts(database),
         campaigns=SqliteCampaigns(database),

@@ -1,1 +1,1 @@
-"""Holds what every store shares: the form of what is stored, and the shared pace."""
+"""What every store shares: the stored formats, and the limiter."""

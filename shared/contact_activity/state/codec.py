@@ -1,4 +1,4 @@
-"""How what is stored or sent is written, the same on every engine: plain JSON, ids only."""
+"""Read and write what is stored or sent: plain JSON without e-mail addresses, the same on every engine."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def _mark(
     floor_ms: int | None,
     spans: Sequence[Sequence[int]] | None = None,
 ) -> Mark:
-    """A version before stored the floor alone."""
+    """An earlier version stored `floor_ms` and no spans."""
     if spans is None:
         return Mark(type_, through_ms, () if floor_ms is None else (Span(None, floor_ms),))
     return Mark(type_, through_ms, tuple(Span(*span) for span in spans))
@@ -84,7 +84,7 @@ def progress_from_json(text: str) -> Progress:
         again_from=_times(stored.get("again_from", {})),
         partly=base64.b64decode(stored.get("partly", "")),
     )
-    # A version before stored neither.
+    # An earlier version stored neither `oldest` nor `again_from`.
     return progress if "oldest" in stored else progress.with_oldest()
 
 
@@ -123,12 +123,12 @@ def summaries_from_json(text: str) -> tuple[Summarized, ...]:
 
 
 def tally_to_counts(events: Mapping[str, int], ages: Mapping[int, int]) -> dict[str, int]:
-    """`{"Email Opened": 5, "within 3600": 4}`: events by detail type, ages by the end of their bucket."""
+    """`{"Email Opened": 5, "within 3600": 4}`: events by detail type, ages by bucket end in s."""
     return {**events, **{f"{_WITHIN}{end_s}": count for end_s, count in ages.items()}}
 
 
 def tally_from_counts(counts: Mapping[str, int]) -> DayTally:
-    """The version before stored no ages."""
+    """An earlier version stored no ages."""
     events = {name: count for name, count in counts.items() if not name.startswith(_WITHIN)}
     ages = {int(name.removeprefix(_WITHIN)): count for name, count in counts.items() if name not in events}
     return DayTally(events, ages)
@@ -146,16 +146,16 @@ def item_to_body(item: WorkItem) -> str:
 
 
 def item_from_body(body: str) -> WorkItem:
-    """Ignores keys that it does not know.
+    """Read a message. Unknown keys are ignored.
 
-    Raises `ValueError`, whose text does not repeat the body, if the body is not one of ours.
+    Raises `ValueError` for any other body. Its text does not show the body.
     """
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("a message body that is no JSON") from None
+        raise ValueError("a message body that is not JSON") from None
     if not isinstance(sent, dict):
-        raise ValueError("a message body that is no JSON object")  # noqa: TRY004  one error for a caller
+        raise ValueError("a message body that is not a JSON object")  # noqa: TRY004  one error for a caller
     kind = next((kind for kind in reversed(WorkKind) if _id_name(kind) in sent), WorkKind.CONTACT)
     id_, planned_at = sent.get(_id_name(kind)), sent.get("planned_at")
     if not isinstance(id_, str) or not USABLE_ID.fullmatch(id_):
@@ -180,7 +180,7 @@ def _dump(value: Mapping[str, object] | Sequence[object]) -> str:
 
 
 def pace_change_to_json(change: PaceChange) -> str:
-    """Short, since the shared item of a busy key holds many."""
+    """`["take", 4, 9000, from_ms, within_ms]`: short, because the shared item holds many."""
     match change:
         case Take(Limits(calls_per_second, calls_per_day), from_ms, within_ms):
             return _dump(["take", calls_per_second, calls_per_day, from_ms, within_ms])
@@ -191,6 +191,7 @@ def pace_change_to_json(change: PaceChange) -> str:
 
 
 def pace_change_from_json(text: str) -> PaceChange:
+    """Raises `ValueError` if the text is not a change."""
     match json.loads(text):
         case ["take", calls_per_second, calls_per_day, from_ms, within_ms]:
             return Take(Limits(calls_per_second, calls_per_day), from_ms, within_ms)
@@ -198,4 +199,4 @@ def pace_change_from_json(text: str) -> PaceChange:
             return SlowDown(now_ms, wait_ms)
         case ["right", now_ms]:
             return SetRight(now_ms)
-    raise ValueError("no change of the pace")
+    raise ValueError("not a change of the pace")

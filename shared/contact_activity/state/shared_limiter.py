@@ -1,4 +1,4 @@
-"""The `Limiter` port over any store of one `Pace`."""
+"""Implement the `Limiter` port over any store of one `Pace`."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -19,28 +19,28 @@ from contact_activity.domain.times import midnight_after
 from contact_activity.errors import WaitError, WaitReason
 from contact_activity.ports import Clock
 
-STORE_MAX_MS = 2_000
+MAX_STORE_MS = 2_000
 R = TypeVar("R")
 
 
 class PaceStore(Protocol):
-    """The pace that every worker shares."""
+    """Stores the pace that all workers share."""
 
     def load(self) -> Pace: ...
 
     def change(self, change: PaceChange) -> Pace:
-        """Make it once, in some order with those of others; returns the pace that it was made of."""
+        """Apply a change, exactly once and atomically. Return the pace that it was applied to."""
 
     def tidy(self) -> None:
-        """Do what was put off: no slot is held that could be over meanwhile."""
+        """Do the work that the store put off. The caller holds no slot that could pass meanwhile."""
 
 
 class SharedLimiter:
-    """Hands out the slots of one API key to whoever shares the store.
+    """Grants the slots of one API key to all workers that share the store.
 
-    Remembers the last pace it saw, so that a wish which is in vain costs no write. How long the
-    store took last is how far ahead it takes the next slot: one that is over when the store has
-    answered would be a call of the day for nothing.
+    It remembers the last pace it saw, so that a slot that cannot be granted costs no write. It asks for
+    a slot that is as far ahead as the last answer of the store took. A slot that passes before the store
+    answers would waste a call of the day.
     """
 
     def __init__(self, limits: Limits, store: PaceStore, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class SharedLimiter:
     def acquire(
         self, *, deadline_ms: int, prepare: Callable[[], object] = lambda: None, lead_ms: int = 0
     ) -> None:
-        """Wait for the next slot; a worker that comes too late for its slot takes another."""
+        """Wait for the next slot. If the slot is missed, take another one."""
         while True:
             due_ms = self._take(deadline_ms)
             self._sleep_until(due_ms - lead_ms)
@@ -81,23 +81,24 @@ class SharedLimiter:
         return self._store.load()
 
     def _take(self, deadline_ms: int) -> int:
-        """When the slot is, by the monotonic clock."""
+        """Take a slot, and return its time by the monotonic clock. Raises `WaitError` if none is granted."""
         seen = self._seen or self._timed(self._store.load)
         self._store.tidy()
         now_ms, begun_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         from_ms = now_ms + self._store_ms
         take = Take(self.limits, from_ms, deadline_ms - begun_ms - self._store_ms)
         if not _is_granted(seen, take):
-            # What was seen may be long over, such as a day that a clock which was ahead had used up.
-            _slot_ms(self._store.load(), take)
+            # The remembered pace may be out of date, so only the stored one can refuse the slot.
+            _granted_slot_ms(self._store.load(), take)
         found = self._timed(lambda: self._store.change(take))
         self._seen = changed(found, take)
-        return begun_ms + _slot_ms(found, take) - now_ms
+        return begun_ms + _granted_slot_ms(found, take) - now_ms
 
     def _timed(self, ask: Callable[[], R]) -> R:
+        """Call the store, and remember how long it took."""
         asked_ms = self._clock.monotonic_ms()
         answer = ask()
-        self._store_ms = min(STORE_MAX_MS, self._clock.monotonic_ms() - asked_ms)
+        self._store_ms = min(MAX_STORE_MS, self._clock.monotonic_ms() - asked_ms)
         return answer
 
 
@@ -105,8 +106,8 @@ def _is_granted(pace: Pace, take: Take) -> bool:
     return changed(pace, take) != pace
 
 
-def _slot_ms(pace: Pace, take: Take) -> int:
-    """The slot that is granted; raises `WaitError` for one that is not."""
+def _granted_slot_ms(pace: Pace, take: Take) -> int:
+    """Return the time of the slot. Raises `WaitError` if it cannot be granted."""
     slot = take_slot(pace, take.limits, take.from_ms)
     if slot is None:
         raise WaitError(WaitReason.QUOTA, midnight_after(take.from_ms))

@@ -1,21 +1,22 @@
-"""Reads the summary reports, as the API writes them."""
+"""Read the summary reports of v2. Pure."""
 
 from collections.abc import Mapping
 
-from contact_activity.constant_contact.rows import count_of, is_of, row_digest, usable_id
+from contact_activity.constant_contact.fields import count_of, is_of, row_digest, usable_id
 from contact_activity.domain.activity import Unreadable
 from contact_activity.domain.summary import COUNT_NAMES, Snapshot, SummaryCounts, SummaryKind, SummaryReport
 
 
 def parse_contact_summary(body: object, contact_id: str) -> SummaryReport | None:
-    """The contact summary report, asked for as `contact_id`; None if the body is not one."""
+    """Read the summary of one contact. None if the body is not the report of this contact."""
     return _single(body, _parse(body, SummaryKind.CONTACT, contact_id, None))
 
 
 def parse_summary_by_campaign(body: object, contact_id: str) -> SummaryReport | None:
-    """The contact summary by campaign: a bare array; a row that cannot be read spoils no other.
+    """Read the summary of one contact by campaign, which is a bare array.
 
-    None if the body is not one: no array, one without a readable row, or of another contact.
+    A row that cannot be read does not affect the others. None if the body is not an array, has rows
+    but none that can be read, or names another contact.
     """
     if not isinstance(body, list) or not all(is_of(row, "contact_id", contact_id) for row in body):
         return None
@@ -29,12 +30,15 @@ def parse_summary_by_campaign(body: object, contact_id: str) -> SummaryReport | 
 
 
 def parse_campaign_summary(body: object, campaign_id: str) -> SummaryReport | None:
-    """The campaign summary report, asked for as `campaign_id`; None if the body is not one."""
+    """Read the summary of one campaign. None if the body is not the report of this campaign."""
     return _single(body, _parse(body, SummaryKind.CAMPAIGN, None, campaign_id))
 
 
 def _single(body: object, parsed: Snapshot | Unreadable) -> SummaryReport | None:
-    """A report of one snapshot. One without counts is broken: the API sends zeros, it leaves none out."""
+    """Return a report of one snapshot.
+
+    None for a body without counts: the API sends zeros, so a report without counts is broken.
+    """
     if isinstance(parsed, Unreadable):
         return None
     if parsed.contact_id is not None and not is_of(body, "contact_id", parsed.contact_id):

@@ -1,0 +1,57 @@
+"""Read ids and counts from the JSON of an answer, which writes the same value in several ways.
+
+Pure: no clock, no environment, no logging.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from contact_activity.domain.activity import USABLE_ID
+
+# Above it a float can no longer hold every whole number.
+MAX_EXACT_INTEGER = 2**53
+
+
+def whole_number(value: object) -> int | None:
+    """Return the integer of `3` or `3.0`; None for anything else, a boolean, or a float beyond 2^53."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT_INTEGER:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def id_text(value: object) -> str | None:
+    """Return an id as text; `"3"`, `3` and `3.0` are the same id. None for any other value."""
+    if isinstance(value, str):
+        return value
+    number = whole_number(value)
+    return None if number is None else str(number)
+
+
+def usable_id(value: object) -> str | None:
+    """Return an id that can be part of a path, or None."""
+    text = id_text(value)
+    return text if text and USABLE_ID.fullmatch(text) else None
+
+
+def count_of(value: object) -> int | None:
+    """Return a count; `"3"`, `3` and `3.0` are the same. None for anything that is not a count."""
+    is_digits = isinstance(value, str) and re.fullmatch(r"[0-9]{1,16}", value)
+    number = int(str(value)) if is_digits else whole_number(value)
+    return number if number is not None and 0 <= number <= MAX_EXACT_INTEGER else None
+
+
+def is_of(row: object, name: str, id_: str) -> bool:
+    """Whether the field `name` of a row holds this id, or no id at all."""
+    named = row.get(name) if isinstance(row, Mapping) else None
+    return named is None or named == "" or id_text(named) == id_
+
+
+def row_digest(row: object) -> str:
+    """Return 16 hex digits that identify a row without showing its content. Key order does not matter."""
+    try:
+        canonical = json.dumps(row, sort_keys=True, default=str)
+    except RecursionError:
+        canonical = "nested too deep"
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,75 @@
+"""Read the pages of v2, and the rows of its lists of contacts and campaigns. Pure."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from contact_activity.constant_contact.fields import is_of, usable_id
+from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, parse_time
+
+# A cursor is opaque. These are the ones that can be stored and sent again.
+_USABLE_CURSOR = re.compile(r"[\x20-\x7e]{1,4096}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` is the cursor of the page after this one; None: this is the last."""
+
+    rows: list[object]
+    next: str | None
+
+
+def read_page(body: object, contact_id: str | None = None) -> Page | None:
+    """Return the rows and the cursor of a page.
+
+    None if the body is not a page, if its cursor is unusable, or if a row names another contact than
+    `contact_id`.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+        return None
+    if contact_id is not None and not all(is_of(row, "contact_id", contact_id) for row in body["results"]):
+        return None
+    try:
+        link = ((body.get("meta") or {}).get("pagination") or {}).get("next_link")
+    except AttributeError:
+        return None
+    if not link:
+        return Page(body["results"], None)
+    cursor = cursor_of(link)
+    return None if cursor is None else Page(body["results"], cursor)
+
+
+def cursor_of(next_link: object) -> str | None:
+    """Return the cursor of a `next_link`, or None if it has no usable one.
+
+    The rest of the link is ignored: its path can be wrong, and its host must never be followed.
+    """
+    try:
+        values = parse_qs(urlsplit(str(next_link)).query).get("next")
+    except ValueError:
+        return None
+    return values[0] if values and _USABLE_CURSOR.fullmatch(values[0]) else None
+
+
+def listed_contact(row: object) -> ListedContact | None:
+    """Return a contact of the list, or None for a row without a usable id."""
+    if not isinstance(row, dict):
+        return None
+    id_, modified = usable_id(row.get("id")), row.get("modified_date")
+    if id_ is None:
+        return None
+    # The date is only compared with the one listed before, so an unusable one can be left empty.
+    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
+        modified = ""
+    return ListedContact(id_, modified)
+
+
+def listed_campaign(row: object) -> ListedCampaign | None:
+    """Return a campaign of the list, or None for a row without a usable id."""
+    id_ = usable_id(row.get("id")) if isinstance(row, dict) else None
+    if id_ is None or not isinstance(row, dict):
+        return None
+    modified = row.get("modified_date")
+    return ListedCampaign(id_, parse_time(modified) if isinstance(modified, str) else None)
