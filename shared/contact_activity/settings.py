@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.event import EmailAddresses
-from contact_activity.domain.memory import REMEMBERED_MAX
+from contact_activity.domain.memory import MAX_REMEMBERED
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import parse_time
@@ -138,7 +138,7 @@ def read_settings(environment: Environment) -> Settings:
         reports=_parse(environment, "REPORTS", _reports),
         start_ms=_parse(environment, "START_DATE", _start),
         overlap_h=_parse(environment, "OVERLAP_HOURS", _whole(1, 24 * 366)),
-        remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, REMEMBERED_MAX)),
+        remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, MAX_REMEMBERED)),
         campaign_lookback_days=_parse(environment, "CAMPAIGN_LOOKBACK_DAYS", _whole(1, 366)),
         email_addresses=_parse(environment, "EMAIL_ADDRESSES", _email_addresses),
     )

@@ -31,8 +31,8 @@ from contact_activity.simulated import Server, SimulatedAccount
 from contact_activity.simulated.account import Row
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.work_on import work_on
 from tests.bench.measure import table
 from tests.support.in_process import InProcess
 from tests.support.virtual_clock import VirtualClock
@@ -158,7 +158,7 @@ class Week:
         tick_at_ms = START_MS
         while tick_at_ms < end_ms:
             self._sleep_until(tick_at_ms)
-            dispatch(
+            run_tick(
                 self.tick_ports, tick_ms=self.tick_ms, deadline_ms=self.clock.monotonic_ms() + WORK_FOR_MS
             )
             tick_at_ms += self.tick_ms

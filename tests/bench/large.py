@@ -26,8 +26,8 @@ from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from contact_activity.state.codec import progress_to_json
 from contact_activity.use_cases.sync_contact import sync
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
 from tests.support.items import of_contact
 
 LIMITS = Limits(1_000, 100_000_000)
@@ -104,9 +104,9 @@ class Large:
             "idle_tick_s": round(time.monotonic() - started_s, 2),
         }
 
-    def _tick(self, *, begin_listing: bool) -> DispatchReport:
+    def _tick(self, *, begin_listing: bool) -> TickReport:
         deadline_ms = self.clock.monotonic_ms() + TICK_FOR_MS
-        return dispatch(
+        return run_tick(
             TickPorts(self.store, self.source, self.queue, self.clock),
             tick_ms=TICK_MS,
             deadline_ms=deadline_ms,

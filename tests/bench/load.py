@@ -38,7 +38,7 @@ from contact_activity.run.events_file import opened_events
 from contact_activity.run.options import RunOptions
 from contact_activity.settings import Credentials, read_settings
 from contact_activity.simulated import Kind, Server, SimulatedAccount
-from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick import run_tick
 from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.support.deployed import set_polling
@@ -80,7 +80,7 @@ def tick_here(path: Path, base_url: str) -> dict[str, float]:
         ApiClient(base_url, lambda: Credentials(API_KEY, ACCESS_TOKEN), store.limiter, clock)
     )
     started_s = time.monotonic()
-    report = dispatch(
+    report = run_tick(
         TickPorts(store, source, family.queue, clock),
         tick_ms=TICK_MS,
         deadline_ms=clock.monotonic_ms() + TICK_MS,

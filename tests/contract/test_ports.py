@@ -18,13 +18,13 @@ from contact_activity.domain.contact import Contact, ContactOutline, ListedConta
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
 from contact_activity.domain.freshness import ENDS_S
 from contact_activity.domain.listing import Listing, TickFailure
-from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import longest_waits, standing
 from contact_activity.domain.summary import (
-    CAMPAIGNS_MAX,
     COUNT_NAMES,
+    MAX_CAMPAIGNS,
     Published,
     Summarized,
     SummaryCounts,
@@ -369,11 +369,11 @@ class TestContacts:
         """With its memory and an unfinished walk at their maximum."""
         register(family.contacts, "4711")
         key = bytes.fromhex("018f00c0ffee") + bytes(8)
-        watermark = Watermark(MARKS, key * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
-        progress = replace(PROGRESS, candidates=key * 2 * REMEMBERED_MAX, unreadable=watermark.unreadable)
+        watermark = Watermark(MARKS, key * MAX_REMEMBERED, bytes(8) * MAX_UNREADABLE)
+        progress = replace(PROGRESS, candidates=key * 2 * MAX_REMEMBERED, unreadable=watermark.unreadable)
         counts = SummaryCounts(*[999_999] * len(COUNT_NAMES))
         published = tuple(
-            Published(str(1_117_643_000_000 + number), 9_999, counts) for number in range(CAMPAIGNS_MAX)
+            Published(str(1_117_643_000_000 + number), 9_999, counts) for number in range(MAX_CAMPAIGNS)
         )
         summaries = (Summarized(SummaryKind.CONTACT_CAMPAIGN, NOW_MS, published),)
         saved = save(family.contacts, "4711", watermark=watermark, progress=progress, summaries=summaries)

@@ -28,8 +28,8 @@ from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.ports import TickPorts, WorkPorts
 from contact_activity.state.codec import item_from_body
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.work_on import work_on
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.items import of_contact
 from tests.support.nobodys_aws import nobodys_aws
@@ -102,7 +102,7 @@ class Later:
 
     def tick(self) -> int:
         ports = TickPorts(self.store, self.source, self.family.queue, self.clock)
-        return dispatch(ports, tick_ms=TICK_MS, deadline_ms=self.clock.monotonic_ms() + 300_000).enqueued
+        return run_tick(ports, tick_ms=TICK_MS, deadline_ms=self.clock.monotonic_ms() + 300_000).enqueued
 
     def work_on(self, message: WorkItem, reading: Reading = READING) -> Report:
         policy = WorkPolicy(reading, EmailAddresses.PLAIN, TICK_MS, (SummaryKind.CONTACT,))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.event import EVENT_SOURCE
-from contact_activity.domain.schedule import GONE_MOST, GONE_MOST_PERCENT
+from contact_activity.domain.schedule import MAX_GONE, MAX_GONE_PERCENT
 from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
 from contact_activity.example_subscriber.subscriber import REMEMBERED_S
 from contact_activity.local_cloud.template import REPOSITORY, load_template
@@ -1074,7 +1074,7 @@ def test_queue_of_failures_has_an_alarm_on_its_depth(queue: str) -> None:
 def test_alarm_on_gone_contacts_has_the_bound_that_a_run_has() -> None:
     """More than ten, and more than one in a hundred of those that were read."""
     expression, *_ = properties("GoneAlarm")["Metrics"]
-    bound = f"gone > {GONE_MOST} AND gone * {100 // GONE_MOST_PERCENT} > FILL(synced, 0) + FILL(allgone, 0)"
+    bound = f"gone > {MAX_GONE} AND gone * {100 // MAX_GONE_PERCENT} > FILL(synced, 0) + FILL(allgone, 0)"
     assert expression["Expression"] == f"IF({bound}, gone, 0)"
     assert (properties("GoneAlarm")["Threshold"], properties("GoneAlarm")["ComparisonOperator"]) == (
         0,

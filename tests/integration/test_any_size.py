@@ -9,7 +9,7 @@ import pytest
 from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import Event
-from contact_activity.domain.memory import REMEMBERED_MAX
+from contact_activity.domain.memory import MAX_REMEMBERED
 from contact_activity.domain.pace import Pace
 from contact_activity.domain.schedule import tick_budget
 from contact_activity.domain.work import Outcome, Report, WorkItem
@@ -120,7 +120,7 @@ def test_what_is_stored_of_a_long_contact_fits_an_item() -> None:
     long = Long(30_000)
     long.sync_to_the_end()
     watermark = long.world.contact().watermark
-    assert len(watermark.remembered) <= REMEMBERED_MAX * 14
+    assert len(watermark.remembered) <= MAX_REMEMBERED * 14
     assert max(long.marker_bytes) + len(watermark.remembered) < ITEM_BYTES_MAX
 
 
@@ -140,7 +140,7 @@ def test_a_long_contact_without_news_costs_what_is_remembered() -> None:
     long.world.clock.sleep(HOUR_MS / 1_000)
     long.sync_to_the_end()
     assert long.bus.events == events
-    assert long.pages - pages <= REMEMBERED_MAX // PAGE_ROWS + 1
+    assert long.pages - pages <= MAX_REMEMBERED // PAGE_ROWS + 1
 
 
 def large_account(contacts: int) -> tuple[World, LongSource]:

@@ -29,7 +29,7 @@ from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
 from contact_activity.domain.listing import Listing
-from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX
+from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE
 from contact_activity.domain.pace import Limits, Pace, Take, take_slot
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS
@@ -676,7 +676,7 @@ class TestTable:
         contacts.register([ListedContact("4711", "2026-11-01")], NOW_MS)
         read = contacts.get("4711")
         assert read is not None
-        memory = Watermark((), bytes(14) * REMEMBERED_MAX, bytes(8) * UNREADABLE_MAX)
+        memory = Watermark((), bytes(14) * MAX_REMEMBERED, bytes(8) * MAX_UNREADABLE)
         progress = Progress(
             NOW_MS, "f" * 100, "all", "n" * 2_000, memory.remembered * 2, memory.unreadable, (), NOW_MS, 9
         )

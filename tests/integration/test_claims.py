@@ -12,8 +12,8 @@ from contact_activity.aws.clients import aws_client
 from contact_activity.aws.contacts import DynamoContacts, due_shard
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.times import DAY_MS, iso
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
 from tests.support.account import System
 from tests.support.bill import TICK_QUERIES, TICK_READS, TICK_WRITES
 from tests.support.families import AwsFamily, Clients, create_table
@@ -36,12 +36,12 @@ class Ticks:
     asked: Counter[str]
     world: World = field(default_factory=World)
 
-    def tick(self, for_ms: int = 300_000) -> DispatchReport:
+    def tick(self, for_ms: int = 300_000) -> TickReport:
         self.asked.clear()
         store = with_contacts(self.world.store, self.contacts)
         ports = replace(self.world.tick_ports(), store=store)
         deadline_ms = self.world.clock.monotonic_ms() + for_ms
-        return dispatch(ports, tick_ms=TICK_MS, deadline_ms=deadline_ms, begin_listing=False)
+        return run_tick(ports, tick_ms=TICK_MS, deadline_ms=deadline_ms, begin_listing=False)
 
     def sent(self) -> list[str]:
         return [message.id for message in drain(self.world.queue)]

@@ -24,9 +24,9 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign import ListedCampaign
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.listing import Listing, TickFailure
-from contact_activity.domain.pace import SLOT_AHEAD_MAX_MS, Limits
+from contact_activity.domain.pace import MAX_SLOT_AHEAD_MS, Limits
 from contact_activity.domain.pauses import Pause, PauseReason
-from contact_activity.domain.schedule import HELD_MAX_MS, longest_waits, queued_until_ms, standing
+from contact_activity.domain.schedule import MAX_HELD_MS, longest_waits, queued_until_ms, standing
 from contact_activity.domain.summary import SummaryCounts
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.watermark import Progress, Reading
@@ -48,7 +48,7 @@ TIMES_MS = {
     "contact.registered_ms": 0,
     "contact.due_ms": 0,  # And what its contact waits.
     "contact.queued_until_ms": queued_until_ms(0, TICK_MS),
-    "contact.held_until_ms": HELD_MAX_MS,
+    "contact.held_until_ms": MAX_HELD_MS,
     "contact.synced_ms": 0,
     "contact.failed_ms": 0,
     "contact.resync_ms": 0,
@@ -65,14 +65,14 @@ TIMES_MS = {
     "listing.mark_ms": -HOUR_MS,
     "listing.full_ms": 0,
     "listing.deep_ms": 0,
-    "lease.until_ms": HELD_MAX_MS,
-    "pace.next_slot_ms": SLOT_AHEAD_MAX_MS,
+    "lease.until_ms": MAX_HELD_MS,
+    "pace.next_slot_ms": MAX_SLOT_AHEAD_MS,
     "pauses.quota": midnight_after(NOON_MS) - NOON_MS,
     # It is told from the operator's by the probe that each tick sends.
     "pauses.credential": 0,
 }
 # In a table only: changes of the pace that are not in it yet, which count by the slots that they take.
-IN_A_TABLE_MS = {"pace.changes.*[3]": SLOT_AHEAD_MAX_MS}
+IN_A_TABLE_MS = {"pace.changes.*[3]": MAX_SLOT_AHEAD_MS}
 DAYS = {"pace.day", "listing.day"}
 # Stamps of the provider's rows, taken over as they are: no clock of ours sets them.
 STAMPS = {

@@ -13,7 +13,7 @@ from contact_activity.domain.answers import ContactsPage, Refusal
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, parse_time
-from contact_activity.use_cases.tick import dispatch
+from contact_activity.use_cases.tick import run_tick
 from tests.support.families import create_table
 from tests.support.rows import NOON_MS
 from tests.support.world import TICK_MS, ScriptedSource, World, with_contacts
@@ -53,7 +53,7 @@ def test_a_day_of_ticks_writes_what_changed_once(is_touched: bool) -> None:
         ports = replace(world.tick_ports(), store=store)
 
         def tick() -> None:
-            dispatch(ports, tick_ms=TICK_MS, deadline_ms=world.clock.monotonic_ms() + TICK_MS)
+            run_tick(ports, tick_ms=TICK_MS, deadline_ms=world.clock.monotonic_ms() + TICK_MS)
 
         tick()
         world.clock.sleep((DAY_MS + HOUR_MS) / 1_000)

@@ -12,7 +12,7 @@ from contact_activity.domain.event import Event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.pace import Limits, calls_left
 from contact_activity.domain.pauses import PauseReason, is_own_budget
-from contact_activity.domain.schedule import GONE_WAIT_MAX_MS
+from contact_activity.domain.schedule import MAX_GONE_WAIT_MS
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
 from contact_activity.domain.watermark import Reading
@@ -47,7 +47,7 @@ SOME_REPORTS = (("sends", "opens", "bounces"), ("sends",), ("opens", "clicks"))
 CONTACT_SUMMARIES = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
 SHIFT_MS = 5 * HOUR_MS
 # After the last fault: a paused day, a day of doubled waits, and one sweep.
-PEACE_TICKS_MAX = 3 * 96
+MAX_PEACE_TICKS = 3 * 96
 ROW_OF_THE_FUTURE_H = 24
 CLOCK_ERRORS_MS = (3 * HOUR_MS, 400 * DAY_MS, -3 * HOUR_MS)
 
@@ -630,7 +630,7 @@ class History:
         if self.rng.random() < 0.7:
             world.reading = replace(world.reading, reports=ALL_REPORTS)
         if self.is_long_peace:
-            self.clock.time_ms += GONE_WAIT_MAX_MS
+            self.clock.time_ms += MAX_GONE_WAIT_MS
         for contact in self.account.contacts():
             if contact.id in self.erased or (contact.id in self.out_of_sight and not self.is_long_peace):
                 self.account.touch_contact(contact.id, at=self.clock.now())
@@ -639,8 +639,8 @@ class History:
         ticks = 0
         while not (self._all_synced_since(began_ms) and self._campaigns_summarized()):
             ticks += 1
-            if ticks > PEACE_TICKS_MAX:
-                self.promises.fail(f"the backlog did not drain in {PEACE_TICKS_MAX} ticks")
+            if ticks > MAX_PEACE_TICKS:
+                self.promises.fail(f"the backlog did not drain in {MAX_PEACE_TICKS} ticks")
             self._tick_in_peace()
         return ticks
 
@@ -653,7 +653,7 @@ class History:
         self.promises.resumed.clear()
         began_ms = self.clock.now_ms()
         ticks = 0
-        while not self._all_synced_since(began_ms) and ticks < PEACE_TICKS_MAX:
+        while not self._all_synced_since(began_ms) and ticks < MAX_PEACE_TICKS:
             self._tick_in_peace()
             ticks += 1
         if self._activities_published() > published:

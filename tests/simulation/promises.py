@@ -21,7 +21,7 @@ from contact_activity.simulated.account import Row
 from contact_activity.simulated.api_json import shown_ms
 from contact_activity.simulated.quota import most_in_a_second
 from contact_activity.simulated.server import Call
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick_report import TickReport
 
 if TYPE_CHECKING:
     from tests.simulation.stores import Stored
@@ -473,7 +473,7 @@ class Promises:
         if stored.failures != wanted:
             self.fail(f"a contact that failed {wanted} times counts {stored.failures} failures")
 
-    def ticked(self, process: "Process", report: DispatchReport, calls_left_before: int) -> None:
+    def ticked(self, process: "Process", report: TickReport, calls_left_before: int) -> None:
         """A tick hands out what can be granted before the next, and says what is so."""
         world, now_ms = self.world, process.clock.now_ms()
         if process.met_others or world.is_index_stale or world.clock_error_most_ms:

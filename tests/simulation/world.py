@@ -41,9 +41,9 @@ from contact_activity.simulated import Server
 from contact_activity.simulated.http_server import Incoming
 from contact_activity.state.codec import item_from_body, item_to_body
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickOutcome, TickReport
+from contact_activity.use_cases.work_on import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
 from tests.support.in_process import incoming
@@ -524,13 +524,13 @@ class Process:
             self.is_dead = True
             raise Crash
 
-    def dispatch(self) -> DispatchReport:
+    def dispatch(self) -> TickReport:
         world = self.world
         ports = TickPorts(self, self.source, self.queue, self.clock)
         tick = f"tick-{len(world.ticks)}"
         world.ticks.add(tick)
         used = world.stores.store(world.limits, self.clock).limiter.pace()
-        report = dispatch(
+        report = run_tick(
             ports,
             tick_ms=TICK_MS,
             deadline_ms=world.clock.monotonic_ms() + TICK_TIME_MS,

@@ -14,9 +14,9 @@ from contact_activity.domain.work import WorkItem, WorkKind, WorkPolicy
 from contact_activity.errors import RetryError
 from contact_activity.ports import Store, TickPorts, WorkPorts
 from contact_activity.run.memory_queue import MemoryQueue
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
+from contact_activity.use_cases.work_on import work_on
 from tests.support.families import Family
 from tests.support.virtual_clock import SettableClock
 from tests.support.world import TICK_MS, ScriptedSource
@@ -100,10 +100,10 @@ class System:
         assert contact
         return contact
 
-    def tick(self) -> DispatchReport:
+    def tick(self) -> TickReport:
         """One tick, and all that it hands out."""
         ports = TickPorts(self._store(), self.account, self.queue, self.clock)
-        report = dispatch(
+        report = run_tick(
             ports,
             tick_ms=TICK_MS,
             deadline_ms=self.clock.monotonic_ms() + LEFT_MS,

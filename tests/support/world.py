@@ -44,8 +44,8 @@ from contact_activity.sqlite.store import (
 )
 from contact_activity.use_cases.summarize_campaign import summarize
 from contact_activity.use_cases.sync_contact import sync
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
 from tests.support.items import of_campaign
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
@@ -323,8 +323,8 @@ class World:
 
     def tick(
         self, *, for_ms: int = 300_000, begin_listing: bool = True, correlation_id: str | None = None
-    ) -> DispatchReport:
-        return dispatch(
+    ) -> TickReport:
+        return run_tick(
             self.tick_ports(),
             tick_ms=TICK_MS,
             deadline_ms=self.clock.now_ms() + for_ms,

@@ -10,7 +10,7 @@ from contact_activity.domain.summary import Summarized, SummaryCounts, SummaryKi
 from contact_activity.domain.times import CLOCKS_DIFFER_MS, iso
 from contact_activity.domain.work import Outcome, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
-from contact_activity.use_cases.list_campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, PAGES_MAX
+from contact_activity.use_cases.list_campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, MAX_PAGES
 from contact_activity.use_cases.summarize_campaign import HELD_MS
 from contact_activity.use_cases.tick_report import TickOutcome
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
@@ -133,12 +133,12 @@ def test_a_list_that_goes_round_ends(world: World) -> None:
     world.source.links = {"2": "2"}
     assert world.tick(begin_listing=False).campaigns_failed is not None
     assert pages(world) == 2
-    world.source.links = {str(n): str(n + 2) for n in range(2, 4 * PAGES_MAX, 2)}
+    world.source.links = {str(n): str(n + 2) for n in range(2, 4 * MAX_PAGES, 2)}
     world.source.links[None] = "2"
     world.source.sent = []
     world.wait(HOUR_MS)
     assert world.tick(begin_listing=False).campaigns_failed is not None
-    assert pages(world) == 2 + PAGES_MAX
+    assert pages(world) == 2 + MAX_PAGES
 
 
 # --- the worker -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.domain.paging import MEETINGS_MAX, Rounds
+from contact_activity.domain.paging import MAX_REPEATS, Rounds
 
 PAGES = st.lists(st.integers(), min_size=1, max_size=40, unique=True)
 
@@ -17,10 +17,10 @@ def test_a_round_of_any_length_is_found_out(before: list[int], round_: list[int]
     rounds = Rounds()
     pages = (page for lap in count() for page in (before if lap == 0 else round_))
     read = next(number for number, page in enumerate(pages, 1) if rounds.are_endless(page))
-    assert read <= 4 * (len(before) + len(round_)) + (MEETINGS_MAX + 2) * 2 * len(round_)
+    assert read <= 4 * (len(before) + len(round_)) + (MAX_REPEATS + 2) * 2 * len(round_)
 
 
-@given(PAGES, st.integers(0, MEETINGS_MAX))
+@given(PAGES, st.integers(0, MAX_REPEATS))
 def test_pages_that_come_twice_now_and_then_are_no_round(pages: list[int], repeated: int) -> None:
     """Rows that come in while a report is read shift its pages."""
     rounds = Rounds()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contact_activity.domain.pace import (
     ARRIVAL_MARGIN_MS,
-    SLOT_AHEAD_MAX_MS,
+    MAX_SLOT_AHEAD_MS,
     Limits,
     Pace,
     PaceChange,
@@ -345,7 +345,7 @@ def test_what_a_clock_counted_that_ran_ahead_was_called_today(
     assert calls_left(right, limits, NOON_MS + DAY_MS) == limits.calls_per_day
 
 
-@given(LIMITS, st.integers(0, DAY_MS - 1), st.integers(0, SLOT_AHEAD_MAX_MS))
+@given(LIMITS, st.integers(0, DAY_MS - 1), st.integers(0, MAX_SLOT_AHEAD_MS))
 def test_a_slot_that_others_wait_for_is_left_as_it_is(limits: Limits, at_ms: int, ahead_ms: int) -> None:
     """Also behind midnight: no clock ran ahead that gave it."""
     now_ms = MIDNIGHT_MS + at_ms
@@ -360,7 +360,7 @@ def test_many_that_come_too_fast_stop_nobody_for_long() -> None:
     pace = Pace(0, 0, NOON_MS)
     for _ in range(5_000):
         pace = slow_down(pace, NOON_MS)
-    assert pace.next_slot_ms == NOON_MS + SLOT_AHEAD_MAX_MS
+    assert pace.next_slot_ms == NOON_MS + MAX_SLOT_AHEAD_MS
 
 
 def test_a_slot_that_others_wait_for_outlives_the_day_that_is_set_right() -> None:

@@ -15,8 +15,8 @@ from contact_activity.constant_contact.v2_summaries import (
     parse_summary_by_campaign,
 )
 from contact_activity.domain.summary import (
-    CAMPAIGNS_MAX,
     COUNT_NAMES,
+    MAX_CAMPAIGNS,
     SUMMARY_AGE_MS,
     Snapshot,
     Summarized,
@@ -210,9 +210,9 @@ def test_a_row_that_comes_twice_is_told_once() -> None:
 
 def test_the_newest_campaigns_of_a_contact_are_followed() -> None:
     """Beyond the bound the oldest campaigns are left out, counted, and never published again and again."""
-    rows = [in_campaign(str(number), opens=1) for number in range(1, CAMPAIGNS_MAX + 3)]
+    rows = [in_campaign(str(number), opens=1) for number in range(1, MAX_CAMPAIGNS + 3)]
     news = compare(NOTHING_KNOWN, rows, NOON_MS)
-    assert len(news.changes) == len(news.summarized.published) == CAMPAIGNS_MAX
+    assert len(news.changes) == len(news.summarized.published) == MAX_CAMPAIGNS
     assert news.left_out == 2
     assert {"1", "2"}.isdisjoint(published.key for published in news.summarized.published)
     again = compare(news.summarized, rows, NOON_MS)

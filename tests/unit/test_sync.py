@@ -28,7 +28,7 @@ from contact_activity.errors import (
     describe,
 )
 from contact_activity.sqlite.contacts import SqliteContacts
-from contact_activity.use_cases.read_history import PAGES_MAX
+from contact_activity.use_cases.read_history import MAX_PAGES
 from contact_activity.use_cases.sync_contact import PAGES_BETWEEN_MARKERS, sync
 from tests.support.items import of_contact
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
@@ -792,7 +792,7 @@ def test_pages_that_go_round_with_ever_new_cursors_cost_few_calls(world: World, 
 def test_a_contact_whose_cursors_misbehaved_for_long_is_readable_again(world: World) -> None:
     """What bounds a walk counts the pages of one pass, and is forgotten with it."""
     world.register("2", FIVE)
-    stored = Progress(NOON_MS, world.reading.fingerprint, "all", "4", b"", b"", (), None, 0, PAGES_MAX)
+    stored = Progress(NOON_MS, world.reading.fingerprint, "all", "4", b"", b"", (), None, 0, MAX_PAGES)
     assert world.contacts.save(replace(world.contact("2"), progress=stored))
     world.source.links = {"4": "2"}
     with pytest.raises(FatalError):

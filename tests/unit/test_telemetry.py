@@ -22,13 +22,13 @@ from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
 from contact_activity.errors import Cause, RetryError
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.state.codec import item_from_body
-from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 from tests.support.emf import Emitted, emitted
 from tests.support.items import of_campaign, of_contact
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import TICK_MS, World
 
-QUIET_TICK = DispatchReport(lag_ms=0, calls_used=0, calls_per_day=9_000)
+QUIET_TICK = TickReport(lag_ms=0, calls_used=0, calls_per_day=9_000)
 STACK = "contact-activity"
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -78,8 +78,8 @@ OF_CAMPAIGNS = set(Outcome) - {Outcome.SYNCED, Outcome.UNKNOWN_CONTACT, Outcome.
 OF_CONTACTS = set(Outcome) - {Outcome.SUMMARIZED, Outcome.REFUSED}
 
 
-def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> DispatchReport:
-    return DispatchReport(
+def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> TickReport:
+    return TickReport(
         outcome=outcome,
         paused_by="quota",
         paused=tuple(reason.value for reason in PauseReason),
@@ -151,7 +151,7 @@ def test_the_quota_is_short_only_while_contacts_wait(
     capsys: pytest.CaptureFixture[str], calls_used: int, used_percent: float, quota_lag_s: float
 ) -> None:
     """From 90 % of the day's calls on, the lag counts as caused by the quota. Using it up alone does not."""
-    telemetry.record_tick(DispatchReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
+    telemetry.record_tick(TickReport(lag_ms=HOUR_MS, calls_used=calls_used, calls_per_day=9_000))
     sent = by_name(flushed(capsys))
     assert (sent["LagSeconds"], sent["QuotaLagSeconds"]) == (3_600, quota_lag_s)
     assert sent["QuotaUsedPercent"] == pytest.approx(used_percent)
@@ -159,13 +159,13 @@ def test_the_quota_is_short_only_while_contacts_wait(
 
 def test_a_tick_without_the_lease_sends_no_gauge(capsys: pytest.CaptureFixture[str]) -> None:
     """It measured nothing, and a 0 would end an alarm."""
-    telemetry.record_tick(DispatchReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
+    telemetry.record_tick(TickReport(outcome=TickOutcome.LEASE_HELD, enqueued=1))
     assert by_name(flushed(capsys)) == {"ContactsEnqueued": 1}
 
 
 def test_each_pause_is_measured_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """A pause by the credential sets that gauge and the common one, and no other."""
-    report = DispatchReport(
+    report = TickReport(
         outcome=TickOutcome.PAUSED, paused=("credential",), lag_ms=0, calls_used=0, calls_per_day=1
     )
     telemetry.record_tick(report)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contact_activity.domain.activity import Activity, ActivityType
-from contact_activity.domain.memory import REMEMBERED_MAX, UNREADABLE_MAX, activity_key, key_time_ms, unpack
+from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE, activity_key, key_time_ms, unpack
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import ALL_REPORT, TYPES_BY_REPORT, Mark, Reading, Span, Watermark
 from contact_activity.state.codec import marks_from_json, marks_to_json, progress_from_json, progress_to_json
@@ -325,8 +325,8 @@ def test_memory_is_flat_in_a_walk_of_any_length(order: str) -> None:
         published += len(walk.take(page, (), NOON_MS).activities)
         sizes.append(len(walk.progress(ALL_REPORT, "token").candidates))
     assert published == 60_000
-    assert max(sizes) <= KEY_BYTES * (2 * REMEMBERED_MAX + 500)
-    assert len(walk.finish().remembered) <= KEY_BYTES * REMEMBERED_MAX
+    assert max(sizes) <= KEY_BYTES * (2 * MAX_REMEMBERED + 500)
+    assert len(walk.finish().remembered) <= KEY_BYTES * MAX_REMEMBERED
 
 
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
@@ -346,7 +346,7 @@ def test_a_long_walk_knows_what_was_remembered_before_it() -> None:
     """What it meets again after making room in memory is still known."""
     known = minutely(100, newest_ms=NOON_MS - 30 * DAY_MS)
     watermark = walked(known).watermark
-    added = minutely(2 * REMEMBERED_MAX + 1_000)
+    added = minutely(2 * MAX_REMEMBERED + 1_000)
     assert len(walked([*added, *known], watermark).published) == len(added)
 
 
@@ -363,18 +363,18 @@ def test_the_floor_lies_a_millisecond_above_what_is_forgotten() -> None:
 
 def test_at_5_000_activities_inside_the_overlap_the_floor_rises_all_the_same() -> None:
     """The bound holds, the watermark says so, and what was forgotten is not published again."""
-    history = minutely(REMEMBERED_MAX + 100)
+    history = minutely(MAX_REMEMBERED + 100)
     first = walked(history)
-    assert len(first.remembered_ms) == REMEMBERED_MAX
+    assert len(first.remembered_ms) == MAX_REMEMBERED
     assert first.is_memory_full
-    assert first.watermark.mark(ActivityType.OPENED).floor_ms == history[REMEMBERED_MAX].occurred_ms + 1
+    assert first.watermark.mark(ActivityType.OPENED).floor_ms == history[MAX_REMEMBERED].occurred_ms + 1
     assert walked(history, first.watermark).published == []
 
 
 def test_a_full_memory_is_told_also_when_the_bound_falls_into_one_millisecond() -> None:
     """That the promised window is shorter is told whatever the stamps at the bound are."""
-    tied = activity(NOON_MS - (REMEMBERED_MAX - 1) * 60_000, ActivityType.SENT)
-    first = walked([*minutely(REMEMBERED_MAX), tied])
+    tied = activity(NOON_MS - (MAX_REMEMBERED - 1) * 60_000, ActivityType.SENT)
+    first = walked([*minutely(MAX_REMEMBERED), tied])
     assert first.watermark.mark(ActivityType.OPENED).floor_ms is not None
     assert first.is_memory_full
 
@@ -392,7 +392,7 @@ def test_a_stamp_in_the_future_is_published_and_moves_no_mark_past_now() -> None
 
 def test_thousands_of_future_stamps_do_not_raise_the_floor_into_the_future() -> None:
     """An activity of the present is published also after more future stamps than are remembered."""
-    future = minutely(REMEMBERED_MAX + 100, newest_ms=NOON_MS + 30 * DAY_MS)
+    future = minutely(MAX_REMEMBERED + 100, newest_ms=NOON_MS + 30 * DAY_MS)
     first = walked(future)
     assert (first.watermark.mark(ActivityType.OPENED).floor_ms or 0) <= NOON_MS
     later_ms = NOON_MS + HOUR_MS
@@ -425,8 +425,8 @@ def test_an_unreadable_row_is_told_once() -> None:
 def test_the_digests_of_unreadable_rows_are_bounded() -> None:
     """Only the last ones are remembered."""
     walk = Walk(Watermark(), ALL, NOON_MS)
-    walk.take([], [f"{number:016x}" for number in range(UNREADABLE_MAX + 10)], NOON_MS)
-    assert len(walk.finish().unreadable) == 8 * UNREADABLE_MAX
+    walk.take([], [f"{number:016x}" for number in range(MAX_UNREADABLE + 10)], NOON_MS)
+    assert len(walk.finish().unreadable) == 8 * MAX_UNREADABLE
 
 
 # --- what is stored -------------------------------------------------------------------------------
@@ -490,7 +490,7 @@ def test_a_resync_publishes_again_from_its_date_and_then_nothing(
 
 def test_a_long_resync_repeats_what_its_memory_has_already_let_go() -> None:
     """Beyond what a walk can hold the rest of a resync still comes, and each activity once."""
-    history = minutely(3 * REMEMBERED_MAX)
+    history = minutely(3 * MAX_REMEMBERED)
     first = walked(history).watermark
     again = walked(history, replace(first, resync_ms=history[-1].occurred_ms))
     assert by_time(again.published) == by_time(history)
@@ -570,12 +570,12 @@ def test_a_mark_of_the_version_before_does_not_bring_what_it_forgot() -> None:
 
 def test_a_full_memory_keeps_half_for_types_that_are_not_read() -> None:
     """What it gives up of them raises their floor; what comes of them later is found all the same."""
-    sends = [activity(NOON_MS - n - 9, ActivityType.SENT) for n in range(REMEMBERED_MAX)]
-    opens = [activity(NOON_MS - n - 9, ActivityType.OPENED) for n in range(REMEMBERED_MAX)]
+    sends = [activity(NOON_MS - n - 9, ActivityType.SENT) for n in range(MAX_REMEMBERED)]
+    opens = [activity(NOON_MS - n - 9, ActivityType.OPENED) for n in range(MAX_REMEMBERED)]
     watermark = walked(sends, reading=Reading("a", ("sends",))).watermark
     narrowed = walked([*sends, *opens], watermark, Reading("a", ("opens",)))
     assert narrowed.is_memory_full
-    assert len(narrowed.remembered_ms) <= REMEMBERED_MAX
+    assert len(narrowed.remembered_ms) <= MAX_REMEMBERED
     late = activity(NOON_MS, ActivityType.SENT)
     widened = walked([*sends, late, *opens], narrowed.watermark, ALL)
     assert widened.published == [late]
@@ -603,9 +603,9 @@ def test_a_long_walk_that_begins_anew_repeats_nothing(is_newest_first: bool, res
 
 def test_what_was_never_asked_for_is_not_given_up_with_what_is_remembered() -> None:
     """Clicks lie among the opens that have no room beside them, and come once they are asked for."""
-    opens = minutely(REMEMBERED_MAX)
+    opens = minutely(MAX_REMEMBERED)
     clicks = [activity(of.occurred_ms - 1, ActivityType.CLICKED) for of in opens]
-    history, keep = [*opens, *clicks], REMEMBERED_MAX
+    history, keep = [*opens, *clicks], MAX_REMEMBERED
     first = walked(history, reading=Reading("a", ("opens",), remembered_min=keep))
     later = Reading("a", ("clicks",), start_ms=NOON_MS, remembered_min=keep)
     narrowed = walked(history, first.watermark, later)
@@ -655,7 +655,7 @@ def test_a_page_that_is_published_in_part_repeats_nothing_when_it_is_read_again(
     reading = Reading("a", overlap_h=1, remembered_min=1)
     published: list[Activity] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{Walk.__module__}.REMEMBERED_MAX", 6)
+        patch.setattr(f"{Walk.__module__}.MAX_REMEMBERED", 6)
         walk, at, step = Walk(Watermark(), reading, NOON_MS), 0, 0
         while at < len(pages):
             fresh = walk.take(pages[at], (), NOON_MS)
@@ -675,10 +675,10 @@ def test_a_mark_of_the_version_before_that_forgot_nothing_hides_nothing() -> Non
 
 def test_a_long_walk_that_is_given_up_remembers_its_newest() -> None:
     """There is no room for the oldest, which count as forgotten: the next walk repeats none of either."""
-    reading = Reading("a", overlap_h=1, remembered_min=REMEMBERED_MAX)
-    old = [activity(NOON_MS - 99 * DAY_MS - n) for n in range(REMEMBERED_MAX)]
+    reading = Reading("a", overlap_h=1, remembered_min=MAX_REMEMBERED)
+    old = [activity(NOON_MS - 99 * DAY_MS - n) for n in range(MAX_REMEMBERED)]
     first = walked(old, reading=reading)
-    new = minutely(REMEMBERED_MAX + 1_000)
+    new = minutely(MAX_REMEMBERED + 1_000)
     walk = Walk(first.watermark, reading, NOON_MS)
     for at in range(0, len(new), 500):
         walk.take(new[at : at + 500], (), NOON_MS)

@@ -15,7 +15,7 @@ from contact_activity.cli.arguments import (
 )
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.contact import ContactOutline
-from contact_activity.domain.schedule import FAILURE_WAIT_MAX_MS, GONE_WAIT_MAX_MS
+from contact_activity.domain.schedule import MAX_FAILURE_WAIT_MS, MAX_GONE_WAIT_MS
 from contact_activity.domain.times import is_too_late, iso
 from contact_activity.domain.work import DeadLetter, WorkKind
 from contact_activity.operations.dead_letters import Failures, find_failures, redrive
@@ -88,7 +88,7 @@ def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:
 
 
 def _next_try(contact: ContactOutline) -> str:
-    longest_ms = GONE_WAIT_MAX_MS if contact.times_gone else FAILURE_WAIT_MAX_MS
+    longest_ms = MAX_GONE_WAIT_MS if contact.times_gone else MAX_FAILURE_WAIT_MS
     if is_too_late(contact.due_ms, now_ms() + longest_ms):
         return "again at the next tick: the clock was ahead"
     return f"again {iso(contact.due_ms)}"

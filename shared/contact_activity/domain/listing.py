@@ -11,8 +11,8 @@ DEEP_OVERLAP_MS = DAY_MS
 DEEP_LISTING_EVERY_MS = 6 * HOUR_MS
 FULL_LISTING_EVERY_MS = WEEK_MS
 # Shares of the day's calls. A full listing may take more, since only it finds everybody.
-LISTING_MOST_PERCENT = 25
-FULL_LISTING_MOST_PERCENT = 50
+MAX_LISTING_PERCENT = 25
+MAX_FULL_LISTING_PERCENT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def has_listed_its_share(listing: Listing, limits: Limits, now_ms: int) -> bool:
     """
     if listing.since_ms is None and (listing.started_ms or now_ms) // DAY_MS < now_ms // DAY_MS:
         return False
-    percent = LISTING_MOST_PERCENT if listing.since_ms is not None else FULL_LISTING_MOST_PERCENT
+    percent = MAX_LISTING_PERCENT if listing.since_ms is not None else MAX_FULL_LISTING_PERCENT
     return pages_on(listing, now_ms) >= max(1, limits.calls_per_day * percent // 100)
 
 

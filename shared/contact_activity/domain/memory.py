@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from contact_activity.domain.activity import Activity, derive_id
 from contact_activity.domain.times import HOUR_MS
 
-REMEMBERED_MAX = 5_000
-UNREADABLE_MAX = 256
+MAX_REMEMBERED = 5_000
+MAX_UNREADABLE = 256
 
 TIME_BYTES = 6
 KEY_BYTES = TIME_BYTES + 8
@@ -38,7 +38,7 @@ def forget(
     through_ms: int | None,
     overlap_h: int,
     remembered_min: int,
-    most: int = REMEMBERED_MAX,
+    most: int = MAX_REMEMBERED,
 ) -> tuple[list[bytes], int | None]:
     """Return the keys to remember, newest first, and the time of the newest forgotten one, or None.
 

@@ -16,7 +16,7 @@ LATE_FOR_SLOT_MS = 100
 SLOW_DOWN_MS = 1_000
 # A worker waits for at most the 15 minutes that it may run, and the next slot is at most two minutes
 # later. A clock that ran ahead took any slot beyond that.
-SLOT_AHEAD_MAX_MS = 20 * 60_000
+MAX_SLOT_AHEAD_MS = 20 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def take_slot(pace: Pace, limits: Limits, now_ms: int) -> Slot | None:
 
 def set_right(pace: Pace, now_ms: int) -> Pace:
     """Count for today what a clock that ran ahead counted for a later day, which may look used up."""
-    today, latest_day = now_ms // DAY_MS, (now_ms + SLOT_AHEAD_MAX_MS) // DAY_MS
+    today, latest_day = now_ms // DAY_MS, (now_ms + MAX_SLOT_AHEAD_MS) // DAY_MS
     return pace if pace.day <= latest_day else Pace(today, pace.used, _free_from(pace, now_ms))
 
 
@@ -77,11 +77,11 @@ def slow_down(pace: Pace, now_ms: int, wait_ms: int = 0) -> Pace:
     The second is added behind the slots that others hold. A longer wait counts from now.
     """
     asked_ms = max(_free_from(pace, now_ms) + SLOW_DOWN_MS, now_ms + wait_ms)
-    return replace(pace, next_slot_ms=min(asked_ms, now_ms + SLOT_AHEAD_MAX_MS))
+    return replace(pace, next_slot_ms=min(asked_ms, now_ms + MAX_SLOT_AHEAD_MS))
 
 
 def _free_from(pace: Pace, now_ms: int) -> int:
-    return pace.next_slot_ms if now_ms < pace.next_slot_ms <= now_ms + SLOT_AHEAD_MAX_MS else now_ms
+    return pace.next_slot_ms if now_ms < pace.next_slot_ms <= now_ms + MAX_SLOT_AHEAD_MS else now_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 # A page may come twice when rows are inserted while a report is read, but not so often.
-MEETINGS_MAX = 5
+MAX_REPEATS = 5
 # Cursors that fail so often do not fail by chance, and each further try costs calls.
-RESTARTS_MAX = 20
+MAX_RESTARTS = 20
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Rounds:
     _kept: Hashable = None
     _pages: int = 0
     _keep_at: int = 1
-    _meetings: int = 0
+    _repeats: int = 0
 
     def was_seen(self, next_: str) -> bool:
         """Return whether an earlier page led to this cursor too, and remember it."""
@@ -30,12 +30,12 @@ class Rounds:
         return was_seen
 
     def are_endless(self, page: Hashable) -> bool:
-        """Return whether known pages came again more than `MEETINGS_MAX` times, and count this one.
+        """Return whether known pages came again more than `MAX_REPEATS` times, and count this one.
 
         Their cursors may be new each time. All empty pages are equal.
         """
-        self._meetings += page == self._kept
+        self._repeats += page == self._kept
         self._pages += 1
         if self._pages == self._keep_at:
             self._kept, self._keep_at = page, 2 * self._keep_at
-        return self._meetings > MEETINGS_MAX
+        return self._repeats > MAX_REPEATS

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from contact_activity.domain.pace import Limits, Pace, calls_before
 from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, WEEK_MS
 
-FAILURE_WAIT_MAX_MS = DAY_MS
-GONE_WAIT_MAX_MS = 4 * WEEK_MS
+MAX_FAILURE_WAIT_MS = DAY_MS
+MAX_GONE_WAIT_MS = 4 * WEEK_MS
 QUEUED_TICKS = 2
-GONE_MOST = 10
-GONE_MOST_PERCENT = 1
+MAX_GONE = 10
+MAX_GONE_PERCENT = 1
 # The visibility time-out of the contact queue: so long nobody else receives a worker's message.
 VISIBILITY_MS = 720_000
 # A worker may publish the page that it has read after its deadline.
 HELD_LONGER_MS = 60_000
 # The longest that a function may run, and the time above.
-HELD_MAX_MS = 15 * 60_000 + HELD_LONGER_MS
+MAX_HELD_MS = 15 * 60_000 + HELD_LONGER_MS
 
 
 def next_due_ms(now_ms: int, *, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> int:
@@ -32,7 +32,7 @@ def due_after_failure_ms(now_ms: int, *, failures: int, tick_ms: int) -> int:
 
     `failures` counts this one.
     """
-    return now_ms + min(FAILURE_WAIT_MAX_MS, tick_ms << min(failures - 1, 20))
+    return now_ms + min(MAX_FAILURE_WAIT_MS, tick_ms << min(failures - 1, 20))
 
 
 def due_after_gone_ms(now_ms: int, *, times_gone: int, tick_ms: int) -> int:
@@ -46,7 +46,7 @@ def due_after_gone_ms(now_ms: int, *, times_gone: int, tick_ms: int) -> int:
 
 
 def _gone_waits_ms(tick_ms: int) -> tuple[int, ...]:
-    return (tick_ms, DAY_MS, WEEK_MS, 2 * WEEK_MS, GONE_WAIT_MAX_MS)
+    return (tick_ms, DAY_MS, WEEK_MS, 2 * WEEK_MS, MAX_GONE_WAIT_MS)
 
 
 USUAL, FAILING, GONE = 0, 1, 2
@@ -77,7 +77,7 @@ class LongestWaits:
 def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> LongestWaits:
     """The longest waits in an account of so many contacts."""
     usual_ms = next_due_ms(0, contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
-    return LongestWaits((usual_ms, FAILURE_WAIT_MAX_MS, *_gone_waits_ms(tick_ms)))
+    return LongestWaits((usual_ms, MAX_FAILURE_WAIT_MS, *_gone_waits_ms(tick_ms)))
 
 
 def tick_budget(
@@ -109,15 +109,15 @@ def held_until_ms(now_ms: int, left_ms: int) -> int:
 
 def latest_lease_ms(now_ms: int) -> int:
     """The latest end of a tick's lease. A clock that ran ahead took a longer one: it is free."""
-    return now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
+    return now_ms + MAX_HELD_MS + CLOCKS_DIFFER_MS
 
 
 def is_held(held_until_ms: int | None, now_ms: int) -> bool:
     """Whether a worker holds it. A clock that ran ahead wrote a time later than any worker lasts."""
-    latest_ms = now_ms + HELD_MAX_MS + CLOCKS_DIFFER_MS
+    latest_ms = now_ms + MAX_HELD_MS + CLOCKS_DIFFER_MS
     return held_until_ms is not None and now_ms < held_until_ms <= latest_ms
 
 
 def are_too_many_gone(newly_gone: int, handed_out: int) -> bool:
     """Whether so many contacts are gone at once that the API is more likely wrong than right."""
-    return newly_gone > max(GONE_MOST, handed_out * GONE_MOST_PERCENT // 100)
+    return newly_gone > max(MAX_GONE, handed_out * MAX_GONE_PERCENT // 100)

@@ -17,7 +17,7 @@ from contact_activity.domain.times import iso
 # row, and a summary can lag behind the rows.
 SUMMARY_AGE_MS = 28 * 86_400_000
 # The newest campaigns of one contact are kept: more than two a day for a year.
-CAMPAIGNS_MAX = 1_000
+MAX_CAMPAIGNS = 1_000
 
 
 class SummaryKind(Enum):
@@ -137,7 +137,7 @@ def compare(known: Summarized, snapshots: Sequence[Snapshot], now_ms: int) -> Su
     """Find what moved since it was published last. Of two rows with one key the first counts."""
     last = {published.key: published for published in known.published}
     found = {snapshot.key: snapshot for snapshot in reversed(snapshots)}
-    kept = set(sorted({*last, *found}, key=_age, reverse=True)[:CAMPAIGNS_MAX])
+    kept = set(sorted({*last, *found}, key=_age, reverse=True)[:MAX_CAMPAIGNS])
     changes = []
     for key in sorted(kept & set(found), key=_age):
         change = _change(found[key], last.get(key))

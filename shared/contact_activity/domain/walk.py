@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.memory import (
     DIGEST_BYTES,
-    REMEMBERED_MAX,
+    MAX_REMEMBERED,
+    MAX_UNREADABLE,
     TIME_BYTES,
-    UNREADABLE_MAX,
     activity_key,
     forget,
     key_time_ms,
@@ -220,7 +220,7 @@ class Walk:
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
         keys = (self._candidates | self._published_before) - unseen - given_up
-        kept, forgotten_ms = self._forget(keys, newest_ms, most=REMEMBERED_MAX - len(unseen))
+        kept, forgotten_ms = self._forget(keys, newest_ms, most=MAX_REMEMBERED - len(unseen))
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
         # Thousands of future stamps could force a floor into the future, which would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
@@ -257,7 +257,7 @@ class Walk:
         start = self._start_ms.to_bytes(TIME_BYTES)
         unseen = self._published_before - self._candidates
         ordered = sorted((key for key in unseen if is_type_unread or key < start), reverse=True)
-        kept, given_up = ordered[: REMEMBERED_MAX // 2], ordered[REMEMBERED_MAX // 2 :]
+        kept, given_up = ordered[: MAX_REMEMBERED // 2], ordered[MAX_REMEMBERED // 2 :]
         self.memory_is_full |= bool(given_up)
         return set(kept), set(given_up)
 
@@ -296,7 +296,7 @@ class Walk:
         oldest activities of each type: more of the same moment may be on the next page. And what was
         published of a page that comes again: no span of time tells it from the rest of that page.
         """
-        if len(self._candidates) <= 2 * REMEMBERED_MAX:
+        if len(self._candidates) <= 2 * MAX_REMEMBERED:
             return
         newest_ms = self._newest_at_start(*self._through.values())
         kept, forgotten_ms = self._forget(self._candidates, newest_ms)
@@ -312,7 +312,7 @@ class Walk:
         return None if newest_ms is None else min(newest_ms, self.started_ms)
 
     def _forget(
-        self, keys: Collection[bytes], through_ms: int | None, most: int = REMEMBERED_MAX
+        self, keys: Collection[bytes], through_ms: int | None, most: int = MAX_REMEMBERED
     ) -> tuple[list[bytes], int | None]:
         kept, forgotten_ms = forget(
             keys,
@@ -329,7 +329,7 @@ class Walk:
         for digest in digests:
             packed = bytes.fromhex(digest)
             if packed not in self._unreadable:
-                self._unreadable = [*self._unreadable, packed][-UNREADABLE_MAX:]
+                self._unreadable = [*self._unreadable, packed][-MAX_UNREADABLE:]
                 new.append(digest)
         return tuple(new)
 

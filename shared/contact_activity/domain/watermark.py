@@ -12,15 +12,15 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.memory import (
     DIGEST_BYTES,
     KEY_BYTES,
-    REMEMBERED_MAX,
-    UNREADABLE_MAX,
+    MAX_REMEMBERED,
+    MAX_UNREADABLE,
     key_time_ms,
     pack,
     unpack,
 )
 
 # A start date that moves later again and again leaves so many gaps that were never asked for.
-SPANS_MAX = 8
+MAX_SPANS = 8
 ALL_REPORT = "all"
 TYPES_BY_REPORT = {ALL_REPORT: tuple(ActivityType)} | {type_.report: (type_,) for type_ in ActivityType}
 
@@ -77,7 +77,7 @@ class Watermark:
     def is_too_long_with(self, progress: "Progress") -> bool:
         """Whether the memory has no room for all that an unfinished walk published, if it is given up."""
         packed_bytes = len(self.remembered) + len(progress.candidates)
-        return packed_bytes > REMEMBERED_MAX // 2 * KEY_BYTES
+        return packed_bytes > MAX_REMEMBERED // 2 * KEY_BYTES
 
     def with_published(self, progress: "Progress") -> "Watermark":
         """This watermark with all that an unfinished walk published, though the walk is given up.
@@ -86,7 +86,7 @@ class Watermark:
         for, beside the next walk, is forgotten as well.
         """
         remembered = unpack(self.remembered)
-        room = max(0, 2 * REMEMBERED_MAX - len(remembered))
+        room = max(0, 2 * MAX_REMEMBERED - len(remembered))
         candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
         let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
         edges = {time_ms for _, time_ms in progress.oldest}
@@ -101,7 +101,7 @@ class Watermark:
             marks[type_] = replace(mark, forgotten=united([*known, *spans.get(type_, ())]))
         digests = dict.fromkeys(unpack(self.unreadable, DIGEST_BYTES))
         digests |= dict.fromkeys(unpack(progress.unreadable, DIGEST_BYTES))
-        unreadable = b"".join(list(digests)[-UNREADABLE_MAX:])
+        unreadable = b"".join(list(digests)[-MAX_UNREADABLE:])
         keys = pack([*remembered, *kept])
         return replace(self, marks=tuple(marks.values()), remembered=keys, unreadable=unreadable)
 
@@ -220,14 +220,14 @@ def _from_ms(span: Span, start_ms: int) -> int:
 
 
 def united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
-    """Join the spans that meet, in the order of time, and the earliest of more than `SPANS_MAX`."""
+    """Join the spans that meet, in the order of time, and the earliest of more than `MAX_SPANS`."""
     united: list[tuple[int, int]] = []
     for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
         if united and from_ms <= united[-1][1]:
             united[-1] = (united[-1][0], max(to_ms, united[-1][1]))
         else:
             united.append((from_ms, to_ms))
-    early, late = united[: -SPANS_MAX + 1], united[-SPANS_MAX + 1 :]
+    early, late = united[: -MAX_SPANS + 1], united[-MAX_SPANS + 1 :]
     joined = [(early[0][0], early[-1][1])] if early else []
     return tuple(Span(*span) for span in [*joined, *late])
 

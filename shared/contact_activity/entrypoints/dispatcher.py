@@ -7,8 +7,8 @@ from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import deadline_ms
 from contact_activity.ports import TickPorts
 from contact_activity.settings import Credentials
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Dispatcher:
         except Exception:
             telemetry.record_unreadable_credentials()
             raise
-        report = DispatchReport()
+        report = TickReport()
         try:
-            dispatch(
+            run_tick(
                 self.ports,
                 tick_ms=self.tick_ms,
                 deadline_ms=deadline_ms(remaining_ms),

@@ -10,7 +10,7 @@ from contact_activity.domain.pauses import PauseReason
 from contact_activity.domain.work import Report, WorkItem
 from contact_activity.errors import Cause, describe
 from contact_activity.settings import SettingsError
-from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 
 NAMESPACE = "ContactActivity"
 QUOTA_NEARLY_USED_PERCENT = 90
@@ -80,7 +80,7 @@ def correlate(correlation_id: str | None) -> None:
     logger.set_correlation_id(correlation_id)
 
 
-def record_tick(report: DispatchReport) -> dict[str, object]:
+def record_tick(report: TickReport) -> dict[str, object]:
     """Log and measure one tick. Return its report as the result of the invocation."""
     _count(Metric.CONTACTS_ENQUEUED, report.enqueued)
     _count(Metric.CONTACTS_REGISTERED, report.new_contacts)
@@ -104,7 +104,7 @@ def record_unreadable_credentials() -> None:
     _gauge(Metric.PAUSED_BY_CREDENTIAL, 1)
 
 
-def _record_lag_and_quota(report: DispatchReport) -> None:
+def _record_lag_and_quota(report: TickReport) -> None:
     if report.lag_ms is None or report.calls_used is None or report.calls_per_day is None:
         return
     lag_s = report.lag_ms / 1_000

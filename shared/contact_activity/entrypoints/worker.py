@@ -10,7 +10,7 @@ from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import deadline_ms
 from contact_activity.ports import WorkPorts
 from contact_activity.state.codec import item_from_body
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.work_on import work_on
 
 RETRY_AFTER_S = 30
 

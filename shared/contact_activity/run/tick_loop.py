@@ -15,8 +15,8 @@ from contact_activity.run.progress import LISTING_WAITS, Display, RunProgress
 from contact_activity.run.summary import Summary
 from contact_activity.run.workers import Workers
 from contact_activity.sqlite.store import SqliteStore
-from contact_activity.use_cases.tick import dispatch
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.tick_report import TickReport
 
 MAX_TICK_MS = 300_000
 POLL_S = 0.05
@@ -91,7 +91,7 @@ class TickLoop:
             self._store.contacts.release_all()
             self._workers.resume()
 
-    def _tick(self, *, begin_listing: bool) -> DispatchReport:
+    def _tick(self, *, begin_listing: bool) -> TickReport:
         """Run one tick, and wait until its messages are handled.
 
         Raises the error of a worker first, then that of the listing.
@@ -107,9 +107,9 @@ class TickLoop:
             raise failure
         return report
 
-    def _dispatch(self, *, begin_listing: bool) -> tuple[DispatchReport, Exception | None]:
+    def _dispatch(self, *, begin_listing: bool) -> tuple[TickReport, Exception | None]:
         try:
-            report = dispatch(
+            report = run_tick(
                 self._ports,
                 tick_ms=self._options.tick_ms,
                 deadline_ms=self._clock.monotonic_ms() + MAX_TICK_MS,
@@ -119,7 +119,7 @@ class TickLoop:
                 correlation_id=str(uuid.uuid4()),
             )
         except (RetryError, StandstillError) as error:
-            return DispatchReport(), error
+            return TickReport(), error
         return report, None
 
     def _wait_for_workers(self) -> None:
@@ -128,7 +128,7 @@ class TickLoop:
             self._clock.sleep(POLL_S)
         self._show_progress()
 
-    def _is_all_done(self, report: DispatchReport) -> bool:
+    def _is_all_done(self, report: TickReport) -> bool:
         return report.is_listed and not self._store.contacts.count_due(self._clock.now_ms())
 
     def _active_pause(self) -> Pause | None:
@@ -166,7 +166,7 @@ class TickLoop:
         return self._store.limiter.pace().used_on(self._clock.now_ms())
 
 
-def _warn(report: DispatchReport) -> None:
+def _warn(report: TickReport) -> None:
     if report.listing_waits:
         _log.warning(LISTING_WAITS)
     if report.campaigns_failed:

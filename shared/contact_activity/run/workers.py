@@ -10,7 +10,7 @@ from contact_activity.errors import FatalError, RetryError, StandstillError
 from contact_activity.ports import WorkPorts
 from contact_activity.run.memory_queue import Delivery, MemoryQueue
 from contact_activity.run.summary import WorkRecorder
-from contact_activity.use_cases.working import work_on
+from contact_activity.use_cases.work_on import work_on
 
 WORKERS = 8
 MAX_HANDLING_MS = 120_000

@@ -17,7 +17,7 @@ CHANGED_BEFORE_SEND_MS = 30 * DAY_MS
 AGAIN_AFTER_MS = HOUR_MS
 LISTING_TIME_MS = 60_000
 # 5,000 campaigns.
-PAGES_MAX = 100
+MAX_PAGES = 100
 
 
 def are_due(listed_ms: int | None, now_ms: int) -> bool:
@@ -55,7 +55,7 @@ def _listed(source: Source, since_ms: int, deadline_ms: int) -> list[ListedCampa
     found: list[ListedCampaign] = []
     seen: set[str] = set()
     next_: str | None = None
-    for _ in range(PAGES_MAX):
+    for _ in range(MAX_PAGES):
         page = source.campaigns(since_ms=since_ms, next_=next_, deadline_ms=deadline_ms)
         if isinstance(page, Refusal) or page.next in seen:
             raise RetryError("the campaign list's cursor did not hold")
@@ -63,4 +63,4 @@ def _listed(source: Source, since_ms: int, deadline_ms: int) -> list[ListedCampa
         if page.next is None:
             return found
         seen.add(next_ := page.next)
-    raise FatalError(f"a campaign list of more than {PAGES_MAX} pages")
+    raise FatalError(f"a campaign list of more than {MAX_PAGES} pages")

@@ -12,11 +12,11 @@ from contact_activity.domain.listing import (
     listing_page_read,
     restart_listing,
 )
-from contact_activity.domain.paging import RESTARTS_MAX, Rounds
+from contact_activity.domain.paging import MAX_RESTARTS, Rounds
 from contact_activity.errors import RetryError, WaitError
 from contact_activity.ports import TickPorts
 from contact_activity.use_cases.pausing import pause_for
-from contact_activity.use_cases.tick_report import DispatchReport
+from contact_activity.use_cases.tick_report import TickReport
 
 # After a second expired cursor in one tick the list is read on, but running out of time is a failure.
 RESTARTS_ALLOWED = 1
@@ -27,7 +27,7 @@ LISTING_TRIED_MS = 15_000
 
 
 def list_contacts(
-    ports: TickPorts, report: DispatchReport, deadline_ms: int, may_begin: bool, has_failed: bool
+    ports: TickPorts, report: TickReport, deadline_ms: int, may_begin: bool, has_failed: bool
 ) -> None:
     """List until the listing is complete, its share of the day is spent, or time runs out.
 
@@ -49,7 +49,7 @@ def list_contacts(
             listing, is_restart = _list_page(ports, report, listing, rounds, listing_deadline_ms)
             rounds, restarts = Rounds() if is_restart else rounds, restarts + is_restart
             ports.store.listings.put(listing)
-            if restarts > RESTARTS_MAX:
+            if restarts > MAX_RESTARTS:
                 raise _cursors_did_not_hold(restarts)
         report.listing_is_complete = True
     except RetryError:
@@ -74,7 +74,7 @@ def _cursors_did_not_hold(restarts: int) -> RetryError:
 
 def _list_page(
     ports: TickPorts,
-    report: DispatchReport,
+    report: TickReport,
     listing: Listing,
     rounds: Rounds,
     deadline_ms: int,

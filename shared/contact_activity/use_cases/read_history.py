@@ -4,14 +4,14 @@ from typing import Literal
 
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.contact import Contact
-from contact_activity.domain.paging import RESTARTS_MAX, Rounds
+from contact_activity.domain.paging import MAX_RESTARTS, Rounds
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import Progress, Reading
 from contact_activity.errors import FatalError, RetryError
 from contact_activity.ports import Source
 
 # Two and a half million activities: no contact has them, so the API's cursors go in circles.
-PAGES_MAX = 5_000
+MAX_PAGES = 5_000
 # A cursor that expired twice does not outlive an invocation: it is not stored, and an invocation
 # that cannot finish without one has failed.
 RESTARTS_WITH_STORED_CURSOR = 1
@@ -77,9 +77,9 @@ class History:
         if page.next is None:
             self._is_report_read = True
             return
-        if self.walk.pages >= PAGES_MAX:
+        if self.walk.pages >= MAX_PAGES:
             self.begin_anew()
-            raise FatalError(f"a history of more than {PAGES_MAX} pages")
+            raise FatalError(f"a history of more than {MAX_PAGES} pages")
         if self._rounds.are_endless(hash((page.activities, page.unreadable))):
             self.begin_anew()
             raise FatalError("the API's pages go round, each with another cursor")
@@ -109,7 +109,7 @@ class History:
 
     def _restart(self) -> None:
         self.walk.restarts += 1
-        if self.walk.restarts > RESTARTS_MAX:
+        if self.walk.restarts > MAX_RESTARTS:
             self.begin_anew()
             raise RetryError(CURSORS_DID_NOT_HOLD)
         self.walk.begin_anew()

@@ -17,12 +17,12 @@ from contact_activity.ports import Clock, TickPorts
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
 from contact_activity.use_cases.pausing import pause_for
-from contact_activity.use_cases.tick_report import DispatchReport, TickOutcome
+from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 
 LEASE_MARGIN_MS = 10_000
 
 
-def dispatch(
+def run_tick(
     ports: TickPorts,
     *,
     tick_ms: int,
@@ -31,8 +31,8 @@ def dispatch(
     begin_listing: bool = True,
     correlation_id: str | None = None,
     campaign_lookback_days: int | None = None,
-    report: DispatchReport | None = None,
-) -> DispatchReport:
+    report: TickReport | None = None,
+) -> TickReport:
     """Run one tick, unless another one holds the lease.
 
     `calls_each`: how many calls a contact takes when nothing is new. `begin_listing` False: only go on
@@ -43,7 +43,7 @@ def dispatch(
     Raises `RetryError` if the listing failed, after handing out what is due. Raises `FatalError` if the
     API refuses to list: it would then call every contact gone.
     """
-    report = report or DispatchReport()
+    report = report or TickReport()
     until_ms = _lease_until_ms(ports.clock, deadline_ms)
     if not ports.store.lease.take(now_ms=ports.clock.now_ms(), until_ms=until_ms):
         report.outcome = TickOutcome.LEASE_HELD
@@ -71,7 +71,7 @@ def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
 
 
 def _list_if_not_paused(
-    ports: TickPorts, report: DispatchReport, deadline_ms: int, begin_listing: bool
+    ports: TickPorts, report: TickReport, deadline_ms: int, begin_listing: bool
 ) -> RetryError | None:
     if _stop_if_paused(ports, report):
         return None
@@ -89,18 +89,18 @@ def _list_if_not_paused(
     return None
 
 
-def _note_pauses(ports: TickPorts, report: DispatchReport, tick_ms: int) -> None:
+def _note_pauses(ports: TickPorts, report: TickReport, tick_ms: int) -> None:
     """Record the pauses of the last tick's time too: one that comes with every tick must be seen."""
     now_ms = ports.clock.now_ms()
     _add_pauses(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
 
 
-def _add_pauses(report: DispatchReport, pauses: Sequence[Pause]) -> None:
+def _add_pauses(report: TickReport, pauses: Sequence[Pause]) -> None:
     reasons = {*report.paused, *(pause.reason.value for pause in pauses)}
     report.paused = tuple(reason.value for reason in PauseReason if reason.value in reasons)
 
 
-def _stop_if_paused(ports: TickPorts, report: DispatchReport) -> bool:
+def _stop_if_paused(ports: TickPorts, report: TickReport) -> bool:
     """Record the pauses that hold now in the report. Return whether there are any."""
     active = ports.store.pauses.get().active(ports.clock.now_ms())
     if active:
@@ -109,7 +109,7 @@ def _stop_if_paused(ports: TickPorts, report: DispatchReport) -> bool:
     return bool(active)
 
 
-def _measure(ports: TickPorts, report: DispatchReport) -> None:
+def _measure(ports: TickPorts, report: TickReport) -> None:
     now_ms = ports.clock.now_ms()
     oldest_ms = ports.store.contacts.oldest_due_ms(now_ms)
     report.lag_ms = 0 if oldest_ms is None else now_ms - oldest_ms
@@ -142,7 +142,7 @@ def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
 
 def _hand_out(
     ports: TickPorts,
-    report: DispatchReport,
+    report: TickReport,
     tick_ms: int,
     calls_each: int,
     deadline_ms: int,
@@ -185,7 +185,7 @@ def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> 
 
 def _hand_out_campaigns(
     ports: TickPorts,
-    report: DispatchReport,
+    report: TickReport,
     lookback_days: int,
     deadline_ms: int,
     correlation_id: str | None,
@@ -201,7 +201,7 @@ def _hand_out_campaigns(
         pause_for(wait, ports.store.pauses)
 
 
-def _give_up_campaigns(ports: TickPorts, report: DispatchReport, cause: str, *, is_refused: bool) -> None:
+def _give_up_campaigns(ports: TickPorts, report: TickReport, cause: str, *, is_refused: bool) -> None:
     """Ask for the list later: trying at every tick would spend the calls of contacts."""
     report.campaigns_failed = cause
     give_up_listing(ports.store.campaigns, ports.clock.now_ms(), is_refused=is_refused)

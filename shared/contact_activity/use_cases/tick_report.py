@@ -11,7 +11,7 @@ class TickOutcome(StrEnum):
 
 
 @dataclass(slots=True)
-class DispatchReport:
+class TickReport:
     """Result of one tick.
 
     `paused_by`: the first pause that holds. `paused`: every pause that held since the last tick, also one
