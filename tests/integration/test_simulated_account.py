@@ -37,6 +37,9 @@ from contact_activity.simulated import (
     open_account,
     realistic_account,
 )
+from contact_activity.simulated.account import Campaign
+from contact_activity.simulated.api import Api, Query
+from contact_activity.simulated.switches import Shift, Side
 
 NOW = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 KEY, TOKEN = "key-1", "token-1"
@@ -636,6 +639,108 @@ class TestCampaigns:
         assert id_ not in listed
         assert caller.get(f"/emailmarketing/campaigns/{id_}/tracking/reports/summary").status_code == 404
         assert [row["campaign_id"] for row in caller.results(TRACKING)] == [id_]
+
+
+def campaign_report(report: str) -> str:
+    return f"/emailmarketing/campaigns/{CAMPAIGN}/tracking/{report}"
+
+
+class TestCampaignReports:
+    @pytest.mark.parametrize("cursor", Cursor)
+    @pytest.mark.parametrize("order", Order)
+    def test_both_sides_show_the_same_activities(self, serve: Serve, cursor: Cursor, order: Order) -> None:
+        """Whatever the order and the cursor, a row of one side is a row of the other, URLs apart."""
+        account = SimulatedAccount()
+        account.add_campaign("News", sent_at=NOW - timedelta(days=2), campaign_id=CAMPAIGN)
+        for number in range(1, 8):
+            contact = account.add_contact(f"c{number}@example.org", at=NOW - timedelta(days=9))
+            for kind in Kind:
+                account.add_row(kind, contact.id, CAMPAIGN, at=NOW - timedelta(minutes=3 * number))
+        switches = Switches(cursor=cursor, campaign_order=order, max_page_rows=3)
+        caller = serve(account, switches)
+        by_campaign = [row for kind in Kind for row in caller.walk(campaign_report(kind.report), limit="3")]
+        by_contact = [
+            {name: value for name, value in row.items() if name != "link_uri"}
+            for contact in account.contacts()
+            for row in caller.walk(f"/contacts/{contact.id}/tracking")
+        ]
+        assert sorted(by_campaign, key=str) == sorted(by_contact, key=str)
+
+    def test_a_report_has_one_type_in_order(self, serve: Serve, account: SimulatedAccount) -> None:
+        """Newest first, from `created_since` on, which bounces ignore as those of contacts do."""
+        for hours in (1, 2, 3):
+            for kind in (Kind.OPEN, Kind.BOUNCE):
+                account.add_row(kind, "4711", CAMPAIGN, at=NOW - timedelta(hours=hours))
+        caller, since = serve(account), (NOW - timedelta(hours=2)).isoformat()
+        opens = caller.results(campaign_report("opens"), created_since=since)
+        dates = [row["open_date"] for row in opens]
+        assert dates == sorted(dates, reverse=True)
+        assert all(date >= "2026-01-15T08:00" for date in dates)
+        bounces = caller.results(campaign_report("bounces"), created_since=since)
+        assert len(bounces) == len(caller.results(campaign_report("bounces")))
+
+    @pytest.mark.parametrize("side", Side)
+    @pytest.mark.parametrize("from_h", [None, 2])
+    def test_stamps_of_one_side_may_be_hours_off(
+        self, serve: Serve, account: SimulatedAccount, side: Side, from_h: int | None
+    ) -> None:
+        """Of some types, and perhaps from a day on; the other side shows them as they were."""
+        for hours in (1, 3):
+            account.add_row(Kind.OPEN, "4711", CAMPAIGN, at=NOW - timedelta(hours=hours))
+        from_ms = 0 if from_h is None else round((NOW - timedelta(hours=from_h)).timestamp() * 1_000)
+        shift = Shift(side, hours=-5, reports=frozenset(("opens",)), from_ms=from_ms)
+        plain, shifted = serve(account), serve(account, Switches(shift=shift))
+        paths = {Side.CONTACT: f"{TRACKING}/opens", Side.CAMPAIGN: campaign_report("opens")}
+        for path_side, path in paths.items():
+            before = sorted(row["open_date"] for row in plain.results(path))
+            after = sorted(row["open_date"] for row in shifted.results(path))
+            moved = len(set(before) - set(after))
+            assert bool(moved) == (path_side is side)
+            assert moved < len(before) or from_h is None
+
+    def test_links_may_be_missing(self, serve: Serve, account: SimulatedAccount) -> None:
+        """A click of a campaign's report has an id whose URL the campaign tells, or does not."""
+        links = [Link(str(number), f"https://example.org/{number}") for number in range(20)]
+        id_ = account.add_campaign("Links", sent_at=NOW, links=links).id
+        details = "click_through_details"
+        caller = serve(account, Switches(missing_link_share=0.5))
+        left = caller.get(f"/emailmarketing/campaigns/{id_}").json()[details]
+        assert 0 < len(left) < len(links)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_reports_may_be_refused(self, serve: Serve, account: SimulatedAccount, status: int) -> None:
+        """By a key without the right, or for a campaign that is unknown or no list shows."""
+        caller = serve(account, Switches(campaign_reports_refused=status == 403))
+        path = campaign_report("opens") if status == 403 else campaign_report("opens").replace("1", "2")
+        assert caller.get(path).status_code == status
+        assert caller.get(f"{TRACKING}/opens").status_code == 200
+
+    def test_a_campaign_may_be_listed_late(self, account: SimulatedAccount) -> None:
+        """Its contacts show its activity before the list and its reports do."""
+        id_ = account.add_campaign("Late", sent_at=NOW).id
+        api = Api(account, Switches(listed_after_s=600))
+        for wait_s, status in ((599, 404), (600, 200)):
+            query = Query(f"/v2/emailmarketing/campaigns/{id_}", {}, round(NOW.timestamp() + wait_s) * 1_000)
+            assert api.answer(query).status == status
+
+    def test_a_campaign_that_is_sent_again_is_first_in_the_list(self, account: SimulatedAccount) -> None:
+        """From then on, with the new date of its last run."""
+        now_ms = round(NOW.timestamp() * 1_000)
+        day_ms = 86_400_000
+        for id_, days, resent_ms in (("51", 9, (now_ms,)), ("52", 3, ())):
+            sent_ms = now_ms - days * day_ms
+            account.put_campaign(Campaign(id_, id_, "SENT", sent_ms, sent_ms, sent_ms, resent_ms=resent_ms))
+        api = Api(account, Switches())
+
+        def first(at_ms: int) -> str:
+            listed = api.answer(Query("/v2/emailmarketing/campaigns", {"status": "SENT"}, at_ms)).content
+            assert isinstance(listed, dict)
+            return next(str(row["id"]) for row in listed["results"] if row["id"] in {"51", "52"})
+
+        assert (first(now_ms - 1), first(now_ms)) == ("52", "51")
+        shown = api.answer(Query("/v2/emailmarketing/campaigns/51", {}, now_ms)).content
+        assert isinstance(shown, dict)
+        assert shown["last_run_date"] == "2026-01-15T10:00:00.000Z"
 
 
 class TestQuotas:

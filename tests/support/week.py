@@ -59,7 +59,7 @@ def week_account(contacts: int, start_ms: int, seed: int = 1) -> SimulatedAccoun
     for mailing in MAILINGS:
         sent_ms = start_ms + round(mailing.at_h * HOUR_MS)
         if account.campaign(mailing.campaign_id) is None:
-            account.put_campaign(_campaign(mailing, sent_ms))
+            account.put_campaign(_campaign(mailing, start_ms))
         for contact in account.contacts():
             if rng.random() < mailing.share:
                 for row in _reactions(rng, mailing.campaign_id, contact, sent_ms):
@@ -67,9 +67,10 @@ def week_account(contacts: int, start_ms: int, seed: int = 1) -> SimulatedAccoun
     return account
 
 
-def _campaign(mailing: Mailing, sent_ms: int) -> Campaign:
+def _campaign(mailing: Mailing, start_ms: int) -> Campaign:
     id_ = mailing.campaign_id
-    return Campaign(id_, id_, "SENT", sent_ms, sent_ms, sent_ms, LINKS, mailing.is_listed)
+    first_ms, *again_ms = (start_ms + round(of.at_h * HOUR_MS) for of in MAILINGS if of.campaign_id == id_)
+    return Campaign(id_, id_, "SENT", first_ms, first_ms, first_ms, LINKS, mailing.is_listed, tuple(again_ms))
 
 
 def _reactions(rng: random.Random, campaign_id: str, contact: Contact, sent_ms: int) -> Iterator[Row]:

@@ -60,7 +60,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign. With `listed` False, as for autoresponders, it is in no list and has no report."""
+    """`listed` is False for autoresponders: their activity shows, but no list and no report has them.
+
+    `resent_ms`: when it was sent again, each time later than before.
+    """
 
     id: str
     name: str
@@ -70,6 +73,11 @@ class Campaign:
     sent_ms: int | None
     links: tuple[Link, ...] = ()
     listed: bool = True
+    resent_ms: tuple[int, ...] = ()
+
+    def last_run_ms(self, now_ms: int) -> int | None:
+        """When it was last sent by then; None for one that never was."""
+        return max((of for of in self.resent_ms if of <= now_ms), default=self.sent_ms)
 
 
 @dataclass(frozen=True, slots=True)

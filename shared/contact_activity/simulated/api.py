@@ -14,8 +14,8 @@ from contact_activity.simulated.paging import (
     start_of,
     tracking_page,
 )
-from contact_activity.simulated.replies import Refusal, Reply, bad_request, not_found
-from contact_activity.simulated.switches import Order, Switches
+from contact_activity.simulated.replies import Refusal, Reply, bad_request, error, not_found
+from contact_activity.simulated.switches import Order, Side, Switches
 from contact_activity.simulated.times import DAY_MS, HOUR_MS
 
 _KIND_BY_REPORT = {kind.report: kind for kind in Kind}
@@ -63,6 +63,7 @@ class Api:
                 (r"/v2/emailmarketing/campaigns", self._campaigns, "next status modified_since limit"),
                 (campaign, self._campaign, ""),
                 (campaign + r"/tracking/reports/summary", self._campaign_summary, "updateSummary"),
+                (campaign + r"/tracking/(\w+)", self._campaign_report, "next limit created_since"),
             )
         )
 
@@ -95,7 +96,9 @@ class Api:
         kind = _KIND_BY_REPORT[report] if report else None
         start = self._start(query, default_limit=500, max_limit=500)
         rows = self._visible(contact.id, query.now_ms)
-        page = tracking_page(self._items(contact, kind, start, rows), start, self._switches)
+        page = tracking_page(
+            self._items(contact, kind, start, rows), start, self._switches, self._switches.order
+        )
         counters = api_json.counters(rows) if self._switches.row_counters and kind is None else {}
         keeps = start.since_ms is not None and self._switches.next_keeps_created_since
         return list_reply(
@@ -184,31 +187,72 @@ class Api:
         found = [
             campaign
             for campaign in self._account.campaigns()
-            if self._is_listed(campaign)
+            if self._is_listed(campaign, query.now_ms)
             and (campaign.status == status or (status == "ALL" and campaign.status != "DELETED"))
             and campaign.modified_ms >= (start.since_ms or 0)
         ]
-        found.sort(key=_last_run if status in ("SENT", "DELETED") else _last_change, reverse=True)
+        if status in ("SENT", "DELETED"):
+            found.sort(key=lambda of: of.last_run_ms(query.now_ms) or of.modified_ms, reverse=True)
+        else:
+            found.sort(key=_last_change, reverse=True)
         page = numbered_page(found, start)
         shown = [api_json.listed_campaign(campaign, self._switches) for campaign in page.items]
         return list_reply(query.path, page.following, shown, self._kept(start, query, "status", since=True))
 
     def _campaign(self, query: Query, campaign_id: str) -> Reply:
-        campaign = self._known_campaign(campaign_id)
+        campaign = self._known_campaign(campaign_id, query.now_ms)
         rows = self._account.rows_of_campaign(campaign_id, query.now_ms)
         clicks = [row for row in rows if row.kind is Kind.CLICK]
-        return Reply(200, api_json.campaign(campaign, clicks, self._switches))
+        return Reply(200, api_json.campaign(campaign, clicks, self._switches, query.now_ms))
 
     def _campaign_summary(self, query: Query, campaign_id: str) -> Reply:
-        campaign = self._known_campaign(campaign_id)
-        if campaign.status != "SENT":
-            raise Refusal(not_found("campaign", self._switches))
+        campaign = self._known_campaign(campaign_id, query.now_ms)
+        self._check_sent(campaign)
         if query.parameters.get("updateSummary") == "true":
             self._updated_ms[campaign_id] = query.now_ms
         every_ms = max(round(self._switches.summary_every_h * HOUR_MS), 1)
         as_of_ms = max(self._updated_ms.get(campaign_id, 0), query.now_ms - query.now_ms % every_ms)
         rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
         return Reply(200, api_json.campaign_summary(campaign, rows, self._switches))
+
+    def _campaign_report(self, query: Query, campaign_id: str, report: str) -> Reply:
+        """What all contacts did with one campaign, of one type."""
+        if report not in _KIND_BY_REPORT:
+            raise Refusal(not_found("report", self._switches))
+        if self._switches.campaign_reports_refused:
+            raise Refusal(error(403, "http.status.forbidden", "This key may not read reports of campaigns."))
+        self._check_sent(self._known_campaign(campaign_id, query.now_ms))
+        start = self._start(query, default_limit=500, max_limit=500)
+        kind, order = _KIND_BY_REPORT[report], self._switches.campaign_order
+        items = self._campaign_items(campaign_id, kind, start, query.now_ms)
+        page = tracking_page(items, start, self._switches, order)
+        keeps = start.since_ms is not None and self._switches.next_keeps_created_since
+        shown = [api_json.activity(row, self._switches, Side.CAMPAIGN) for _, row in page.items]
+        return list_reply(query.path, page.following, shown, self._kept(start, query, since=keeps))
+
+    def _campaign_items(
+        self, campaign_id: str, kind: Kind, start: Start, now_ms: int
+    ) -> list[tuple[int, Row]]:
+        """Return the rows of a campaign with the times that they show, filtered and sorted.
+
+        The same rows that the reports of their contacts show, and no others.
+        """
+        is_filtered = kind is not Kind.BOUNCE or self._switches.bounces_honour_created_since
+        since_ms = start.since_ms or 0 if is_filtered else 0
+        items = [
+            (shown_ms, row)
+            for row in self._account.rows_of_campaign(campaign_id, now_ms)
+            if row.kind is kind
+            and (shown_ms := api_json.shown_ms(row, self._switches, Side.CAMPAIGN)) >= since_ms
+        ]
+        if not self._switches.repeated_opens and kind is Kind.OPEN:
+            items = [item for item in items if item[1] in self._visible(item[1].contact_id, now_ms)]
+        items.sort(key=_shown_time, reverse=self._switches.campaign_order is Order.NEWEST_FIRST)
+        return items
+
+    def _check_sent(self, campaign: Campaign) -> None:
+        if campaign.status != "SENT":
+            raise Refusal(not_found("campaign", self._switches))
 
     def _start(self, query: Query, *, default_limit: int, max_limit: int) -> Start:
         return start_of(
@@ -239,13 +283,15 @@ class Api:
             raise Refusal(not_found("contact", self._switches))
         return contact
 
-    def _known_campaign(self, campaign_id: str) -> Campaign:
+    def _known_campaign(self, campaign_id: str, now_ms: int) -> Campaign:
         campaign = self._account.campaign(campaign_id)
-        if campaign is None or campaign.status == "DELETED" or not self._is_listed(campaign):
+        if campaign is None or campaign.status == "DELETED" or not self._is_listed(campaign, now_ms):
             raise Refusal(not_found("campaign", self._switches))
         return campaign
 
-    def _is_listed(self, campaign: Campaign) -> bool:
+    def _is_listed(self, campaign: Campaign, now_ms: int) -> bool:
+        if campaign.sent_ms is not None and now_ms < campaign.sent_ms + self._switches.listed_after_s * 1_000:
+            return False
         unlisted = api_json.chosen(self._switches.unlisted_campaign_share, "campaign", campaign.id)
         return campaign.listed and not unlisted
 
@@ -263,10 +309,6 @@ def _status(asked: Mapping[str, str], known: set[str]) -> str:
     if status not in known:
         raise Refusal(bad_request("status is not known."))
     return status
-
-
-def _last_run(campaign: Campaign) -> int:
-    return campaign.modified_ms if campaign.sent_ms is None else campaign.sent_ms
 
 
 def _last_change(campaign: Campaign) -> int:

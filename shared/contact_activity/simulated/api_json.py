@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row
-from contact_activity.simulated.switches import Switches
+from contact_activity.simulated.switches import Side, Switches
 from contact_activity.simulated.times import HOUR_MS, iso
 
 Json = dict[str, object]
@@ -25,22 +25,28 @@ def chosen(share: float, *parts: object) -> bool:
     return zlib.crc32("\n".join(map(str, parts)).encode()) / 2**32 < share
 
 
-def shown_ms(row: Row, switches: Switches) -> int:
+def shown_ms(row: Row, switches: Switches, side: Side = Side.CONTACT) -> int:
     """Return the time that a row shows."""
-    shifted = switches.five_hour_shift and row.kind is not Kind.SEND
-    return row.occurred_ms - _SHIFT_MS if shifted else row.occurred_ms
+    if switches.five_hour_shift and row.kind is not Kind.SEND:
+        return row.occurred_ms - _SHIFT_MS
+    shift = switches.shift
+    if shift is None or shift.side is not side or row.kind.report not in shift.reports:
+        return row.occurred_ms
+    return row.occurred_ms + (shift.hours * HOUR_MS if row.occurred_ms >= shift.from_ms else 0)
 
 
-def activity(row: Row, switches: Switches) -> Json:
-    """Return a row of a tracking list."""
+def activity(row: Row, switches: Switches, side: Side = Side.CONTACT) -> Json:
+    """Return a row of a tracking list of a contact or a campaign."""
     fields: Json = {
         "activity_type": row.kind.activity_type,
         "campaign_id": _id(row.campaign_id, switches),
         "contact_id": _id(row.contact_id, switches),
         "email_address": row.email_address,
         **dict(row.own),
-        row.kind.date_field: iso(shown_ms(row, switches)),
+        row.kind.date_field: iso(shown_ms(row, switches, side)),
     }
+    if side is Side.CAMPAIGN and not switches.campaign_clicks_have_urls:
+        fields.pop("link_uri", None)
     if "link_id" in fields:
         fields["link_id"] = _id(str(fields["link_id"]), switches)
     return _with_oddities(row, fields, switches)
@@ -106,14 +112,16 @@ def listed_campaign(campaign: Campaign, switches: Switches) -> Json:
     }
 
 
-def campaign(campaign: Campaign, clicks: Iterable[Row], switches: Switches) -> Json:
+def campaign(campaign: Campaign, clicks: Iterable[Row], switches: Switches, now_ms: int) -> Json:
     """Return a single campaign, with its clicks counted by link. It has a part of the real fields."""
     clicked = [dict(row.own).get("link_id") for row in clicks]
     details = [
         {"url": link.url, "url_uid": link.id, "click_count": clicked.count(link.id)}
         for link in campaign.links
+        if not chosen(switches.missing_link_share, "link", campaign.id, link.id)
     ]
-    sent = {} if campaign.sent_ms is None else {"last_run_date": iso(campaign.sent_ms)}
+    last_run_ms = campaign.last_run_ms(now_ms)
+    sent = {} if last_run_ms is None else {"last_run_date": iso(last_run_ms)}
     return {
         **listed_campaign(campaign, switches),
         "subject": campaign.name,

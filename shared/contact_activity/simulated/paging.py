@@ -125,11 +125,13 @@ def numbered_page(items: Sequence[T], start: Start) -> Page[T]:
     return Page(items[end - start.limit : end], following)
 
 
-def tracking_page(items: Sequence[Stamped[T]], start: Start, switches: Switches) -> Page[Stamped[T]]:
-    """Return a page of a tracking list. `items` are in the order of the switches."""
+def tracking_page(
+    items: Sequence[Stamped[T]], start: Start, switches: Switches, order: Order
+) -> Page[Stamped[T]]:
+    """Return a page of a tracking list, whose items are in this order."""
     if switches.cursor is Cursor.OFFSET:
         return offset_page(items, start, extra=switches.limit_plus_one)
-    rest = _rest(items, start.position, switches)
+    rest = _rest(items, start.position, switches, order)
     end = min(start.limit + switches.limit_plus_one, len(rest))
     if switches.tie is Tie.STRETCHED:
         while 0 < end < len(rest) and rest[end][0] == rest[end - 1][0]:
@@ -138,10 +140,12 @@ def tracking_page(items: Sequence[Stamped[T]], start: Start, switches: Switches)
     return Page(rest[:end], following)
 
 
-def _rest(items: Sequence[Stamped[T]], cursor_ms: int | None, switches: Switches) -> Sequence[Stamped[T]]:
+def _rest(
+    items: Sequence[Stamped[T]], cursor_ms: int | None, switches: Switches, order: Order
+) -> Sequence[Stamped[T]]:
     if cursor_ms is None:
         return items
-    older = switches.order is Order.NEWEST_FIRST
+    older = order is Order.NEWEST_FIRST
     return [
         item
         for item in items

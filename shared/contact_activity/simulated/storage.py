@@ -54,9 +54,11 @@ def _read_account(stored: dict[str, Any]) -> SimulatedAccount:
     account = SimulatedAccount()
     for fields in stored["contacts"]:
         account.put_contact(Contact(*fields))
-    for id_, name, status, created_ms, modified_ms, sent_ms, links, listed in stored["campaigns"]:
-        own = tuple(Link(*link) for link in links)
-        account.put_campaign(Campaign(id_, name, status, created_ms, modified_ms, sent_ms, own, listed))
+    for id_, name, status, created_ms, modified_ms, sent_ms, links, listed, *resent in stored["campaigns"]:
+        own, times_ms = tuple(Link(*link) for link in links), tuple(resent[0]) if resent else ()
+        account.put_campaign(
+            Campaign(id_, name, status, created_ms, modified_ms, sent_ms, own, listed, times_ms)
+        )
     addresses = {contact.id: contact.email_address for contact in account.contacts()}
     for kind, campaign_id, contact_id, occurred_ms, late_ms, own in stored["rows"]:
         account.put_row(

@@ -38,6 +38,26 @@ class Order(StrEnum):
     OLDEST_FIRST = "oldest_first"
 
 
+class Side(StrEnum):
+    """The two kinds of reports that show the same activity."""
+
+    CONTACT = "contact"
+    CAMPAIGN = "campaign"
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Stamps of one side that are hours off. Filters and order of that side use the shifted times.
+
+    `reports` names the types; `from_ms`: only activity from then on is shifted.
+    """
+
+    side: Side
+    hours: int = -5
+    reports: frozenset[str] = frozenset(("sends", "opens", "clicks", "forwards", "bounces", "unsubscribes"))
+    from_ms: int = 0
+
+
 class BadValue(StrEnum):
     """What happens to a parameter with a bad value."""
 
@@ -89,6 +109,18 @@ class Switches:
     """Share of contacts (always the same) with a row of an unknown type in the list of all activities."""
     unknown_bounce_code_share: float = 0.0
     """Share of bounces (always the same) with an undocumented code."""
+    shift: Shift | None = None
+    """Stamps that one side shows hours off."""
+    campaign_order: Order = Order.NEWEST_FIRST
+    """The order of a campaign's reports, which no source documents."""
+    campaign_clicks_have_urls: bool = False
+    """On: clicks of a campaign's report have `link_uri`, as those of a contact's. No fixture has it."""
+    campaign_reports_refused: bool = False
+    """On: the reports of campaigns answer 403, as for a key without that right."""
+    missing_link_share: float = 0.0
+    """Share of links (always the same) that `click_through_details` leaves out."""
+    listed_after_s: float = 0.0
+    """Seconds from a campaign's send until the list and its own resource show it."""
     unlisted_campaign_share: float = 0.0
     """Share of campaigns (always the same) that are in no list and answer 404."""
     retention_days: int | None = None
