@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity.entrypoints import telemetry, wiring
+from contact_activity import telemetry, wiring
 
 
 @telemetry.logger.inject_lambda_context

@@ -4,8 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity.entrypoints import telemetry
-from contact_activity.example_subscriber import subscriber
+from contact_activity import subscriber, telemetry
 
 
 @telemetry.logger.inject_lambda_context

@@ -8,13 +8,12 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from contact_activity.entrypoints import telemetry, wiring
-from contact_activity.entrypoints.worker import Worker
+from contact_activity import telemetry, wiring
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-def handle(worker: Worker, record: SQSRecord, lambda_context: LambdaContext) -> None:
+def handle(worker: wiring.Worker, record: SQSRecord, lambda_context: LambdaContext) -> None:
     worker.run(record, lambda_context.get_remaining_time_in_millis())
 
 

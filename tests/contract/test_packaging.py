@@ -19,7 +19,7 @@ from contact_activity.local_cloud.template import REPOSITORY
 
 SHARED = REPOSITORY / "shared"
 FUNCTIONS = ("dispatcher", "worker", "subscriber")
-LEFT_OUT = {"sqlite", "run", "local_cloud", "simulated", "operations", "cli"}
+LEFT_OUT = {"__main__.py", "sqlite", "run", "local_cloud", "simulated", "operations", "cli"}
 # What every Python runtime of Lambda has.
 OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py")
 OF_THE_RUNTIME_BY_NAME = {"boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six"}

@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from contact_activity.domain.activity import Activity
@@ -219,9 +219,8 @@ class MixedStore:
 
 
 def with_contacts(store: Store, contacts: Contacts) -> MixedStore:
-    return MixedStore(
-        contacts, store.campaigns, store.listings, store.pauses, store.tally, store.lease, store.limiter
-    )
+    parts = {part.name: getattr(store, part.name) for part in fields(MixedStore)}
+    return MixedStore(**parts | {"contacts": contacts})
 
 
 @dataclass(slots=True)

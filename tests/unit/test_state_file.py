@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from contact_activity.domain.contact import ContactOutline, ListedContact
 from contact_activity.domain.summary import Summarized, SummaryKind
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
+from tests.support.rows import HOUR_MS, NOON_MS
+from tests.support.virtual_clock import VirtualClock
 
 LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms")
 
@@ -45,3 +49,19 @@ def test_a_file_of_an_earlier_version_is_read_without_a_change(tmp_path: Path) -
     assert contact is not None
     assert (contact.registered_ms, contact.summaries, contact.last_error) == (7, (), None)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("moves_s", [-120, 3_600])
+def test_a_tick_hands_nobody_out_twice_though_its_clock_moves(
+    monkeypatch: pytest.MonkeyPatch, moves_s: int
+) -> None:
+    """The clock is set back, or the machine sleeps, between two parts of one claim."""
+    monkeypatch.setattr("contact_activity.sqlite.contacts.CLAIMS_AT_ONCE", 5)
+    clock, contacts = VirtualClock(NOON_MS), SqliteContacts(Database(":memory:"))
+    contacts.register([ListedContact(str(number), "") for number in range(12)], NOON_MS - HOUR_MS)
+    claimed: list[str] = []
+    for ids in contacts.claim(clock, tick_ms=900_000, most=100):
+        claimed += ids
+        clock.sleep(moves_s)
+    assert len(claimed) == len(set(claimed))
+    assert len(claimed) >= 5

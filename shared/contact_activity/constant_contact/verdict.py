@@ -46,7 +46,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, read. `status` 0: no answer came, for the reason in `failure`.
+    """An answer whose body was read. `status` is 0 if none came; `failure` says why.
 
     `body` is None unless it is complete, valid JSON. `retry_after_s`: how long the API asks to wait, at
     most 60 s; 0 if it does not ask.
@@ -89,7 +89,7 @@ def judge(answer: Answer, *, has_cursor: bool) -> Verdict:
 
 
 def judge_misfit(answer: Answer, *, has_cursor: bool) -> Verdict:
-    """Return what a 200 means whose body is not the report that was asked for.
+    """Return what a 200 means if its body is not the report that was asked for.
 
     An error key in the body counts like the status that it stands for. Without a known key: RETRY.
     """

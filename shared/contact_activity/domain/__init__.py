@@ -1,1 +1,1 @@
-"""The rules: data and pure functions, without a clock, a network or an environment."""
+"""The rules: data and pure functions, that use no clock, no network and no environment variables."""

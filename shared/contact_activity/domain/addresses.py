@@ -35,7 +35,8 @@ _ENTITY_NAMES = {
 }
 # These characters can look like a part of the break that follows them, which a fold takes away.
 _BREAKING = {"=": r"=(?=\r?\n)", "@": r"=(?=\r?\n)", "+": r"\r?\n[ \t]{1,8}"}
-_MAX_BREAKING = 8
+# Each of them may be read in two ways: with more, all of them together in more than there is time for.
+_MAX_BREAKING = 3
 # A return path writes `ada@example.org` as `ada=example.org`; a form writes a space as `+`.
 _STANDS_FOR = {"@": "=", "+": " ", " ": "+"}
 
@@ -52,8 +53,9 @@ def hide_and_cut(text: str, address: str | None) -> str:
 
     Finds the address in any case, percent-encoded in any part and up to four times over, as character
     references, in quoted-printable, broken over lines, with the name in quotes, with another `+` tag or
-    none, in the form of return paths, and with the domain in letters or in its `xn--` form. A value
-    without an `@` is no address.
+    none, in the form of return paths, and with the domain in letters or in its `xn--` form. An address
+    with more than three `=` may be missed where a line breaks right behind one of them. A value without
+    an `@` is no address.
     """
     address = (address or "").strip()
     if not all(address.partition("@")):
@@ -84,7 +86,7 @@ def hide_and_cut(text: str, address: str | None) -> str:
 def _sign(address: str) -> re.Pattern[str]:
     """What every spelling contains. It is found much faster, and most texts do not contain it."""
     domain = unicodedata.normalize("NFC", address).rpartition("@")[2]
-    begins = sorted({_spelled(form[:2]) for form in _domains(domain)})
+    begins = sorted({_spelled(form[:2], False) for form in _domains(domain)})
     return re.compile(f"{_spelled_one('@')}{_FOLD}(?:{'|'.join(begins)})", re.IGNORECASE)
 
 
@@ -96,21 +98,24 @@ def _spellings(address: str) -> re.Pattern[str]:
     if len(name) > 2 and name[0] == name[-1] == '"':
         name = name[1:-1]
     quote, at = _spelled_one('"'), _spelled_one("@")
-    domains = "|".join(_spelled(form) for form in sorted(_domains(domain)))
-    before_at = f"{_FOLD}(?(quote){quote}{_FOLD})"
-    whole = f"(?P<quote>{quote})?{_name(name)}(?:{before_at}{at}|{_BREAKING['@']}){_FOLD}(?:{domains})"
+    may_break = address.count("=") <= _MAX_BREAKING
+    domains = "|".join(_spelled(form, may_break) for form in sorted(_domains(domain)))
+    at = f"{_FOLD}(?(quote){quote}{_FOLD}){at}"
+    if may_break:
+        at = f"(?:{at}|{_BREAKING['@']})"
+    whole = f"(?P<quote>{quote})?{_name(name, may_break)}{at}{_FOLD}(?:{domains})"
     return re.compile(whole, re.IGNORECASE)
 
 
-def _name(name: str) -> str:
+def _name(name: str, may_break: bool) -> str:
     """Match the name with its own tag, another one or none: all of them reach the same person."""
     base, plus, tag = name.partition("+")
     if not base:
-        return _spelled(name)
+        return _spelled(name, may_break)
     # A `=` before a break is one of its characters.
     any_tag = rf'(?:[^\s@<>"]|\r?\n[ \t]{{0,{_FOLD_BLANKS}}}+){{0,{_TAG_CHARACTERS}}}?'
-    tags = f"{_spelled(tag)}|{any_tag}" if plus else any_tag
-    return f"{_spelled(base)}(?:{_after_break('+', is_safe=True)}{_FOLD}(?:{tags}))?"
+    tags = f"{_spelled(tag, may_break)}|{any_tag}" if plus else any_tag
+    return f"{_spelled(base, may_break)}(?:{_after_break('+', may_break)}{_FOLD}(?:{tags}))?"
 
 
 def _domains(domain: str) -> set[str]:
@@ -123,18 +128,15 @@ def _domains(domain: str) -> set[str]:
     return forms - {""}
 
 
-def _spelled(text: str) -> str:
+def _spelled(text: str, may_break: bool) -> str:
     """Match every spelling of a text, which may be broken between any two characters."""
-    # Each such character could be read in two ways: many of them in exponentially many.
-    is_safe = sum(text.count(character) for character in _BREAKING) <= _MAX_BREAKING
-    return _spelled_one(text[:1]) + "".join(
-        _after_break(character, is_safe=is_safe) for character in text[1:]
-    )
+    return _spelled_one(text[:1]) + "".join(_after_break(character, may_break) for character in text[1:])
 
 
-def _after_break(character: str, *, is_safe: bool) -> str:
+def _after_break(character: str, may_break: bool) -> str:
+    """`may_break`: the character itself may look like a part of the break that follows it."""
     usual = f"{_FOLD}{_spelled_one(character)}"
-    return f"(?:{usual}|{_BREAKING[character]})" if is_safe and character in _BREAKING else usual
+    return f"(?:{usual}|{_BREAKING[character]})" if may_break and character in _BREAKING else usual
 
 
 def _spelled_one(character: str) -> str:

@@ -22,7 +22,7 @@ class EmailAddresses(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An entry for the bus. `detail` is a CloudEvents 1.0 event in JSON, `id` its derived id."""
+    """An entry for the bus. `detail` is a CloudEvents 1.0 event in JSON, `id` is the derived id of the activity."""
 
     id: str
     detail_type: str
@@ -38,10 +38,10 @@ def to_event(
     backfill: bool,
     correlation_id: str | None = None,
 ) -> Event:
-    """Make the event of an activity, with its free text cut at 4 KB.
+    """Make the event of an activity. Each free text is cut at 4 KB.
 
     Unless addresses are `plain`, the contact's own address becomes `[address]` in all other texts. Two
-    events of one activity differ in context only: `observedtime`, `backfill` and `correlationid`.
+    events of one activity differ only in `observedtime`, `backfill` and `correlationid`.
     """
     event_id = derive_id(account, activity)
     detail = {

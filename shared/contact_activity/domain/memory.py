@@ -43,7 +43,7 @@ def forget(
     """Return the keys to remember, newest first, and the time of the newest forgotten one, or None.
 
     A key is forgotten if it is beyond the newest `remembered_min` *and* older than the overlap before
-    `through_ms`. Beyond the newest `most`, every key is.
+    `through_ms`. Keys beyond the newest `most` are always forgotten.
     """
     ordered = sorted(keys, reverse=True)
     if len(ordered) <= remembered_min or through_ms is None:

@@ -184,7 +184,7 @@ def summary_event(
 ) -> Event:
     """Make the event of a change.
 
-    Two events of one change differ in context only: `time`, `observedtime` and `correlationid`.
+    Two events of one change differ only in `time`, `observedtime` and `correlationid`.
     """
     snapshot = change.snapshot
     event_id = derive_summary_id(account, change)

@@ -39,7 +39,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class NewOnPage:
     """What of a page must be published, oldest first, and the unreadable rows that were not reported."""
 
     activities: tuple[Activity, ...]
@@ -150,7 +150,7 @@ class Walk:
         since_ms = min(self._windows[type_].since_ms for type_ in TYPES_BY_REPORT[report])
         return since_ms or None
 
-    def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> Fresh:
+    def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> NewOnPage:
         """Sort a page into what is new and what is not, and count what is new as published."""
         self.pages += 1
         self._oldest_before = dict(self._oldest)
@@ -180,7 +180,7 @@ class Walk:
         self._candidates |= on_page
         self._compact(on_page)
         new.sort(key=lambda keyed: keyed[0])
-        return Fresh(tuple(activity for _, activity in new), self._new_digests(digests))
+        return NewOnPage(tuple(activity for _, activity in new), self._new_digests(digests))
 
     def take_back(self, activities: Iterable[Activity], digests: Collection[str] = ()) -> None:
         """Undo that activities of the last page count as published, and digests as reported."""

@@ -1,6 +1,6 @@
 """Keep the contacts in SQLite, one row each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from contact_activity.domain import schedule
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
@@ -40,15 +40,18 @@ class SqliteContacts:
         return new
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
+        claimed: set[str] = set()
         is_full = True
-        # A part that is not full is the last one. Contacts that become free meanwhile wait for the next tick.
+        # A part that is not full is the last one. Contacts that become free meanwhile wait for the next tick,
+        # also those of an earlier part, if the clock is set or the machine sleeps in between.
         while is_full and most > 0:
-            ids = self._claim(clock, tick_ms, min(most, CLAIMS_AT_ONCE))
+            ids = self._claim(clock, tick_ms, min(most, CLAIMS_AT_ONCE), claimed)
             is_full, most = len(ids) == CLAIMS_AT_ONCE, most - len(ids)
+            claimed.update(ids)
             if ids:
                 yield ids
 
-    def _claim(self, clock: Clock, tick_ms: int, most: int) -> list[str]:
+    def _claim(self, clock: Clock, tick_ms: int, most: int, claimed: Collection[str]) -> list[str]:
         with self._database.exclusive():
             now_ms = clock.now_ms()
             until_ms = schedule.queued_until_ms(now_ms, tick_ms)
@@ -57,7 +60,7 @@ class SqliteContacts:
                 " ORDER BY due_ms LIMIT ?",
                 (now_ms, now_ms, schedule.latest_queued_ms(until_ms), most),
             )
-            ids = [str(row[0]) for row in rows]
+            ids = [id_ for row in rows if (id_ := str(row[0])) not in claimed]
             self._queue_until(ids, until_ms)
         return ids
 

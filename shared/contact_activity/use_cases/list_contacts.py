@@ -15,7 +15,7 @@ from contact_activity.domain.listing import (
 from contact_activity.domain.paging import MAX_RESTARTS, Rounds
 from contact_activity.errors import RetryError, WaitError
 from contact_activity.ports import TickPorts
-from contact_activity.use_cases.pausing import pause_for
+from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.tick_report import TickReport
 
 # After a second expired cursor in one tick the list is read on, but running out of time is a failure.

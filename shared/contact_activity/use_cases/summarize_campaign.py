@@ -16,7 +16,7 @@ from contact_activity.errors import (
 )
 from contact_activity.ports import Campaigns, WorkPorts
 from contact_activity.use_cases.list_campaigns import EVERY_MS
-from contact_activity.use_cases.pausing import pause_for
+from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.publish import publish_changes
 
 # Longer than a worker has for one campaign.

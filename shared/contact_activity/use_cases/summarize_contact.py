@@ -8,7 +8,7 @@ from contact_activity.domain.work import Report
 from contact_activity.errors import FatalError, RetryError, WaitError
 from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.held_contact import HeldContact
-from contact_activity.use_cases.pausing import PAUSE_BY_WAIT, pause_for
+from contact_activity.use_cases.pause_for_wait import PAUSE_BY_WAIT, pause_for
 from contact_activity.use_cases.publish import publish_changes
 
 # A report that takes longer is asked for at the next sync: trying on would cost calls.

@@ -15,7 +15,7 @@ from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, to_event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.times import DAY_MS
-from contact_activity.domain.walk import Fresh
+from contact_activity.domain.walk import NewOnPage
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     PartlyAcceptedError,
@@ -27,7 +27,7 @@ from contact_activity.errors import (
 )
 from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.held_contact import HeldContact
-from contact_activity.use_cases.pausing import pause_for
+from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD, History
 from contact_activity.use_cases.summarize_contact import ContactSummaries
 
@@ -131,7 +131,7 @@ class _Sync:
         self._report.pages += 1
         return True
 
-    def _publish_new(self, fresh: Fresh, now_ms: int) -> bool:
+    def _publish_new(self, fresh: NewOnPage, now_ms: int) -> bool:
         """What the bus does not accept is not published: the next try finds it new again."""
         events = [self._event(activity, now_ms) for activity in fresh.activities]
         accepted: frozenset[str] = frozenset()

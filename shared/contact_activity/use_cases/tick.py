@@ -1,7 +1,7 @@
 """Run one tick: list contacts into the registry, and hand out those that are due.
 
-The listing goes on where the last tick ran out of time. A message is only a hint: a later tick plans
-again from the registry what is lost or doubled here.
+The listing goes on where the last tick ran out of time. A message is only a hint: if it is lost or
+doubled, a later tick plans the contact again.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from contact_activity.errors import FatalError, RetryError, WaitError, describe
 from contact_activity.ports import Clock, TickPorts
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
-from contact_activity.use_cases.pausing import pause_for
+from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 
 LEASE_MARGIN_MS = 10_000
@@ -35,13 +35,13 @@ def run_tick(
 ) -> TickReport:
     """Run one tick, unless another one holds the lease.
 
-    `calls_each`: how many calls a contact takes when nothing is new. `begin_listing` False: only go on
-    with a listing that is under way. `correlation_id` goes into every message.
+    `calls_each`: how many calls a contact takes when nothing is new. If `begin_listing` is False,
+    it only continues a listing that is under way. `correlation_id` goes into every message.
     `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
-    `report` is filled in as the tick goes, for a caller that also records a tick that raises.
+    `report` is filled in as the tick goes, so that the caller can record a failed tick too.
 
     Raises `RetryError` if the listing failed, after handing out what is due. Raises `FatalError` if the
-    API refuses to list: it would then call every contact gone.
+    API refuses to list: otherwise every contact would look gone.
     """
     report = report or TickReport()
     until_ms = _lease_until_ms(ports.clock, deadline_ms)
@@ -90,7 +90,7 @@ def _list_if_not_paused(
 
 
 def _note_pauses(ports: TickPorts, report: TickReport, tick_ms: int) -> None:
-    """Record the pauses of the last tick's time too: one that comes with every tick must be seen."""
+    """Also record pauses that ended since the last tick, or one that recurs would never show."""
     now_ms = ports.clock.now_ms()
     _add_pauses(report, ports.store.pauses.get().active(now_ms, since_ms=now_ms - tick_ms))
 
@@ -177,7 +177,7 @@ def _hand_out(
 
 
 def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
-    """Make contacts due that a clock which ran ahead put off for days or years."""
+    """If a clock that ran ahead put contacts off for days or years, make them due now."""
     contacts, limits = ports.store.listings.get().contacts, ports.store.limiter.limits
     waits = schedule.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
     return ports.store.contacts.pull_back(now_ms, waits)
@@ -202,6 +202,6 @@ def _hand_out_campaigns(
 
 
 def _give_up_campaigns(ports: TickPorts, report: TickReport, cause: str, *, is_refused: bool) -> None:
-    """Ask for the list later: trying at every tick would spend the calls of contacts."""
+    """Ask for the list later: trying at every tick would use up calls that contacts need."""
     report.campaigns_failed = cause
     give_up_listing(ports.store.campaigns, ports.clock.now_ms(), is_refused=is_refused)
