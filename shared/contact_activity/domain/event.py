@@ -22,7 +22,7 @@ class EmailAddresses(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An entry for the bus. `detail` is a CloudEvents 1.0 event in JSON, `id` is the derived id of the activity."""
+    """An entry for the bus. `detail` is a CloudEvents 1.0 event in JSON, `id` the id of the activity."""
 
     id: str
     detail_type: str
