@@ -16,7 +16,7 @@ from moto import mock_aws
 from contact_activity.aws import bus as aws_bus
 from contact_activity.aws import queue as aws_queue
 from contact_activity.aws.bus import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, EventBridgeBus, batches, entry_bytes
-from contact_activity.aws.clients import aws_client
+from contact_activity.aws.clients import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, RETRIES, aws_client
 from contact_activity.aws.contacts import DynamoContacts, due_shard
 from contact_activity.aws.dead_letters import SqsDeadLetters
 from contact_activity.aws.pace import ALWAYS_FOLD_FROM, CHANGEOVER_MS, FOLD_EVERY, DynamoPace, dynamo_limiter
@@ -972,3 +972,27 @@ def test_throttling_that_does_not_end_is_an_error_of_ours(wire: ScriptedAws) -> 
     with pytest.raises(RetryError, match="ThrottlingException"):
         DynamoContacts(aws_client("dynamodb"), TABLE, threads=1).get("4711")
     assert len(wire.asked("GetItem")) > 1
+
+
+# ------------------------------------------------------------------------------------- dead letters
+
+
+def test_dead_letters_are_deleted_or_given_back_one_by_one(moto: Clients) -> None:
+    """Only the letter that is named is deleted; one that is given back can be taken again at once."""
+    url = moto.sqs.create_queue(QueueName="dead")["QueueUrl"]
+    for number in range(3):
+        moto.sqs.send_message(QueueUrl=url, MessageBody=item_to_body(of_contact(str(number), NOW_MS)))
+    letters = SqsDeadLetters(moto.sqs, url)
+    taken = {str(letter.item): letter for part in letters.take() for letter in part}
+    assert sorted(taken) == ["contact 0", "contact 1", "contact 2"]
+    assert letters.delete([taken["contact 1"], taken["contact 2"]]) == 2
+    assert not list(letters.take())
+    letters.give_back([taken["contact 0"]])
+    assert [str(letter.item) for part in letters.take() for letter in part] == ["contact 0"]
+
+
+def test_a_client_gives_up_before_a_function_does() -> None:
+    """Seconds for a connection and an answer, and few tries: a stuck call must not cost an invocation."""
+    config = aws_client("dynamodb").meta.config
+    assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    assert config.retries["total_max_attempts"] == 1 + RETRIES

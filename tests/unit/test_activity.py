@@ -291,3 +291,9 @@ def test_only_the_context_differs_between_two_publications(provided: object, one
     for detail in details:
         del detail["observedtime"], detail["backfill"]
     assert details[0] == details[1]
+
+
+@pytest.mark.parametrize("text", [f"2024-06-12T08:15:40.{'1' * 60}Z", "2024-06-12T08:15:4٠Z"])
+def test_a_stamp_too_long_or_in_other_digits_is_not_usable(text: str) -> None:
+    """Python reads some of them: what a stamp may look like is not left to it."""
+    assert parse_time(text) is None

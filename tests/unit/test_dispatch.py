@@ -435,3 +435,13 @@ def test_a_tick_after_one_that_could_not_list_tries_for_a_quarter_minute(world: 
     assert 0 < tried.pages * CALL_MS <= 15_000
     assert not tried.listing_is_complete
     assert world.tick().listing_is_complete
+
+
+def test_a_cursor_of_the_list_that_comes_again_begins_it_again(world: World) -> None:
+    """What followed it was not read: a listing that stopped there would leave contacts out."""
+    world.source.links = {"2": "2"}
+    world.source.meanwhile = {4: world.source.links.clear}
+    report = world.tick()
+    assert report.listing_is_complete
+    assert len(list(world.contacts.outlines())) == 5
+    assert world.source.calls > 3

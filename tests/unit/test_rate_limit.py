@@ -368,3 +368,12 @@ def test_a_slot_that_others_wait_for_outlives_the_day_that_is_set_right() -> Non
     taken_ms = NOON_MS + 1_000
     right = set_right(Pace(NOON_MS // DAY_MS + 3, 5, taken_ms), NOON_MS)
     assert right == Pace(NOON_MS // DAY_MS, 5, taken_ms)
+
+
+@pytest.mark.parametrize(("left_ms", "waits"), [(ARRIVAL_MARGIN_MS, True), (ARRIVAL_MARGIN_MS + 1, False)])
+def test_a_call_that_may_arrive_after_midnight_is_made_after_it(left_ms: int, waits: bool) -> None:
+    """The API would count it for the next day, and this system for the last one."""
+    midnight_ms = midnight_after(NOON_MS)
+    slot = take_slot(Pace(), KEY, midnight_ms - left_ms)
+    assert slot
+    assert slot.at_ms == (midnight_ms if waits else midnight_ms - left_ms)

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from contact_activity.domain.contact import ContactOutline, ListedContact
+from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import Summarized, SummaryKind
+from contact_activity.errors import StandstillError
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.virtual_clock import VirtualClock
 
@@ -65,3 +68,35 @@ def test_a_tick_hands_nobody_out_twice_though_its_clock_moves(
         clock.sleep(moves_s)
     assert len(claimed) == len(set(claimed))
     assert len(claimed) >= 5
+
+
+def test_known_contacts_and_those_that_are_due_are_counted() -> None:
+    """For the summary of a run, and for its end."""
+    contacts = SqliteContacts(Database(":memory:"))
+    assert (contacts.count(), contacts.count_due(NOON_MS)) == (0, 0)
+    contacts.register([ListedContact("1", ""), ListedContact("2", "")], NOON_MS)
+    contacts.register([ListedContact("3", "")], NOON_MS + 1)
+    assert (contacts.count(), contacts.count_due(NOON_MS)) == (3, 2)
+
+
+def test_a_file_that_is_no_database_ends_a_run_and_one_in_a_missing_folder_too(tmp_path: Path) -> None:
+    """One line says what to do; neither ends by itself."""
+    (tmp_path / "text").write_text("no database, but long enough to be looked at as one" * 99)
+    for path, what in ((tmp_path / "text", "is no database"), (tmp_path / "none" / "x", "cannot be opened")):
+        with pytest.raises(StandstillError, match=what) as raised:
+            Database(path)
+        assert not raised.value.is_passing
+
+
+def test_a_process_that_begins_frees_what_the_last_one_held() -> None:
+    """Claims, holds and the lease: the folder is locked, so nobody else is alive."""
+    database, clock = Database(":memory:"), VirtualClock(NOON_MS)
+    store = sqlite_store(database, Limits(4, 9_000), clock)
+    store.contacts.register([ListedContact("1", "")], NOON_MS)
+    assert list(store.contacts.claim(clock, tick_ms=900_000, most=1)) == [["1"]]
+    assert store.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
+    later = sqlite_store(database, Limits(4, 9_000), clock)
+    assert not later.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
+    later.free_all()
+    assert list(later.contacts.claim(clock, tick_ms=900_000, most=1)) == [["1"]]
+    assert store.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)

@@ -26,6 +26,7 @@ from contact_activity.domain.summary import (
     compare,
     derive_summary_id,
     is_due,
+    part_of,
     summary_event,
 )
 from contact_activity.domain.times import iso
@@ -311,3 +312,12 @@ def test_an_id_tells_account_kind_contact_and_campaign_apart() -> None:
     changes = [compare(Summarized(of.kind), [of], NOON_MS).changes[0] for of in snapshots]
     ids = {derive_summary_id(account, change) for account in ("a", "b") for change in changes}
     assert len(ids) == 2 * len(snapshots)
+
+
+def test_a_report_of_which_a_part_is_published_is_due_again() -> None:
+    """What is published is known, and the rest is asked for at once."""
+    known = replace(NOTHING_KNOWN, asked_ms=NOON_MS)
+    changes = compare(known, [in_campaign("1", opens=1), in_campaign("2", opens=2)], NOON_MS).changes
+    left = part_of(known, changes[:1])
+    assert is_due(left, now_ms=NOON_MS, found_new=False)
+    assert [last.key for last in left.published] == [changes[0].snapshot.key]

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE, activity_key, key_time_ms, unpack
 from contact_activity.domain.walk import Walk
-from contact_activity.domain.watermark import ALL_REPORT, TYPES_BY_REPORT, Mark, Reading, Span, Watermark
+from contact_activity.domain.watermark import (
+    ALL_REPORT,
+    MAX_SPANS,
+    TYPES_BY_REPORT,
+    Mark,
+    Reading,
+    Span,
+    Watermark,
+    set_right,
+    united,
+)
 from contact_activity.state.codec import marks_from_json, marks_to_json, progress_from_json, progress_to_json
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 
@@ -684,3 +694,28 @@ def test_a_long_walk_that_is_given_up_remembers_its_newest() -> None:
         walk.take(new[at : at + 500], (), NOON_MS)
     watermark = first.watermark.with_published(walk.progress(ALL_REPORT, "next"))
     assert walked([*new, *old], watermark, reading).published == []
+
+
+def test_of_what_is_not_read_the_newest_half_is_kept() -> None:
+    """The older half is forgotten, so that a wider setting later asks for as little as it can."""
+    sends = [activity(NOON_MS - n - 9, ActivityType.SENT) for n in range(MAX_REMEMBERED)]
+    watermark = walked(sends, reading=Reading("a", ("sends",), remembered_min=MAX_REMEMBERED)).watermark
+    narrowed = walked(sends, watermark, Reading("a", ("opens",), remembered_min=MAX_REMEMBERED))
+    newest_ms = sorted((of.occurred_ms for of in sends), reverse=True)[: MAX_REMEMBERED // 2]
+    assert sorted(narrowed.remembered_ms, reverse=True) == newest_ms
+
+
+def test_the_earliest_of_too_many_spans_become_one() -> None:
+    """Eight are kept: the gaps between the later ones stay gaps, those between the earliest are closed."""
+    spans = [(n * 10, n * 10 + 5) for n in range(12)]
+    kept = united(spans)
+    assert len(kept) == MAX_SPANS
+    assert kept[0] == Span(0, 45)
+    assert [(span.from_ms, span.to_ms) for span in kept[1:]] == spans[5:]
+
+
+def test_a_span_that_a_clock_ahead_began_is_one_whose_beginning_is_not_known() -> None:
+    """Nothing of now is taken for forgotten."""
+    ahead = Mark(ActivityType.SENT, NOON_MS, (Span(NOON_MS + 5, NOON_MS + 9),))
+    (mark,) = set_right(Watermark((ahead,)), NOON_MS).marks
+    assert mark.forgotten == (Span(None, NOON_MS),)
