@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -34,6 +35,7 @@ from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.work_on import work_on
 from tests.bench.measure import table
+from tests.bench.plot import delays_svg
 from tests.support.in_process import InProcess
 from tests.support.virtual_clock import VirtualClock
 from tests.support.week import DAYS, MAILINGS, week_account
@@ -44,6 +46,7 @@ TICK_MS = 15 * 60_000
 ANSWER_S = 0.2
 WORK_FOR_MS = 300_000
 SIZES = (1_000, 10_000, 100_000)
+TITLE = "a week, 4 calls a second, 9,000 a day"
 UNLISTED = {mailing.campaign_id for mailing in MAILINGS if not mailing.is_listed}
 Key = tuple[str, str, str, str, str]
 
@@ -174,12 +177,16 @@ class Week:
     def _sleep_until(self, at_ms: int) -> None:
         self.clock.sleep(max(0, at_ms - self.clock.now_ms()) / 1_000)
 
-    def freshness(self) -> dict[str, Freshness]:
-        """By group: all, what contacts did themselves, and mailings that no list shows."""
+    def delays_s(self) -> dict[Key, float | None]:
+        """The delay of each activity that the API showed within the week; None if it is not on the bus."""
         end_ms = START_MS + DAYS * DAY_MS
         shown = {key_of_row(row): row for row in self.account.rows() if row.inserted_ms < end_ms}
-        delays_s = {key: self._delay_s(key, row) for key, row in shown.items()}
-        is_reaction = {key: key[0] != "EMAIL_SEND" for key in shown}
+        return {key: self._delay_s(key, row) for key, row in shown.items()}
+
+    def freshness(self) -> dict[str, Freshness]:
+        """By group: all, what contacts did themselves, and mailings that no list shows."""
+        delays_s = self.delays_s()
+        is_reaction = {key: key[0] != "EMAIL_SEND" for key in delays_s}
         return {
             "all": _freshness(delays_s.values()),
             "reactions": _freshness(delay for key, delay in delays_s.items() if is_reaction[key]),
@@ -242,20 +249,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.fresh", description=__doc__)
     parser.add_argument("contacts", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--tick-minutes", type=int, default=TICK_MS // 60_000)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the delays as SVG")
     arguments = parser.parse_args()
     console, is_wrong, rows = Console(stderr=True), False, list[Sequence[str]]()
+    curves: dict[str, tuple[list[float], int]] = {}
     for contacts in arguments.contacts:
         begun_s = time.monotonic()
         week = Week(contacts, arguments.tick_minutes * 60_000)
         week.run()
         rows += _rows(week, time.monotonic() - begun_s)
+        delays_s = list(week.delays_s().values())
+        curves[f"{contacts:,} contacts"] = ([of for of in delays_s if of is not None], len(delays_s))
         console.print(f"{contacts:,} contacts done", highlight=False)
         most_a_day = max(_calls_by_day(week).values())
         is_over = most_a_day > LIMITS.calls_per_day or week.server.max_calls_in_any_second() > 4
         if week.bus.repeated or is_over:
             is_wrong = True
             console.print(f"{contacts:,}: {week.bus.repeated} came twice, {most_a_day:,} calls on one day")
-    table("a week, 4 calls a second, 9,000 a day", HEAD, rows)
+    table(TITLE, HEAD, rows)
+    if arguments.plot:
+        arguments.plot.write_text(delays_svg(f"On the bus after ... ({TITLE})", curves))
     return int(is_wrong)
 
 
