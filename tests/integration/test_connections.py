@@ -234,6 +234,7 @@ def test_a_timeout_is_reported(operator: Operator, server: Server, tmp_path: Pat
     assert f"{Cause.TIMED_OUT}; it is tried again" in ended.stderr
 
 
+@pytest.mark.long
 def test_a_run_that_keeps_ticking_waits_for_the_api(operator: Operator, server: Server) -> None:
     """A refused connection is only a warning. Once the API answers, its activity is read."""
     port = free_port()

@@ -274,6 +274,7 @@ ACTS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=12, deadline=None)
 @given(acts=st.lists(ACTS, min_size=1, max_size=4), greeting=st.sampled_from([b"", b"", plain(body_of("9"))]))
 @example(acts=[Act(interim=(103,), then_wait_s=0.4), Act(then_wait_s=0.4)], greeting=b"")
