@@ -39,6 +39,7 @@ def _changed_ms(listed: ListedContact) -> int:
     return parse_time(listed.modified_date) or 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_touched", [True, False], ids=["touched", "left alone"])
 def test_a_day_of_ticks_writes_what_changed_once(is_touched: bool) -> None:
     """96 ticks: nine of them show the touched, four by looking a day back; the first writes them."""
