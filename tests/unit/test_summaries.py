@@ -199,3 +199,10 @@ def test_a_bus_that_takes_a_part_of_the_summaries_is_owed_the_rest(world: World)
     world.wait(HOUR_MS)
     assert world.sync().published == 1
     assert len(world.ids) == len(set(world.ids)) == 4
+
+
+def test_a_summary_names_the_tick_that_asked_for_it(world: World) -> None:
+    """As every event does, so that one can be traced to its tick."""
+    world.sync(correlation_id="tick-1")
+    assert len(world.events) > 2
+    assert {event["correlationid"] for event in world.events} == {"tick-1"}

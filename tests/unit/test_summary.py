@@ -321,3 +321,10 @@ def test_a_report_of_which_a_part_is_published_is_due_again() -> None:
     left = part_of(known, changes[:1])
     assert is_due(left, now_ms=NOON_MS, found_new=False)
     assert [last.key for last in left.published] == [changes[0].snapshot.key]
+
+
+def test_the_event_of_a_summary_is_compact() -> None:
+    """Without blanks, as that of an activity: its bytes are what a bus charges for."""
+    (change,) = compare(NOTHING_KNOWN, [in_campaign("1", opens=1)], NOON_MS).changes
+    detail = summary_event(change, account="default", observed_ms=NOON_MS).detail
+    assert detail == json.dumps(json.loads(detail), separators=(",", ":"))

@@ -15,7 +15,7 @@ from contact_activity.domain.event import EmailAddresses
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import is_held
 from contact_activity.domain.times import iso, midnight_after
-from contact_activity.domain.watermark import Progress, Reading, Watermark
+from contact_activity.domain.watermark import Mark, Progress, Reading, Span, Watermark
 from contact_activity.domain.work import Outcome, WorkItem, WorkPolicy
 from contact_activity.errors import (
     Cause,
@@ -915,3 +915,20 @@ def test_a_worker_keeps_its_contact_while_it_stores_how_far_it_is(world: World) 
     )
     assert world.sync().outcome is Outcome.SYNCED
     assert held == [True]
+
+
+def test_what_was_known_already_is_counted_once(world: World) -> None:
+    """Each row of a second reading is one that is known."""
+    world.sync()
+    world.wait(HOUR_MS)
+    counts = world.sync().counts
+    assert (counts.rows, counts.known) == (5, 5)
+
+
+def test_a_mark_that_a_clock_ahead_wrote_is_set_right_before_the_contact_is_read(world: World) -> None:
+    """Otherwise nothing would be asked for until that time has come."""
+    contact = world.contact()
+    ahead = Mark(ActivityType.OPENED, NOON_MS + DAY_MS, (Span(None, NOON_MS + DAY_MS),))
+    right = replace(contact, watermark=Watermark((ahead,))).set_right(NOON_MS)
+    (mark,) = right.watermark.marks
+    assert (mark.through_ms, mark.floor_ms) == (NOON_MS, NOON_MS)
