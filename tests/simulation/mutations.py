@@ -383,7 +383,7 @@ MUTATIONS = (
     Mutation(
         "a contact that is handed out does not count as out",
         "sqlite/contacts.py",
-        "            self._queue_until(ids, until_ms)\n",
+        "            self._queue_until(ids, schedule.queued_until_ms(now_ms, tick_ms))\n",
         "",
         (0,),
     ),
@@ -404,8 +404,8 @@ MUTATIONS = (
     Mutation(
         "two dispatchers work at once",
         "sqlite/store.py",
-        'if now_ms < held["until_ms"] <=',
-        'if now_ms + 10**15 < held["until_ms"] <=',
+        'if schedule.is_held(held["until_ms"], now_ms)',
+        'if schedule.is_held(held["until_ms"], now_ms + 10**15)',
         (1,),
     ),
     Mutation(

@@ -24,7 +24,7 @@ from contact_activity.domain.schedule import (
     due_after_gone_ms,
     held_until_ms,
     is_held,
-    latest_lease_ms,
+    latest_held_ms,
     longest_waits,
     next_due_ms,
     queued_until_ms,
@@ -321,4 +321,4 @@ def test_clocks_may_differ_by_a_minute_and_a_hold_still_holds(behind_ms: int) ->
     """However long a function may run, another machine does not take its hold for a clock gone wrong."""
     longest_ms = 15 * 60_000
     assert is_held(held_until_ms(NOON_MS, longest_ms), NOON_MS - behind_ms)
-    assert NOON_MS + longest_ms + LEASE_MARGIN_MS <= latest_lease_ms(NOON_MS - behind_ms)
+    assert NOON_MS + longest_ms + LEASE_MARGIN_MS <= latest_held_ms(NOON_MS - behind_ms)

@@ -127,19 +127,19 @@ class DynamoContacts:
     def _in_messages(self, contact_ids: Sequence[str], now_ms: int, tick_ms: int) -> set[str]:
         """Return those that seem to be in a message. Eventually consistent: the claim itself decides."""
         items = self._table.get_many([CONTACT + id_ for id_ in contact_ids], "pk", "queued_until")
-        latest_ms = schedule.latest_queued_ms(schedule.queued_until_ms(now_ms, tick_ms))
-        is_queued = {pk: now_ms < item.whole("queued_until") <= latest_ms for pk, item in items.items()}
-        return {id_ for id_ in contact_ids if is_queued.get(CONTACT + id_)}
+        until_ms = {pk: item.whole("queued_until") for pk, item in items.items()}
+        return {
+            id_ for id_ in contact_ids if schedule.is_queued(until_ms.get(CONTACT + id_, 0), now_ms, tick_ms)
+        }
 
     def _claim(self, contact_id: str, *, now_ms: int, tick_ms: int) -> bool:
-        until_ms = schedule.queued_until_ms(now_ms, tick_ms)
         return self._table.update(
             CONTACT + contact_id,
             "SET queued_until = :until",
             f"due_at <= :now AND {_IS_FREE}",
-            until=until_ms,
+            until=schedule.queued_until_ms(now_ms, tick_ms),
             now=now_ms,
-            latest=schedule.latest_queued_ms(until_ms),
+            latest=schedule.latest_queued_ms(now_ms, tick_ms),
         )
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:

@@ -140,7 +140,7 @@ class DynamoLease:
             me=self._holder,
             until=until_ms,
             now=now_ms,
-            latest=schedule.latest_lease_ms(now_ms),
+            latest=schedule.latest_held_ms(now_ms),
         )
 
     def give_back(self) -> None:

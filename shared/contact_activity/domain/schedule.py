@@ -97,9 +97,14 @@ def queued_until_ms(now_ms: int, tick_ms: int) -> int:
     return now_ms + max(QUEUED_TICKS * tick_ms, VISIBILITY_MS + tick_ms)
 
 
-def latest_queued_ms(until_ms: int) -> int:
+def latest_queued_ms(now_ms: int, tick_ms: int) -> int:
     """The latest end of a claim. A contact that is queued for longer is in no message."""
-    return until_ms + CLOCKS_DIFFER_MS
+    return queued_until_ms(now_ms, tick_ms) + CLOCKS_DIFFER_MS
+
+
+def is_queued(queued_until_ms: int, now_ms: int, tick_ms: int) -> bool:
+    """Whether a contact counts as in a message."""
+    return now_ms < queued_until_ms <= latest_queued_ms(now_ms, tick_ms)
 
 
 def held_until_ms(now_ms: int, left_ms: int) -> int:
@@ -107,15 +112,14 @@ def held_until_ms(now_ms: int, left_ms: int) -> int:
     return now_ms + max(0, left_ms) + HELD_LONGER_MS
 
 
-def latest_lease_ms(now_ms: int) -> int:
-    """The latest end of a tick's lease. A clock that ran ahead took a longer one: it is free."""
+def latest_held_ms(now_ms: int) -> int:
+    """The latest end of a worker's hold or of a tick's lease. A clock that ran ahead wrote a later one."""
     return now_ms + MAX_HELD_MS + CLOCKS_DIFFER_MS
 
 
 def is_held(held_until_ms: int | None, now_ms: int) -> bool:
-    """Whether a worker holds it. A clock that ran ahead wrote a time later than any worker lasts."""
-    latest_ms = now_ms + MAX_HELD_MS + CLOCKS_DIFFER_MS
-    return held_until_ms is not None and now_ms < held_until_ms <= latest_ms
+    """Whether a hold or a lease that ends then holds now."""
+    return held_until_ms is not None and now_ms < held_until_ms <= latest_held_ms(now_ms)
 
 
 def are_too_many_gone(newly_gone: int, handed_out: int) -> bool:

@@ -18,8 +18,7 @@ from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, Pauses
 from contact_activity.domain.schedule import (
     LongestWaits,
-    latest_queued_ms,
-    queued_until_ms,
+    is_queued,
     standing,
 )
 from contact_activity.domain.times import DAY_MS, is_too_late
@@ -174,11 +173,10 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
 
 
 def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int) -> ContactCounts:
-    longest_queued_ms = latest_queued_ms(queued_until_ms(now_ms, DAY_MS))
     return ContactCounts(
         known=len(contacts),
         due=due,
-        waiting=sum(now_ms < contact.queued_until_ms <= longest_queued_ms for contact in contacts),
+        waiting=sum(is_queued(contact.queued_until_ms, now_ms, DAY_MS) for contact in contacts),
         failing=sum(contact.failures > 0 for contact in contacts),
         gone=sum(contact.times_gone > 0 for contact in contacts),
         never_synced=sum(contact.synced_ms is None for contact in contacts),

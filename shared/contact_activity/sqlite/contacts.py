@@ -54,14 +54,13 @@ class SqliteContacts:
     def _claim(self, clock: Clock, tick_ms: int, most: int, claimed: Collection[str]) -> list[str]:
         with self._database.exclusive():
             now_ms = clock.now_ms()
-            until_ms = schedule.queued_until_ms(now_ms, tick_ms)
             rows = self._database.rows(
                 "SELECT id FROM contact WHERE due_ms <= ? AND (queued_until_ms <= ? OR queued_until_ms > ?)"
                 " ORDER BY due_ms LIMIT ?",
-                (now_ms, now_ms, schedule.latest_queued_ms(until_ms), most),
+                (now_ms, now_ms, schedule.latest_queued_ms(now_ms, tick_ms), most),
             )
             ids = [id_ for row in rows if (id_ := str(row[0])) not in claimed]
-            self._queue_until(ids, until_ms)
+            self._queue_until(ids, schedule.queued_until_ms(now_ms, tick_ms))
         return ids
 
     def pull_back(self, now_ms: int, waits: LongestWaits) -> int:

@@ -140,7 +140,7 @@ class SqliteLease:
     def take(self, *, now_ms: int, until_ms: int) -> bool:
         seen = self._database.get("lease")
         held = json.loads(seen) if seen else {"until_ms": 0}
-        if now_ms < held["until_ms"] <= schedule.latest_lease_ms(now_ms) and held["holder"] != self._holder:
+        if schedule.is_held(held["until_ms"], now_ms) and held["holder"] != self._holder:
             return False
         return self._database.swap("lease", seen, self._owned_until(until_ms))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.campaign import Campaign
-from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, is_too_late
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     FatalError,
@@ -57,7 +57,7 @@ def _is_stale(item: WorkItem, asked_ms: int | None, now_ms: int) -> bool:
         return False
     if asked_ms > now_ms:
         # Later than a worker can last, even if clocks differ: a clock that ran ahead wrote it.
-        return asked_ms <= now_ms + HELD_MS + CLOCKS_DIFFER_MS
+        return not is_too_late(asked_ms, now_ms + HELD_MS)
     return item.planned_ms <= asked_ms
 
 
