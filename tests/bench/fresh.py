@@ -22,7 +22,7 @@ from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.schedule import next_due_ms
-from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.ports import TickPorts, WorkPorts
@@ -37,6 +37,7 @@ from contact_activity.use_cases.work_on import work_on
 from tests.bench.measure import table
 from tests.bench.plot import delays_svg
 from tests.support.in_process import InProcess
+from tests.support.running import ActivityKey, key_of, key_of_row
 from tests.support.virtual_clock import VirtualClock
 from tests.support.week import DAYS, MAILINGS, week_account
 
@@ -48,7 +49,6 @@ WORK_FOR_MS = 300_000
 SIZES = (1_000, 10_000, 100_000)
 TITLE = "a week, 4 calls a second, 9,000 a day"
 UNLISTED = {mailing.campaign_id for mailing in MAILINGS if not mailing.is_listed}
-Key = tuple[str, str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -56,34 +56,15 @@ class TimedBus:
     """The `Bus` port: notes when each activity arrives, and how often."""
 
     clock: VirtualClock
-    arrived_ms: dict[Key, int] = field(default_factory=dict)
+    arrived_ms: dict[ActivityKey, int] = field(default_factory=dict)
     repeated: int = 0
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
         now_ms = self.clock.now_ms()
         for event in events:
-            key = key_of_event(json.loads(event.detail))
+            key = key_of({"detail": json.loads(event.detail)})
             self.repeated += key in self.arrived_ms
             self.arrived_ms.setdefault(key, now_ms)
-
-
-def key_of_event(detail: dict[str, dict[str, dict[str, str]]]) -> Key:
-    data = detail["data"]
-    link_id = data.get("link", {}).get("id", "")
-    activity = data["activity"]
-    return (
-        activity["provider_type"],
-        data["campaign"]["id"],
-        data["contact"]["id"],
-        activity["occurred_at"],
-        link_id,
-    )
-
-
-def key_of_row(row: Row) -> Key:
-    type_, campaign_id, contact_id, occurred_ms, link_id = row.key
-    stamp = datetime.fromtimestamp(occurred_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return (type_, campaign_id, contact_id, f"{stamp}.{occurred_ms % 1_000:03}Z", link_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +117,7 @@ class Week:
 
     def _register_everybody(self) -> None:
         """The account was read for months: everybody is known, and due at some time of the cadence."""
-        listed = [ListedContact(of.id, _date(of.modified_ms)) for of in self.account.contacts()]
+        listed = [ListedContact(of.id, iso(of.modified_ms)) for of in self.account.contacts()]
         self.store.contacts.register(listed, START_MS - 90 * DAY_MS)
         sweep_ms = (
             next_due_ms(0, contacts=self.contacts, calls_each=1, tick_ms=self.tick_ms, limits=LIMITS) + 1
@@ -177,10 +158,10 @@ class Week:
     def _sleep_until(self, at_ms: int) -> None:
         self.clock.sleep(max(0, at_ms - self.clock.now_ms()) / 1_000)
 
-    def delays_s(self) -> dict[Key, float | None]:
+    def delays_s(self) -> dict[ActivityKey, float | None]:
         """The delay of each activity that the API showed within the week; None if it is not on the bus."""
         end_ms = START_MS + DAYS * DAY_MS
-        shown = {key_of_row(row): row for row in self.account.rows() if row.inserted_ms < end_ms}
+        shown = {key_of_row(row.key): row for row in self.account.rows() if row.inserted_ms < end_ms}
         return {key: self._delay_s(key, row) for key, row in shown.items()}
 
     def freshness(self) -> dict[str, Freshness]:
@@ -193,13 +174,9 @@ class Week:
             "unlisted": _freshness(delay for key, delay in delays_s.items() if key[1] in UNLISTED),
         }
 
-    def _delay_s(self, key: Key, row: Row) -> float | None:
+    def _delay_s(self, key: ActivityKey, row: Row) -> float | None:
         arrived_ms = self.bus.arrived_ms.get(key)
         return None if arrived_ms is None else (arrived_ms - row.inserted_ms) / 1_000
-
-
-def _date(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
 
 
 def _freshness(delays: Iterable[float | None]) -> Freshness:

@@ -9,13 +9,13 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from contact_activity.constant_contact.client import ApiClient
-from contact_activity.constant_contact.transport import Connection, NoAnswerError, Reply
+from contact_activity.constant_contact.transport import NoAnswerError, Reply
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.campaign import Campaign
 from contact_activity.domain.contact import Contact, ListedContact
@@ -46,7 +46,7 @@ from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 from contact_activity.use_cases.work_on import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
-from tests.support.in_process import incoming
+from tests.support.in_process import Reached, incoming, received
 
 TICK_MS = 15 * 60_000
 INVOCATION_MS = 75_000
@@ -130,20 +130,11 @@ class Chances:
         return not any(getattr(self, chance.name) for chance in fields(self))
 
 
-class InProcess:
-    """The `Transport` port to the API server, without a socket; what breaks on the wire breaks here too."""
+class InProcess(Reached):
+    """What breaks on the wire breaks here too."""
 
     def __init__(self, process: "Process") -> None:
         self._process = process
-
-    def connected(self, **_: float) -> AbstractContextManager[Connection]:
-        return nullcontext(self)
-
-    def is_quiet(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
 
     def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> Reply:  # noqa: ARG002
         world = self._process.world
@@ -178,8 +169,7 @@ class InProcess:
             self._process.is_day_used_up = True
         elif delivery.status in {403, 429}:
             self._process.slow_until_ms = world.clock.now_ms() + SLOW_DOWN_MS
-        received = {name.lower(): value for name, value in delivery.headers.items()}
-        return Reply(delivery.status, received, delivery.sent)
+        return received(delivery)
 
 
 class Fragile:

@@ -130,5 +130,10 @@ def key_of(event: dict[str, Any]) -> ActivityKey:
 
 def truth_of(account: SimulatedAccount) -> set[ActivityKey]:
     """Return the keys of all activities that the account shows."""
-    rows = (row.key for row in account.truth(NOW))
-    return {(kind, campaign, contact, iso(at_ms), link) for kind, campaign, contact, at_ms, link in rows}
+    return {key_of_row(row.key) for row in account.truth(NOW)}
+
+
+def key_of_row(row_key: tuple[str, str, str, int, str]) -> ActivityKey:
+    """Return what `key_of` returns of the event of a row."""
+    kind, campaign_id, contact_id, at_ms, link_id = row_key
+    return (kind, campaign_id, contact_id, iso(at_ms), link_id)

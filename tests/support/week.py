@@ -13,8 +13,8 @@ from math import exp, log
 
 from contact_activity.simulated import SimulatedAccount
 from contact_activity.simulated.account import Campaign, Contact, Kind, Link, Row
+from contact_activity.simulated.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 DAYS = 7
 LAG_S = 90
 OPENS = (log(6), log(24 / 6) / 0.613)
