@@ -39,7 +39,7 @@ from contact_activity.simulated import (
 )
 from contact_activity.simulated.account import Campaign
 from contact_activity.simulated.api import Api, Query
-from contact_activity.simulated.switches import Shift, Side
+from contact_activity.simulated.switches import FIVE_HOURS_EARLY, Shift, Side
 
 NOW = datetime(2026, 1, 15, 10, 0, tzinfo=UTC)
 KEY, TOKEN = "key-1", "token-1"
@@ -275,7 +275,7 @@ class TestRows:
         """With the switch, an open is stamped 5 h early and before its send, and filtered by that stamp."""
         account.add_row(Kind.SEND, "4711", CAMPAIGN, at=NOW - timedelta(hours=1))
         account.add_row(Kind.OPEN, "4711", CAMPAIGN, at=NOW)
-        caller = serve(account, Switches(five_hour_shift=True))
+        caller = serve(account, Switches(shift=FIVE_HOURS_EARLY))
         send, opened = caller.results(TRACKING)
         assert (send["send_date"], opened["open_date"]) == (
             "2026-01-15T09:00:00.000Z",
@@ -664,6 +664,25 @@ class TestCampaignReports:
             for contact in account.contacts()
             for row in caller.walk(f"/contacts/{contact.id}/tracking")
         ]
+        assert sorted(by_campaign, key=str) == sorted(by_contact, key=str)
+
+    @pytest.mark.parametrize("switches", [Switches(repeated_opens=False), Switches(retention_days=1)])
+    def test_what_one_side_leaves_out_the_other_does_too(self, serve: Serve, switches: Switches) -> None:
+        """Opens after the first of a contact, and activity that is too old."""
+        account = SimulatedAccount()
+        account.add_campaign("News", sent_at=NOW - timedelta(days=2), campaign_id=CAMPAIGN)
+        for number in (1, 2):
+            contact = account.add_contact(f"c{number}@example.org", at=NOW - timedelta(days=9))
+            for hours in (3, 40, 1):
+                account.add_row(Kind.OPEN, contact.id, CAMPAIGN, at=NOW - timedelta(hours=hours))
+        caller = serve(account, switches)
+        by_campaign = caller.results(campaign_report("opens"))
+        by_contact = [
+            row
+            for contact in account.contacts()
+            for row in caller.results(f"/contacts/{contact.id}/tracking")
+        ]
+        assert 0 < len(by_campaign) < 6
         assert sorted(by_campaign, key=str) == sorted(by_contact, key=str)
 
     def test_a_report_has_one_type_in_order(self, serve: Serve, account: SimulatedAccount) -> None:

@@ -29,6 +29,7 @@ from contact_activity.simulated import (
     Tie,
     error,
 )
+from contact_activity.simulated.switches import FIVE_HOURS_EARLY
 from contact_activity.use_cases.list_campaigns import EVERY_MS
 from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from
 from tests.simulation.stores import AwsStores, EmbeddedStores
@@ -251,7 +252,9 @@ class History:
             missing_fields_share=self.rng.choice([0.0, 0.2]),
             limit_plus_one=self.rng.random() < 0.3,
             numeric_ids=self.rng.random() < 0.3,
-            five_hour_shift=self.rng.random() < 0.3 and min(self.shape.overlap_h) * HOUR_MS > 2 * SHIFT_MS,
+            shift=FIVE_HOURS_EARLY
+            if self.rng.random() < 0.3 and min(self.shape.overlap_h) * HOUR_MS > 2 * SHIFT_MS
+            else None,
             faults=dict.fromkeys(Fault, rate / len(Fault)),
             seed=seed,
         )
@@ -403,7 +406,7 @@ class History:
         """A stamp may show five hours less, and clocks may differ; a full memory promises less."""
         if self.name == "thousands":
             return 0.1
-        shift_h = SHIFT_MS / HOUR_MS if self.switches.five_hour_shift else 0.0
+        shift_h = SHIFT_MS / HOUR_MS if self.switches.shift else 0.0
         error_h = self.world.clock_error_most_ms / HOUR_MS
         if self.shape.has_clocks_set:
             # By a clock that is ahead, a row of the future is one of now.
@@ -431,7 +434,7 @@ class History:
 
     def _add_shown(self, contact_id: str, time_ms: int, *, is_promised: bool = True) -> None:
         kind = self.rng.choice(list(Kind))
-        shift_ms = SHIFT_MS if self.switches.five_hour_shift and kind is not Kind.SEND else 0
+        shift_ms = SHIFT_MS if self.switches.shift and kind is not Kind.SEND else 0
         ago_h = (self.clock.now_ms() - time_ms - shift_ms) / HOUR_MS
         self._add_row(contact_id, ago_h=ago_h, kind=kind, is_promised=is_promised)
 
@@ -594,7 +597,7 @@ class History:
     def _overlap_changed(self) -> bool:
         if not self.may_change_settings:
             return False
-        least_h = 12 if self.switches.five_hour_shift else 1
+        least_h = 12 if self.switches.shift else 1
         overlap_h = max(least_h, self.rng.choice([*self.shape.overlap_h, self.overlap_least_h // 2]))
         self.overlap_least_h = min(self.overlap_least_h, overlap_h)
         self.promises.excuse_late(self._late_most_h())

@@ -4,10 +4,11 @@ import io
 import itertools
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from contact_activity.aws.bus import EventBridgeBus
 from contact_activity.aws.queue import SqsQueue
@@ -43,39 +44,27 @@ Json = dict[str, Any]
 _numbers = itertools.count()
 
 
-class Family(Protocol):
+class Family(ABC):
     """One store with every port on it; `store`, `lease`, `limiter` and `bus` give another each time."""
 
     queue: Queue
 
+    @abstractmethod
     def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> Store: ...
-    @property
-    def contacts(self) -> Contacts: ...
-    @property
-    def campaigns(self) -> Campaigns: ...
-    @property
-    def listings(self) -> Listings: ...
-    @property
-    def pauses(self) -> PauseBoard: ...
-    @property
-    def tally(self) -> Tally: ...
-    def lease(self) -> Lease: ...
-    def limiter(self, limits: Limits, clock: Clock) -> Limiter: ...
+
+    @abstractmethod
     def bus(self, clock: Clock) -> Bus: ...
+
+    @abstractmethod
     def received(self, count: int) -> list[WorkItem]:
         """Take messages from the queue, which are then in flight."""
 
+    @abstractmethod
     def published(self, count: int) -> list[Json]:
         """The first events as a subscriber has received them."""
 
+    @abstractmethod
     def close(self) -> None: ...
-
-
-class _OfStore:
-    """The ports of a family, by its store."""
-
-    def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> Store:
-        raise NotImplementedError
 
     @cached_property
     def _shared(self) -> Store:
@@ -108,7 +97,7 @@ class _OfStore:
         return self.store(limits, clock).limiter
 
 
-class EmbeddedFamily(_OfStore):
+class EmbeddedFamily(Family):
     def __init__(self, path: Path | str = ":memory:") -> None:
         self._database = Database(path)
         self._sink = io.BytesIO()
@@ -132,7 +121,7 @@ class EmbeddedFamily(_OfStore):
         self._database.close()
 
 
-class AwsFamily(_OfStore):
+class AwsFamily(Family):
     """Over a table, a queue and a bus of its own, the table as the template defines it."""
 
     def __init__(self, clients: "Clients") -> None:

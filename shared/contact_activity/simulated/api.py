@@ -1,8 +1,9 @@
 """Answers each path of the simulated API. Has no HTTP and no clock: a query in, a reply out."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from contact_activity.simulated import api_json
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row, SimulatedAccount
@@ -17,6 +18,8 @@ from contact_activity.simulated.paging import (
 from contact_activity.simulated.replies import Refusal, Reply, bad_request, error, not_found
 from contact_activity.simulated.switches import Order, Side, Switches
 from contact_activity.simulated.times import DAY_MS, HOUR_MS
+
+T = TypeVar("T")
 
 _KIND_BY_REPORT = {kind.report: kind for kind in Kind}
 _CONTACT_STATUSES = {"ALL", "ACTIVE", "UNCONFIRMED", "OPTOUT", "REMOVED", "NON_SUBSCRIBER", "VISITOR"}
@@ -90,66 +93,107 @@ class Api:
         return "unknown path"
 
     def _tracking(self, query: Query, contact_id: str, report: str | None) -> Reply:
-        if report is not None and report not in _KIND_BY_REPORT:
-            raise Refusal(not_found("report", self._switches))
+        kind = self._kind(report) if report is not None else None
         contact = self._known_contact(contact_id)
-        kind = _KIND_BY_REPORT[report] if report else None
         start = self._start(query, default_limit=500, max_limit=500)
-        rows = self._visible(contact.id, query.now_ms)
-        page = tracking_page(
-            self._items(contact, kind, start, rows), start, self._switches, self._switches.order
-        )
+        rows = self._visible_of_contact(contact.id, query.now_ms)
+        items: list[tuple[int, Row | None]] = [*self._items(rows, kind, start, Side.CONTACT)]
+        if kind is None and api_json.chosen(self._switches.unknown_type_share, "type", contact.id):
+            # None stands for a row of an unknown type.
+            items.append((contact.created_ms, None))
         counters = api_json.counters(rows) if self._switches.row_counters and kind is None else {}
+        return self._tracking_reply(
+            query, start, items, self._switches.order, lambda row: self._shown(contact, row, counters)
+        )
+
+    def _campaign_report(self, query: Query, campaign_id: str, report: str) -> Reply:
+        """What all contacts did with one campaign, of one type: the rows that their own reports show."""
+        kind = self._kind(report)
+        if self._switches.campaign_reports_refused:
+            raise Refusal(error(403, "http.status.forbidden", "This key may not read reports of campaigns."))
+        self._check_sent(self._known_campaign(campaign_id, query.now_ms))
+        start = self._start(query, default_limit=500, max_limit=500)
+        rows = self._visible(self._account.rows_of_campaign(campaign_id, query.now_ms), query.now_ms)
+        items = self._items(rows, kind, start, Side.CAMPAIGN)
+        return self._tracking_reply(
+            query,
+            start,
+            items,
+            self._switches.campaign_order,
+            lambda row: api_json.activity(row, self._switches, Side.CAMPAIGN),
+        )
+
+    def _kind(self, report: str) -> Kind:
+        if report not in _KIND_BY_REPORT:
+            raise Refusal(not_found("report", self._switches))
+        return _KIND_BY_REPORT[report]
+
+    def _items(
+        self, rows: Sequence[Row], kind: Kind | None, start: Start, side: Side
+    ) -> list[tuple[int, Row]]:
+        """Return the rows of a type, or of all, with the times that they show, from the start's date on."""
+        is_filtered = kind is not Kind.BOUNCE or self._switches.bounces_honour_created_since
+        since_ms = start.since_ms or 0 if is_filtered else 0
+        return [
+            (shown_ms, row)
+            for row in rows
+            if kind in (None, row.kind)
+            and (shown_ms := api_json.shown_ms(row, self._switches, side)) >= since_ms
+        ]
+
+    def _tracking_reply(
+        self,
+        query: Query,
+        start: Start,
+        items: Sequence[tuple[int, T]],
+        order: Order,
+        show: Callable[[T], api_json.Json],
+    ) -> Reply:
+        """Return a page of a tracking list, in this order."""
+        ordered = sorted(items, key=_shown_time, reverse=order is Order.NEWEST_FIRST)
+        page = tracking_page(ordered, start, self._switches, order)
         keeps = start.since_ms is not None and self._switches.next_keeps_created_since
         return list_reply(
             self._link_path(query.path),
             page.following,
-            [self._shown(contact, row, counters) for _, row in page.items],
+            [show(row) for _, row in page.items],
             self._kept(start, query, since=keeps),
         )
-
-    def _items(
-        self, contact: Contact, kind: Kind | None, start: Start, rows: list[Row]
-    ) -> list[tuple[int, Row | None]]:
-        """Return the rows of a contact with the times that they show, filtered and sorted.
-
-        None stands for a row of an unknown type.
-        """
-        switches = self._switches
-        is_filtered = kind is not Kind.BOUNCE or switches.bounces_honour_created_since
-        since_ms = start.since_ms or 0 if is_filtered else 0
-        items: list[tuple[int, Row | None]] = [
-            (shown_ms, row)
-            for row in rows
-            if kind in (None, row.kind) and (shown_ms := api_json.shown_ms(row, switches)) >= since_ms
-        ]
-        if kind is None and api_json.chosen(switches.unknown_type_share, "type", contact.id):
-            items.append((contact.created_ms, None))
-        items.sort(key=_shown_time, reverse=switches.order is Order.NEWEST_FIRST)
-        return items
 
     def _shown(self, contact: Contact, row: Row | None, counters: api_json.Json) -> api_json.Json:
         if row is None:
             return api_json.unknown_activity(contact, self._switches)
         return api_json.activity(row, self._switches) | counters
 
-    def _visible(self, contact_id: str, now_ms: int) -> list[Row]:
-        rows = self._account.rows_of_contact(contact_id, now_ms)
+    def _visible_of_contact(self, contact_id: str, now_ms: int) -> list[Row]:
+        return self._visible(self._account.rows_of_contact(contact_id, now_ms), now_ms)
+
+    def _visible(self, rows: list[Row], now_ms: int) -> list[Row]:
+        """Leave out what is too old to be shown, and opens after the first if only that is a row."""
         if self._switches.retention_days is not None:
             oldest_ms = now_ms - self._switches.retention_days * DAY_MS
             rows = [row for row in rows if row.occurred_ms >= oldest_ms]
         if self._switches.repeated_opens:
             return rows
-        first_open = {row.campaign_id: row for row in rows if row.kind is Kind.OPEN}
-        return [row for row in rows if row.kind is not Kind.OPEN or first_open[row.campaign_id] is row]
+        first: dict[tuple[str, str], Row] = {}
+        for row in rows:
+            place = (row.contact_id, row.campaign_id)
+            if row.kind is Kind.OPEN and (place not in first or row.occurred_ms <= first[place].occurred_ms):
+                first[place] = row
+        return [
+            row
+            for row in rows
+            if row.kind is not Kind.OPEN or first[(row.contact_id, row.campaign_id)] is row
+        ]
 
     def _contact_summary(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
-        return Reply(200, api_json.contact_summary(contact.id, self._visible(contact.id, query.now_ms)))
+        rows = self._visible_of_contact(contact.id, query.now_ms)
+        return Reply(200, api_json.contact_summary(contact.id, rows))
 
     def _summary_by_campaign(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
-        rows = self._visible(contact.id, query.now_ms)
+        rows = self._visible_of_contact(contact.id, query.now_ms)
         return Reply(200, api_json.summary_by_campaign(rows, self._switches))
 
     def _contact(self, query: Query, contact_id: str) -> Reply:
@@ -214,41 +258,6 @@ class Api:
         as_of_ms = max(self._updated_ms.get(campaign_id, 0), query.now_ms - query.now_ms % every_ms)
         rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
         return Reply(200, api_json.campaign_summary(campaign, rows, self._switches))
-
-    def _campaign_report(self, query: Query, campaign_id: str, report: str) -> Reply:
-        """What all contacts did with one campaign, of one type."""
-        if report not in _KIND_BY_REPORT:
-            raise Refusal(not_found("report", self._switches))
-        if self._switches.campaign_reports_refused:
-            raise Refusal(error(403, "http.status.forbidden", "This key may not read reports of campaigns."))
-        self._check_sent(self._known_campaign(campaign_id, query.now_ms))
-        start = self._start(query, default_limit=500, max_limit=500)
-        kind, order = _KIND_BY_REPORT[report], self._switches.campaign_order
-        items = self._campaign_items(campaign_id, kind, start, query.now_ms)
-        page = tracking_page(items, start, self._switches, order)
-        keeps = start.since_ms is not None and self._switches.next_keeps_created_since
-        shown = [api_json.activity(row, self._switches, Side.CAMPAIGN) for _, row in page.items]
-        return list_reply(query.path, page.following, shown, self._kept(start, query, since=keeps))
-
-    def _campaign_items(
-        self, campaign_id: str, kind: Kind, start: Start, now_ms: int
-    ) -> list[tuple[int, Row]]:
-        """Return the rows of a campaign with the times that they show, filtered and sorted.
-
-        The same rows that the reports of their contacts show, and no others.
-        """
-        is_filtered = kind is not Kind.BOUNCE or self._switches.bounces_honour_created_since
-        since_ms = start.since_ms or 0 if is_filtered else 0
-        items = [
-            (shown_ms, row)
-            for row in self._account.rows_of_campaign(campaign_id, now_ms)
-            if row.kind is kind
-            and (shown_ms := api_json.shown_ms(row, self._switches, Side.CAMPAIGN)) >= since_ms
-        ]
-        if not self._switches.repeated_opens and kind is Kind.OPEN:
-            items = [item for item in items if item[1] in self._visible(item[1].contact_id, now_ms)]
-        items.sort(key=_shown_time, reverse=self._switches.campaign_order is Order.NEWEST_FIRST)
-        return items
 
     def _check_sent(self, campaign: Campaign) -> None:
         if campaign.status != "SENT":

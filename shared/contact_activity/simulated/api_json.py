@@ -27,10 +27,8 @@ def chosen(share: float, *parts: object) -> bool:
 
 def shown_ms(row: Row, switches: Switches, side: Side = Side.CONTACT) -> int:
     """Return the time that a row shows."""
-    if switches.five_hour_shift and row.kind is not Kind.SEND:
-        return row.occurred_ms - _SHIFT_MS
     shift = switches.shift
-    if shift is None or shift.side is not side or row.kind.report not in shift.reports:
+    if shift is None or shift.side not in (None, side) or row.kind.report not in shift.reports:
         return row.occurred_ms
     return row.occurred_ms + (shift.hours * HOUR_MS if row.occurred_ms >= shift.from_ms else 0)
 

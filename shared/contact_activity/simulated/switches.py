@@ -45,17 +45,25 @@ class Side(StrEnum):
     CAMPAIGN = "campaign"
 
 
+REPORTS = frozenset(("sends", "opens", "clicks", "forwards", "bounces", "unsubscribes"))
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Stamps of one side that are hours off. Filters and order of that side use the shifted times.
+    """Stamps that are hours off. Filters and order use the shifted times.
 
-    `reports` names the types; `from_ms`: only activity from then on is shifted.
+    `side` None: on both sides. `reports` names the types; `from_ms`: only activity from then on is
+    shifted.
     """
 
-    side: Side
+    side: Side | None = None
     hours: int = -5
-    reports: frozenset[str] = frozenset(("sends", "opens", "clicks", "forwards", "bounces", "unsubscribes"))
+    reports: frozenset[str] = REPORTS
     from_ms: int = 0
+
+
+# As in an old capture: all but the sends.
+FIVE_HOURS_EARLY = Shift(reports=REPORTS - {"sends"})
 
 
 class BadValue(StrEnum):
@@ -97,8 +105,6 @@ class Switches:
 
     numeric_ids: bool = False
     """Ids of contacts, campaigns and links are JSON numbers."""
-    five_hour_shift: bool = False
-    """Times of all but sends are 5 h early, with a `Z`. Filters and order use these times."""
     repeated_opens: bool = True
     """Off: only the first open of a contact and campaign is a row."""
     row_counters: bool = False
@@ -110,7 +116,7 @@ class Switches:
     unknown_bounce_code_share: float = 0.0
     """Share of bounces (always the same) with an undocumented code."""
     shift: Shift | None = None
-    """Stamps that one side shows hours off."""
+    """Stamps that are hours off, on both sides or on one."""
     campaign_order: Order = Order.NEWEST_FIRST
     """The order of a campaign's reports, which no source documents."""
     campaign_clicks_have_urls: bool = False
