@@ -41,6 +41,3 @@ class DeployedSystem:
         """
         self._sqs.purge_queue(QueueUrl=self._outputs["ContactQueueUrl"])
         self.store.contacts.abandon([contact.id for contact in self.store.contacts.scan()])
-
-    def calls_today(self) -> int:
-        return self.store.limiter.pace().used_on(self.clock.now_ms())

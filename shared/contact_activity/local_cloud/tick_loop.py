@@ -9,7 +9,7 @@ from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.event_reader import EventReader
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
-from contact_activity.run.progress import LISTING_WAITS, Display, RunProgress
+from contact_activity.run.progress import LISTING_WAITS, Display, active_pause, calls_today, progress_of
 from contact_activity.run.summary import Summary
 
 POLL_S = 0.2
@@ -37,10 +37,10 @@ class CloudTickLoop:
         self._prepare()
         dead_letters_before = self._system.dead_letters.depth()
         report = self._tick()
-        pause = self._active_pause()
+        pause = active_pause(self._store, self._clock.now_ms())
         while not (pause or self._is_all_done(report)):
             report = self._tick()
-            pause = self._active_pause()
+            pause = active_pause(self._store, self._clock.now_ms())
         new_dead_letters = self._system.dead_letters.depth() - dead_letters_before
         return self._summary(started_ms, new_dead_letters, pause)
 
@@ -83,7 +83,7 @@ class CloudTickLoop:
         while depth := self._system.queue.depth():
             self._show_progress()
             self._reader.drain()
-            watch.observe((depth, self._system.calls_today()), self._clock.monotonic_ms())
+            watch.observe((depth, self._calls_today()), self._clock.monotonic_ms())
             self._clock.sleep(POLL_S)
         self._reader.drain()
         self._show_progress()
@@ -96,22 +96,21 @@ class CloudTickLoop:
         """Whether any contact is due, in a message or not."""
         return any(contact.due_ms <= self._clock.now_ms() for contact in self._store.contacts.scan())
 
-    def _active_pause(self) -> Pause | None:
-        active = self._store.pauses.get().active(self._clock.now_ms())
-        return active[0] if active else None
-
     def _show_progress(self, waits_for: str = "") -> None:
-        queued, pause = self._system.queue.depth(), self._active_pause()
-        self._display.show(
-            RunProgress(
-                done=max(0, self._enqueued - queued),
-                planned=self._enqueued,
-                events=self._reader.received.total(),
-                calls_today=self._system.calls_today(),
-                left_s=queued * self._store.limiter.limits.slot_ms / 1_000,
-                waits_for=f"pause: {pause.reason}" if pause else waits_for,
-            )
+        queued = self._system.queue.depth()
+        progress = progress_of(
+            self._store,
+            self._clock.now_ms(),
+            done=max(0, self._enqueued - queued),
+            planned=self._enqueued,
+            queued=queued,
+            events=self._reader.received.total(),
+            waits_for=waits_for,
         )
+        self._display.show(progress)
+
+    def _calls_today(self) -> int:
+        return calls_today(self._store, self._clock.now_ms())
 
     def _summary(self, started_ms: int, new_dead_letters: int, pause: Pause | None) -> Summary:
         contacts = list(self._store.contacts.scan())
@@ -125,7 +124,7 @@ class CloudTickLoop:
             contacts=len(contacts),
             synced=len(read) - gone,
             gone=gone,
-            calls_today=self._system.calls_today(),
+            calls_today=self._calls_today(),
             events=self._reader.received,
             failed={f"contact {contact.id}": contact.last_error or no_cause for contact in failing},
             pause=pause,

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from contact_activity.domain.pauses import Pause
+from contact_activity.ports import Store
+
 LISTING_WAITS = "the contact list has used its share of the day's calls: it goes on at 00:00 UTC"
 
 
@@ -19,6 +22,31 @@ class RunProgress:
     calls_today: int
     left_s: float
     waits_for: str = ""
+
+
+def active_pause(store: Store, now_ms: int) -> Pause | None:
+    """Return a pause that holds now; None if there is none."""
+    active = store.pauses.get().active(now_ms)
+    return active[0] if active else None
+
+
+def calls_today(store: Store, now_ms: int) -> int:
+    return store.limiter.pace().used_on(now_ms)
+
+
+def progress_of(
+    store: Store, now_ms: int, *, done: int, planned: int, queued: int, events: int, waits_for: str
+) -> RunProgress:
+    """Return how far a run is that has queued so many messages. A pause is what it waits for first."""
+    pause = active_pause(store, now_ms)
+    return RunProgress(
+        done=done,
+        planned=planned,
+        events=events,
+        calls_today=calls_today(store, now_ms),
+        left_s=queued * store.limiter.limits.slot_ms / 1_000,
+        waits_for=f"pause: {pause.reason}" if pause else waits_for,
+    )
 
 
 class Display(Protocol):

@@ -11,7 +11,14 @@ from contact_activity.errors import FatalError, RetryError, StandstillError
 from contact_activity.ports import Clock, TickPorts
 from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.options import RunOptions
-from contact_activity.run.progress import LISTING_WAITS, Display, RunProgress
+from contact_activity.run.progress import (
+    LISTING_WAITS,
+    Display,
+    RunProgress,
+    active_pause,
+    calls_today,
+    progress_of,
+)
 from contact_activity.run.summary import Summary
 from contact_activity.run.workers import Workers
 from contact_activity.sqlite.store import SqliteStore
@@ -53,12 +60,12 @@ class TickLoop:
         Also ends when the API cannot be reached.
         """
         report = self._tick(begin_listing=True)
-        pause = self._active_pause()
+        pause = active_pause(self._store, self._clock.now_ms())
         while not (self._watch.has_given_up or pause or self._is_all_done(report)):
             # A contact may be due and still claimed or held, so that this tick could not queue it.
             self._clock.sleep(POLL_S)
             report = self._tick(begin_listing=False)
-            pause = self._active_pause()
+            pause = active_pause(self._store, self._clock.now_ms())
         self._record_end(pause)
         return self._summary
 
@@ -131,17 +138,13 @@ class TickLoop:
     def _is_all_done(self, report: TickReport) -> bool:
         return report.is_listed and not self._store.contacts.count_due(self._clock.now_ms())
 
-    def _active_pause(self) -> Pause | None:
-        active = self._store.pauses.get().active(self._clock.now_ms())
-        return active[0] if active else None
-
     def _record_end(self, pause: Pause | None) -> None:
         if self._watch.cause:
             self._store.listings.put_failure(TickFailure(str(self._watch.cause), self._clock.now_ms()))
         self._summary.unreachable = self._watch.what_to_check()
         self._summary.pause = pause
         self._summary.contacts = self._store.contacts.count()
-        self._summary.calls_today = self._calls_today()
+        self._summary.calls_today = calls_today(self._store, self._clock.now_ms())
 
     def _show_progress(self, waits_for: str = "") -> None:
         try:
@@ -152,18 +155,16 @@ class TickLoop:
         self._display.show(progress)
 
     def _progress(self, waits_for: str) -> RunProgress:
-        queued, pause = self._ports.queue.depth(), self._active_pause()
-        return RunProgress(
+        queued = self._ports.queue.depth()
+        return progress_of(
+            self._store,
+            self._clock.now_ms(),
             done=self._summary.finished,
             planned=self._summary.finished + queued,
+            queued=queued,
             events=self._summary.published,
-            calls_today=self._calls_today(),
-            left_s=queued * self._store.limiter.limits.slot_ms / 1_000,
-            waits_for=f"pause: {pause.reason}" if pause else waits_for,
+            waits_for=waits_for,
         )
-
-    def _calls_today(self) -> int:
-        return self._store.limiter.pace().used_on(self._clock.now_ms())
 
 
 def _warn(report: TickReport) -> None:
