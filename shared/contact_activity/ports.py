@@ -4,21 +4,26 @@ Times are milliseconds since 1970 in UTC. A `deadline_ms` is a time of `Clock.mo
 somebody may set the clock while the caller works.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
-from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.campaign import Campaign, SentCampaign, WatchedCampaign
+from contact_activity.domain.campaign_feed import CampaignFeed
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
 from contact_activity.domain.event import Event
 from contact_activity.domain.listing import Listing, TickFailure
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
 from contact_activity.domain.schedule import LongestWaits
+from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.summary import SummaryKind, SummaryReport
 from contact_activity.domain.tally import DayTally
+from contact_activity.domain.trust import Trust
 from contact_activity.domain.work import DeadLetter, WorkItem
 
 
@@ -55,10 +60,28 @@ class Source(Protocol):
     ) -> SummaryReport | Refusal:
         """Read a contact's summary report, of all campaigns or by campaign."""
 
-    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
-        """Read a page of the campaigns that were sent and modified at `since_ms` or later."""
+    def campaigns(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> CampaignsPage | Refusal:
+        """Read a page of the campaigns that were sent, last sent first.
+
+        `since_ms`: only those that were modified then or later.
+        """
 
     def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal: ...
+
+    def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal: ...
+
+    def campaign_report(
+        self,
+        campaign_id: str,
+        type_: ActivityType,
+        *,
+        since_ms: int | None,
+        next_: str | None,
+        deadline_ms: int,
+    ) -> TrackingPage | Refusal:
+        """Read a page of what all contacts did of one type with a campaign."""
 
     def probe(self, *, deadline_ms: int) -> None:
         """Make one cheap call, to learn whether the API accepts calls again."""
@@ -115,6 +138,16 @@ class Contacts(Protocol):
     def release(self, contact_ids: Sequence[str]) -> None:
         """Undo a claim: these contacts are in no message. Unknown ids are ignored."""
 
+    def get_many(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
+        """What is stored of those that are registered, read consistently, by id."""
+
+    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+        """Store the watermark's marks, `remembered` and `reported`, and the due time of each contact.
+
+        One write each, conditional on `version`, which goes up by one; nothing else of it changes. Return
+        the ids of those that somebody else stored since they were read, or erased.
+        """
+
     def get(self, contact_id: str) -> Contact | None:
         """What is stored, read consistently; None for a contact that is not registered."""
 
@@ -154,6 +187,58 @@ class Campaigns(Protocol):
 
         One atomic write, conditional on `version`, which goes up by one.
         """
+
+
+class Reports(Protocol):
+    """Campaigns' reports: which there are, what is known of each, and what all of them share."""
+
+    def feed(self) -> CampaignFeed:
+        """The campaign list as it was seen last. Only the holder of the lease writes it."""
+
+    def put_feed(self, feed: CampaignFeed) -> None: ...
+
+    def watched(self, campaign_id: str) -> WatchedCampaign | None: ...
+
+    def put_watched(self, campaign: WatchedCampaign) -> None: ...
+
+    def due(self, now_ms: int) -> list[CampaignReport]:
+        """The reports that are due, those of the newest sends first: 1,000 at most.
+
+        Which reports are due may be seen a moment late.
+        """
+
+    def make_due(self, now_ms: int) -> None:
+        """Make every watched report due now."""
+
+    def get(self, id_: ReportId) -> CampaignReport | None:
+        """What is stored of a report, read consistently."""
+
+    def save(self, report: CampaignReport) -> bool:
+        """Store it, unless somebody else did since it was read. Return whether it is stored.
+
+        One atomic write, conditional on `version`, which goes up by one; version 0: only if there is none.
+        """
+
+    def outlines(self) -> Iterator[CampaignReport]:
+        """Every report that is watched, in no order: for the operator."""
+
+    def trust(self) -> Trust:
+        """What is stored, read consistently."""
+
+    def save_trust(self, trust: Trust) -> bool:
+        """Store it, unless somebody else did since it was read. Return whether it is stored."""
+
+    def shifts(self) -> Shifts | None:
+        """The shifts of the last tick, read consistently."""
+
+    def save_shifts(self, shifts: Shifts, seen: Shifts | None) -> bool:
+        """Store them if `seen` is still what is stored. Return whether they are."""
+
+    def take_urgent(self) -> tuple[str, ...]:
+        """The contacts that are to be read in the next shift, each once."""
+
+    def add_urgent(self, contact_ids: Collection[str]) -> None:
+        """Have contacts read in the next shift, at most 200 in all: the others wait until they are due."""
 
 
 class Listings(Protocol):
@@ -215,6 +300,8 @@ class Store(Protocol):
     def contacts(self) -> Contacts: ...
     @property
     def campaigns(self) -> Campaigns: ...
+    @property
+    def reports(self) -> Reports: ...
     @property
     def listings(self) -> Listings: ...
     @property

@@ -4,19 +4,26 @@ Everything that only v2 has is here and in the modules named `v2_…`: paths, qu
 rows are read. What any version needs is in `client`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
-from contact_activity.constant_contact.v2_pages import Page, listed_campaign, listed_contact, read_page
-from contact_activity.constant_contact.v2_rows import parse_row
+from contact_activity.constant_contact.v2_pages import (
+    Page,
+    listed_campaign,
+    listed_contact,
+    read_page,
+    sent_campaign,
+)
+from contact_activity.constant_contact.v2_rows import parse_campaign_row, parse_row
 from contact_activity.constant_contact.v2_summaries import (
     parse_campaign_summary,
     parse_contact_summary,
     parse_summary_by_campaign,
 )
-from contact_activity.domain.activity import USABLE_ID, ActivityType, Unreadable
+from contact_activity.domain.activity import USABLE_ID, Activity, ActivityType, Unreadable
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.campaign import SentCampaign
 from contact_activity.domain.summary import SummaryKind, SummaryReport
 from contact_activity.domain.times import iso
 from contact_activity.domain.watermark import ALL_REPORT
@@ -71,15 +78,33 @@ class ConstantContactV2:
         # The bounces of a contact are the one report without this filter. The caller drops old rows.
         if since_ms is not None and report != ActivityType.BOUNCED.report:
             params["created_since"] = iso(since_ms)
-        page = self._page(path, params, next_, deadline_ms, contact_id)
+        page = self._page(path, params, next_, deadline_ms, ("contact_id", contact_id))
         if isinstance(page, Refusal):
             return page
-        parsed = [parse_row(row, contact_id) for row in page.rows]
-        return TrackingPage(
-            activities=tuple(row for row in parsed if not isinstance(row, Unreadable)),
-            unreadable=tuple(row.digest for row in parsed if isinstance(row, Unreadable)),
-            next=page.next,
-        )
+        return _tracking_page([parse_row(row, contact_id) for row in page.rows], page.next)
+
+    def campaign_report(
+        self,
+        campaign_id: str,
+        type_: ActivityType,
+        *,
+        since_ms: int | None,
+        next_: str | None,
+        deadline_ms: int,
+    ) -> TrackingPage | Refusal:
+        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}/tracking/{type_.report}"
+        params = {"limit": str(PAGE_ROWS)}
+        if since_ms is not None:
+            params["created_since"] = iso(since_ms)
+        page = self._page(path, params, next_, deadline_ms, ("campaign_id", campaign_id))
+        if isinstance(page, Refusal):
+            return page
+        parsed = [parse_campaign_row(row, campaign_id, type_) for row in page.rows]
+        return _tracking_page(parsed, page.next)
+
+    def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
+        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}"
+        return self._get(path, {}, lambda body: sent_campaign(body, campaign_id), deadline_ms)
 
     def contact_summary(
         self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
@@ -93,8 +118,12 @@ class ConstantContactV2:
         params = {"updateSummary": "true"}
         return self._get(path, params, lambda body: parse_campaign_summary(body, campaign_id), deadline_ms)
 
-    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
-        params = {"status": "SENT", "limit": str(CAMPAIGNS_PAGE_ROWS), "modified_since": iso(since_ms)}
+    def campaigns(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> CampaignsPage | Refusal:
+        params = {"status": "SENT", "limit": str(CAMPAIGNS_PAGE_ROWS)}
+        if since_ms is not None:
+            params["modified_since"] = iso(since_ms)
         page = self._page("/emailmarketing/campaigns", params, next_, deadline_ms)
         if page is Refusal.GONE:
             raise FatalError("the API does not know /emailmarketing/campaigns")
@@ -112,17 +141,25 @@ class ConstantContactV2:
         params: Mapping[str, str],
         cursor: str | None,
         deadline_ms: int,
-        contact_id: str | None = None,
+        of: tuple[str, str] | None = None,
     ) -> Page | Refusal:
         """Read one page. The API refuses any other parameter beside a cursor, so none is sent."""
         query = params if cursor is None else {"next": cursor}
-        return self._get(path, query, lambda body: read_page(body, contact_id), deadline_ms)
+        return self._get(path, query, lambda body: read_page(body, of), deadline_ms)
 
     def _get(
         self, path: str, params: Mapping[str, str], read: Callable[[object], T | None], deadline_ms: int
     ) -> T | Refusal:
         call = Call(path, params, read, has_cursor="next" in params)
         return self._client.call(call, V2, deadline_ms=deadline_ms)
+
+
+def _tracking_page(parsed: Sequence[Activity | Unreadable], next_: str | None) -> TrackingPage:
+    return TrackingPage(
+        activities=tuple(row for row in parsed if not isinstance(row, Unreadable)),
+        unreadable=tuple(row.digest for row in parsed if isinstance(row, Unreadable)),
+        next=next_,
+    )
 
 
 def _path_part(id_: str) -> str:

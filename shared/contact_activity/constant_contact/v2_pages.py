@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from contact_activity.constant_contact.fields import is_of, usable_id
-from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.constant_contact.fields import id_text, is_of, usable_id
+from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, parse_time
 
@@ -21,15 +21,15 @@ class Page:
     next: str | None
 
 
-def read_page(body: object, contact_id: str | None = None) -> Page | None:
+def read_page(body: object, of: tuple[str, str] | None = None) -> Page | None:
     """Return the rows and the cursor of a page.
 
-    None if the body is not a page, if its cursor is unusable, or if a row names another contact than
-    `contact_id`.
+    `of`: the field that names whose page it is, and its id. None if the body is not a page, if its cursor
+    is unusable, or if a row names another.
     """
     if not isinstance(body, dict) or not isinstance(body.get("results"), list):
         return None
-    if contact_id is not None and not all(is_of(row, "contact_id", contact_id) for row in body["results"]):
+    if of is not None and not all(is_of(row, *of) for row in body["results"]):
         return None
     try:
         link = ((body.get("meta") or {}).get("pagination") or {}).get("next_link")
@@ -73,3 +73,21 @@ def listed_campaign(row: object) -> ListedCampaign | None:
         return None
     modified = row.get("modified_date")
     return ListedCampaign(id_, parse_time(modified) if isinstance(modified, str) else None)
+
+
+def sent_campaign(body: object, campaign_id: str) -> SentCampaign | None:
+    """Read a campaign's own resource. None if the body is not this campaign.
+
+    `click_through_details` names each link by its `url_uid`, which the clicks of its reports call
+    `link_id`. A link that cannot be read is left out.
+    """
+    if not isinstance(body, dict) or id_text(body.get("id")) != campaign_id:
+        return None
+    last_run, details = body.get("last_run_date"), body.get("click_through_details")
+    links = [link for link in details if isinstance(link, dict)] if isinstance(details, list) else []
+    named = ((id_text(link.get("url_uid")), link.get("url")) for link in links)
+    return SentCampaign(
+        campaign_id,
+        parse_time(last_run) if isinstance(last_run, str) else None,
+        {id_: url for id_, url in named if id_ is not None and isinstance(url, str)},
+    )

@@ -1,8 +1,9 @@
 """Read the rows of v2's tracking reports. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from contact_activity.constant_contact.fields import id_text, row_digest
+from contact_activity.constant_contact.fields import id_text, row_digest, usable_id
 from contact_activity.domain.activity import (
     Activity,
     ActivityType,
@@ -44,6 +45,23 @@ _CATEGORY_BY_CODE = {
     "Z": BounceCategory.BLOCKED,
     "V": BounceCategory.AUTO_REPLY,
 }
+
+
+def parse_campaign_row(row: object, campaign_id: str, type_: ActivityType) -> Activity | Unreadable:
+    """Read one row of a campaign's report of a type: what the report of the row's contact shows of it.
+
+    A row of another type, or without a contact, is `Unreadable`. A click has no URL here (official SDK
+    fixtures).
+    """
+    contact_id = usable_id(row.get("contact_id")) if isinstance(row, Mapping) else None
+    if contact_id is None:
+        return Unreadable("no usable contact", row_digest(row))
+    activity = parse_row(row, contact_id)
+    if isinstance(activity, Unreadable):
+        return activity
+    if activity.type is not type_:
+        return Unreadable("not of the report's type", row_digest(row))
+    return replace(activity, campaign_id=campaign_id)
 
 
 def parse_row(row: object, contact_id: str) -> Activity | Unreadable:

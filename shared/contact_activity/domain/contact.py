@@ -122,20 +122,20 @@ class Contact:
         return replace(self, progress=progress, held_until_ms=None)
 
     def given_way(self, watermark: Watermark, progress: Progress) -> "Contact":
-        """With what a walk from `watermark` on published, after an operator's write won over it.
+        """With what a walk from `watermark` on published, after another's write won over it.
 
         A resync ends the walk: what it wants again, it also wants of what this walk published.
         """
-        if self.watermark == watermark:
+        if self.watermark.resync == watermark.resync:
             return self.interrupted(progress)
         return replace(self, held_until_ms=None, watermark=self.watermark.with_published(progress))
 
     def resynced(self, from_ms: int, now_ms: int) -> "Contact":
         """Due now, to publish its activity from `from_ms` on again; the earlier of two dates holds."""
-        asked_ms, watermark = self.watermark.resync_ms, self.watermark
+        watermark = self.watermark
         if self.progress:
             watermark = watermark.with_published(self.progress)
-        watermark = replace(watermark, resync_ms=from_ms if asked_ms is None else min(asked_ms, from_ms))
+        watermark = watermark.with_resync(from_ms, now_ms)
         return replace(self, due_ms=min(self.due_ms, now_ms), watermark=watermark, progress=None)
 
     def retried(self, now_ms: int) -> "Contact":

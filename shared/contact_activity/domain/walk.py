@@ -21,6 +21,7 @@ from contact_activity.domain.watermark import (
     Progress,
     Reading,
     Watermark,
+    Window,
     known_spans,
     latest,
     united,
@@ -44,31 +45,6 @@ class NewOnPage:
 
     activities: tuple[Activity, ...]
     unreadable: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """When an activity must have happened to be published, if it is not known.
-
-    From `start_ms` on, but in none of the forgotten spans.
-    """
-
-    start_ms: int
-    forgotten: tuple[tuple[int, int], ...]
-
-    def holds(self, occurred_ms: int) -> bool:
-        if occurred_ms < self.start_ms:
-            return False
-        return not any(from_ms <= occurred_ms < to_ms for from_ms, to_ms in self.forgotten)
-
-    @property
-    def since_ms(self) -> int:
-        """The earliest time inside it."""
-        since_ms = self.start_ms
-        for from_ms, to_ms in self.forgotten:
-            if from_ms <= since_ms:
-                since_ms = max(since_ms, to_ms)
-        return since_ms
 
 
 @dataclass(slots=True)
@@ -103,11 +79,13 @@ class Walk:
     _again_from: dict[ActivityType, int] = field(default_factory=dict)
     _on_page: set[bytes] = field(default_factory=set)
     _partly: set[bytes] = field(default_factory=set)
-    _windows: dict[ActivityType, _Window] = field(init=False)
+    _windows: dict[ActivityType, Window] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._published_before = set(unpack(self.watermark.remembered))
-        self._remembered = {key for key in self._published_before if not self._is_wanted_again(key)}
+        remembered, since_resync = map(unpack, (self.watermark.remembered, self.watermark.since_resync))
+        self._published_before = {*remembered, *since_resync}
+        self._remembered = {key for key in remembered if not self._is_wanted_again(key)}
+        self._remembered.update(since_resync)
         self._known = set(self._remembered)
         self._unreadable = unpack(self.watermark.unreadable, DIGEST_BYTES)
         self._windows = {type_: self._window(type_) for type_ in ActivityType}
@@ -261,11 +239,11 @@ class Walk:
         self.memory_is_full |= bool(given_up)
         return set(kept), set(given_up)
 
-    def _window(self, type_: ActivityType) -> _Window:
+    def _window(self, type_: ActivityType) -> Window:
         resync_ms = self.watermark.resync_ms
         spans = known_spans(self.watermark.mark(type_), self._start_ms)
         forgotten = ((from_ms, _earliest(to_ms, resync_ms)) for from_ms, to_ms in spans)
-        return _Window(self._start_ms, tuple(forgotten))
+        return Window(self._start_ms, tuple(forgotten))
 
     def _is_forgotten(self, activity: Activity) -> bool:
         spans = known_spans(self.watermark.mark(activity.type), self._start_ms)

@@ -57,26 +57,84 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When an activity must have happened to be published, if it is not known.
+
+    From `start_ms` on, but in none of the forgotten spans.
+    """
+
+    start_ms: int
+    forgotten: tuple[tuple[int, int], ...]
+
+    def holds(self, occurred_ms: int) -> bool:
+        if occurred_ms < self.start_ms:
+            return False
+        return not any(from_ms <= occurred_ms < to_ms for from_ms, to_ms in self.forgotten)
+
+    @property
+    def since_ms(self) -> int:
+        """The earliest time inside it."""
+        since_ms = self.start_ms
+        for from_ms, to_ms in self.forgotten:
+            if from_ms <= since_ms:
+                since_ms = max(since_ms, to_ms)
+        return since_ms
+
+
+@dataclass(frozen=True, slots=True)
 class Watermark:
     """What is known of one contact, for all its reports together.
 
     `remembered` and `unreadable` are packed: 14 bytes an activity, newest first, and 8 bytes a row.
     `resync_ms`: the next walk publishes the activities from then on again, even if it remembers or
-    forgot them; None: it does not.
+    forgot them; None: it does not. `resync_asked_ms`: when that was asked for.
+    `reported`: what campaigns' reports published since the last finished walk began, and since a resync
+    was asked for, packed like `remembered`. No walk has shown it yet, and no resync wants it again.
     """
 
     marks: tuple[Mark, ...] = ()
     remembered: bytes = b""
     unreadable: bytes = b""
     resync_ms: int | None = None
+    resync_asked_ms: int | None = None
+    reported: bytes = b""
 
     def mark(self, type_: ActivityType) -> Mark:
         """The mark of a type; an empty one if the type was never read."""
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
+    @property
+    def resync(self) -> tuple[int | None, int | None]:
+        """Which resync is asked for. Two requests differ."""
+        return self.resync_ms, self.resync_asked_ms
+
+    def with_resync(self, from_ms: int, asked_ms: int) -> "Watermark":
+        """With a resync that also wants again what reports published; the earlier of two dates holds."""
+        return replace(
+            self,
+            remembered=pack({*unpack(self.remembered), *unpack(self.reported)}),
+            reported=b"",
+            resync_ms=from_ms if self.resync_ms is None else min(self.resync_ms, from_ms),
+            resync_asked_ms=asked_ms,
+        )
+
+    def with_reported(
+        self, type_: ActivityType, keys: Iterable[bytes], resync: tuple[int | None, int | None]
+    ) -> "Watermark":
+        """With what a campaign's report of a type published while that resync was asked for.
+
+        A resync that was asked for since then wants it again. A type that was never read gets an empty
+        mark: it says that the memory holds some of it.
+        """
+        is_unread = self.mark(type_) not in self.marks
+        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
+        if resync != self.resync:
+            return replace(marked, remembered=pack({*unpack(self.remembered), *keys}))
+        return replace(marked, reported=pack({*unpack(self.reported), *keys}))
+
     def is_too_long_with(self, progress: "Progress") -> bool:
         """Whether the memory has no room for all that an unfinished walk published, if it is given up."""
-        packed_bytes = len(self.remembered) + len(progress.candidates)
+        packed_bytes = len(self.remembered) + len(self.reported) + len(progress.candidates)
         return packed_bytes > MAX_REMEMBERED // 2 * KEY_BYTES
 
     def with_published(self, progress: "Progress") -> "Watermark":
@@ -87,7 +145,8 @@ class Watermark:
         """
         remembered = unpack(self.remembered)
         room = max(0, 2 * MAX_REMEMBERED - len(remembered))
-        candidates = sorted(set(unpack(progress.candidates)).difference(remembered), reverse=True)
+        known = {*remembered, *unpack(self.reported)}
+        candidates = sorted(set(unpack(progress.candidates)).difference(known), reverse=True)
         let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
         edges = {time_ms for _, time_ms in progress.oldest}
         partly = set(unpack(progress.partly))
@@ -97,8 +156,8 @@ class Watermark:
         marks = {mark.type: mark for mark in self.marks}
         for type_ in progress.types:
             mark = marks.get(type_, Mark(type_))
-            known = known_spans(mark, progress.start_ms)
-            marks[type_] = replace(mark, forgotten=united([*known, *spans.get(type_, ())]))
+            before = known_spans(mark, progress.start_ms)
+            marks[type_] = replace(mark, forgotten=united([*before, *spans.get(type_, ())]))
         digests = dict.fromkeys(unpack(self.unreadable, DIGEST_BYTES))
         digests |= dict.fromkeys(unpack(progress.unreadable, DIGEST_BYTES))
         unreadable = b"".join(list(digests)[-MAX_UNREADABLE:])
@@ -238,7 +297,8 @@ def set_right(watermark: Watermark, now_ms: int) -> Watermark:
     A floor in the future moves to where the memory begins: all that is newer than the newest forgotten
     activity is remembered.
     """
-    begins_ms = min(now_ms, _oldest_ms(watermark.remembered)) if watermark.remembered else now_ms
+    packed = [keys for keys in (watermark.remembered, watermark.reported) if keys]
+    begins_ms = min(now_ms, *map(_oldest_ms, packed)) if packed else now_ms
 
     def span(span: Span) -> Span:
         from_ms = None if (span.from_ms or 0) > now_ms else span.from_ms

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from contact_activity.domain.event import EmailAddresses
+from contact_activity.domain.shifts import Window
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.walk import Counts
 from contact_activity.domain.watermark import Reading
@@ -19,19 +20,24 @@ class WorkKind(StrEnum):
 
     CONTACT = "contact"
     CAMPAIGN = "campaign"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One contact or campaign that was due at `planned_ms`. Holds no personal data.
+    """One contact, campaign or report that was due at `planned_ms`. Holds no personal data.
 
-    `correlation_id` names the tick that planned it, for logs and events.
+    `correlation_id` names the tick that planned it, for logs and events. `window`: when it may be worked
+    on; None: at any time, where nothing else works meanwhile. `is_sampled`: its reports' rows are to be
+    compared with a sample.
     """
 
     kind: WorkKind
     id: str
     planned_ms: int
     correlation_id: str | None = None
+    window: Window | None = None
+    is_sampled: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
@@ -61,12 +67,16 @@ class Outcome(StrEnum):
     """How a message ended that must not be delivered again."""
 
     SYNCED = "synced"
+    READ = "read"
+    SAMPLED = "sampled"
     SUMMARIZED = "summarized"
     UNFINISHED = "unfinished"
     GONE = "gone"
     PAUSED = "paused"
     REFUSED = "refused"
     STALE = "stale"
+    LATE = "late"
+    FAILED = "failed"
     UNKNOWN_CONTACT = "unknown_contact"
     RACE_LOST = "race_lost"
     HELD = "held"
@@ -85,6 +95,9 @@ class Report:
     holds row digests, which are safe to log. `summaries_owed` will be asked for at the next sync;
     `summaries_refused` are refused by the API; `campaigns_left_out` is what a summary by campaign has
     beyond its bound. `is_newly_gone`: the API did not know the contact, for the first time.
+    Of a campaign's report: `rows_left` to their contacts' own walks, `rows_unknown` of contacts that are
+    not registered. `rows_shifted` are the like of a known activity at another hour. `error`: why a report
+    failed.
     """
 
     outcome: Outcome
@@ -99,6 +112,10 @@ class Report:
     campaigns_left_out: int = 0
     counts: Counts = field(default_factory=Counts)
     unreadable: list[str] = field(default_factory=list)
+    rows_left: int = 0
+    rows_unknown: int = 0
+    rows_shifted: int = 0
+    error: str | None = None
 
     @property
     def published(self) -> int:

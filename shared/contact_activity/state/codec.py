@@ -3,12 +3,19 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from contact_activity.domain.activity import USABLE_ID, ActivityType
+from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_feed import CampaignFeed
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.pace import Limits, PaceChange, SetRight, SlowDown, Take
+from contact_activity.domain.shifts import Shifts, Window
 from contact_activity.domain.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.domain.tally import DayTally
 from contact_activity.domain.times import iso, parse_time
+from contact_activity.domain.trust import Match, Mode, SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Mark, Progress, Span
 from contact_activity.domain.work import WorkItem, WorkKind
 
@@ -122,6 +129,92 @@ def summaries_from_json(text: str) -> tuple[Summarized, ...]:
     )
 
 
+def report_to_json(report: CampaignReport) -> str:
+    """All of a report but its id, its version and when it is due."""
+    stored = {key: value for key, value in asdict(report).items() if key not in ("id", "version", "due_ms")}
+    return _dump({key: value for key, value in stored.items() if value not in (None, 0)})
+
+
+def report_from_json(id_: ReportId, version: int, due_ms: int | None, text: str) -> CampaignReport:
+    stored = json.loads(text)
+    progress = stored.pop("progress", None)
+    return CampaignReport(
+        id_,
+        stored.pop("sent_ms", 0),
+        due_ms,
+        version,
+        progress=progress and ReportProgress(**progress),
+        **stored,
+    )
+
+
+def watched_to_json(campaign: WatchedCampaign) -> str:
+    return _dump({"sent_ms": campaign.sent_ms, "urls": dict(campaign.urls)})
+
+
+def watched_from_json(campaign_id: str, text: str) -> WatchedCampaign:
+    stored = json.loads(text)
+    return WatchedCampaign(campaign_id, stored["sent_ms"], stored["urls"])
+
+
+def feed_to_json(feed: CampaignFeed) -> str:
+    return _dump(asdict(feed))
+
+
+def feed_from_json(text: str) -> CampaignFeed:
+    stored = json.loads(text)
+    return CampaignFeed(**{**stored, "listed": tuple(stored["listed"])})
+
+
+def shifts_to_json(shifts: Shifts) -> str:
+    return _dump(asdict(shifts))
+
+
+def shifts_from_json(text: str) -> Shifts:
+    return Shifts(**json.loads(text))
+
+
+def trust_to_json(trust: Trust) -> str:
+    """`{"opens": {"mode": "publish", "pending": {"4711": [[id, occurred_ms, digest], ...]}, ...}, ...}`"""
+    return _dump({type_.report: _type_trust(of) for type_, of in trust.types.items()})
+
+
+def _type_trust(trust: TypeTrust) -> Mapping[str, object]:
+    pending = {
+        contact_id: [[row.id, row.occurred_ms, row.digest] for row in rows]
+        for contact_id, rows in trust.pending.items()
+    }
+    return {
+        "mode": trust.mode.value,
+        "since_ms": trust.since_ms,
+        "sampled_ms": trust.sampled_ms,
+        "asked_ms": trust.asked_ms,
+        "pending": pending,
+        "found": {match.value: count for match, count in trust.found.items()},
+        "news": trust.news,
+        "shifted": trust.shifted,
+        "shifted_in_a_row": trust.shifted_in_a_row,
+    }
+
+
+def trust_from_json(text: str, version: int) -> Trust:
+    return Trust({_TYPES[report]: _trust_of_type(of) for report, of in json.loads(text).items()}, version)
+
+
+def _trust_of_type(stored: Mapping[str, Any]) -> TypeTrust:
+    return TypeTrust(
+        **{
+            **stored,
+            "mode": Mode(stored["mode"]),
+            "pending": {
+                contact_id: tuple(SampledRow(*row) for row in rows)
+                for contact_id, rows in stored["pending"].items()
+            },
+            "found": {Match(match): count for match, count in stored["found"].items()},
+        }
+    )
+
+
 def tally_to_counts(events: Mapping[str, int], ages: Mapping[int, int]) -> dict[str, int]:
     """`{"Email Opened": 5, "within 3600": 4}`: events by detail type, ages by bucket end in s."""
     return {**events, **{f"{_WITHIN}{end_s}": count for end_s, count in ages.items()}}
@@ -137,11 +230,16 @@ def tally_from_counts(counts: Mapping[str, int]) -> DayTally:
 def item_to_body(item: WorkItem) -> str:
     """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`
 
-    Work on a campaign has a `campaign_id` instead.
+    Work on a campaign has a `campaign_id` instead, on a campaign's report a `report_id`. `from` and
+    `until`: when it may be worked on. `is_sampled` is left out where it is false.
     """
-    body = {_id_name(item.kind): item.id, "planned_at": iso(item.planned_ms)}
+    body: dict[str, object] = {_id_name(item.kind): item.id, "planned_at": iso(item.planned_ms)}
     if item.correlation_id is not None:
         body["correlation_id"] = item.correlation_id
+    if item.window is not None:
+        body |= {"from": iso(item.window.from_ms), "until": iso(item.window.until_ms)}
+    if item.is_sampled:
+        body["is_sampled"] = True
     return json.dumps(body)
 
 
@@ -168,7 +266,19 @@ def item_from_body(body: str) -> WorkItem:
         isinstance(correlation_id, str) and USABLE_ID.fullmatch(correlation_id)
     ):
         raise ValueError("a message body whose correlation_id cannot be used")
-    return WorkItem(kind, id_, planned_ms, correlation_id)
+    is_sampled = sent.get("is_sampled") is True
+    return WorkItem(kind, id_, planned_ms, correlation_id, _window(sent), is_sampled)
+
+
+def _window(sent: Mapping[str, object]) -> Window | None:
+    """The window of a message. An earlier version sent none."""
+    times = [sent.get(name) for name in ("from", "until")]
+    if times == [None, None]:
+        return None
+    from_ms, until_ms = (parse_time(of) if isinstance(of, str) else None for of in times)
+    if from_ms is None or until_ms is None:
+        raise ValueError("a message body whose from and until cannot be used")
+    return Window(from_ms, until_ms)
 
 
 def _id_name(kind: WorkKind) -> str:

@@ -1,0 +1,248 @@
+"""A campaign's report of one type: when it is read, from where on, and what a read makes of it.
+
+A report tells what all contacts did with one campaign. It keeps nothing of what was published: that is
+the memory of each contact.
+"""
+
+from dataclasses import dataclass, replace
+
+from contact_activity.domain.activity import USABLE_ID, ActivityType
+from contact_activity.domain.schedule import is_held
+from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS
+
+# Rows appear minutes after their stamp, and clocks differ.
+OVERLAP_MS = 10 * 60_000
+# So long after its send a report is read from its beginning again, for rows that came in late.
+DEEP_AFTER_MS = tuple(days * DAY_MS for days in (1, 3, 8, 29))
+SENDS_DEEP_AFTER_MS = DEEP_AFTER_MS[:1]
+WATCHED_MS = 30 * DAY_MS
+WATCHED_WEEKLY_MS = 90 * DAY_MS
+MAX_WAIT_MS = DAY_MS
+# The wait grows with the age of the send, as opens decay, and doubles with each read without news.
+WAITS_AN_AGE, WAITS_AN_OLD_AGE = 96, 24
+FRESH_MS, MAX_FRESH_WAIT_MS = WEEK_MS, 30 * 60_000
+MAX_QUIET = 2
+# A failing API is no reason to leave a report alone for long; one that is refused mostly stays so.
+MAX_FAILURE_WAIT_MS = HOUR_MS
+REFUSALS_BELIEVED = 2
+YOUNG_MS = DAY_MS
+# A campaign whose sends report shows a send so much later was sent again.
+SENT_WITHIN_MS = HOUR_MS
+_TYPES = {type_.report: type_ for type_ in ActivityType}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportId:
+    """Which report: its campaign and its type."""
+
+    campaign_id: str
+    type: ActivityType
+
+    def __str__(self) -> str:
+        return f"{self.campaign_id}-{self.type.report}"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its text can be part of a key or a message."""
+        return USABLE_ID.fullmatch(str(self)) is not None
+
+    @classmethod
+    def parse(cls, text: str) -> "ReportId | None":
+        """The report of a text such as `1117643206590-opens`, or None."""
+        campaign_id, _, report = text.rpartition("-")
+        return cls(campaign_id, _TYPES[report]) if campaign_id and report in _TYPES else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportProgress:
+    """A read that is not finished.
+
+    `since_ms`: from where on it reads; None: from the report's beginning. `next`: the cursor of the next
+    page; None for the first. `newest_ms`: the newest stamp so far. `news`: how many rows it published.
+    """
+
+    started_ms: int
+    since_ms: int | None
+    next: str | None = None
+    newest_ms: int | None = None
+    rows: int = 0
+    news: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReport:
+    """All that is stored of a report.
+
+    `sent_ms`: when its campaign was sent last. `due_ms`: None when it is no longer watched.
+    `read_ms`: when its last finished read began. `through_ms`: the newest stamp of all finished reads,
+    never later than now; `through_seen_ms`: when the read ended that met it first.
+    `deep_ms`: when a finished read from its beginning began last.
+    `quiet`: finished reads in a row without news. `rows`: of the last read from its beginning.
+    `refusals`: how many of its last failures in a row were refusals. `failed_ms`: when it failed last.
+    `held_until_ms`: until when a worker publishes from it and no other may.
+    """
+
+    id: ReportId
+    sent_ms: int
+    due_ms: int | None
+    version: int = 0
+    read_ms: int | None = None
+    through_ms: int | None = None
+    through_seen_ms: int | None = None
+    deep_ms: int | None = None
+    quiet: int = 0
+    failures: int = 0
+    refusals: int = 0
+    rows: int = 0
+    held_until_ms: int | None = None
+    progress: ReportProgress | None = None
+    last_error: str | None = None
+    failed_ms: int | None = None
+
+    @classmethod
+    def of_new(cls, id_: ReportId, sent_ms: int, now_ms: int, *, has_history: bool) -> "CampaignReport":
+        """A report that is watched from now on. Without `has_history` only what comes in from now on."""
+        known_ms = None if has_history else now_ms
+        return cls(id_, sent_ms, now_ms, 0, known_ms, known_ms, known_ms)
+
+    def is_held(self, now_ms: int) -> bool:
+        return is_held(self.held_until_ms, now_ms)
+
+    def set_right(self, now_ms: int) -> "CampaignReport":
+        """This report without times after `now_ms`, which a clock that ran ahead wrote."""
+        progress = self.progress
+        if progress and progress.started_ms > now_ms:
+            progress = None
+        return replace(
+            self,
+            sent_ms=min(self.sent_ms, now_ms),
+            read_ms=_at_most(self.read_ms, now_ms),
+            through_ms=_at_most(self.through_ms, now_ms),
+            through_seen_ms=_at_most(self.through_seen_ms, now_ms),
+            deep_ms=_at_most(self.deep_ms, now_ms),
+            progress=progress,
+        )
+
+    def begun(self, now_ms: int, trusted_ms: int) -> ReportProgress:
+        """Where to read on, or the beginning of the next read.
+
+        What was read before `trusted_ms` was not published, so it is read again.
+        """
+        if self.progress and self.progress.started_ms >= trusted_ms:
+            return self.progress
+        is_known = self.read_ms is not None and self.read_ms >= trusted_ms
+        return ReportProgress(now_ms, self._since_ms(now_ms) if is_known else None)
+
+    def is_long(self, trusted_ms: int) -> bool:
+        """Whether the next read may take more than a few pages."""
+        return self.progress is not None or self.read_ms is None or self.read_ms < trusted_ms
+
+    def finished(self, read: ReportProgress, now_ms: int, tick_ms: int) -> "CampaignReport":
+        """After a read to its last page."""
+        is_deep = read.since_ms is None
+        newest_ms = None if read.newest_ms is None else min(now_ms, read.newest_ms)
+        is_newer = newest_ms is not None and (self.through_ms is None or newest_ms > self.through_ms)
+        quiet = 0 if read.news else min(MAX_QUIET, self.quiet + 1)
+        return replace(
+            self,
+            due_ms=due_after_read_ms(now_ms, sent_ms=self.sent_ms, quiet=quiet, tick_ms=tick_ms),
+            read_ms=read.started_ms,
+            through_ms=newest_ms if is_newer else self.through_ms,
+            through_seen_ms=now_ms if is_newer else self.through_seen_ms,
+            deep_ms=read.started_ms if is_deep else self.deep_ms,
+            rows=read.rows if is_deep else self.rows,
+            quiet=quiet,
+            failures=0,
+            refusals=0,
+            held_until_ms=None,
+            progress=None,
+            last_error=None,
+            failed_ms=None,
+        )
+
+    def is_sent_again(self, read: ReportProgress) -> bool:
+        """Whether a read of the sends shows that the campaign was sent once more since `sent_ms`."""
+        is_of_sends = self.id.type is ActivityType.SENT and read.news > 0
+        return is_of_sends and (read.newest_ms or 0) > self.sent_ms + SENT_WITHIN_MS
+
+    def put_off(self, now_ms: int, tick_ms: int) -> "CampaignReport":
+        """Due later, though it was not read: it had nothing to sample."""
+        quiet = min(MAX_QUIET, self.quiet + 1)
+        due_ms = due_after_read_ms(now_ms, sent_ms=self.sent_ms, quiet=quiet, tick_ms=tick_ms)
+        return replace(self, due_ms=due_ms, quiet=quiet)
+
+    def interrupted(self, read: ReportProgress) -> "CampaignReport":
+        """In a read that stops at `read`, held by nobody, and still due."""
+        return replace(self, progress=read, held_until_ms=None)
+
+    def failed(
+        self,
+        error: str,
+        read: ReportProgress | None,
+        *,
+        is_refused: bool,
+        now_ms: int,
+        tick_ms: int,
+    ) -> "CampaignReport":
+        """After a failure. It is tried again after a wait that doubles to an hour.
+
+        One that is refused again and again is tried daily, once its campaign is a day old.
+        """
+        failures, refusals = self.failures + 1, self.refusals + 1 if is_refused else 0
+        is_old = now_ms - self.sent_ms >= YOUNG_MS
+        is_believed = refusals >= REFUSALS_BELIEVED and is_old
+        wait_ms = MAX_WAIT_MS if is_believed else min(MAX_FAILURE_WAIT_MS, tick_ms << min(failures - 1, 20))
+        return replace(
+            self,
+            due_ms=now_ms + wait_ms,
+            failures=failures,
+            refusals=refusals,
+            held_until_ms=None,
+            progress=read,
+            last_error=error,
+            failed_ms=now_ms,
+        )
+
+    def sent_again(self, sent_ms: int, now_ms: int) -> "CampaignReport":
+        """Watched anew after its campaign was sent once more. What was read of it stays read."""
+        return replace(self, sent_ms=sent_ms, due_ms=now_ms, deep_ms=None, quiet=0, failures=0, refusals=0)
+
+    def _since_ms(self, now_ms: int) -> int | None:
+        """From where on to read: only rows that came in since the last read lie behind it.
+
+        Stamps may be hours off, so the newest stamp counts where it is older than the last read. What is
+        older than that has all come in once a read began an overlap after it was first seen.
+        """
+        if self.read_ms is None or self.through_ms is None or self._is_deep_read_due(now_ms):
+            return None
+        is_settled = self.read_ms >= (self.through_seen_ms or self.read_ms) + OVERLAP_MS
+        from_through_ms = self.through_ms if is_settled else self.through_ms - OVERLAP_MS
+        return max(0, min(self.read_ms - OVERLAP_MS, from_through_ms))
+
+    def _is_deep_read_due(self, now_ms: int) -> bool:
+        afters_ms = SENDS_DEEP_AFTER_MS if self.id.type is ActivityType.SENT else DEEP_AFTER_MS
+        deep_ms = self.sent_ms if self.deep_ms is None else self.deep_ms
+        return any(deep_ms < self.sent_ms + after_ms <= now_ms for after_ms in afters_ms)
+
+
+def due_after_read_ms(now_ms: int, *, sent_ms: int, quiet: int, tick_ms: int) -> int | None:
+    """When a report is due again that was just read; None: never.
+
+    Every tick at first, then rarer as its campaign ages and as reads find nothing: at least every half
+    hour in the first week, then daily, weekly after 30 days, and no more after 90.
+    """
+    age_ms = max(0, now_ms - sent_ms)
+    if age_ms >= WATCHED_WEEKLY_MS:
+        return None
+    if age_ms >= WATCHED_MS:
+        return now_ms + WEEK_MS
+    if age_ms < FRESH_MS:
+        wait_ms = min(MAX_FRESH_WAIT_MS, max(tick_ms, age_ms // WAITS_AN_AGE) << quiet)
+    else:
+        wait_ms = min(MAX_WAIT_MS, age_ms // WAITS_AN_OLD_AGE << quiet)
+    return now_ms + max(tick_ms, wait_ms)
+
+
+def _at_most(time_ms: int | None, now_ms: int) -> int | None:
+    return None if time_ms is None else min(time_ms, now_ms)
