@@ -341,7 +341,7 @@ class Bus(Protocol):
     """The event bus."""
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
-        """Return when every event is accepted.
+        """Return when every event is accepted. No publication begins after the deadline.
 
         Raises `PartlyAcceptedError` if time runs out before that. After any other error nobody knows
         which events were accepted.

@@ -87,6 +87,8 @@ class EventBridgeBus:
         while left:
             if tries:
                 self._back_off(tries, left, accepted, deadline_ms)
+            if self._clock.monotonic_ms() >= deadline_ms:
+                raise PartlyAcceptedError(f"no time was left for {len(left)} events", frozenset(accepted))
             left = self._put(left, accepted)
             tries += 1
 

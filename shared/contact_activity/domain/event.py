@@ -65,6 +65,12 @@ def to_event(
     )
 
 
+def data_digest(activity: Activity, account: str, email_addresses: EmailAddresses) -> str:
+    """32 hex digits that are equal for two rows whose events have the same `data`, byte for byte."""
+    data = json.dumps(_data(activity, account, email_addresses), ensure_ascii=False)
+    return hashlib.sha256(data.encode()).hexdigest()[:32]
+
+
 def _data(activity: Activity, account: str, email_addresses: EmailAddresses) -> dict[str, object]:
     def fields(**texts: str | None) -> dict[str, str]:
         hidden = None if email_addresses is EmailAddresses.PLAIN else activity.email_address

@@ -1,21 +1,21 @@
-"""What of a campaign's report is new, by the memory of each contact that it names."""
+"""What of a campaign's report is new, by the memory of the contacts that it names."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from enum import Enum
 
-from contact_activity.domain.activity import Activity
-from contact_activity.domain.memory import activity_key, key_time_ms
-from contact_activity.domain.times import HOUR_MS
+from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, unpack
+from contact_activity.domain.schedule import is_held
+from contact_activity.domain.shadows import Shadows
+from contact_activity.domain.watermark import Reading, Window, known_spans
 
-# A memory that is full of what the contact's own walk read has room for so much more from reports.
-ROOM = 1_000
-# Stamps were seen to be whole hours off, on one side or on both (issue reports of the official SDKs).
-MAX_SHIFT_H = 14
+# A memory that is full of what the contact's own walks read has so much room left for reports.
+ROOM_FOR_REPORTS = 1_000
 
 
 class Standing(Enum):
-    """What a row of a report is to the contact that it names."""
+    """What a report's row is to its contact."""
 
     NEW = "new"
     KNOWN = "known"
@@ -24,24 +24,49 @@ class Standing(Enum):
     SHIFTED = "the like of a known activity at another hour"
 
 
-def likes(account: str, activity: Activity) -> Iterator[bytes]:
-    """The keys that an activity would have if its stamp were some whole hours off."""
-    for shift_h in range(-MAX_SHIFT_H, MAX_SHIFT_H + 1):
-        occurred_ms = activity.occurred_ms + shift_h * HOUR_MS
-        if shift_h and occurred_ms > 0:
-            yield activity_key(account, replace(activity, occurred_ms=occurred_ms))
+class ContactMemory:
+    """Tells what a report's rows are to one contact. What it calls new, it knows from then on."""
+
+    def __init__(self, contact: Contact, reading: Reading, now_ms: int) -> None:
+        watermark, progress = contact.watermark, contact.progress
+        reported = set(unpack(watermark.reported))
+        published = {*unpack(watermark.remembered), *unpack(progress.candidates if progress else b"")}
+        self._reading = reading
+        self._marks = watermark
+        self._known = published | reported
+        # What a report published it shows itself: only what a contact's walk published can be its shadow.
+        self._shadows = Shadows(reading.account, published - reported)
+        self._room = MAX_REMEMBERED + ROOM_FOR_REPORTS - len(reported) - len(unpack(watermark.remembered))
+        is_compacted = progress is not None and progress.forgotten_ms is not None
+        self._is_left = is_compacted or is_held(contact.held_until_ms, now_ms)
+
+    def standing(self, activity: Activity) -> Standing:
+        """What a row is. A click without a URL that its contact's row has is left to that."""
+        if not self._window(activity.type).holds(activity.occurred_ms):
+            return Standing.OUTSIDE
+        key = activity_key(self._reading.account, activity)
+        if key in self._known:
+            return Standing.KNOWN
+        if self._is_left or self._room <= 0 or _lacks_url(activity):
+            return Standing.LEFT
+        if any(True for _ in self._shadows.of(activity)):
+            return Standing.SHIFTED
+        self._known.add(key)
+        self._room -= 1
+        return Standing.NEW
+
+    def _window(self, type_: ActivityType) -> Window:
+        start_ms = self._reading.start_ms or 0
+        return Window(start_ms, tuple(known_spans(self._marks.mark(type_), start_ms)))
 
 
-class Shadows:
-    """Finds among known keys the like of an activity at another hour."""
+def _lacks_url(activity: Activity) -> bool:
+    return activity.type is ActivityType.CLICKED and (activity.link is None or activity.link.url is None)
 
-    def __init__(self, account: str, known: "set[bytes]") -> None:
-        self._account = account
-        self._known = known
-        self._within_hour = {key_time_ms(key) % HOUR_MS for key in known}
 
-    def of(self, activity: Activity) -> bytes | None:
-        """The known like of an activity, or None."""
-        if activity.occurred_ms % HOUR_MS not in self._within_hour:
-            return None
-        return next((key for key in likes(self._account, activity) if key in self._known), None)
+def once_each(account: str, activities: Iterable[Activity]) -> list[Activity]:
+    """The rows of a page without those that are equal in what makes an activity; the first counts."""
+    found: dict[bytes, Activity] = {}
+    for activity in activities:
+        found.setdefault(activity_key(account, activity), activity)
+    return list(found.values())

@@ -95,7 +95,8 @@ class TypeTrust:
         for match in matches.values():
             found[match] = found.get(match, 0) + 1
         in_a_row = 0 if Match.EXACT in matches.values() else self.shifted_in_a_row
-        return replace(self, pending=pending, found=found, shifted_in_a_row=in_a_row)._judged(now_ms)
+        compared = replace(self, pending=pending, found=found, shifted_in_a_row=in_a_row)
+        return _judged(compared, now_ms)
 
     def counted(self, *, news: int, shifted: int, now_ms: int) -> "TypeTrust":
         """With rows that reports published, and with shifted ones that either side met."""
@@ -105,7 +106,7 @@ class TypeTrust:
             shifted=self.shifted + shifted,
             shifted_in_a_row=self.shifted_in_a_row + shifted,
         )
-        return counted._judged(now_ms)
+        return _judged(counted, now_ms)
 
     def without(self, contact_id: str) -> "TypeTrust":
         """Without what is held of a contact."""
@@ -115,29 +116,29 @@ class TypeTrust:
         """Whether to hand the contacts of the sample out again: some rows may show by now."""
         return bool(self.pending) and not 0 <= now_ms - (self.asked_ms or 0) < BOTH_SHOW_MS
 
-    def _judged(self, now_ms: int) -> "TypeTrust":
-        match self.mode:
-            case Mode.PROBATION if self._is_proven:
-                return replace(
-                    self, mode=Mode.PUBLISH, since_ms=now_ms, news=0, shifted=0, shifted_in_a_row=0
-                )
-            case Mode.PUBLISH if self._is_disproved:
-                return replace(self, mode=Mode.OFF, since_ms=now_ms, pending={})
-        return self
-
     @property
-    def _is_proven(self) -> bool:
+    def is_proven(self) -> bool:
+        """Whether enough of the sample is exact, and nothing of it is otherwise."""
         exact = self.found.get(Match.EXACT, 0)
         is_enough = exact >= EXACT_ENOUGH or (exact > 0 and not self.pending)
         return is_enough and sum(self.found.values()) == exact
 
     @property
-    def _is_disproved(self) -> bool:
+    def is_disproved(self) -> bool:
+        """Whether a row of the sample differed, or too many rows are shifted."""
         if self.found.get(Match.UNEQUAL) or self.found.get(Match.SHIFTED):
             return True
         met = self.news + self.shifted
         is_often = met >= SHIFTED_OF_LEAST and self.shifted * 100 > met * MAX_SHIFTED_PERCENT
         return is_often or self.shifted_in_a_row >= MAX_SHIFTED
+
+
+def _judged(trust: TypeTrust, now_ms: int) -> TypeTrust:
+    if trust.mode is Mode.PROBATION and trust.is_proven:
+        return TypeTrust(Mode.PUBLISH, now_ms, sampled_ms=trust.sampled_ms)
+    if trust.mode is Mode.PUBLISH and trust.is_disproved:
+        return replace(trust, mode=Mode.OFF, since_ms=now_ms, pending={})
+    return trust
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A walk through a contact's reports: what is new on each page, and the watermark at the end."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from contact_activity.domain.memory import (
     pack,
     unpack,
 )
+from contact_activity.domain.shadows import Shadows
 from contact_activity.domain.watermark import (
     TYPES_BY_REPORT,
     Mark,
@@ -30,13 +32,17 @@ from contact_activity.domain.watermark import (
 
 @dataclass(slots=True)
 class Counts:
-    """How many rows a walk met, and how many were no new activity."""
+    """How many rows a walk met, and how many were no new activity.
+
+    `shifted`: rows that are the like of a report's row at another hour, and so no activity of their own.
+    """
 
     rows: int = 0
     known: int = 0
     collapsed: int = 0
     out_of_window: int = 0
     in_future: int = 0
+    shifted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,10 @@ class Walk:
     this makes another forgotten, however long the walk is interrupted.
     `pages`: how many pages of this report were read since it was begun or begun anew.
     `memory_is_full`: more activity lies inside the overlap than can be remembered, which shortens the
-    promised window.
+    promised window. `is_resumed`: some pages were read by an earlier invocation.
+
+    A new row whose like at another hour a campaign's report published is set aside: either the two sides
+    differ in their stamps, or both happened. If this walk shows the like too, both did.
     """
 
     watermark: Watermark
@@ -67,6 +76,7 @@ class Walk:
     restarts: int = 0
     pages: int = 0
     memory_is_full: bool = False
+    is_resumed: bool = False
     _published_before: set[bytes] = field(init=False)
     _remembered: set[bytes] = field(init=False)
     _known: set[bytes] = field(init=False)
@@ -80,12 +90,15 @@ class Walk:
     _on_page: set[bytes] = field(default_factory=set)
     _partly: set[bytes] = field(default_factory=set)
     _windows: dict[ActivityType, Window] = field(init=False)
+    _aside: dict[bytes, tuple[bytes, Activity]] = field(default_factory=dict)
+    _shadows: Shadows = field(init=False)
 
     def __post_init__(self) -> None:
-        remembered, since_resync = map(unpack, (self.watermark.remembered, self.watermark.since_resync))
-        self._published_before = {*remembered, *since_resync}
+        remembered, reported = map(unpack, (self.watermark.remembered, self.watermark.reported))
+        self._published_before = {*remembered, *reported}
         self._remembered = {key for key in remembered if not self._is_wanted_again(key)}
-        self._remembered.update(since_resync)
+        self._remembered.update(reported)
+        self._shadows = Shadows(self.reading.account, set(reported))
         self._known = set(self._remembered)
         self._unreadable = unpack(self.watermark.unreadable, DIGEST_BYTES)
         self._windows = {type_: self._window(type_) for type_ in ActivityType}
@@ -93,7 +106,14 @@ class Walk:
     @classmethod
     def resume(cls, watermark: Watermark, reading: Reading, progress: Progress) -> "Walk":
         """Go on with a walk that stored its progress."""
-        walk = cls(watermark, reading, progress.started_ms, restarts=progress.restarts, pages=progress.pages)
+        walk = cls(
+            watermark,
+            reading,
+            progress.started_ms,
+            restarts=progress.restarts,
+            pages=progress.pages,
+            is_resumed=True,
+        )
         walk._candidates = set(unpack(progress.candidates))
         walk._known |= walk._candidates
         walk._unreadable = unpack(progress.unreadable, DIGEST_BYTES)
@@ -150,8 +170,12 @@ class Walk:
             elif self._was_forgotten_here(activity):
                 self.counts.known += 1
                 on_page.remove(key)
+            elif self._is_set_aside(key, activity):
+                on_page.remove(key)
             else:
                 new.append((key, activity))
+        new += self._shown_with_their_likes(on_page)
+        on_page.update(key for key, _ in new)
         self._on_page = on_page
         self._partly -= on_page
         self._known |= on_page
@@ -170,6 +194,15 @@ class Walk:
             self._partly |= self._on_page - keys
         self._candidates -= keys
         self._known -= keys
+
+    def shifted_by_type(self) -> dict[ActivityType, int]:
+        """How many rows are the like of a report's row at another hour, at the end of the walk."""
+        return {} if self.is_resumed else Counter(activity.type for _, activity in self._aside.values())
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether rows are set aside: the walk cannot go on in another invocation but from its beginning."""
+        return bool(self._aside)
 
     def progress(self, report: str, next_: str | None) -> Progress:
         """The marker to store if time runs out before page `next_` of `report` is read."""
@@ -198,7 +231,13 @@ class Walk:
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
         keys = (self._candidates | self._published_before) - unseen - given_up
-        kept, forgotten_ms = self._forget(keys, newest_ms, most=MAX_REMEMBERED - len(unseen))
+        if self._aside and self.is_resumed:
+            # What is set aside lies above every floor, so that the next walk meets it again.
+            kept, forgotten_ms = sorted(keys, reverse=True), None
+        else:
+            shifted = {key for key, _ in self._aside.values()}
+            self.counts.shifted += len(shifted)
+            kept, forgotten_ms = self._forget(keys | shifted, newest_ms, most=MAX_REMEMBERED - len(unseen))
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
         # Thousands of future stamps could force a floor into the future, which would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
@@ -244,6 +283,27 @@ class Walk:
         spans = known_spans(self.watermark.mark(type_), self._start_ms)
         forgotten = ((from_ms, _earliest(to_ms, resync_ms)) for from_ms, to_ms in spans)
         return Window(self._start_ms, tuple(forgotten))
+
+    def _is_set_aside(self, key: bytes, activity: Activity) -> bool:
+        """Set a row aside if it may be a report's row at another hour. One of those stands for one row.
+
+        A walk that dropped something from memory cannot tell what it has shown, and publishes.
+        """
+        if key in self._published_before or self._forgotten_ms is not None:
+            return False
+        for like in self._shadows.of(activity):
+            own, _ = self._aside.get(like, (key, activity))
+            is_shown = like in self._candidates or not self._windows[activity.type].holds(key_time_ms(like))
+            if own == key and not is_shown:
+                self._aside[like] = key, activity
+                return True
+        return False
+
+    def _shown_with_their_likes(self, on_page: Collection[bytes]) -> list[tuple[bytes, Activity]]:
+        """Take back what is set aside and happened: its like was shown too."""
+        is_cramped = len(self._candidates) + len(on_page) > 2 * MAX_REMEMBERED
+        shown = [like for like in self._aside if is_cramped or like in on_page]
+        return [self._aside.pop(like) for like in shown]
 
     def _is_forgotten(self, activity: Activity) -> bool:
         spans = known_spans(self.watermark.mark(activity.type), self._start_ms)

@@ -55,12 +55,13 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """The settings of a worker."""
+    """The settings of a worker. `has_shifts`: others may work at the same time, so messages have windows."""
 
     reading: Reading
     email_addresses: EmailAddresses
     tick_ms: int
     summaries: tuple[SummaryKind, ...] = ()
+    has_shifts: bool = False
 
 
 class Outcome(StrEnum):
@@ -76,6 +77,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     STALE = "stale"
     LATE = "late"
+    EARLY = "early"
     FAILED = "failed"
     UNKNOWN_CONTACT = "unknown_contact"
     RACE_LOST = "race_lost"

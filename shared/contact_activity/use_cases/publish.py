@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.event import Event
+from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.summary import (
     Summarized,
     SummaryDiff,
@@ -52,7 +53,7 @@ def publish_changes(
     ]
     try:
         if events:
-            bus.publish(events, deadline_ms=deadline_ms)
+            bus.publish(events, deadline_ms=publish_by_ms(deadline_ms))
     except PartlyAcceptedError as error:
         return _done_in_part(known, diff, events, error.accepted)
     by_type = Counter(event.detail_type for event in events)

@@ -96,7 +96,8 @@ class History:
 
     def progress(self) -> Progress:
         """The marker from which the next invocation goes on."""
-        return self.walk.progress(self._report, None if self.needs_cursor else self._next)
+        begins_anew = self.needs_cursor or self.walk.is_undecided
+        return self.walk.progress(self._report, None if begins_anew else self._next)
 
     def _begin_next_report(self) -> bool:
         following = self._reports[self._reports.index(self._report) + 1 :]

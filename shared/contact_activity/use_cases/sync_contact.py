@@ -14,6 +14,7 @@ from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, to_event
 from contact_activity.domain.freshness import by_bucket
+from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.walk import NewOnPage
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
@@ -26,6 +27,8 @@ from contact_activity.errors import (
     describe,
 )
 from contact_activity.ports import WorkPorts
+from contact_activity.use_cases.change_trust import change_trust
+from contact_activity.use_cases.compare_sample import SampleComparison
 from contact_activity.use_cases.held_contact import HeldContact
 from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD, History
@@ -79,6 +82,9 @@ class _Sync:
         )
         self._history = History(ports.source, contact, self._reading, started_ms)
         self._is_resumed = contact.progress is not None
+        is_compared = item.is_sampled and not self._is_resumed
+        reports = ports.store.reports
+        self._sample = SampleComparison(reports, contact.id, policy) if is_compared else None
         self._report = Report(Outcome.UNFINISHED, counts=self._history.walk.counts)
 
     def run(self) -> Report:
@@ -125,6 +131,8 @@ class _Sync:
         """Publish what is new on a page. False, and nothing published, if another worker was faster."""
         now_ms = self._ports.clock.now_ms()
         fresh = self._history.walk.take(page.activities, page.unreadable, now_ms)
+        if self._sample:
+            self._sample.see(page.activities)
         if fresh.activities and not self._publish_new(fresh, now_ms):
             return False
         self._report.unreadable.extend(fresh.unreadable)
@@ -138,7 +146,7 @@ class _Sync:
         try:
             if not self._held.hold():
                 return False
-            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)
+            self._ports.bus.publish(events, deadline_ms=publish_by_ms(self._deadline_ms))
             accepted = frozenset(event.id for event in events)
         except PartlyAcceptedError as error:
             accepted = error.accepted
@@ -182,13 +190,18 @@ class _Sync:
             self._held.release()
         elif not self._held.save_progress(self._history.progress(), goes_on=False):
             return Outcome.RACE_LOST
-        elif not is_time or self._ports.queue.send([self._item]):
+        elif not is_time or self._is_shift_ending() or self._ports.queue.send([self._item]):
             self._held.release()
         return Outcome.UNFINISHED if is_time else Outcome.PAUSED
+
+    def _is_shift_ending(self) -> bool:
+        window = self._item.window
+        return window is not None and window.is_ending(self._ports.clock.now_ms())
 
     def _end_synced(self) -> Outcome:
         walk = self._history.walk
         watermark = walk.finish()
+        self._tell_trust()
         self._report.memory_is_full = walk.memory_is_full
         summaries = ContactSummaries(
             self._held,
@@ -207,6 +220,19 @@ class _Sync:
             due_ms=self._next_due_ms(),
         )
         return Outcome.SYNCED if self._held.save(synced) else Outcome.RACE_LOST
+
+    def _tell_trust(self) -> None:
+        """Tell whether the two sides show the same. A row is compared only by a walk that is whole."""
+        now_ms, shifted = self._ports.clock.now_ms(), self._report.counts.shifted
+        if self._sample:
+            self._sample.store(now_ms)
+        for type_, rows in self._history.walk.shifted_by_type().items():
+            change_trust(
+                self._ports.store.reports,
+                type_,
+                lambda of, rows=rows: of.counted(news=0, shifted=rows, now_ms=now_ms),
+            )
+        self._report.rows_shifted = shifted
 
     def _next_due_ms(self) -> int:
         return schedule.next_due_ms(

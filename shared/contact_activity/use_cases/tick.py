@@ -5,19 +5,24 @@ doubled, a later tick plans the contact again.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from contact_activity.domain import schedule
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.pauses import Pause, PauseReason, is_own_budget
+from contact_activity.domain.sharing import contacts_most
 from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RetryError, WaitError, describe
 from contact_activity.ports import Clock, TickPorts
+from contact_activity.use_cases.hand_out_reports import ask_samples_again, hand_out_reports
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
 from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
+from contact_activity.use_cases.turns import OneAfterTheOther, Turn, Turns
 
 LEASE_MARGIN_MS = 10_000
 
@@ -31,6 +36,9 @@ def run_tick(
     begin_listing: bool = True,
     correlation_id: str | None = None,
     campaign_lookback_days: int | None = None,
+    types: tuple[ActivityType, ...] = (),
+    turns: Turns | None = None,
+    is_paced: bool = True,
     report: TickReport | None = None,
 ) -> TickReport:
     """Run one tick, unless another one holds the lease.
@@ -38,6 +46,9 @@ def run_tick(
     `calls_each`: how many calls a contact takes when nothing is new. If `begin_listing` is False,
     it only continues a listing that is under way. `correlation_id` goes into every message.
     `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
+    `types`: whose reports of campaigns are read; none: contacts have the whole tick. `turns`: when reports
+    and contacts are worked on; None: at any time. `is_paced`: where the day has too few calls for all,
+    contacts get a part of it in each tick, so that reports find some until midnight.
     `report` is filled in as the tick goes, so that the caller can record a failed tick too.
 
     Raises `RetryError` if the listing failed, after handing out what is due. Raises `FatalError` if the
@@ -53,9 +64,14 @@ def run_tick(
         ports.store.limiter.set_right()
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
+        turns = turns or OneAfterTheOther()
+        if types and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
+            _hand_out_reports(ports, report, types, turns, tick_ms, deadline_ms, correlation_id)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
-        if not _stop_if_paused(ports, report):
-            _hand_out(ports, report, tick_ms, calls_each, deadline_ms, correlation_id)
+        turn = turns.of_contacts()
+        if turn and not _stop_if_paused(ports, report):
+            budget = _Budget(tick_ms, calls_each, is_paced=is_paced and bool(types))
+            _hand_out(ports, report, budget, turn, deadline_ms, correlation_id)
         if campaign_lookback_days is not None and not _stop_if_paused(ports, report):
             _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
         _measure(ports, report)
@@ -64,6 +80,11 @@ def run_tick(
     if failure:
         raise failure
     return report
+
+
+def _is_first_listing_complete(ports: TickPorts) -> bool:
+    """Until then a report names contacts that nobody knows."""
+    return ports.store.listings.get().full_ms is not None
 
 
 def _lease_until_ms(clock: Clock, deadline_ms: int) -> int:
@@ -140,36 +161,84 @@ def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
         ports.store.pauses.lift(PauseReason.CREDENTIAL)
 
 
+def _hand_out_reports(
+    ports: TickPorts,
+    report: TickReport,
+    types: tuple[ActivityType, ...],
+    turns: Turns,
+    tick_ms: int,
+    deadline_ms: int,
+    correlation_id: str | None,
+) -> None:
+    ask_samples_again(ports, types)
+    hand_out_reports(
+        ports, report, types, turns, tick_ms=tick_ms, deadline_ms=deadline_ms, correlation_id=correlation_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """What decides how many contacts a tick hands out."""
+
+    tick_ms: int
+    calls_each: int
+    is_paced: bool
+
+    def contacts(self, ports: TickPorts, report: TickReport, now_ms: int) -> int:
+        pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
+        budget = schedule.tick_budget(
+            pace,
+            limits,
+            now_ms=now_ms,
+            tick_ms=self.tick_ms,
+            calls_each=self.calls_each,
+            outstanding=ports.queue.depth(),
+        )
+        if not self.is_paced:
+            return budget
+        most = contacts_most(
+            contacts=ports.store.listings.get().contacts * self.calls_each,
+            calls_left=calls_left(pace, limits, now_ms),
+            planned=report.report_calls,
+            report_calls_a_day=ports.store.reports.feed().report_calls_a_day(now_ms),
+            now_ms=now_ms,
+            tick_ms=self.tick_ms,
+        )
+        return budget if most is None else min(budget, max(1, most // self.calls_each))
+
+
 def _hand_out(
     ports: TickPorts,
     report: TickReport,
-    tick_ms: int,
-    calls_each: int,
+    budget: _Budget,
+    turn: Turn,
     deadline_ms: int,
     correlation_id: str | None,
 ) -> None:
     now_ms = ports.clock.now_ms()
     pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
-    report.pulled_back = _pull_back(ports, now_ms, tick_ms, calls_each)
+    report.pulled_back = _pull_back(ports, now_ms, budget.tick_ms, budget.calls_each)
     if calls_left(pace, limits, now_ms) == 0:
         ports.store.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(now_ms)))
         _stop_if_paused(ports, report)
         return
-    budget = schedule.tick_budget(
-        pace,
-        limits,
-        now_ms=now_ms,
-        tick_ms=tick_ms,
-        calls_each=calls_each,
-        outstanding=ports.queue.depth(),
-    )
-    claims = ports.store.contacts.claim(ports.clock, tick_ms=tick_ms, most=budget)
+    urgent = [
+        WorkItem(WorkKind.CONTACT, contact_id, now_ms, correlation_id, turn.window, is_sampled=True)
+        for contact_id in ports.store.reports.take_urgent()
+    ]
+    if urgent:
+        report.enqueued += len(urgent) - len(ports.queue.send(urgent))
+    most = budget.contacts(ports, report, now_ms)
+    claims = ports.store.contacts.claim(ports.clock, tick_ms=budget.tick_ms, most=most)
     while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
         now_ms = ports.clock.now_ms()
         claimed = next(claims, None)
         if claimed is None:
             return
-        items = [WorkItem(WorkKind.CONTACT, contact_id, now_ms, correlation_id) for contact_id in claimed]
+        items = [
+            WorkItem(WorkKind.CONTACT, contact_id, now_ms, correlation_id, turn.window)
+            for contact_id in claimed
+        ]
         rejected = ports.queue.send(items)
         ports.store.contacts.release([item.id for item in rejected])
         report.enqueued += len(claimed) - len(rejected)

@@ -1,0 +1,90 @@
+"""How a tick shares the day's calls between campaigns' reports and contacts.
+
+Reports tell up to 500 rows a call, so what is due of them comes first. A tenth goes to contacts all the
+same, and what is left of the day goes evenly to both where it is not enough for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport
+from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after
+
+YOUNG_MS = 2 * HOUR_MS
+REPORTS_PERCENT = 90
+YOUNG_PERCENT = 50
+# Kept for reports until midnight: more than they took of late.
+LEAST_RESERVE_PERCENT = 3
+RESERVE_PERCENT_OF_USED = 150
+PAGE_ROWS = 500
+# What a page takes that is published and remembered, at its worst.
+PAGE_MS = 4_000
+# About how many of its contacts do what is reported, in percent.
+_SHARES = {ActivityType.SENT: 100, ActivityType.OPENED: 50}
+_OTHER_SHARE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReports:
+    """What a tick hands out. `calls`: about how many they take; `work_ms`: about how long."""
+
+    reports: tuple[CampaignReport, ...] = ()
+    calls: int = 0
+    work_ms: int = 0
+
+
+def plan_reports(
+    due: Sequence[CampaignReport],
+    *,
+    contacts: int,
+    trusted_ms: dict[ActivityType, int],
+    calls_left: int,
+    now_ms: int,
+    tick_ms: int,
+    slot_ms: int,
+) -> PlannedReports:
+    """Choose reports, those of the newest sends first, then who waits longest.
+
+    `trusted_ms`: since when each type is trusted. Young campaigns may take half of what the day has left,
+    all together nine tenths of this tick's even part of it.
+    """
+    even = calls_left * REPORTS_PERCENT * tick_ms // (100 * max(tick_ms, midnight_after(now_ms) - now_ms))
+    young = [report for report in due if now_ms - report.sent_ms < YOUNG_MS]
+    others = sorted((report for report in due if report not in young), key=lambda report: report.due_ms or 0)
+    chosen: list[CampaignReport] = []
+    calls = pages = 0
+    for report in (*young, *others):
+        is_long = report.is_long(trusted_ms.get(report.id.type, 0))
+        cost = 1 + _pages(report.id.type, contacts) if is_long else 1
+        most = max(even, calls_left * YOUNG_PERCENT // 100) if report in young else even
+        if calls and calls + cost > most:
+            continue
+        chosen.append(report)
+        calls += cost
+        pages += cost if is_long else 0
+    calls = min(calls, calls_left)
+    return PlannedReports(tuple(chosen), calls, calls * slot_ms + pages * (PAGE_MS - slot_ms))
+
+
+def contacts_most(
+    *, contacts: int, calls_left: int, planned: int, report_calls_a_day: int, now_ms: int, tick_ms: int
+) -> int | None:
+    """How many calls contacts may take in this tick; None: as many as there are.
+
+    There is no bound while the day has enough for all contacts and for what reports will take.
+    """
+    rest_ms = midnight_after(now_ms) - now_ms
+    kept = max(
+        calls_left * LEAST_RESERVE_PERCENT // 100,
+        report_calls_a_day * RESERVE_PERCENT_OF_USED * rest_ms // (100 * DAY_MS),
+    )
+    free = max(0, calls_left - planned - kept)
+    if contacts <= free:
+        return None
+    even = free * tick_ms // max(tick_ms, rest_ms)
+    return max(even, planned * (100 - REPORTS_PERCENT) // REPORTS_PERCENT, 1)
+
+
+def _pages(type_: ActivityType, contacts: int) -> int:
+    return contacts * _SHARES.get(type_, _OTHER_SHARE) // (100 * PAGE_ROWS)

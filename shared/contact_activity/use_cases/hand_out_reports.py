@@ -1,0 +1,134 @@
+"""Hand out the campaigns' reports that are due."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport
+from contact_activity.domain.pace import calls_left
+from contact_activity.domain.sharing import PlannedReports, plan_reports
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
+from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, describe
+from contact_activity.ports import TickPorts
+from contact_activity.use_cases.change_trust import change_trust
+from contact_activity.use_cases.look_at_campaigns import look_at_campaigns
+from contact_activity.use_cases.pause_for_wait import pause_for
+from contact_activity.use_cases.tick_report import TickReport
+from contact_activity.use_cases.turns import Turns
+
+# Enough to find rows for a sample, and few enough to cost little while there are none.
+MAX_SAMPLING = 3
+
+
+def hand_out_reports(
+    ports: TickPorts,
+    report: TickReport,
+    types: tuple[ActivityType, ...],
+    turns: Turns,
+    *,
+    tick_ms: int,
+    deadline_ms: int,
+    correlation_id: str | None,
+) -> None:
+    """Look at the campaign list, and send a message for each report that this tick reads.
+
+    A list that fails is reported and holds up nothing: reports that are known are read all the same.
+    """
+    _look(ports, report, types, deadline_ms)
+    planned = _planned(ports, types, tick_ms)
+    if not planned.reports:
+        return
+    turn = turns.of_reports(planned.work_ms)
+    if turn is None:
+        return
+    now_ms = ports.clock.now_ms()
+    items = [
+        WorkItem(WorkKind.REPORT, str(of.id), now_ms, correlation_id, turn.window) for of in planned.reports
+    ]
+    rejected = ports.queue.send(items)
+    report.reports_enqueued = len(items) - len(rejected)
+    report.report_calls = planned.calls
+    reports = ports.store.reports
+    reports.put_feed(reports.feed().counted(planned.calls, now_ms))
+
+
+def forget_trust(ports: TickPorts) -> None:
+    """While reports are switched off nobody trusts them: switched on again, they begin on probation."""
+    trust = ports.store.reports.trust()
+    if trust.types:
+        ports.store.reports.save_trust(replace(trust, types={}))
+
+
+def ask_samples_again(ports: TickPorts, types: Iterable[ActivityType]) -> None:
+    """Have the contacts of a sample read again whose rows were not all shown an hour ago."""
+    now_ms = ports.clock.now_ms()
+    trust = ports.store.reports.trust()
+    for type_ in types:
+        if trust.of(type_).is_asked_again(now_ms):
+            asked = change_trust(ports.store.reports, type_, lambda of: replace(of, asked_ms=now_ms))
+            ports.store.reports.add_urgent(list(asked.pending))
+
+
+def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...], deadline_ms: int) -> None:
+    reports, now_ms = ports.store.reports, ports.clock.now_ms()
+    feed = reports.feed()
+    if feed.is_refused(now_ms):
+        return
+    try:
+        seen = look_at_campaigns(ports, feed, types, deadline_ms)
+    except RefusedError as error:
+        # A key may read contacts and not campaigns. That is no reason to pause.
+        report.campaigns_failed = describe(error)
+        seen = replace(feed, refused_ms=now_ms)
+    except (RetryError, FatalError) as error:
+        report.campaigns_failed = describe(error)
+        return
+    except WaitError as wait:
+        pause_for(wait, ports.store.pauses)
+        return
+    if seen != feed:
+        reports.put_feed(seen)
+
+
+def _planned(ports: TickPorts, types: tuple[ActivityType, ...], tick_ms: int) -> PlannedReports:
+    store, now_ms = ports.store, ports.clock.now_ms()
+    trust = store.reports.trust()
+    due = _wanted(ports, store.reports.due(now_ms), types, trust, now_ms)
+    return plan_reports(
+        due,
+        contacts=store.listings.get().contacts,
+        trusted_ms={type_: trust.of(type_).since_ms for type_ in types},
+        calls_left=calls_left(store.limiter.pace(), store.limiter.limits, now_ms),
+        now_ms=now_ms,
+        tick_ms=tick_ms,
+        slot_ms=store.limiter.limits.slot_ms,
+    )
+
+
+def _wanted(
+    ports: TickPorts,
+    due: Iterable[CampaignReport],
+    types: tuple[ActivityType, ...],
+    trust: Trust,
+    now_ms: int,
+) -> list[CampaignReport]:
+    """Those of the types that are read and trusted, and a few of those that need a sample."""
+    wanted: list[CampaignReport] = []
+    sampling = dict.fromkeys(types, 0)
+    for report in due:
+        type_ = report.id.type
+        of_type = trust.of(type_)
+        if type_ not in types or of_type.mode is Mode.OFF:
+            ports.store.reports.save(replace(report, due_ms=now_ms + DAY_MS))
+        elif of_type.mode is Mode.PUBLISH:
+            wanted.append(report)
+        elif _needs_sample(of_type, now_ms) and sampling[type_] < MAX_SAMPLING:
+            sampling[type_] += 1
+            wanted.append(report)
+    return wanted
+
+
+def _needs_sample(trust: TypeTrust, now_ms: int) -> bool:
+    return trust.is_sample_due(now_ms)

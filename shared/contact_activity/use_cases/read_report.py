@@ -1,0 +1,418 @@
+"""Reads one campaign's report of one type, and publishes what is new to the contacts that it names.
+
+What is published is remembered by each contact, right after the bus has it, and nowhere else. A crash in
+between costs at most a second publication of one part of a page, with equal ids.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from contact_activity.domain import schedule
+from contact_activity.domain.activity import Activity, ActivityType, Link
+from contact_activity.domain.answers import Refusal, TrackingPage
+from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import Event, data_digest, to_event
+from contact_activity.domain.freshness import by_bucket
+from contact_activity.domain.memory import activity_key
+from contact_activity.domain.paging import MAX_RESTARTS, Rounds
+from contact_activity.domain.reported import ContactMemory, Standing, once_each
+from contact_activity.domain.shifts import publish_by_ms
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.trust import Mode, SampledRow
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
+from contact_activity.errors import (
+    FatalError,
+    PartlyAcceptedError,
+    RefusedError,
+    RetryError,
+    WaitError,
+    WaitReason,
+    describe,
+)
+from contact_activity.ports import WorkPorts
+from contact_activity.use_cases.change_trust import change_trust
+from contact_activity.use_cases.pause_for_wait import pause_for
+
+MAX_PAGES = 20
+PAGES_BETWEEN_MARKERS = 5
+# Contacts whose rows are published and remembered together: a crash repeats at most so much.
+CONTACTS_AT_ONCE = 100
+CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the report"
+
+
+def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
+    """Read the report of an item, or take a sample of it while its type is not trusted yet.
+
+    A report that fails is no failed message: it is due again later, and the contacts' own walks carry it.
+    """
+    now_ms = ports.clock.now_ms()
+    if ports.store.pauses.get().active(now_ms):
+        return Report(Outcome.PAUSED)
+    id_ = ReportId.parse(item.id)
+    stored = ports.store.reports.get(id_) if id_ else None
+    if stored is None or stored.due_ms is None:
+        return Report(Outcome.STALE)
+    if stored.read_ms is not None and item.planned_ms <= stored.read_ms <= now_ms:
+        return Report(Outcome.STALE)
+    if stored.is_held(now_ms):
+        return Report(Outcome.HELD)
+    return _Read(stored.set_right(now_ms), item, ports, policy, deadline_ms).run()
+
+
+class _Read:
+    """One item being worked on."""
+
+    def __init__(
+        self, report: CampaignReport, item: WorkItem, ports: WorkPorts, policy: WorkPolicy, deadline_ms: int
+    ) -> None:
+        self._stored = report
+        self._item = item
+        self._ports = ports
+        self._policy = policy
+        self._deadline_ms = deadline_ms
+        self._type = report.id.type
+        self._trust = ports.store.reports.trust().of(self._type)
+        self._read = report.begun(ports.clock.now_ms(), self._trust.since_ms)
+        self._rounds = Rounds()
+        self._is_held = False
+        self._has_asked_for_urls = False
+        self._watched = ports.store.reports.watched(report.id.campaign_id)
+        self._report = Report(Outcome.UNFINISHED)
+        self._shifted = 0
+
+    def run(self) -> Report:
+        if self._trust.mode is Mode.OFF:
+            return Report(Outcome.STALE)
+        try:
+            self._report.outcome = self._read_or_wait()
+        except (RetryError, FatalError) as error:
+            self._fail(error)
+        finally:
+            self._count_published()
+        return self._report
+
+    def _read_or_wait(self) -> Outcome:
+        try:
+            return self._sample() if self._trust.mode is Mode.PROBATION else self._read_pages()
+        except WaitError as wait:
+            pause_for(wait, self._ports.store.pauses)
+            return self._stop(is_paused=wait.reason is not WaitReason.TIME)
+
+    def _read_pages(self) -> Outcome:
+        for _ in range(MAX_PAGES):
+            page = self._next_page()
+            if page is None:
+                continue
+            if not self._take(page):
+                return Outcome.RACE_LOST
+            if page.next is None:
+                return self._finish()
+            self._turn(page, page.next)
+            if self._report.pages % PAGES_BETWEEN_MARKERS == 0 and not self._save_progress():
+                return Outcome.RACE_LOST
+        return self._stop(is_paused=False)
+
+    def _next_page(self) -> TrackingPage | None:
+        """The next page, or None if the cursor expired and the read begins again.
+
+        Raises `RefusedError` for a campaign that does not exist, and what the source raises.
+        """
+        page = self._ports.source.campaign_report(
+            self._stored.id.campaign_id,
+            self._type,
+            since_ms=self._read.since_ms,
+            next_=self._read.next,
+            deadline_ms=self._deadline_ms,
+        )
+        if page is Refusal.GONE:
+            raise RefusedError("the API does not know this report")
+        if page is Refusal.NEXT_EXPIRED:
+            self._begin_again()
+            return None
+        assert isinstance(page, TrackingPage)  # noqa: S101  the other refusals are handled
+        return page
+
+    def _turn(self, page: TrackingPage, next_: str) -> None:
+        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
+            self._read = replace(self._read, next=None)
+            raise FatalError("the API's pages go round, each with another cursor")
+        if self._rounds.was_seen(next_):
+            self._begin_again()
+        else:
+            self._read = replace(self._read, next=next_)
+
+    def _begin_again(self) -> None:
+        """Read from the first page again. The contacts know what is published."""
+        self._report.restarts += 1
+        self._rounds = Rounds()
+        self._read = replace(self._read, next=None, rows=0, restarts=self._read.restarts + 1)
+        if self._read.restarts > MAX_RESTARTS:
+            self._read = replace(self._read, restarts=0)
+            raise RetryError(CURSORS_DID_NOT_HOLD)
+
+    def _take(self, page: TrackingPage) -> bool:
+        """Publish what is new on a page. False if another worker has the report in hand."""
+        self._report.pages += 1
+        self._report.counts.rows += len(page.activities)
+        rows = once_each(self._policy.reading.account, self._with_urls(page.activities))
+        self._report.counts.collapsed += len(page.activities) - len(rows)
+        newest = [
+            time_ms for time_ms in (self._read.newest_ms, *(row.occurred_ms for row in rows)) if time_ms
+        ]
+        self._read = replace(
+            self._read,
+            newest_ms=max(newest, default=None),
+            rows=self._read.rows + len(page.activities),
+        )
+        by_contact: dict[str, list[Activity]] = {}
+        for row in rows:
+            by_contact.setdefault(row.contact_id, []).append(row)
+        contacts = self._ports.store.contacts.get_many(list(by_contact))
+        self._report.rows_unknown += sum(len(own) for id_, own in by_contact.items() if id_ not in contacts)
+        known = iter(contacts.values())
+        while part := list(islice(known, CONTACTS_AT_ONCE)):
+            if not self._take_part(part, by_contact):
+                return False
+        return True
+
+    def _take_part(self, contacts: Sequence[Contact], rows: Mapping[str, Sequence[Activity]]) -> bool:
+        now_ms = self._ports.clock.now_ms()
+        new: dict[str, list[Activity]] = {}
+        left: list[str] = []
+        for contact in contacts:
+            memory = ContactMemory(contact.set_right(now_ms), self._policy.reading, now_ms)
+            for row in rows[contact.id]:
+                match memory.standing(row):
+                    case Standing.NEW:
+                        new.setdefault(contact.id, []).append(row)
+                    case Standing.KNOWN:
+                        self._report.counts.known += 1
+                    case Standing.OUTSIDE:
+                        self._report.counts.out_of_window += 1
+                    case standing:
+                        self._leave(row, left, is_shifted=standing is Standing.SHIFTED)
+        if new and not self._hold():
+            return False
+        by_id = {contact.id: contact for contact in contacts}
+        accepted: frozenset[str] = frozenset()
+        events = {id_: [self._event(by_id[id_], row, now_ms) for row in own] for id_, own in new.items()}
+        try:
+            if events:
+                all_events = [event for own in events.values() for event in own]
+                self._ports.bus.publish(all_events, deadline_ms=publish_by_ms(self._deadline_ms))
+                accepted = frozenset(event.id for event in all_events)
+        except PartlyAcceptedError as error:
+            accepted = error.accepted
+            raise
+        finally:
+            out = {
+                id_: [row for row, event in zip(own, events[id_], strict=True) if event.id in accepted]
+                for id_, own in new.items()
+            }
+            self._remember(by_id, {id_: own for id_, own in out.items() if own}, set(left))
+            self._note_published(by_id, events, out, accepted, now_ms)
+        return True
+
+    def _leave(self, row: Activity, left: list[str], *, is_shifted: bool) -> None:
+        """Leave a row to its contact, which is read soon if the row was not met before."""
+        self._report.rows_left += 1
+        is_met_first = self._read.since_ms is None or row.occurred_ms > (self._stored.through_ms or 0)
+        if is_met_first:
+            left.append(row.contact_id)
+            self._report.rows_shifted += is_shifted
+
+    def _remember(
+        self, contacts: Mapping[str, Contact], published: Mapping[str, Sequence[Activity]], left: set[str]
+    ) -> None:
+        """Add what is published to the memory of its contacts, whoever else writes them meanwhile."""
+        before = {id_: contacts[id_].watermark.resync for id_ in {*published, *left}}
+        current = {id_: contacts[id_] for id_ in before}
+        while current:
+            changed = [
+                self._with_published(contact, published.get(id_, ()), before[id_], is_left=id_ in left)
+                for id_, contact in current.items()
+            ]
+            lost = self._ports.store.contacts.remember(changed)
+            # Who was erased meanwhile is not there any more.
+            current = self._ports.store.contacts.get_many(lost) if lost else {}
+        if left:
+            self._ports.store.reports.add_urgent(left)
+
+    def _with_published(
+        self,
+        contact: Contact,
+        rows: Iterable[Activity],
+        resync: tuple[int | None, int | None],
+        *,
+        is_left: bool,
+    ) -> Contact:
+        keys = [activity_key(self._policy.reading.account, row) for row in rows]
+        watermark = contact.watermark.with_reported(self._type, keys, resync) if keys else contact.watermark
+        due_ms = min(contact.due_ms, self._ports.clock.now_ms()) if is_left else contact.due_ms
+        return replace(contact, watermark=watermark, due_ms=due_ms)
+
+    def _note_published(
+        self,
+        contacts: Mapping[str, Contact],
+        events: Mapping[str, Sequence[Event]],
+        out: Mapping[str, Sequence[Activity]],
+        accepted: frozenset[str],
+        now_ms: int,
+    ) -> None:
+        detail_types = [of.detail_type for own in events.values() for of in own if of.id in accepted]
+        self._report.by_type.update(detail_types)
+        self._read = replace(self._read, news=self._read.news + len(detail_types))
+        live = [
+            row for id_, own in out.items() for row in own if row.occurred_ms >= contacts[id_].registered_ms
+        ]
+        self._report.ages_s.extend(max(0, now_ms - row.occurred_ms) // 1_000 for row in live)
+
+    def _with_urls(self, rows: Sequence[Activity]) -> Sequence[Activity]:
+        """The rows, with the URL of each link that is clicked: a campaign's report has only its id."""
+        if self._type is not ActivityType.CLICKED:
+            return rows
+        urls = self._urls({row.link.id for row in rows if row.link and row.link.id and not row.link.url})
+        return [
+            replace(row, link=Link(row.link.id, urls.get(row.link.id or "")))
+            if row.link and not row.link.url
+            else row
+            for row in rows
+        ]
+
+    def _urls(self, link_ids: set[str]) -> Mapping[str, str | None]:
+        """The URLs of links. The campaign is asked once a read; what it does not tell then stays unknown."""
+        watched = self._watched or WatchedCampaign(self._stored.id.campaign_id, self._stored.sent_ms)
+        unknown = link_ids - set(watched.urls)
+        if unknown and not self._has_asked_for_urls:
+            self._has_asked_for_urls = True
+            told = self._ports.source.campaign(watched.id, deadline_ms=self._deadline_ms)
+            if not isinstance(told, Refusal):
+                watched = watched.told(told)
+            untold = dict.fromkeys(link_ids - set(watched.urls))
+            watched = replace(watched, urls={**watched.urls, **untold})
+            self._ports.store.reports.put_watched(watched)
+            self._watched = watched
+        return watched.urls
+
+    def _event(self, contact: Contact, row: Activity, now_ms: int) -> Event:
+        return to_event(
+            row,
+            account=self._policy.reading.account,
+            email_addresses=self._policy.email_addresses,
+            observed_ms=now_ms,
+            backfill=row.occurred_ms < min(contact.registered_ms, now_ms),
+            correlation_id=self._item.correlation_id,
+        )
+
+    def _sample(self) -> Outcome:
+        """Note what some contacts' rows of the first page look like, to be compared with their own."""
+        page = self._next_page()
+        now_ms = self._ports.clock.now_ms()
+        rows = self._sampled_rows(page, now_ms) if page else {}
+        if rows:
+            self._take_sample(rows, now_ms)
+        put_off = self._stored.put_off(now_ms, self._policy.tick_ms)
+        self._ports.store.reports.save(put_off)
+        self._report.pages += 1
+        return Outcome.SAMPLED
+
+    def _sampled_rows(self, page: TrackingPage, now_ms: int) -> dict[str, list[SampledRow]]:
+        """The rows of a page that their contacts show too, if nothing is wrong."""
+        reading, found = self._policy.reading, dict[str, list[SampledRow]]()
+        rows = once_each(reading.account, self._with_urls(page.activities))
+        contacts = self._ports.store.contacts.get_many(list({row.contact_id for row in rows}))
+        memories = {
+            id_: ContactMemory(contact, reading, now_ms)
+            for id_, contact in contacts.items()
+            if not contact.failures and not contact.times_gone
+        }
+        for row in rows:
+            memory = memories.get(row.contact_id)
+            if memory and memory.standing(row) not in (Standing.OUTSIDE, Standing.LEFT):
+                digest = data_digest(row, reading.account, self._policy.email_addresses)
+                event_id = self._event(contacts[row.contact_id], row, now_ms).id
+                found.setdefault(row.contact_id, []).append(SampledRow(event_id, row.occurred_ms, digest))
+        return found
+
+    def _take_sample(self, rows: Mapping[str, Sequence[SampledRow]], now_ms: int) -> None:
+        reports = self._ports.store.reports
+        trust = change_trust(
+            reports,
+            self._type,
+            lambda of: of.sampled(rows, now_ms) if of.is_sample_due(now_ms) else of,
+        )
+        reports.add_urgent(list(trust.pending))
+
+    def _hold(self) -> bool:
+        """Hold the report before the first publication. False if another worker wrote it since."""
+        if not self._is_held:
+            left_ms = self._deadline_ms - self._ports.clock.monotonic_ms()
+            until_ms = schedule.held_until_ms(self._ports.clock.now_ms(), left_ms)
+            self._is_held = self._save(replace(self._stored, held_until_ms=until_ms))
+        return self._is_held
+
+    def _save(self, report: CampaignReport) -> bool:
+        if not self._ports.store.reports.save(report):
+            return False
+        self._stored = replace(report, version=report.version + 1)
+        return True
+
+    def _save_progress(self) -> bool:
+        return self._save(replace(self._stored, progress=self._read))
+
+    def _finish(self) -> Outcome:
+        now_ms = self._ports.clock.now_ms()
+        finished = self._stored.finished(self._read, now_ms, self._policy.tick_ms)
+        if self._stored.is_sent_again(self._read):
+            self._watch_anew(now_ms)
+            finished = replace(finished, sent_ms=min(now_ms, self._read.newest_ms or now_ms), due_ms=now_ms)
+        return Outcome.READ if self._save(finished) else Outcome.RACE_LOST
+
+    def _watch_anew(self, now_ms: int) -> None:
+        """The campaign was sent once more: its other reports are due now. One that is in hand comes later."""
+        reports = self._ports.store.reports
+        sent_ms = min(now_ms, self._read.newest_ms or now_ms)
+        for type_ in self._policy.reading.types:
+            other = reports.get(ReportId(self._stored.id.campaign_id, type_))
+            if other and type_ is not self._type:
+                reports.save(other.sent_again(sent_ms, now_ms))
+
+    def _stop(self, *, is_paused: bool) -> Outcome:
+        """Keep how far it is; the report stays due. While its shift goes on, another message does."""
+        if self._report.pages and not self._save(self._stored.interrupted(self._read)):
+            return Outcome.RACE_LOST
+        if is_paused:
+            return Outcome.PAUSED
+        window = self._item.window
+        if self._report.pages and not (window and window.is_ending(self._ports.clock.now_ms())):
+            self._ports.queue.send([self._item])
+        return Outcome.UNFINISHED
+
+    def _fail(self, error: Exception) -> None:
+        self._report.outcome, self._report.error = Outcome.FAILED, describe(error)
+        read = self._read if self._report.pages else self._stored.progress
+        failed = self._stored.failed(
+            describe(error),
+            read,
+            is_refused=isinstance(error, RefusedError),
+            now_ms=self._ports.clock.now_ms(),
+            tick_ms=self._policy.tick_ms,
+        )
+        self._save(failed)
+
+    def _count_published(self) -> None:
+        now_ms = self._ports.clock.now_ms()
+        published, shifted = self._report.by_type, self._report.rows_shifted
+        if published or shifted:
+            change_trust(
+                self._ports.store.reports,
+                self._type,
+                lambda of: of.counted(news=published.total(), shifted=shifted, now_ms=now_ms),
+            )
+        if published:
+            ages: Counter[int] = by_bucket(self._report.ages_s)
+            self._ports.store.tally.add(now_ms // DAY_MS, published, ages)
