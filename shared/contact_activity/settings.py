@@ -59,12 +59,13 @@ SETTINGS = (
     Setting("START_DATE", "", "activities before it are neither read nor published"),
     Setting("OVERLAP_HOURS", "168", "the shortest window that is read again"),
     Setting("REMEMBERED_ACTIVITIES", "200", "activities remembered of each contact, at least"),
+    Setting("CAMPAIGN_REPORTS", "auto", "campaigns' reports beside contacts' own: auto, or off"),
     Setting("CAMPAIGN_LOOKBACK_DAYS", "30", "for how many days a campaign's summary is read"),
     Setting("EMAIL_ADDRESSES", "plain", "e-mail addresses in events: plain, hashed or omitted"),
 )
 # The template sets these for the functions. Each function gets those that it uses.
 DEPLOYMENT_SETTINGS = (
-    Setting("TICK_MINUTES", "15", "minutes between two ticks of the schedule"),
+    Setting("TICK_MINUTES", "5", "minutes between two ticks of the schedule"),
     Setting("TABLE_NAME", "", "the DynamoDB table"),
     Setting("QUEUE_URL", "", "the contact queue"),
     Setting("EVENT_BUS_NAME", "", "the bus that activity events go to"),
@@ -99,6 +100,7 @@ class Settings:
     start_ms: int | None
     overlap_h: int
     remembered_min: int
+    has_campaign_reports: bool
     campaign_lookback_days: int
     email_addresses: EmailAddresses
 
@@ -111,6 +113,11 @@ class Settings:
     def reading(self) -> Reading:
         read = tuple(name for name in self.reports if name not in SUMMARY_REPORTS)
         return Reading(self.account, read, self.start_ms, self.overlap_h, self.remembered_min)
+
+    @property
+    def campaign_reports(self) -> tuple[ActivityType, ...]:
+        """The types whose reports of campaigns are read; none if that is switched off."""
+        return self.reading.types if self.has_campaign_reports else ()
 
     @property
     def contact_summaries(self) -> tuple[SummaryKind, ...]:
@@ -139,6 +146,7 @@ def read_settings(environment: Environment) -> Settings:
         start_ms=_parse(environment, "START_DATE", _start),
         overlap_h=_parse(environment, "OVERLAP_HOURS", _whole(1, 24 * 366)),
         remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, MAX_REMEMBERED)),
+        has_campaign_reports=_parse(environment, "CAMPAIGN_REPORTS", _auto_or_off),
         campaign_lookback_days=_parse(environment, "CAMPAIGN_LOOKBACK_DAYS", _whole(1, 366)),
         email_addresses=_parse(environment, "EMAIL_ADDRESSES", _email_addresses),
     )
@@ -286,6 +294,12 @@ def _reports(text: str) -> tuple[str, ...]:
     if ALL_REPORT in activity and len(activity) > 1:
         raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
     return activity + tuple(name for name in SUMMARY_REPORTS if name in given)
+
+
+def _auto_or_off(text: str) -> bool:
+    if text not in ("auto", "off"):
+        raise ValueError("give auto or off")
+    return text == "auto"
 
 
 def _start(text: str) -> int | None:

@@ -3,15 +3,19 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from math import ceil
 
 from botocore.client import BaseClient
 
 from contact_activity.aws.errors import as_retry_error
+from contact_activity.clock import SystemClock
 from contact_activity.domain.work import WorkItem
 from contact_activity.state.codec import item_to_body
 
 MAX_BATCH_ENTRIES = 10
 MAX_SEND_TRIES = 4
+# The limit of SQS.
+MAX_DELAY_S = 900
 FIRST_BACKOFF_S = 0.2
 _DEPTHS = (
     "ApproximateNumberOfMessages",
@@ -30,11 +34,13 @@ class SqsQueue:
         *,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        now_ms: Callable[[], int] = SystemClock().now_ms,
     ) -> None:
         self._client = client
         self._queue_url = queue_url
         self._sleep = sleep
         self._jitter = jitter
+        self._now_ms = now_ms
 
     def send(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         rejected: list[WorkItem] = []
@@ -55,8 +61,14 @@ class SqsQueue:
 
     def _send_batch(self, batch: Sequence[WorkItem]) -> list[tuple[WorkItem, bool]]:
         """Send one batch. Return each message that was not accepted, and whether it never will be."""
+        now_ms = self._now_ms()
         entries = [
-            {"Id": str(number), "MessageBody": item_to_body(item)} for number, item in enumerate(batch)
+            {
+                "Id": str(number),
+                "MessageBody": item_to_body(item),
+                "DelaySeconds": _delay_s(item, now_ms),
+            }
+            for number, item in enumerate(batch)
         ]
         with as_retry_error("the queue"):
             response = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
@@ -77,3 +89,9 @@ class SqsQueue:
         self._client.change_message_visibility(
             QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=wait_s
         )
+
+
+def _delay_s(item: WorkItem, now_ms: int) -> int:
+    """How long a message stays hidden, so that it comes when its shift begins."""
+    wait_ms = item.window.wait_ms(now_ms) if item.window else 0
+    return min(MAX_DELAY_S, ceil(wait_ms / 1_000))

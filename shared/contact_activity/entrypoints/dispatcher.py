@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from contact_activity.domain.activity import ActivityType
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import deadline_ms
 from contact_activity.ports import TickPorts
 from contact_activity.settings import Credentials
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
+from contact_activity.use_cases.turns import StoredShifts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Dispatcher:
     tick_ms: int
     calls_each: int
     campaign_lookback_days: int | None
+    campaign_reports: tuple[ActivityType, ...]
     credentials: Callable[[], Credentials]
 
     def run(self, remaining_ms: int, correlation_id: str) -> dict[str, object]:
@@ -37,6 +40,8 @@ class Dispatcher:
                 deadline_ms=deadline_ms(remaining_ms),
                 calls_each=self.calls_each,
                 campaign_lookback_days=self.campaign_lookback_days,
+                types=self.campaign_reports,
+                turns=StoredShifts(self.ports.store, self.ports.clock, self.tick_ms),
                 correlation_id=correlation_id,
                 report=report,
             )

@@ -35,7 +35,14 @@ def dispatcher() -> Dispatcher:
     ports = TickPorts(shared.store, shared.source, shared.queue, CLOCK)
     calls_each = len(settings.reading.reports)
     tick_ms = read_tick_ms(os.environ)
-    return Dispatcher(ports, tick_ms, calls_each, settings.lookback_days, shared.credentials)
+    return Dispatcher(
+        ports,
+        tick_ms,
+        calls_each,
+        settings.lookback_days,
+        settings.campaign_reports,
+        shared.credentials,
+    )
 
 
 @cache
@@ -45,7 +52,11 @@ def worker() -> Worker:
     bus = EventBridgeBus(aws_client("events"), required(os.environ, "EVENT_BUS_NAME"), CLOCK)
     ports = WorkPorts(shared.store, shared.source, shared.queue, bus, CLOCK)
     policy = WorkPolicy(
-        settings.reading, settings.email_addresses, read_tick_ms(os.environ), settings.contact_summaries
+        settings.reading,
+        settings.email_addresses,
+        read_tick_ms(os.environ),
+        settings.contact_summaries,
+        has_shifts=True,
     )
     return Worker(ports, policy, shared.queue)
 

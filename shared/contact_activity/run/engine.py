@@ -81,6 +81,7 @@ def run_on(
                 options=options,
                 policy=policy,
                 campaign_lookback_days=settings.lookback_days,
+                campaign_reports=settings.campaign_reports,
                 display=display,
             )
             return loop.run_once() if options.is_one_time else loop.run_every()
@@ -100,6 +101,7 @@ def _prepare(store: SqliteStore, clock: SystemClock, options: RunOptions) -> Non
     store.free_all()
     if options.treat_all_as_due:
         store.contacts.make_due(clock.now_ms())
+        store.reports.make_due(clock.now_ms())
         store.campaigns.put_listed(None)
 
 

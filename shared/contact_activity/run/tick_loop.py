@@ -4,6 +4,7 @@ import logging
 import uuid
 from typing import NoReturn
 
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.work import WorkPolicy
@@ -24,6 +25,7 @@ from contact_activity.run.workers import Workers
 from contact_activity.sqlite.store import SqliteStore
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
+from contact_activity.use_cases.turns import OneAfterTheOther
 
 MAX_TICK_MS = 300_000
 POLL_S = 0.05
@@ -45,6 +47,7 @@ class TickLoop:
         options: RunOptions,
         policy: WorkPolicy,
         campaign_lookback_days: int | None,
+        campaign_reports: tuple[ActivityType, ...],
         display: Display,
     ) -> None:
         self._ports, self._store, self._workers, self._watch = ports, store, workers, watch
@@ -52,6 +55,7 @@ class TickLoop:
         self._summary = summary
         self._options, self._policy = options, policy
         self._campaign_lookback_days = campaign_lookback_days
+        self._campaign_reports = campaign_reports
         self._display = display
 
     def run_once(self) -> Summary:
@@ -64,7 +68,7 @@ class TickLoop:
         while not (self._watch.has_given_up or pause or self._is_all_done(report)):
             # A contact may be due and still claimed or held, so that this tick could not queue it.
             self._clock.sleep(POLL_S)
-            report = self._tick(begin_listing=False)
+            report = self._tick(begin_listing=False, has_reports=False)
             pause = active_pause(self._store, self._clock.now_ms())
         self._record_end(pause)
         return self._summary
@@ -98,13 +102,13 @@ class TickLoop:
             self._store.contacts.release_all()
             self._workers.resume()
 
-    def _tick(self, *, begin_listing: bool) -> TickReport:
+    def _tick(self, *, begin_listing: bool, has_reports: bool = True) -> TickReport:
         """Run one tick, and wait until its messages are handled.
 
-        Raises the error of a worker first, then that of the listing.
+        `has_reports`: campaigns' reports that are due are read before the contacts. Raises the error of a worker first, then that of the listing.
         """
         self._display.step("listing contacts")
-        report, failure = self._dispatch(begin_listing=begin_listing)
+        report, failure = self._dispatch(begin_listing=begin_listing, has_reports=has_reports)
         self._summary.unreadable_contacts += report.unreadable_contacts
         _warn(report)
         self._display.step("reading activity")
@@ -114,7 +118,7 @@ class TickLoop:
             raise failure
         return report
 
-    def _dispatch(self, *, begin_listing: bool) -> tuple[TickReport, Exception | None]:
+    def _dispatch(self, *, begin_listing: bool, has_reports: bool) -> tuple[TickReport, Exception | None]:
         try:
             report = run_tick(
                 self._ports,
@@ -123,6 +127,10 @@ class TickLoop:
                 calls_each=len(self._policy.reading.reports),
                 begin_listing=begin_listing,
                 campaign_lookback_days=self._campaign_lookback_days,
+                types=self._campaign_reports,
+                turns=OneAfterTheOther(self._wait_for_workers),
+                has_reports=has_reports,
+                is_paced=not self._options.is_one_time,
                 correlation_id=str(uuid.uuid4()),
             )
         except (RetryError, StandstillError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from contact_activity.domain.activity import Activity, ActivityType, derive_id
 from contact_activity.domain.event import data_digest
@@ -48,11 +49,9 @@ class SampleComparison:
     def store(self, now_ms: int) -> None:
         """Store what was found after the walk's last page."""
         for type_ in self._sampled:
-            change_trust(
-                self._reports, type_, lambda trust, type_=type_: self._compared(trust, type_, now_ms)
-            )
+            change_trust(self._reports, type_, partial(self._compared, type_=type_, now_ms=now_ms))
 
-    def _compared(self, trust: TypeTrust, type_: ActivityType, now_ms: int) -> TypeTrust:
+    def _compared(self, trust: TypeTrust, *, type_: ActivityType, now_ms: int) -> TypeTrust:
         """What is not shown counts as absent once both sides must show it, and waits until then."""
         rows = trust.pending.get(self._contact_id, ())
         found = self._matches[type_]

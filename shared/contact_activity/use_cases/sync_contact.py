@@ -6,6 +6,7 @@ at most a second publication with equal ids.
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 
 from contact_activity.domain import schedule
@@ -16,6 +17,7 @@ from contact_activity.domain.event import Event, to_event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.trust import TypeTrust
 from contact_activity.domain.walk import NewOnPage
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
@@ -227,11 +229,8 @@ class _Sync:
         if self._sample:
             self._sample.store(now_ms)
         for type_, rows in self._history.walk.shifted_by_type().items():
-            change_trust(
-                self._ports.store.reports,
-                type_,
-                lambda of, rows=rows: of.counted(news=0, shifted=rows, now_ms=now_ms),
-            )
+            counted = partial(TypeTrust.counted, news=0, shifted=rows, now_ms=now_ms)
+            change_trust(self._ports.store.reports, type_, counted)
         self._report.rows_shifted = shifted
 
     def _next_due_ms(self) -> int:

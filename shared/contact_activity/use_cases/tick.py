@@ -17,7 +17,7 @@ from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RetryError, WaitError, describe
 from contact_activity.ports import Clock, TickPorts
-from contact_activity.use_cases.hand_out_reports import ask_samples_again, hand_out_reports
+from contact_activity.use_cases.hand_out_reports import ask_samples_again, forget_trust, hand_out_reports
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
 from contact_activity.use_cases.pause_for_wait import pause_for
@@ -38,6 +38,7 @@ def run_tick(
     campaign_lookback_days: int | None = None,
     types: tuple[ActivityType, ...] = (),
     turns: Turns | None = None,
+    has_reports: bool = True,
     is_paced: bool = True,
     report: TickReport | None = None,
 ) -> TickReport:
@@ -47,7 +48,8 @@ def run_tick(
     it only continues a listing that is under way. `correlation_id` goes into every message.
     `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
     `types`: whose reports of campaigns are read; none: contacts have the whole tick. `turns`: when reports
-    and contacts are worked on; None: at any time. `is_paced`: where the day has too few calls for all,
+    and contacts are worked on; None: at any time. `has_reports` False: none in this tick.
+    `is_paced`: where the day has too few calls for all,
     contacts get a part of it in each tick, so that reports find some until midnight.
     `report` is filled in as the tick goes, so that the caller can record a failed tick too.
 
@@ -65,7 +67,9 @@ def run_tick(
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         turns = turns or OneAfterTheOther()
-        if types and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
+        if not types:
+            forget_trust(ports)
+        elif has_reports and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
             _hand_out_reports(ports, report, types, turns, tick_ms, deadline_ms, correlation_id)
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         turn = turns.of_contacts()

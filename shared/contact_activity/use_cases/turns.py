@@ -73,7 +73,9 @@ class StoredShifts:
     def _begin(self, seen: Shifts | None, work_ms: int) -> Shifts | None:
         """Store a new tick. None if another dispatcher stored one since."""
         now_ms = self._clock.now_ms()
-        begin_ms = seen.end_ms if seen and seen.holds(now_ms) else min(self._started_ms, now_ms)
+        begin_ms = min(self._started_ms, now_ms)
+        if seen and (seen.holds(now_ms) or seen.end_ms <= now_ms):
+            begin_ms = max(begin_ms, seen.end_ms)
         shifts = plan_shifts(begin_ms, now_ms, tick_ms=self._tick_ms, work_ms=work_ms)
         if not self._reports.save_shifts(shifts, seen):
             return None
