@@ -17,6 +17,7 @@ MAX_SEND_TRIES = 4
 # The limit of SQS.
 MAX_DELAY_S = 900
 FIRST_BACKOFF_S = 0.2
+_CLOCK = SystemClock()
 _DEPTHS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -34,7 +35,7 @@ class SqsQueue:
         *,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
-        now_ms: Callable[[], int] = SystemClock().now_ms,
+        now_ms: Callable[[], int] = _CLOCK.now_ms,
     ) -> None:
         self._client = client
         self._queue_url = queue_url

@@ -48,6 +48,12 @@ class Metric(Enum):
     SUMMARIES_REFUSED = ("SummariesRefused", MetricUnit.Count)
     CAMPAIGNS_LEFT_OUT = ("CampaignsLeftOut", MetricUnit.Count)
     CAMPAIGNS_ENQUEUED = ("CampaignsEnqueued", MetricUnit.Count)
+    REPORTS_ENQUEUED = ("ReportsEnqueued", MetricUnit.Count)
+    # Types of activity whose reports of campaigns are not trusted any more; sent by each tick.
+    REPORT_TYPES_OFF = ("ReportTypesOff", MetricUnit.Count)
+    ROWS_LEFT = ("RowsLeft", MetricUnit.Count)
+    ROWS_SHIFTED = ("RowsShifted", MetricUnit.Count)
+    ROWS_UNKNOWN_CONTACT = ("RowsUnknownContact", MetricUnit.Count)
     CAMPAIGN_LISTINGS_FAILED = ("CampaignListingsFailed", MetricUnit.Count)
     # How a contact's message ended.
     CONTACTS_SYNCED = ("ContactsSynced", MetricUnit.Count)
@@ -59,7 +65,20 @@ class Metric(Enum):
     CONTACTS_UNKNOWN_CONTACT = ("ContactsUnknownContact", MetricUnit.Count)
     CONTACTS_RACE_LOST = ("ContactsRaceLost", MetricUnit.Count)
     CONTACTS_HELD = ("ContactsHeld", MetricUnit.Count)
+    CONTACTS_LATE = ("ContactsLate", MetricUnit.Count)
+    CONTACTS_EARLY = ("ContactsEarly", MetricUnit.Count)
     CONTACTS_FAILED = ("ContactsFailed", MetricUnit.Count)
+    # How the message of a campaign's report ended.
+    REPORTS_READ = ("ReportsRead", MetricUnit.Count)
+    REPORTS_SAMPLED = ("ReportsSampled", MetricUnit.Count)
+    REPORTS_UNFINISHED = ("ReportsUnfinished", MetricUnit.Count)
+    REPORTS_PAUSED = ("ReportsPaused", MetricUnit.Count)
+    REPORTS_STALE = ("ReportsStale", MetricUnit.Count)
+    REPORTS_LATE = ("ReportsLate", MetricUnit.Count)
+    REPORTS_EARLY = ("ReportsEarly", MetricUnit.Count)
+    REPORTS_HELD = ("ReportsHeld", MetricUnit.Count)
+    REPORTS_RACE_LOST = ("ReportsRaceLost", MetricUnit.Count)
+    REPORTS_FAILED = ("ReportsFailed", MetricUnit.Count)
     # How a campaign's message ended.
     CAMPAIGNS_SUMMARIZED = ("CampaignsSummarized", MetricUnit.Count)
     CAMPAIGNS_UNFINISHED = ("CampaignsUnfinished", MetricUnit.Count)
@@ -86,12 +105,14 @@ def record_tick(report: TickReport) -> dict[str, object]:
     _count(Metric.CONTACTS_REGISTERED, report.new_contacts)
     _count(Metric.MESSAGES_REJECTED, report.rejected)
     _count(Metric.UNREADABLE_CONTACTS, report.unreadable_contacts)
+    _count(Metric.REPORTS_ENQUEUED, report.reports_enqueued)
     _count(Metric.CAMPAIGNS_ENQUEUED, report.campaigns_enqueued)
     _count(Metric.CAMPAIGN_LISTINGS_FAILED, int(report.campaigns_failed is not None))
     if report.outcome is not TickOutcome.LEASE_HELD:
         _gauge(Metric.PAUSED, int(bool(report.paused)))
         for reason in PauseReason:
             _gauge(Metric[f"PAUSED_BY_{reason.name}"], int(reason in report.paused))
+        _gauge(Metric.REPORT_TYPES_OFF, len(report.report_types_off))
         _record_lag_and_quota(report)
     fields = asdict(report)
     logger.info("tick", extra=fields)
@@ -131,6 +152,9 @@ def record_work(item: WorkItem, report: Report) -> None:
     _count(Metric.SUMMARIES_REFUSED, report.summaries_refused)
     _count(Metric.CAMPAIGNS_LEFT_OUT, report.campaigns_left_out)
     _count(Metric.CONTACTS_NEWLY_GONE, int(report.is_newly_gone))
+    _count(Metric.ROWS_LEFT, report.rows_left)
+    _count(Metric.ROWS_SHIFTED, report.rows_shifted)
+    _count(Metric.ROWS_UNKNOWN_CONTACT, report.rows_unknown)
     _count(_metric_of(item, report.outcome.name), 1)
     logger.info(
         item.kind.value,
@@ -140,6 +164,7 @@ def record_work(item: WorkItem, report: Report) -> None:
             "published": report.published,
             "pages": report.pages,
             "unreadable": report.unreadable,
+            **({"cause": report.error} if report.error else {}),
         },
     )
 

@@ -105,7 +105,8 @@ class TickLoop:
     def _tick(self, *, begin_listing: bool, has_reports: bool = True) -> TickReport:
         """Run one tick, and wait until its messages are handled.
 
-        `has_reports`: campaigns' reports that are due are read before the contacts. Raises the error of a worker first, then that of the listing.
+        `has_reports`: campaigns' reports that are due are read before the contacts. Raises the error of a
+        worker first, then that of the listing.
         """
         self._display.step("listing contacts")
         report, failure = self._dispatch(begin_listing=begin_listing, has_reports=has_reports)

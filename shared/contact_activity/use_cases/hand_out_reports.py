@@ -37,6 +37,8 @@ def hand_out_reports(
     A list that fails is reported and holds up nothing: reports that are known are read all the same.
     """
     _look(ports, report, types, deadline_ms)
+    trust = ports.store.reports.trust()
+    report.report_types_off = tuple(of.report for of in types if trust.of(of).mode is Mode.OFF)
     planned = _planned(ports, types, tick_ms)
     if not planned.reports:
         return

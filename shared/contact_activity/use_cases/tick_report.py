@@ -19,6 +19,7 @@ class TickReport:
     `listing_waits`: the listing has spent its share of the day's calls, and goes on at 00:00 UTC.
     `pulled_back`: how many contacts were due later than any contact should be, and are due now.
     `report_calls`: about how many calls the campaigns' reports take that were handed out.
+    `report_types_off`: the types whose reports are not trusted any more.
     `campaigns_failed`: why the campaigns could not be listed.
     `lag_ms`: how long the contact that waits longest has been due at the end of the tick. It and the
     calls are None if another tick was under way.
@@ -36,6 +37,7 @@ class TickReport:
     rejected: int = 0
     reports_enqueued: int = 0
     report_calls: int = 0
+    report_types_off: tuple[str, ...] = ()
     campaigns_enqueued: int = 0
     campaigns_failed: str | None = None
     paused: tuple[str, ...] = ()
