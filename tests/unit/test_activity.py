@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contact_activity.constant_contact.fields import row_digest
-from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES, parse_row
+from contact_activity.constant_contact.v2_rows import PROVIDER_TYPES, parse_campaign_row, parse_row
 from contact_activity.domain.activity import (
     Activity,
     ActivityType,
@@ -167,6 +167,106 @@ def test_a_row_without_known_type_or_usable_time_is_unreadable(provided: object,
 def test_a_digest_tells_rows_apart_but_not_the_order_of_their_keys() -> None:
     """The same row is the same digest, another row is another."""
     assert row_digest({"a": 1, "b": 2}) == row_digest({"b": 2, "a": 1}) != row_digest({"a": 1, "b": 3})
+
+
+# --- rows of a campaign's report ------------------------------------------------------------------
+
+CAMPAIGN = "1117643206590"
+
+
+def reported(provided: object, type_: ActivityType = ActivityType.OPENED) -> Activity:
+    result = parse_campaign_row(provided, CAMPAIGN, type_)
+    assert isinstance(result, Activity)
+    return result
+
+
+@pytest.mark.parametrize("type_", ActivityType)
+@pytest.mark.parametrize("contact_id", ["4711", 4711, 4711.0])
+@pytest.mark.parametrize(
+    "named", [{}, {"campaign_id": None}, {"campaign_id": ""}, {"campaign_id": int(CAMPAIGN)}]
+)
+def test_a_row_of_a_campaign_is_what_the_contact_shows(
+    type_: ActivityType, contact_id: object, named: dict[str, object]
+) -> None:
+    """The ids are strings, and the campaign is the one that was asked for, whatever the row says of it."""
+    provided = row(type_, contact_id=contact_id)
+    del provided["campaign_id"]
+    read = reported(provided | named, type_)
+    assert read == parsed(row(type_, campaign_id=CAMPAIGN))
+    assert (read.contact_id, read.campaign_id) == ("4711", CAMPAIGN)
+
+
+@pytest.mark.parametrize("contact_id", [None, "", True, 0.5, [], {}, "a/../b", "4711?x=y", "é", "x" * 65])
+def test_a_row_without_a_usable_contact_is_unreadable(contact_id: object) -> None:
+    """An event needs its contact. Another reason is not looked for."""
+    provided = row(contact_id=contact_id)
+    assert parse_campaign_row(provided, CAMPAIGN, ActivityType.OPENED) == Unreadable(
+        "no usable contact", row_digest(provided)
+    )
+
+
+def test_a_row_of_a_campaign_may_leave_out_its_contact() -> None:
+    """Nothing else names it."""
+    provided = row()
+    del provided["contact_id"]
+    assert parse_campaign_row(provided, CAMPAIGN, ActivityType.OPENED) == Unreadable(
+        "no usable contact", row_digest(provided)
+    )
+
+
+@pytest.mark.parametrize("type_", ActivityType)
+@pytest.mark.parametrize("of", ActivityType)
+def test_a_report_has_rows_of_its_own_type(type_: ActivityType, of: ActivityType) -> None:
+    """A row of another type is unreadable, since no mark of this report stands for it."""
+    result = parse_campaign_row(row(of), CAMPAIGN, type_)
+    assert isinstance(result, Activity) == (of is type_)
+    if isinstance(result, Unreadable):
+        assert result == Unreadable("not of the report's type", row_digest(row(of)))
+
+
+@pytest.mark.parametrize(
+    ("provided", "reason"),
+    [
+        (["a row"], "no usable contact"),
+        (None, "no usable contact"),
+        ({}, "no usable contact"),
+        (row(activity_type="EMAIL_REPLY"), "unknown activity type"),
+        (row(activity_type=None), "unknown activity type"),
+        (row(open_date=None), "no usable time"),
+        (row(open_date="yesterday"), "no usable time"),
+        (row(open_date=1_718_180_140_207), "no usable time"),
+    ],
+)
+def test_a_row_of_a_campaign_without_known_type_or_usable_time_is_unreadable(
+    provided: object, reason: str
+) -> None:
+    """By the same reasons and digests as a row of a contact."""
+    result = parse_campaign_row(provided, CAMPAIGN, ActivityType.OPENED)
+    assert result == Unreadable(reason, row_digest(provided))
+
+
+def test_a_click_of_a_campaign_has_a_link_without_url() -> None:
+    """The campaign's own resource has it. A URL in the row is taken, if there is one."""
+    clicked = row(ActivityType.CLICKED, link_id=9)
+    assert reported(clicked, ActivityType.CLICKED).link == Link("9", None)
+    clicked["link_uri"] = "https://example.org/a"
+    assert reported(clicked, ActivityType.CLICKED).link == Link("9", "https://example.org/a")
+    assert reported(row(ActivityType.CLICKED), ActivityType.CLICKED).link is None
+
+
+@given(rows(), TYPES, st.sampled_from(["4711", 4711, "no id", None]))
+def test_any_row_of_a_campaign_is_read_as_the_contact_has_it(
+    provided: object, type_: ActivityType, contact_id: object
+) -> None:
+    """Apart from the campaign, which the report knows better, both sides read the same."""
+    if isinstance(provided, dict):
+        provided = {**provided, "contact_id": contact_id}
+    result, of_contact = parse_campaign_row(provided, CAMPAIGN, type_), parse_row(provided, "4711")
+    if isinstance(result, Activity):
+        assert isinstance(of_contact, Activity)
+        assert result == replace(of_contact, campaign_id=CAMPAIGN)
+    elif isinstance(of_contact, Activity):
+        assert of_contact.type is not type_ or contact_id in {"no id", None}
 
 
 # --- times ----------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contact_activity.constant_contact.v2_pages import cursor_of, listed_contact, read_page
+from contact_activity.constant_contact.v2_pages import cursor_of, listed_contact, read_page, sent_campaign
 from contact_activity.constant_contact.verdict import Answer, Verdict, _error_key, judge
+from contact_activity.domain.campaign import SentCampaign
 from contact_activity.domain.contact import ListedContact
-from tests.support.rows import ANY_TEXT, JSON, rows
+from tests.support.rows import ANY_TEXT, JSON, row, rows
 
 QPS, RATE = "mashery.not.authorized.over.qps", "mashery.not.authorized.over.ratelimit"
 PAGE = {"meta": {"pagination": {}}, "results": []}
@@ -127,10 +128,39 @@ def test_what_is_no_page_is_not_taken_for_an_empty_one(body: object) -> None:
     assert read_page(body) is None
 
 
-@given(st.fixed_dictionaries({}, optional={"meta": JSON, "results": st.lists(rows()) | JSON}) | JSON)
-def test_any_body_is_a_page_or_none(body: object) -> None:
+@pytest.mark.parametrize("name", ["contact_id", "campaign_id"])
+@pytest.mark.parametrize("named", ["51", 51, 51.0, "", None])
+def test_the_rows_of_a_page_may_name_whose_they_are(name: str, named: object) -> None:
+    """As a number or a string, or not at all."""
+    results: list[object] = [row() | {name: "51"}, row() | {name: named}, {}, "no row"]
+    page = read_page({"results": results}, (name, "51"))
+    assert page
+    assert page.rows == results
+
+
+@pytest.mark.parametrize("name", ["contact_id", "campaign_id"])
+@pytest.mark.parametrize("named", ["52", 52, "051", " 51", 51.5, True, ["51"], {"id": "51"}])
+def test_a_page_with_a_row_of_another_is_no_page(name: str, named: object) -> None:
+    """One such row is enough: whose the others are is then unknown."""
+    body = {"results": [row() | {name: "51"}, row() | {name: named}]}
+    assert read_page(body)
+    assert read_page(body, (name, "51")) is None
+
+
+def test_whose_a_page_is_goes_by_one_field() -> None:
+    """The report of a campaign has rows of any contact, and the other way round."""
+    body = {"results": [row(contact_id=1, campaign_id=51), row(contact_id=2, campaign_id=51)]}
+    assert read_page(body, ("campaign_id", "51"))
+    assert read_page(body, ("contact_id", "1")) is None
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"meta": JSON, "results": st.lists(rows()) | JSON}) | JSON,
+    st.none() | st.tuples(st.sampled_from(["contact_id", "campaign_id"]), ANY_TEXT),
+)
+def test_any_body_is_a_page_or_none(body: object, of: tuple[str, str] | None) -> None:
     """Reading a page never fails."""
-    page = read_page(body)
+    page = read_page(body, of)
     assert page is None or isinstance(page.rows, list)
 
 
@@ -170,3 +200,113 @@ def test_any_listed_row_is_a_contact_or_none(row: object) -> None:
     """Reading a contact never fails."""
     listed = listed_contact(row)
     assert listed is None or listed.id.isascii()
+
+
+# --- a campaign's own resource --------------------------------------------------------------------
+
+CAMPAIGN = "1117643206590"
+JUNE_MS = 1_718_180_140_207
+
+
+def resource(*details: object, **fields: object) -> dict[str, object]:
+    """A campaign as the API sends it, with `fields` added or replaced."""
+    last_run = "2024-06-12T08:15:40.207Z"
+    return {"id": CAMPAIGN, "last_run_date": last_run, "click_through_details": list(details), **fields}
+
+
+def detail(uid: object = "9", url: object = "https://example.org/a") -> dict[str, object]:
+    return {"url_uid": uid, "url": url, "click_count": 0}
+
+
+@pytest.mark.parametrize("id_", [CAMPAIGN, int(CAMPAIGN), float(CAMPAIGN)])
+@pytest.mark.parametrize("uid", ["9", 9, 9.0])
+def test_a_campaign_names_its_links_by_strings_or_numbers(id_: object, uid: object) -> None:
+    """Both are the same id, as in rows."""
+    read = sent_campaign(resource(detail(uid), id=id_), CAMPAIGN)
+    assert read == SentCampaign(CAMPAIGN, JUNE_MS, {"9": "https://example.org/a"})
+
+
+@pytest.mark.parametrize("details", [None, [], {}, "text", 5, [None, "text", 5, [detail()]]])
+def test_a_campaign_may_have_no_links(details: object) -> None:
+    """Left out, null, empty, or nothing that is a link."""
+    assert sent_campaign(resource(click_through_details=details), CAMPAIGN) == SentCampaign(
+        CAMPAIGN, JUNE_MS, {}
+    )
+    left_out = resource()
+    del left_out["click_through_details"]
+    assert sent_campaign(left_out, CAMPAIGN) == SentCampaign(CAMPAIGN, JUNE_MS, {})
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        {},
+        {"url_uid": "8"},
+        {"url": "https://example.org/b"},
+        detail(url=None),
+        detail(url=7),
+        detail(uid=None),
+        detail(uid=True),
+        detail(uid=0.5),
+        None,
+    ],
+)
+def test_a_link_without_id_or_url_is_left_out(unreadable: object) -> None:
+    """The others are read."""
+    read = sent_campaign(resource(unreadable, detail("9")), CAMPAIGN)
+    assert read
+    assert read.urls == {"9": "https://example.org/a"}
+
+
+def test_link_0_and_an_empty_url_are_kept() -> None:
+    """As a row keeps them."""
+    read = sent_campaign(resource(detail(0, "")), CAMPAIGN)
+    assert read
+    assert read.urls == {"0": ""}
+
+
+@pytest.mark.parametrize(
+    "last_run", [None, "", "soon", 1_718_180_140_207, True, ["2024-06-12"], "1970-01-01"]
+)
+def test_a_campaign_without_a_usable_date_was_never_sent(last_run: object) -> None:
+    """Its links are read all the same."""
+    read = sent_campaign(resource(detail(), last_run_date=last_run), CAMPAIGN)
+    assert read == SentCampaign(CAMPAIGN, None, {"9": "https://example.org/a"})
+
+
+@pytest.mark.parametrize("id_", ["1117643206591", 51, "", None, True, [CAMPAIGN], f" {CAMPAIGN}"])
+def test_another_campaign_is_not_the_one_that_was_asked_for(id_: object) -> None:
+    """A resource that names none is not either: its links could be those of another."""
+    assert sent_campaign(resource(detail(), id=id_), CAMPAIGN) is None
+
+
+@pytest.mark.parametrize("body", [None, [], [resource()], "text", 5, {}])
+def test_what_is_no_campaign_is_none(body: object) -> None:
+    """It is asked for again."""
+    assert sent_campaign(body, CAMPAIGN) is None
+
+
+def test_a_link_is_found_by_the_id_of_its_clicks_and_its_url_can_be_stored() -> None:
+    """A lone surrogate becomes `?` and a long id is cut, as in rows; a URL keeps its length."""
+    long_url = "https://example.org/" + "é" * 5_000
+    read = sent_campaign(resource(detail("a\ud800", "b\udfff"), detail("x" * 5_000, long_url)), CAMPAIGN)
+    assert read
+    assert read.urls == {"a?": "b?", "x" * 4_096: long_url}
+
+
+@given(
+    st.lists(st.fixed_dictionaries({}, optional={"url_uid": JSON | ANY_TEXT, "url": JSON | ANY_TEXT}) | JSON),
+    JSON | ANY_TEXT,
+)
+def test_any_resource_of_a_campaign_can_be_stored(details: list[object], last_run: object) -> None:
+    """Reading it never fails."""
+    read = sent_campaign(resource(*details, last_run_date=last_run), CAMPAIGN)
+    assert read
+    assert read.sent_ms is None or read.sent_ms > 0
+    "".join([*read.urls, *read.urls.values()]).encode()
+
+
+@given(JSON)
+def test_any_body_is_a_campaign_or_none(body: object) -> None:
+    """Reading it never fails."""
+    assert sent_campaign(body, CAMPAIGN) is None

@@ -11,7 +11,9 @@ from contact_activity.constant_contact import transport
 from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import Connection
 from contact_activity.constant_contact.v2 import ConstantContactV2
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import TrackingPage
+from contact_activity.domain.campaign import SentCampaign
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryKind, SummaryReport
 from contact_activity.domain.times import HOUR_MS
@@ -82,6 +84,13 @@ class Client:
         deadline_ms = self.clock.now_ms() + for_ms
         return self.api.tracking("4711", report, since_ms=NOON_MS, next_=next_, deadline_ms=deadline_ms)
 
+    def report(self, type_: ActivityType, *script: Reply, next_: str | None = None) -> object:
+        """A page of the report of campaign 51."""
+        self.transport.script = list(script)
+        return self.api.campaign_report(
+            "51", type_, since_ms=NOON_MS, next_=next_, deadline_ms=self.clock.now_ms() + MINUTE_MS
+        )
+
 
 @pytest.fixture
 def client() -> Client:
@@ -102,10 +111,19 @@ def test_a_first_page_is_requested_with_limit_and_window(client: Client) -> None
     ]
 
 
+@pytest.mark.parametrize("type_", ActivityType)
+def test_a_report_of_a_campaign_has_a_window_for_each_type(client: Client, type_: ActivityType) -> None:
+    """For bounces too: they have the filter here, and who ignores it sends more rows."""
+    client.report(type_)
+    since = {"created_since": "2024-06-12T12:00:00.000Z"}
+    assert client.transport.queries == [{"limit": "500", "api_key": "secret-key", **since}]
+
+
 def test_a_cursor_is_sent_alone(client: Client) -> None:
     """The API accepts no other parameter beside `next` and the key."""
     client.tracking(next_="abc")
-    assert client.transport.queries == [{"next": "abc", "api_key": "secret-key"}]
+    client.report(ActivityType.OPENED, next_="abc")
+    assert client.transport.queries == [{"next": "abc", "api_key": "secret-key"}] * 2
 
 
 def test_a_page_is_parsed(client: Client) -> None:
@@ -268,6 +286,23 @@ def test_a_page_with_a_row_of_another_contact_is_read_again(client: Client) -> N
     with pytest.raises(RetryError) as error:
         client.tracking()
     assert error.value.cause is Cause.ANSWER_UNUSABLE
+
+
+def test_a_page_with_a_row_of_another_campaign_is_read_again(client: Client) -> None:
+    """None of its rows are used. Rows of any contact are."""
+    good = [row(campaign_id=51, contact_id=id_) for id_ in (1, "2")]
+    page = client.report(ActivityType.OPENED, paged(*good, row(campaign_id=52)), paged(*good, {}))
+    assert isinstance(page, TrackingPage)
+    assert [(of.campaign_id, of.contact_id) for of in page.activities] == [("51", "1"), ("51", "2")]
+    assert len(page.unreadable) == 1
+    assert len(client.transport.queries) == 2
+
+
+def test_another_campaign_is_read_again(client: Client) -> None:
+    """The body must be the campaign that was asked for."""
+    client.transport.script = [(200, '{"id": 52}'), (200, '{"id": 51}')]
+    read = client.api.campaign("51", deadline_ms=NOON_MS + MINUTE_MS)
+    assert read == SentCampaign("51", None, {})
 
 
 @pytest.mark.parametrize("wrap", [lambda error: [error], lambda error: error])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from contact_activity.constant_contact.fields import id_text, is_of, usable_id
+from contact_activity.domain.addresses import cut
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, parse_time
@@ -79,7 +80,7 @@ def sent_campaign(body: object, campaign_id: str) -> SentCampaign | None:
     """Read a campaign's own resource. None if the body is not this campaign.
 
     `click_through_details` names each link by its `url_uid`, which the clicks of its reports call
-    `link_id`. A link that cannot be read is left out.
+    `link_id`. A link that cannot be read is left out. Ids are as those of rows, and any URL can be stored.
     """
     if not isinstance(body, dict) or id_text(body.get("id")) != campaign_id:
         return None
@@ -89,5 +90,9 @@ def sent_campaign(body: object, campaign_id: str) -> SentCampaign | None:
     return SentCampaign(
         campaign_id,
         parse_time(last_run) if isinstance(last_run, str) else None,
-        {id_: url for id_, url in named if id_ is not None and isinstance(url, str)},
+        {
+            cut(id_): url.encode("utf-8", "replace").decode()
+            for id_, url in named
+            if id_ is not None and isinstance(url, str)
+        },
     )
