@@ -629,6 +629,17 @@ class TestCampaigns:
             {"url": "https://example.org/a", "url_uid": "7", "click_count": 1}
         ]
 
+    def test_the_links_of_a_campaign_can_have_numbers(self, serve: Serve, account: SimulatedAccount) -> None:
+        """With the switch, the id of a link is the same number in a campaign as in a click."""
+        links = [Link("7", "https://example.org/a")]
+        id_ = account.add_campaign("News", sent_at=NOW, links=links).id
+        account.add_row(Kind.CLICK, "4711", id_, at=NOW, link_id="7")
+        caller = serve(account, Switches(numeric_ids=True))
+        (link,) = caller.get(f"/emailmarketing/campaigns/{id_}").json()["click_through_details"]
+        (clicked,) = caller.results(TRACKING)
+        assert link["url_uid"] == clicked["link_id"] == 7
+        assert link["click_count"] == 1
+
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_unlisted_campaigns(self, serve: Serve, account: SimulatedAccount, share: float) -> None:
         """Unlisted campaigns answer 404 and are in no list, but contacts show their activity."""

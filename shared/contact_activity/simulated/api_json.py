@@ -114,7 +114,7 @@ def campaign(campaign: Campaign, clicks: Iterable[Row], switches: Switches, now_
     """Return a single campaign, with its clicks counted by link. It has a part of the real fields."""
     clicked = [dict(row.own).get("link_id") for row in clicks]
     details = [
-        {"url": link.url, "url_uid": link.id, "click_count": clicked.count(link.id)}
+        {"url": link.url, "url_uid": _id(link.id, switches), "click_count": clicked.count(link.id)}
         for link in campaign.links
         if not chosen(switches.missing_link_share, "link", campaign.id, link.id)
     ]
