@@ -22,6 +22,7 @@ TOKENS = [
     *("activity_type", "EMAIL_SEND", "EMAIL_OPEN", "EMAIL_CLICK", "EMAIL_BOUNCE", "send_date", "open_date"),
     *("click_date", "bounce_date", "link_id", "link_uri", "bounce_code", "results", "meta", "pagination"),
     *("next_link", "?next=", "modified_date", "campaign_id", "contact_id", "planned_at", "correlation_id"),
+    *("click_through_details", "url_uid", "url", "last_run_date", "EMAIL_FORWARD", "EMAIL_UNSUBSCRIBE"),
     *("sends", "opens", "clicks", "api_key", "access_token", "null", "true", "1e999", "NaN", "T00:00:00Z"),
     # A lone surrogate, a NUL, and a number beyond what Python reads.
     *(r"\\ud800", r"\\u0000", "9" * 60),

@@ -7,12 +7,18 @@ from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS
 from contact_activity.simulated import Server, Switches, realistic_account
 from contact_activity.simulated.http_server import Incoming
 from contact_activity.state.codec import item_to_body
-from tests.fuzz.targets import NAMES, NOW_MS
+from tests.fuzz.targets import CAMPAIGN, NAMES, NOW_MS
 from tests.support.items import of_campaign, of_contact
 
 NOW = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
 PATHS = {
     "answer": ["/contacts/{contact}/tracking", "/contacts/{contact}/tracking/bounces"],
+    "report": [
+        "/emailmarketing/campaigns/{campaign}/tracking/sends",
+        "/emailmarketing/campaigns/{campaign}/tracking/opens",
+        "/emailmarketing/campaigns/{campaign}/tracking/clicks",
+    ],
+    "campaign": ["/emailmarketing/campaigns/{campaign}"],
     "listing": ["/contacts", "/emailmarketing/campaigns"],
     "summary": [
         "/contacts/{contact}/tracking/reports/summary",
@@ -42,7 +48,7 @@ def seeds_of(target: str) -> list[bytes]:
     if target in OTHERS:
         return OTHERS[target]
     account = realistic_account(1, contacts=3, now=NOW)
-    ids = {"contact": account.contacts()[0].id, "campaign": account.campaigns()[0].id}
+    ids = {"contact": account.contacts()[0].id, "campaign": CAMPAIGN}
     switches = Switches(max_page_rows=5, unknown_type_share=0.2, numeric_ids=True)
     server = Server(account, api_key="k", access_token="t", switches=switches, now=lambda: NOW)
     return [

@@ -5,22 +5,32 @@ A target catches the documented errors of what it calls, and checks what must ho
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from contact_activity.aws.bus import MAX_BATCH_BYTES, entry_bytes
 from contact_activity.aws.secret import parse_secret
 from contact_activity.constant_contact.transport import Reply
-from contact_activity.constant_contact.v2_pages import Page, listed_campaign, listed_contact, read_page
-from contact_activity.constant_contact.v2_rows import parse_row
+from contact_activity.constant_contact.v2_pages import (
+    Page,
+    listed_campaign,
+    listed_contact,
+    read_page,
+    sent_campaign,
+)
+from contact_activity.constant_contact.v2_rows import parse_campaign_row, parse_row
 from contact_activity.constant_contact.v2_summaries import (
     parse_campaign_summary,
     parse_contact_summary,
     parse_summary_by_campaign,
 )
 from contact_activity.constant_contact.verdict import Verdict, judge, read_answer
-from contact_activity.domain.activity import ActivityType, Unreadable
+from contact_activity.domain.activity import USABLE_ID, ActivityType, Unreadable
+from contact_activity.domain.addresses import cut
+from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.event import EmailAddresses, Event, to_event
 from contact_activity.domain.summary import Summarized, SummaryKind, compare, summary_event
+from contact_activity.domain.times import iso
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.settings import (
@@ -45,6 +55,8 @@ from contact_activity.state.codec import (
 NOW_MS = 1_718_193_600_000
 STATUSES = (200, 200, 200, 200, 400, 401, 403, 404, 406, 429, 500, 503)
 ADDRESSES = tuple(EmailAddresses)
+TYPES = tuple(ActivityType)
+CAMPAIGN = "1117000001491"
 READING = Reading("default", overlap_h=1, remembered_min=3)
 SECRETS = [setting.name for setting in SETTINGS if setting.secret]
 DETAIL_TYPES = {kind.detail_type for kind in (*ActivityType, *SummaryKind)}
@@ -71,6 +83,42 @@ def answer(data: bytes) -> None:
     again = Walk(watermark, READING, NOW_MS)
     rows = [row for row in parsed if not isinstance(row, Unreadable) and row.occurred_ms <= NOW_MS]
     assert not again.take(rows, digests, NOW_MS).activities
+
+
+def report(data: bytes) -> None:
+    """An answer to a campaign's report of a type: its rows are what their contacts show."""
+    page = _page(data, ("campaign_id", CAMPAIGN))
+    if page is None:
+        return
+    addresses = ADDRESSES[len(data) % len(ADDRESSES)]
+    for row in page.rows:
+        read = [parse_campaign_row(row, CAMPAIGN, type_) for type_ in TYPES]
+        activities = [activity for activity in read if not isinstance(activity, Unreadable)]
+        assert len(activities) <= 1
+        assert len({activity.digest for activity in read if isinstance(activity, Unreadable)}) <= 1
+        for activity in activities:
+            assert activity.type is TYPES[read.index(activity)]
+            assert USABLE_ID.fullmatch(activity.contact_id)
+            of_contact = parse_row(row, activity.contact_id)
+            assert not isinstance(of_contact, Unreadable)
+            assert replace(of_contact, campaign_id=CAMPAIGN) == activity
+            _check(
+                to_event(activity, account="a", email_addresses=addresses, observed_ms=NOW_MS, backfill=False)
+            )
+
+
+def campaign(data: bytes) -> None:
+    """An answer to a call for a campaign: what comes of it can be stored."""
+    read = sent_campaign(_judged(data), CAMPAIGN)
+    if read is None:
+        return
+    assert read.id == CAMPAIGN
+    assert read.sent_ms is None or iso(read.sent_ms)
+    for link_id, url in read.urls.items():
+        assert cut(_storable(link_id)) == link_id
+        _storable(url)
+    watched = WatchedCampaign(CAMPAIGN, None).told(read)
+    assert watched.told(read) == watched
 
 
 def listing(data: bytes) -> None:
@@ -139,7 +187,8 @@ def secret(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (answer, listing, summary, message, settings, secret)
+    target.__name__: target
+    for target in (answer, report, campaign, listing, summary, message, settings, secret)
 }
 
 
@@ -150,8 +199,8 @@ def _judged(data: bytes) -> object:
     return read.body if judge(read, has_cursor=first > 127) is Verdict.OK else None
 
 
-def _page(data: bytes) -> Page | None:
-    page = read_page(_judged(data))
+def _page(data: bytes, of: tuple[str, str] | None = None) -> Page | None:
+    page = read_page(_judged(data), of)
     if page and page.next is not None:
         _storable(page.next)
     return page

@@ -25,6 +25,24 @@ PAGES = st.fixed_dictionaries(
         )
     },
 )
+CAMPAIGN_IDS = st.sampled_from([targets.CAMPAIGN, int(targets.CAMPAIGN), "", None])
+REPORTED = st.builds(
+    lambda row, contact_id, campaign_id: (
+        {**row, "contact_id": contact_id, "campaign_id": campaign_id} if isinstance(row, dict) else row
+    ),
+    rows(),
+    st.sampled_from(["4711", 4711]) | JSON,
+    CAMPAIGN_IDS,
+)
+REPORTS = st.fixed_dictionaries({"results": st.lists(REPORTED, max_size=6)})
+LINK_DETAILS = st.fixed_dictionaries({}, optional={"url_uid": TEXT | JSON, "url": TEXT | JSON})
+CAMPAIGNS = st.fixed_dictionaries(
+    {"id": CAMPAIGN_IDS},
+    optional={
+        "click_through_details": st.lists(LINK_DETAILS | JSON, max_size=6) | JSON,
+        "last_run_date": TEXT | JSON | st.just("2024-06-12T08:15:40.207Z"),
+    },
+)
 COUNTS = st.dictionaries(
     st.sampled_from(["sends", "opens", "clicks", "forwards", "unsubscribes", "bounces", "campaign_id"]), JSON
 )
@@ -38,6 +56,8 @@ def as_answer(body: st.SearchStrategy[object]) -> st.SearchStrategy[bytes]:
 
 INPUTS = {
     "answer": as_answer(PAGES | JSON),
+    "report": as_answer(REPORTS | PAGES | JSON),
+    "campaign": as_answer(CAMPAIGNS | JSON),
     "listing": as_answer(st.fixed_dictionaries({"results": st.lists(LISTED, max_size=5)}) | JSON),
     "summary": as_answer(COUNTS | st.lists(COUNTS, max_size=4) | JSON),
     "message": st.fixed_dictionaries(
