@@ -108,6 +108,7 @@ def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
         "StartDate": "" if settings.start_ms is None else iso(settings.start_ms),
         "OverlapHours": str(settings.overlap_h),
         "RememberedActivities": str(settings.remembered_min),
+        "CampaignReports": "auto" if settings.has_campaign_reports else "off",
         "CampaignLookbackDays": str(settings.campaign_lookback_days),
         "EmailAddresses": settings.email_addresses.value,
         "ScheduleMinutes": str(minutes),

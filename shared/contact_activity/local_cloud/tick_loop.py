@@ -59,6 +59,7 @@ class CloudTickLoop:
         self._system.drop_messages()
         if self._options.treat_all_as_due:
             self._store.contacts.make_due(self._clock.now_ms())
+            self._store.reports.make_due(self._clock.now_ms())
             self._store.campaigns.put_listed(None)
 
     def _tick_or_warn(self) -> None:
