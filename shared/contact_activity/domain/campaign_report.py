@@ -20,7 +20,7 @@ WATCHED_WEEKLY_MS = 90 * DAY_MS
 MAX_WAIT_MS = DAY_MS
 # The wait grows with the age of the send, as opens decay, and doubles with each read without news.
 WAITS_AN_AGE, WAITS_AN_OLD_AGE = 96, 24
-FRESH_MS, MAX_FRESH_WAIT_MS = WEEK_MS, 30 * 60_000
+FRESH_MS, MAX_FRESH_WAIT_MS = WEEK_MS, 20 * 60_000
 MAX_QUIET = 2
 # A failing API is no reason to leave a report alone for long; one that is refused mostly stays so.
 MAX_FAILURE_WAIT_MS = HOUR_MS
@@ -229,8 +229,8 @@ class CampaignReport:
 def due_after_read_ms(now_ms: int, *, sent_ms: int, quiet: int, tick_ms: int) -> int | None:
     """When a report is due again that was just read; None: never.
 
-    Every tick at first, then rarer as its campaign ages and as reads find nothing: at least every half
-    hour in the first week, then daily, weekly after 30 days, and no more after 90.
+    Every tick at first, then rarer as its campaign ages and as reads find nothing: at least every twenty
+    minutes in the first week, then daily, weekly after 30 days, and no more after 90.
     """
     age_ms = max(0, now_ms - sent_ms)
     if age_ms >= WATCHED_WEEKLY_MS:

@@ -97,7 +97,8 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
 def _planned(ports: TickPorts, types: tuple[ActivityType, ...], tick_ms: int) -> PlannedReports:
     store, now_ms = ports.store, ports.clock.now_ms()
     trust = store.reports.trust()
-    due = _wanted(ports, store.reports.due(now_ms), types, trust, now_ms)
+    # What is due before the next tick is due now, or a wait of one tick would take two.
+    due = _wanted(ports, store.reports.due(now_ms + tick_ms // 2), types, trust, now_ms)
     return plan_reports(
         due,
         contacts=store.listings.get().contacts,
