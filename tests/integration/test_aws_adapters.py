@@ -808,6 +808,18 @@ class TestListingOnTheWire:
         assert contacts.register([ListedContact(id_, "2026-11-01") for id_ in "123"], NOW_MS) == 1
         assert [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")] == ["contact#3"]
 
+    def test_contacts_are_read_whole_and_consistently_at_once(self, wire: ScriptedAws) -> None:
+        """By batches of a hundred keys, each once; what a batch left out is read by itself."""
+        ids = [str(number) for number in range(150)]
+        wire.script("BatchGetItem", batch(*map(as_listed, ids[:99]), left=["99"]), batch(left=["100"]))
+        wire.script("GetItem", answered({"Item": as_listed("99")}), answered({}))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        assert list(contacts.get_many([*ids, "7"])) == ids[:100]
+        asked = [request["RequestItems"][TABLE] for request in wire.asked("BatchGetItem")]
+        assert [len(batch["Keys"]) for batch in asked] == [100, 50]
+        assert all(batch["ConsistentRead"] and "ProjectionExpression" not in batch for batch in asked)
+        assert all(request["ConsistentRead"] for request in wire.asked("GetItem"))
+
     def test_a_contact_that_another_dispatcher_registered_is_not_new(self, wire: ScriptedAws) -> None:
         """The read may be out of date; the condition of the write decides."""
         wire.script("BatchGetItem", batch())

@@ -52,6 +52,7 @@ TIMES_MS = {
     "contact.synced_ms": 0,
     "contact.failed_ms": 0,
     "contact.resync_ms": 0,
+    "contact.resync_asked_ms": 0,
     "contact.marks.*[0]": 0,
     "contact.marks.*[1]": 0,
     "contact.marks.*[2][0][0]": 0,
@@ -172,7 +173,8 @@ def leave_all_that_can_be(system: System) -> None:
             case "gone":
                 contact = replace(contact, times_gone=3)
             case "resynced":
-                watermark = replace(contact.watermark, resync_ms=NOON_MS - 10 * MINUTE_MS)
+                ago_ms = NOON_MS - 10 * MINUTE_MS
+                watermark = replace(contact.watermark, resync_ms=ago_ms, resync_asked_ms=ago_ms)
                 contact = replace(contact, watermark=watermark)
         assert family.contacts.save(contact, queued_until_ms=hour_ago_ms)
     account.gone = {"gone"}

@@ -390,8 +390,8 @@ MUTATIONS = (
     Mutation(
         "a write to a contact overwrites another's",
         "sqlite/contacts.py",
-        '" WHERE id = ? AND version = ?"',
-        '" WHERE id = ? AND ? >= 0"',
+        'queued_until_ms = ?, version = version + 1"\n            " WHERE id = ? AND version = ?"',
+        'queued_until_ms = ?, version = version + 1"\n            " WHERE id = ? AND ? >= 0"',
         (42,),
     ),
     Mutation(

@@ -21,6 +21,7 @@ _NAMES = {
     "contact.synced_at": "contact.synced_ms",
     "contact.failed_at": "contact.failed_ms",
     "contact.resync_from": "contact.resync_ms",
+    "contact.resync_asked_at": "contact.resync_asked_ms",
     "pace.pace_day": "pace.day",
     "pace.next_slot_at": "pace.next_slot_ms",
     "lease.held_until": "lease.until_ms",

@@ -2,14 +2,14 @@
 
 import heapq
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 from botocore.client import BaseClient
 
+from contact_activity.aws.several import each
 from contact_activity.aws.table import CONTACT, Item, Table, Value
 from contact_activity.domain import schedule
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
@@ -182,6 +182,12 @@ class DynamoContacts:
     def _remove(self, contact_id: str, attributes: str) -> bool:
         return self._table.update(CONTACT + contact_id, f"REMOVE {attributes}", "attribute_exists(pk)")
 
+    def get_many(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
+        """Costs a call for each hundred, and more if they are large."""
+        items = self._table.get_many([CONTACT + id_ for id_ in contact_ids], is_consistent=True)
+        by_id = {pk.removeprefix(CONTACT): item for pk, item in items.items() if "registered_at" in item}
+        return {id_: _contact(id_, item) for id_, item in by_id.items()}
+
     def get(self, contact_id: str) -> Contact | None:
         item = self._table.get(CONTACT + contact_id)
         return _contact(contact_id, item) if "registered_at" in item else None
@@ -190,35 +196,35 @@ class DynamoContacts:
         standing = schedule.standing(failures=contact.failures, times_gone=contact.times_gone)
         values: dict[str, Value] = {
             "registered_at": contact.registered_ms,
-            "due_at": contact.due_ms,
             "due_shard": due_shard(contact.id, standing),
             "failures": contact.failures,
             "times_gone": contact.times_gone,
-            "marks": marks_to_json(contact.watermark.marks),
-            "remembered": contact.watermark.remembered,
             "unreadable": contact.watermark.unreadable,
             "summaries": summaries_to_json(contact.summaries),
-        }
-        may_be_none: dict[str, Value] = {
             "synced_at": contact.synced_ms,
             "resync_from": contact.watermark.resync_ms,
+            "resync_asked_at": contact.watermark.resync_asked_ms,
             "last_error": contact.last_error,
             "failed_at": contact.failed_ms,
             "held_until": contact.held_until_ms,
             "queued_until": queued_until_ms or None,
             "progress": progress_to_json(contact.progress) if contact.progress else None,
         }
-        values |= {name: value for name, value in may_be_none.items() if value is not None}
-        dropped = [name for name, value in may_be_none.items() if value is None]
-        kept = ", ".join(f"{name} = :{name}" for name in values)
-        return self._table.update(
-            CONTACT + contact.id,
-            f"SET version = :next, {kept}" + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
-            "version = :seen",
-            seen=contact.version,
-            next=contact.version + 1,
-            **values,
-        )
+        return self._save(contact, values)
+
+    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+        saved = self._each(lambda contact: self._save(contact, {}), contacts)
+        return [contact.id for contact, is_saved in zip(contacts, saved, strict=True) if not is_saved]
+
+    def _save(self, contact: Contact, values: Mapping[str, Value]) -> bool:
+        """Store these values, what is remembered, and the due time, if the version is the stored one."""
+        remembered: dict[str, Value] = {
+            "due_at": contact.due_ms,
+            "marks": marks_to_json(contact.watermark.marks),
+            "remembered": contact.watermark.remembered,
+            "reported": contact.watermark.reported or None,
+        }
+        return self._table.save(CONTACT + contact.id, contact.version, {**values, **remembered})
 
     def erase(self, contact_id: str) -> bool:
         return self._table.delete(CONTACT + contact_id)
@@ -260,11 +266,7 @@ class DynamoContacts:
         return heapq.merge(*(self._table.due(shard, until_ms) for shard in range(ALL_SHARDS)))
 
     def _each(self, do: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
-        """Call `do` for each argument, several at once. Results are in the order of the arguments."""
-        if self._threads == 1 or len(arguments) < 2:
-            return [do(argument) for argument in arguments]
-        with ThreadPoolExecutor(min(self._threads, len(arguments))) as pool:
-            return list(pool.map(do, arguments))
+        return each(do, arguments, self._threads)
 
 
 def _without_repeats(contact_ids: Iterator[str]) -> Iterator[str]:
@@ -294,6 +296,8 @@ def _contact(contact_id: str, item: Item) -> Contact:
             item.blob("remembered"),
             item.blob("unreadable"),
             item.whole_or_none("resync_from"),
+            item.whole_or_none("resync_asked_at"),
+            item.blob("reported"),
         ),
         progress=progress_from_json(item.text("progress")) if "progress" in item else None,
         summaries=summaries_from_json(item.text("summaries", "{}")),

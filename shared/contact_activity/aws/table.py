@@ -1,7 +1,8 @@
 """Read and write the items of one DynamoDB table.
 
 The table has the string key `pk`. The index `due` (`due_shard`, `due_at`; keys only) holds only
-contacts, because no other item has these attributes. Times are milliseconds since 1970.
+contacts and campaigns' reports, because no other item has these attributes. Times are milliseconds
+since 1970.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ PAGE_ROWS = 200
 MAX_BATCH_KEYS = 100
 CONTACT = "contact#"
 
-Value = str | int | bytes | tuple[str, ...] | None
+Value = str | int | bytes | tuple[str, ...] | frozenset[str] | None
 
 
 class Item:
@@ -43,6 +44,11 @@ class Item:
         stored = self._attributes[name]["L"] if name in self else []
         assert isinstance(stored, list)  # noqa: S101  what boto3 gives for L; this tells the type checker
         return [str(text["S"]) for text in stored]
+
+    def text_set(self, name: str) -> frozenset[str]:
+        stored = self._attributes[name]["SS"] if name in self else ()
+        assert isinstance(stored, list | tuple)  # noqa: S101  as above, for SS
+        return frozenset(stored)
 
     def blob(self, name: str) -> bytes:
         value = self._attributes[name]["B"] if name in self else b""
@@ -75,26 +81,30 @@ class Table:
             found = self._client.get_item(TableName=self._name, Key={"pk": {"S": pk}}, ConsistentRead=True)
         return Item(found.get("Item", {}))
 
-    def get_many(self, pks: Sequence[str], *attributes: str) -> dict[str, Item]:
-        """Return these attributes of the items that exist, by `pk`.
+    def get_many(self, pks: Sequence[str], *attributes: str, is_consistent: bool = False) -> dict[str, Item]:
+        """Return these attributes of the items that exist, or all, by `pk`.
 
-        Eventually consistent, at half the price.
+        Eventually consistent, at half the price, unless `is_consistent`.
         """
         items: dict[str, Item] = {}
         # DynamoDB refuses a batch that names a key twice.
         once = list(dict.fromkeys(pks))
         for first in range(0, len(once), MAX_BATCH_KEYS):
-            items |= self._get_batch(once[first : first + MAX_BATCH_KEYS], attributes)
+            items |= self._get_batch(once[first : first + MAX_BATCH_KEYS], attributes, is_consistent)
         return items
 
-    def _get_batch(self, pks: Sequence[str], attributes: Sequence[str]) -> dict[str, Item]:
-        request = {"Keys": [{"pk": {"S": pk}} for pk in pks], "ProjectionExpression": ", ".join(attributes)}
+    def _get_batch(
+        self, pks: Sequence[str], attributes: Sequence[str], is_consistent: bool
+    ) -> dict[str, Item]:
+        keys = [{"pk": {"S": pk}} for pk in pks]
+        request = {"Keys": keys, "ConsistentRead": is_consistent, **_only(attributes)}
         with as_retry_error("the table"):
             found = self._client.batch_get_item(RequestItems={self._name: request})
         items = [Item(attributes) for attributes in found["Responses"].get(self._name, ())]
         # Read what DynamoDB left out one by one: botocore repeats single calls, with back-off.
         left = [key["pk"]["S"] for key in found["UnprocessedKeys"].get(self._name, {}).get("Keys", ())]
-        return {item.text("pk"): item for item in items} | {pk: self.get(pk) for pk in left}
+        one_by_one = {pk: item for pk in left if "pk" in (item := self.get(pk))}
+        return {item.text("pk"): item for item in items} | one_by_one
 
     def put(self, pk: str, attribute: str, value: Value) -> None:
         with as_retry_error("the table"):
@@ -114,6 +124,20 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
+
+    def save(self, pk: str, version: int, values: Mapping[str, Value], *, is_new: bool = False) -> bool:
+        """Store values, and a version one higher, if `version` is what is stored. Return whether it was.
+
+        None removes a value. `is_new`: store them if there is no item at all.
+        """
+        kept = {name: value for name, value in values.items() if value is not None}
+        dropped = [name for name, value in values.items() if value is None]
+        change = ", ".join(["SET version = :next", *(f"{name} = :{name}" for name in kept)])
+        if dropped:
+            change += f" REMOVE {', '.join(dropped)}"
+        if is_new:
+            return self.update(pk, change, "attribute_not_exists(pk)", next=version + 1, **kept)
+        return self.update(pk, change, "version = :seen", seen=version, next=version + 1, **kept)
 
     def add(self, pk: str, amounts: Mapping[str, int]) -> None:
         """Add to numbers of one item, in one write. An attribute name may hold any character."""
@@ -149,7 +173,7 @@ class Table:
         return dict(response.get("Attributes", {}))
 
     def due(self, shard: int, until_ms: int | None, page_rows: int = PAGE_ROWS) -> Iterator[tuple[int, str]]:
-        """Yield due time and id of a shard's contacts, earliest first. Eventually consistent."""
+        """Yield due time and id of what is in a shard, earliest first. Eventually consistent."""
         if until_ms is None:
             return self._query_shard("due_shard = :shard", page_rows, shard=shard)
         return self._query_shard(
@@ -175,23 +199,27 @@ class Table:
             for page in pages:
                 for row in page["Items"]:
                     item = Item(row)
-                    yield item.whole("due_at"), item.text("pk").removeprefix(CONTACT)
+                    yield item.whole("due_at"), item.text("pk").partition("#")[2]
 
     def scan(self, prefix: str, *attributes: str) -> Iterator[Item]:
         """Yield the items whose `pk` has this prefix, in no order, with these attributes or all.
 
         Reads the whole table. Eventually consistent.
         """
-        only = {"ProjectionExpression": ", ".join(attributes)} if attributes else {}
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._name,
             FilterExpression="begins_with(pk, :prefix)",
             ExpressionAttributeValues=_placeholders({"prefix": prefix}),
-            **only,
+            **_only(attributes),
         )
         with as_retry_error("the table"):
             for page in pages:
                 yield from map(Item, page["Items"])
+
+
+def _only(attributes: Sequence[str]) -> dict[str, str]:
+    """What asks for some attributes; for all, if none is named."""
+    return {"ProjectionExpression": ", ".join(attributes)} if attributes else {}
 
 
 def _placeholders(values: Mapping[str, Value]) -> dict[str, dict[str, object]]:
@@ -208,4 +236,6 @@ def _typed(value: Value) -> dict[str, object]:
             return {"B": value}
         case tuple():
             return {"L": [_typed(text) for text in value]}
+        case frozenset():
+            return {"SS": sorted(value)}
     return {"S": value}

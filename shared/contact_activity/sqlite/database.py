@@ -34,7 +34,9 @@ CREATE TABLE IF NOT EXISTS contact (
     resync_ms INTEGER,
     last_error TEXT,
     failed_ms INTEGER,
-    held_until_ms INTEGER
+    held_until_ms INTEGER,
+    reported BLOB NOT NULL DEFAULT x'',
+    resync_asked_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {FAILED_OR_GONE};
@@ -56,6 +58,15 @@ _ADDED_COLUMNS = {
     "last_error": "TEXT",
     "failed_ms": "INTEGER",
     "held_until_ms": "INTEGER",
+    "reported": "BLOB NOT NULL DEFAULT x''",
+    "resync_asked_ms": "INTEGER",
+}
+# Tables that a file of an earlier version does not have.
+_ADDED_TABLES = {
+    "campaign_report": (
+        "(id TEXT PRIMARY KEY, version INTEGER NOT NULL, due_ms INTEGER, report TEXT NOT NULL) WITHOUT ROWID"
+    ),
+    "watched_campaign": "(id TEXT PRIMARY KEY, campaign TEXT NOT NULL) WITHOUT ROWID",
 }
 
 
@@ -110,6 +121,7 @@ class Database:
             )
             if is_read_only:
                 self._show_missing_columns()
+                self._create_added_tables("TEMP TABLE")
             else:
                 self._create_tables()
 
@@ -122,6 +134,15 @@ class Database:
         self._connection.executescript(_SCHEMA)
         for column, kind in self._missing_columns().items():
             self.execute(f"ALTER TABLE contact ADD COLUMN {column} {kind}")
+        self._create_added_tables("TABLE")
+        self.execute("CREATE INDEX IF NOT EXISTS due_report ON campaign_report (due_ms)")
+
+    def _create_added_tables(self, kind: str) -> None:
+        """Create those that are missing: as temporary ones, if the file must not change."""
+        present = {row[0] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table, columns in _ADDED_TABLES.items():
+            if table not in present:
+                self.execute(f"CREATE {kind} IF NOT EXISTS {table} {columns}")
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -165,6 +186,12 @@ class Database:
         with self._in_turn(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             return self._connection.executemany(sql, rows).rowcount
+
+    def execute_each(self, sql: str, rows: Sequence[Sequence[object]]) -> list[int]:
+        """Run a statement for each row, in one transaction. Return how many rows each of them changed."""
+        with self._in_turn(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            return [self._connection.execute(sql, row).rowcount for row in rows]
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         with self._in_turn():
