@@ -77,6 +77,7 @@ class AwsStores:
     """DynamoDB. Its index is true at once, or while `is_stale` says so as it was at the last look."""
 
     def __init__(self, is_stale: Callable[[], bool]) -> None:
+        from contact_activity.aws.reports import REPORTS_SHARD
         from contact_activity.aws.store import dynamo_store
         from contact_activity.aws.table import Table
         from contact_activity.local_cloud.template import load_template
@@ -88,7 +89,7 @@ class AwsStores:
         parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
         self._client.create_table(TableName=self._name, **{part: defined[part] for part in parts})
         self._table = Table(self._client, self._name)
-        self._indexed: Any = StaleIndex(self._client, self._name, is_stale)
+        self._indexed: Any = StaleIndex(self._client, self._name, is_stale, REPORTS_SHARD)
 
     def store(self, limits: Limits, clock: Clock) -> Store:
         return self._store(self._indexed, self._name, limits, clock, threads=1)
@@ -113,11 +114,12 @@ class AwsStores:
 class StaleIndex:
     """A client of DynamoDB whose index follows the table late, as a global index does."""
 
-    def __init__(self, client: Any, table: str, is_stale: Callable[[], bool]) -> None:
+    def __init__(self, client: Any, table: str, is_stale: Callable[[], bool], reports_shard: int) -> None:
         self._client = client
         self._table = table
         self._is_stale = is_stale
         self._seen: list[dict[str, Any]] = []
+        self._first_shards = {"0", str(reports_shard)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -126,9 +128,9 @@ class StaleIndex:
         return self if operation == "query" else self._client.get_paginator(operation)
 
     def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
-        """As a query is answered that asks all shards in turn, from the first."""
+        """As a query is answered that asks for reports, or all shards of contacts in turn, from the first."""
         values = asked["ExpressionAttributeValues"]
-        if values[":shard"]["N"] == "0" and not self._is_stale():
+        if values[":shard"]["N"] in self._first_shards and not self._is_stale():
             pages = self._client.get_paginator("scan").paginate(TableName=self._table)
             self._seen = [item for page in pages for item in page["Items"] if "due_shard" in item]
         until_ms = int(values[":until"]["N"]) if ":until" in values else None

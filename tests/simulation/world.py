@@ -408,6 +408,7 @@ class Process:
         self.pauses: Any = Fragile(WatchedPauses(self, own.pauses), self)
         self.listings: Any = Fragile(own.listings, self)
         self.campaigns: Any = Fragile(WatchedCampaigns(self, own.campaigns), self)
+        self.reports: Any = Fragile(own.reports, self)
         self.tally: Any = Fragile(own.tally, self)
         self.lease: Any = Fragile(WatchedLease(self, own.lease), self)
         self.bus: Any = Fragile(SimulatedBus(self), self)

@@ -28,6 +28,7 @@ from contact_activity.ports import (
     Listings,
     PauseBoard,
     Queue,
+    Reports,
     Store,
     Tally,
 )
@@ -77,6 +78,10 @@ class Family(ABC):
     @property
     def campaigns(self) -> Campaigns:
         return self._shared.campaigns
+
+    @property
+    def reports(self) -> Reports:
+        return self._shared.reports
 
     @property
     def listings(self) -> Listings:

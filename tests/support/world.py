@@ -25,6 +25,7 @@ from contact_activity.ports import (
     Limiter,
     Listings,
     PauseBoard,
+    Reports,
     Store,
     Tally,
     TickPorts,
@@ -34,6 +35,7 @@ from contact_activity.run.file_bus import FileBus
 from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.reports import SqliteReports
 from contact_activity.sqlite.store import (
     SqliteCampaigns,
     SqliteListings,
@@ -211,6 +213,7 @@ class MixedStore:
 
     contacts: Contacts
     campaigns: Campaigns
+    reports: Reports
     listings: Listings
     pauses: PauseBoard
     tally: Tally
@@ -250,6 +253,10 @@ class World:
     @property
     def campaigns(self) -> SqliteCampaigns:
         return self.store.campaigns
+
+    @property
+    def reports(self) -> SqliteReports:
+        return self.store.reports
 
     @property
     def pauses(self) -> SqlitePauses:

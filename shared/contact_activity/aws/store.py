@@ -10,7 +10,8 @@ from botocore.client import BaseClient
 
 from contact_activity.aws.contacts import THREADS, DynamoContacts
 from contact_activity.aws.pace import dynamo_limiter
-from contact_activity.aws.table import Table, Value
+from contact_activity.aws.reports import DynamoReports
+from contact_activity.aws.table import Table
 from contact_activity.domain import schedule
 from contact_activity.domain.campaign import Campaign
 from contact_activity.domain.listing import Listing, TickFailure
@@ -49,17 +50,9 @@ class DynamoCampaigns:
         return Campaign(campaign_id, item.whole("version"), summarized)
 
     def save(self, campaign: Campaign) -> bool:
-        values: dict[str, Value] = {
-            "next": campaign.version + 1,
-            "summary": summaries_to_json((campaign.summarized,)),
-        }
-        is_as_seen = "attribute_not_exists(pk)"
-        if campaign.version:
-            is_as_seen = "version = :seen"
-            values["seen"] = campaign.version
-        return self._table.update(
-            _CAMPAIGN + campaign.id, "SET version = :next, summary = :summary", is_as_seen, **values
-        )
+        values = {"summary": summaries_to_json((campaign.summarized,))}
+        pk, is_new = _CAMPAIGN + campaign.id, campaign.version == 0
+        return self._table.save(pk, campaign.version, values, is_new=is_new)
 
 
 class DynamoListings:
@@ -153,6 +146,7 @@ class DynamoStore:
 
     contacts: DynamoContacts
     campaigns: DynamoCampaigns
+    reports: DynamoReports
     listings: DynamoListings
     pauses: DynamoPauses
     tally: DynamoTally
@@ -170,6 +164,7 @@ def dynamo_store(
     return DynamoStore(
         contacts=DynamoContacts(client, table_name, threads),
         campaigns=DynamoCampaigns(client, table_name),
+        reports=DynamoReports(client, table_name, threads),
         listings=DynamoListings(client, table_name),
         pauses=DynamoPauses(client, table_name),
         tally=DynamoTally(client, table_name),

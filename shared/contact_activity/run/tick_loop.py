@@ -94,12 +94,13 @@ class TickLoop:
             _log.warning("this tick failed, the next one tries again: %s", error)
 
     def _recover(self) -> None:
-        """After a standstill release the contacts that the workers gave up.
+        """After a standstill release the contacts and reports that the workers gave up.
 
         They are still claimed, but the queue is empty between two ticks, so that nobody reads them.
         """
         if self._workers.is_standstill:
             self._store.contacts.release_all()
+            self._store.reports.release_all()
             self._workers.resume()
 
     def _tick(self, *, begin_listing: bool, has_reports: bool = True) -> TickReport:

@@ -16,6 +16,7 @@ from contact_activity.domain.tally import DayTally
 from contact_activity.ports import Clock, Limiter
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database, whole, whole_or_none
+from contact_activity.sqlite.reports import SqliteReports
 from contact_activity.state.codec import (
     summaries_from_json,
     summaries_to_json,
@@ -200,6 +201,7 @@ class SqliteStore:
 
     contacts: SqliteContacts
     campaigns: SqliteCampaigns
+    reports: SqliteReports
     listings: SqliteListings
     pauses: SqlitePauses
     tally: SqliteTally
@@ -210,6 +212,7 @@ class SqliteStore:
         """Release what a killed process held. Only for a process that has locked the folder."""
         self.lease.clear()
         self.contacts.release_all()
+        self.reports.release_all()
 
 
 def sqlite_store(database: Database, limits: Limits, clock: Clock) -> SqliteStore:
@@ -217,6 +220,7 @@ def sqlite_store(database: Database, limits: Limits, clock: Clock) -> SqliteStor
     return SqliteStore(
         contacts=SqliteContacts(database),
         campaigns=SqliteCampaigns(database),
+        reports=SqliteReports(database),
         listings=SqliteListings(database),
         pauses=SqlitePauses(database),
         tally=SqliteTally(database),
