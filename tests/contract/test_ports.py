@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contact_activity.domain.activity import Activity, ActivityType, Bounce, BounceCategory
-from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.campaign import Campaign, WatchedCampaign
+from contact_activity.domain.campaign_feed import CampaignFeed
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
 from contact_activity.domain.freshness import ENDS_S
@@ -22,6 +24,7 @@ from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import longest_waits, standing
+from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.summary import (
     COUNT_NAMES,
     MAX_CAMPAIGNS,
@@ -31,10 +34,12 @@ from contact_activity.domain.summary import (
     SummaryKind,
 )
 from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.trust import Match, Mode, SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Mark, Progress, Span, Watermark
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import WaitError, WaitReason
-from contact_activity.ports import Contacts, Limiter
+from contact_activity.ports import Contacts, Limiter, Reports
+from contact_activity.state.reports import MAX_DUE, MAX_URGENT
 from tests.support.families import Family
 from tests.support.items import of_campaign, of_contact
 from tests.support.virtual_clock import VirtualClock
@@ -68,7 +73,9 @@ SYNCED = {
     "failures": 2,
     "last_error": "the API failed 3 times: the connection is refused",
     "failed_ms": NOW_MS - 3,
-    "watermark": Watermark(MARKS, bytes(range(140)), bytes(range(16)), NOW_MS - 5),
+    "watermark": Watermark(
+        MARKS, bytes(range(140)), bytes(range(16)), NOW_MS - 5, NOW_MS - 4, bytes(range(28))
+    ),
     "summaries": (
         Summarized(SummaryKind.CONTACT, NOW_MS, (Published("", 3, SummaryCounts(9, 4, 0, 0, 1, 2)),)),
         Summarized(
@@ -369,7 +376,9 @@ class TestContacts:
         """With its memory and an unfinished walk at their maximum."""
         register(family.contacts, "4711")
         key = bytes.fromhex("018f00c0ffee") + bytes(8)
-        watermark = Watermark(MARKS, key * MAX_REMEMBERED, bytes(8) * MAX_UNREADABLE)
+        watermark = Watermark(
+            MARKS, key * MAX_REMEMBERED, bytes(8) * MAX_UNREADABLE, reported=key * (MAX_REMEMBERED // 2)
+        )
         progress = replace(PROGRESS, candidates=key * 2 * MAX_REMEMBERED, unreadable=watermark.unreadable)
         counts = SummaryCounts(*[999_999] * len(COUNT_NAMES))
         published = tuple(
@@ -378,6 +387,85 @@ class TestContacts:
         summaries = (Summarized(SummaryKind.CONTACT_CAMPAIGN, NOW_MS, published),)
         saved = save(family.contacts, "4711", watermark=watermark, progress=progress, summaries=summaries)
         assert stored(family.contacts, "4711") == saved
+
+    def test_many_contacts_are_read_at_once(self, family: Family) -> None:
+        """As they are one by one; also more than one read of the store holds, and the same one twice."""
+        ids = [f"contact-{number}" for number in range(620)]
+        register(family.contacts, *ids)
+        saved = save(family.contacts, "contact-7", **SYNCED, progress=PROGRESS)
+        found = family.contacts.get_many([*ids, "contact-7", "contact-619"])
+        assert sorted(found) == sorted(ids)
+        assert found["contact-7"] == saved
+        assert found["contact-619"] == stored(family.contacts, "contact-619")
+
+    def test_only_registered_contacts_are_found(self, family: Family) -> None:
+        """Not one that was never listed, nor one that was erased."""
+        register(family.contacts, "4711", "4712")
+        family.contacts.erase("4712")
+        assert list(family.contacts.get_many(["unknown", "4711", "4712"])) == ["4711"]
+        assert family.contacts.get_many([]) == {}
+
+    def test_what_is_remembered_is_stored_alone(self, family: Family) -> None:
+        """Marks, memory and due time change. All else stays, also that the contact is in a message."""
+        register(family.contacts, "4711", now_ms=NOW_MS - 1)
+        before = save(family.contacts, "4711", **{**SYNCED, "due_ms": NOW_MS - 1}, progress=PROGRESS)
+        claim(family.contacts)
+        remembered = Watermark(MARKS[1:], b"", b"none", 1, 2, bytes(range(42)))
+        changed = replace(before, due_ms=NOW_MS, watermark=remembered)
+        other = replace(changed, registered_ms=1, failures=9, times_gone=9, synced_ms=None, progress=None)
+        other = replace(other, summaries=(), last_error=None, failed_ms=None, held_until_ms=1)
+        assert family.contacts.remember([other]) == []
+        watermark = replace(
+            before.watermark,
+            marks=remembered.marks,
+            remembered=remembered.remembered,
+            reported=remembered.reported,
+        )
+        kept = replace(before, version=before.version + 1, due_ms=NOW_MS, watermark=watermark)
+        assert stored(family.contacts, "4711") == kept
+        assert claim(family.contacts) == []
+        assert claim(family.contacts, now_ms=UNTIL_MS) == ["4711"]
+
+    def test_nothing_reported_is_remembered_too(self, family: Family) -> None:
+        """It takes the place of what was."""
+        register(family.contacts, "4711")
+        saved = save(family.contacts, "4711", watermark=Watermark(reported=bytes(14)))
+        assert family.contacts.remember([replace(saved, watermark=Watermark())]) == []
+        assert stored(family.contacts, "4711").watermark == Watermark()
+
+    def test_who_was_stored_since_or_erased_is_not_remembered(self, family: Family) -> None:
+        """Their ids come back; the others are stored. An erased contact stays erased."""
+        ids = ["same", "stored", "same too", "erased"]
+        register(family.contacts, *ids)
+        read = family.contacts.get_many(ids)
+        save(family.contacts, "stored", failures=1)
+        family.contacts.erase("erased")
+        changed = [replace(read[id_], watermark=Watermark(reported=bytes(14))) for id_ in ids]
+        assert family.contacts.remember(changed) == ["stored", "erased"]
+        found = family.contacts.get_many(ids)
+        assert {id_: (of.version, of.watermark.reported) for id_, of in found.items()} == {
+            "same": (1, bytes(14)),
+            "stored": (1, b""),
+            "same too": (1, bytes(14)),
+        }
+        assert family.contacts.remember(changed[-1:]) == ["erased"]
+        assert register(family.contacts, "erased") == 1
+        assert family.contacts.remember([]) == []
+
+    def test_one_of_many_who_remember_at_once_wins(self, family: Family) -> None:
+        """All store the same version at the same moment, of two contacts: each is won once."""
+        register(family.contacts, "4711", "4712")
+        read = list(family.contacts.get_many(["4711", "4712"]).values())
+
+        def remember(number: int) -> list[str]:
+            watermark = Watermark(reported=bytes([number]))
+            return family.contacts.remember([replace(of, watermark=watermark) for of in read])
+
+        lost = at_once(remember)
+        for contact_id in ("4711", "4712"):
+            (winner,) = [number for number, ids in enumerate(lost) if contact_id not in ids]
+            contact = stored(family.contacts, contact_id)
+            assert (contact.version, contact.watermark.reported) == (1, bytes([winner]))
 
 
 times = st.integers(min_value=0, max_value=2**53)
@@ -392,6 +480,8 @@ watermarks = st.builds(
     remembered=st.binary(),
     unreadable=st.binary(),
     resync_ms=st.none() | times,
+    resync_asked_ms=st.none() | times,
+    reported=st.binary(),
 )
 progresses = st.builds(
     Progress,
@@ -481,6 +571,245 @@ class TestCampaigns:
             assert family.campaigns.save(first)
             assert not family.campaigns.save(replace(first, summarized=Summarized(SummaryKind.CAMPAIGN)))
             assert family.campaigns.get("111") == Campaign("111", version + 1, SUMMARIZED)
+
+
+OPENS = ReportId("1117643206590", ActivityType.OPENED)
+READ = CampaignReport(
+    OPENS,
+    sent_ms=NOW_MS - DAY_MS,
+    due_ms=NOW_MS,
+    read_ms=NOW_MS - 9,
+    through_ms=NOW_MS - 8,
+    through_seen_ms=NOW_MS - 7,
+    deep_ms=NOW_MS - 6,
+    quiet=1,
+    failures=2,
+    refusals=1,
+    rows=12_345,
+    held_until_ms=NOW_MS + 1,
+    progress=ReportProgress(NOW_MS - 5, NOW_MS - 4, "bmV4dA", NOW_MS - 3, 500, 3, 1),
+    last_error="the API failed 3 times: the connection is refused",
+    failed_ms=NOW_MS - 2,
+)
+
+
+def watch(reports: Reports, *campaign_ids: str, due_ms: int | None = NOW_MS, sent_ms: int = NOW_MS) -> None:
+    for campaign_id in campaign_ids:
+        id_ = ReportId(campaign_id, ActivityType.OPENED)
+        assert reports.save(CampaignReport(id_, sent_ms, due_ms))
+
+
+def campaigns_of(reports: Iterable[CampaignReport]) -> list[str]:
+    return [report.id.campaign_id for report in reports]
+
+
+class TestReports:
+    def test_nothing_is_stored_at_first(self, family: Family) -> None:
+        """No campaign was seen, no report is watched, no type is trusted, no contact is urgent."""
+        reports = family.reports
+        assert reports.feed() == CampaignFeed()
+        assert reports.watched("111") is None
+        assert reports.get(OPENS) is None
+        assert reports.due(NOW_MS) == list(reports.outlines()) == []
+        assert reports.trust() == Trust()
+        assert reports.shifts() is None
+        assert reports.take_urgent() == ()
+        reports.make_due(NOW_MS)
+
+    def test_the_feed_is_replaced(self, family: Family) -> None:
+        """By the one that was put last, also by an empty one."""
+        listed = tuple(str(1_117_643_206_590 + number) for number in range(2_000))
+        for feed in (CampaignFeed(listed, 1, 2, 3, 4, 5, 6), CampaignFeed()):
+            family.reports.put_feed(feed)
+            assert family.reports.feed() == feed
+
+    def test_a_watched_campaign_is_replaced(self, family: Family) -> None:
+        """Each campaign has its own links, of which some are not known."""
+        first = WatchedCampaign("111", NOW_MS, {"1": "https://example.org/?a=1&b=ä", "2": None})
+        for campaign in (first, WatchedCampaign("111", None), WatchedCampaign("112", 0, {"1": None})):
+            family.reports.put_watched(campaign)
+            assert family.reports.watched(campaign.id) == campaign
+        assert family.reports.watched("111") == WatchedCampaign("111", None)
+        assert family.reports.watched("113") is None
+        assert list(family.reports.outlines()) == []
+
+    def test_a_saved_report_is_read_back(self, family: Family) -> None:
+        """With all that is known of it and with nothing, in a read and not, watched or not."""
+        known = (
+            READ,
+            CampaignReport(OPENS, 0, 0),
+            replace(READ, due_ms=None),
+            replace(READ, progress=ReportProgress(NOW_MS, None)),
+        )
+        for version, report in enumerate(known):
+            assert family.reports.save(replace(report, version=version))
+            saved = replace(report, version=version + 1)
+            assert family.reports.get(OPENS) == saved
+            is_watched = report.due_ms is not None
+            assert list(family.reports.outlines()) == ([saved] if is_watched else [])
+        assert family.reports.get(replace(OPENS, type=ActivityType.CLICKED)) is None
+
+    def test_the_second_save_of_a_version_fails(self, family: Family) -> None:
+        """Of two workers with the same version, also version 0, the second stores nothing."""
+        for version in (0, 1):
+            first = replace(READ, version=version)
+            assert family.reports.save(first)
+            assert not family.reports.save(replace(first, rows=1, due_ms=None))
+            assert family.reports.get(OPENS) == replace(READ, version=version + 1)
+
+    def test_a_save_of_a_version_that_never_was_adds_nothing(self, family: Family) -> None:
+        """Nothing is stored of a report that is not known."""
+        assert not family.reports.save(replace(READ, version=1))
+        assert family.reports.get(OPENS) is None
+
+    def test_one_of_many_simultaneous_saves_wins(self, family: Family) -> None:
+        """All save a new report at the same moment."""
+        won = at_once(lambda number: family.reports.save(replace(READ, rows=number)))
+        assert won.count(True) == 1
+        assert family.reports.get(OPENS) == replace(READ, rows=won.index(True), version=1)
+
+    def test_a_report_is_due_from_its_time_on(self, family: Family) -> None:
+        """Until it is saved with a later one, or with none."""
+        watch(family.reports, "later", due_ms=NOW_MS + 1)
+        watch(family.reports, "no more", due_ms=None)
+        watch(family.reports, "now")
+        assert campaigns_of(family.reports.due(NOW_MS - 1)) == []
+        assert campaigns_of(family.reports.due(NOW_MS)) == ["now"]
+        (now,) = family.reports.due(NOW_MS)
+        assert family.reports.save(replace(now, due_ms=None))
+        assert campaigns_of(family.reports.due(NOW_MS + 1)) == ["later"]
+
+    def test_the_newest_sends_come_first(self, family: Family) -> None:
+        """However long the others wait. Of one send, those come first that wait longest."""
+        for number, (sent_ms, due_ms) in enumerate([(5, 9), (7, 8), (5, 2), (6, 3), (7, 7)]):
+            watch(family.reports, str(number), sent_ms=sent_ms, due_ms=due_ms)
+        assert campaigns_of(family.reports.due(NOW_MS)) == ["4", "1", "3", "2", "0"]
+
+    def test_at_most_a_thousand_are_due_at_once(self, family: Family) -> None:
+        """Those that wait longest: the others are due when these are read."""
+        at_once(lambda number: watch(family.reports, *(f"{number}-{n}" for n in range(63)), due_ms=NOW_MS))
+        watch(family.reports, "oldest", due_ms=NOW_MS - 1, sent_ms=0)
+        due = campaigns_of(family.reports.due(NOW_MS))
+        assert len(due) == len(set(due)) == MAX_DUE
+        assert due[-1] == "oldest"
+        assert len(list(family.reports.outlines())) == THREADS * 63 + 1
+
+    def test_making_due_reaches_every_watched_report(self, family: Family) -> None:
+        """None is due later than before, and one that is no longer watched stays so."""
+        watch(family.reports, "early", due_ms=NOW_MS - 9)
+        watch(family.reports, "later", "last", due_ms=NOW_MS + DAY_MS)
+        watch(family.reports, "no more", due_ms=None)
+        family.reports.make_due(NOW_MS)
+        due_ms = {of.id.campaign_id: of.due_ms for of in family.reports.due(NOW_MS)}
+        assert due_ms == {"early": NOW_MS - 9, "later": NOW_MS, "last": NOW_MS}
+        assert sorted(campaigns_of(family.reports.outlines())) == ["early", "last", "later"]
+
+    def test_reports_are_no_contacts_and_contacts_no_reports(self, family: Family) -> None:
+        """Neither is handed out, counted or made due with the other."""
+        watch(family.reports, "111", due_ms=NOW_MS - DAY_MS)
+        register(family.contacts, "4711")
+        assert campaigns_of(family.reports.due(NOW_MS)) == campaigns_of(family.reports.outlines()) == ["111"]
+        assert family.contacts.oldest_due_ms(NOW_MS) == NOW_MS
+        assert [outline.id for outline in family.contacts.outlines()] == ["4711"]
+        save(family.contacts, "4711", due_ms=NOW_MS + DAY_MS)
+        family.reports.make_due(NOW_MS)
+        assert claim(family.contacts) == []
+        assert family.campaigns.get("111") == Campaign("111")
+
+    def test_trust_is_read_back(self, family: Family) -> None:
+        """With all that is known of each type, and with nothing."""
+        rows = (SampledRow("a" * 32, NOW_MS - 1, "digest"), SampledRow("b", 0, ""))
+        whole = TypeTrust(Mode.OFF, 1, 2, 3, {"4711": rows, "4712": ()}, dict.fromkeys(Match, 7), 4, 5, 6)
+        trust = Trust({ActivityType.OPENED: whole, ActivityType.SENT: TypeTrust(Mode.PUBLISH)})
+        for version, stored_trust in enumerate((trust, Trust())):
+            assert family.reports.save_trust(replace(stored_trust, version=version))
+            assert family.reports.trust() == replace(stored_trust, version=version + 1)
+
+    def test_the_second_save_of_trust_fails(self, family: Family) -> None:
+        """Of two workers with the same version, also version 0, the second stores nothing."""
+        for version in (0, 1):
+            first = Trust({ActivityType.SENT: TypeTrust(news=version)}, version)
+            assert family.reports.save_trust(first)
+            assert not family.reports.save_trust(Trust({}, version))
+            assert family.reports.trust() == replace(first, version=version + 1)
+        assert not family.reports.save_trust(Trust({}, 9))
+
+    def test_one_of_many_simultaneous_saves_of_trust_wins(self, family: Family) -> None:
+        """Nobody's count is lost, for the others read it again."""
+
+        def count(_: int) -> None:
+            is_saved = False
+            while not is_saved:
+                trust = family.reports.trust()
+                more = trust.of(ActivityType.SENT).counted(news=1, shifted=0, now_ms=NOW_MS)
+                is_saved = family.reports.save_trust(trust.with_type(ActivityType.SENT, more))
+
+        at_once(count, times=8)
+        assert family.reports.trust() == Trust({ActivityType.SENT: TypeTrust(news=8)}, 8)
+
+    def test_shifts_are_stored_if_nobody_else_stored_some(self, family: Family) -> None:
+        """Who saw other shifts than those that are stored, or none, stores nothing."""
+        first, second = Shifts(NOW_MS, NOW_MS + 1, NOW_MS + 2), Shifts(NOW_MS + 3, NOW_MS + 3, NOW_MS + 4)
+        assert not family.reports.save_shifts(first, second)
+        assert family.reports.shifts() is None
+        assert family.reports.save_shifts(first, None)
+        assert not family.reports.save_shifts(second, None)
+        assert not family.reports.save_shifts(second, second)
+        assert family.reports.shifts() == first
+        assert family.reports.save_shifts(second, first)
+        assert family.reports.shifts() == second
+
+    @pytest.mark.parametrize("seen", [None, Shifts(1, 2, 3)])
+    def test_one_of_many_simultaneous_shifts_is_stored(self, family: Family, seen: Shifts | None) -> None:
+        """All saw the same."""
+        if seen:
+            assert family.reports.save_shifts(seen, None)
+        won = at_once(lambda number: family.reports.save_shifts(Shifts(number, 0, 0), seen))
+        assert won.count(True) == 1
+        assert family.reports.shifts() == Shifts(won.index(True), 0, 0)
+
+    def test_an_urgent_contact_is_taken_once(self, family: Family) -> None:
+        """However often it was added until then."""
+        family.reports.add_urgent([])
+        assert family.reports.take_urgent() == ()
+        family.reports.add_urgent(["4711", "4711", "4712"])
+        family.reports.add_urgent(["4712", "4713"])
+        assert sorted(family.reports.take_urgent()) == ["4711", "4712", "4713"]
+        assert family.reports.take_urgent() == ()
+        family.reports.add_urgent(["4711"])
+        assert family.reports.take_urgent() == ("4711",)
+
+    def test_urgent_contacts_are_bounded(self, family: Family) -> None:
+        """The first that are added have the room; one that is in already takes none."""
+        first, more = [str(number) for number in range(150)], [str(number) for number in range(100, 400)]
+        family.reports.add_urgent(first)
+        family.reports.add_urgent(more)
+        family.reports.add_urgent(["1", "late"])
+        taken = family.reports.take_urgent()
+        assert len(taken) == len(set(taken)) == MAX_URGENT
+        assert set(taken) == {str(number) for number in range(MAX_URGENT)}
+
+    def test_simultaneous_urgent_contacts_are_all_kept(self, family: Family) -> None:
+        """Also while somebody takes: none is lost, and none is taken twice."""
+        taken: list[str] = []
+
+        def add_or_take(number: int) -> None:
+            if number == 0:
+                for _ in range(20):
+                    taken.extend(family.reports.take_urgent())
+                return
+            for n in range(8):
+                family.reports.add_urgent([f"{number}-{n}", f"{number}-{n} too"])
+
+        at_once(add_or_take, times=9)
+        taken.extend(family.reports.take_urgent())
+        added = [f"{number}-{n}{more}" for number in range(1, 9) for n in range(8) for more in ("", " too")]
+        assert sorted(taken) == sorted(added)
+
+    def test_simultaneous_urgent_contacts_are_bounded(self, family: Family) -> None:
+        """Together they fill the room, and no more."""
+        at_once(lambda number: family.reports.add_urgent([f"{number}-{n}" for n in range(30)]), times=8)
+        assert len(family.reports.take_urgent()) == MAX_URGENT
 
 
 class TestLimiter:

@@ -1,20 +1,27 @@
 """The SQLite file across versions of this software."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ContactOutline, ListedContact
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import Summarized, SummaryKind
+from contact_activity.domain.watermark import Watermark
 from contact_activity.errors import StandstillError
 from contact_activity.sqlite.contacts import CLAIMS_AT_ONCE, SqliteContacts
 from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.reports import SqliteReports
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.virtual_clock import VirtualClock
 
-LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms")
+LATER_COLUMNS = ("summaries", "resync_ms", "last_error", "failed_ms", "reported", "resync_asked_ms")
+LATER_TABLES = ("campaign", "campaign_report", "watched_campaign")
+REPORT = CampaignReport(ReportId("7", ActivityType.SENT), NOON_MS, NOON_MS)
 
 
 def earlier(path: Path) -> Path:
@@ -23,7 +30,8 @@ def earlier(path: Path) -> Path:
     SqliteContacts(database).register([ListedContact("4711", "")], 7)
     for column in LATER_COLUMNS:
         database.execute(f"ALTER TABLE contact DROP COLUMN {column}")
-    database.execute("DROP TABLE campaign")
+    for table in LATER_TABLES:
+        database.execute(f"DROP TABLE {table}")
     database.close()
     return path
 
@@ -31,13 +39,16 @@ def earlier(path: Path) -> Path:
 def test_a_file_of_an_earlier_version_is_upgraded(tmp_path: Path) -> None:
     """Missing columns are added and data is kept, however often it is opened."""
     path = earlier(tmp_path / "state.sqlite3")
-    for _ in range(2):
+    for version in range(2):
         database = Database(path)
         contact = SqliteContacts(database).get("4711")
         assert contact is not None
         assert contact.registered_ms == 7
         assert contact.summarized(SummaryKind.CONTACT) == Summarized(SummaryKind.CONTACT)
+        assert contact.watermark == Watermark()
         assert SqliteContacts(database).save(contact)
+        reports = SqliteReports(database)
+        assert reports.save(replace(REPORT, version=version))
         database.close()
 
 
@@ -48,6 +59,7 @@ def test_a_file_of_an_earlier_version_is_read_without_a_change(tmp_path: Path) -
     database = Database(path, is_read_only=True)
     assert list(SqliteContacts(database).outlines()) == [ContactOutline("4711", 7, 0, None, 0, 0)]
     contact = SqliteContacts(database).get("4711")
+    assert list(SqliteReports(database).outlines()) == []
     database.close()
     assert contact is not None
     assert (contact.registered_ms, contact.summaries, contact.last_error) == (7, (), None)
@@ -88,7 +100,7 @@ def test_a_file_that_is_no_database_ends_a_run_and_one_in_a_missing_folder_too(t
 
 
 def test_a_process_that_begins_frees_what_the_last_one_held() -> None:
-    """Claims, holds and the lease: the folder is locked, so nobody else is alive."""
+    """Claims, holds, also of reports, and the lease: the folder is locked, so nobody else is alive."""
     database, clock = Database(":memory:"), VirtualClock(NOON_MS)
     store = sqlite_store(database, Limits(4, 9_000), clock)
     store.contacts.register([ListedContact("1", "")], NOON_MS)
@@ -96,6 +108,12 @@ def test_a_process_that_begins_frees_what_the_last_one_held() -> None:
     assert store.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
     later = sqlite_store(database, Limits(4, 9_000), clock)
     assert not later.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
+    held = replace(REPORT, held_until_ms=NOON_MS + 300_000)
+    free = replace(REPORT, id=ReportId("8", ActivityType.SENT), due_ms=None, rows=5)
+    assert store.reports.save(held)
+    assert store.reports.save(free)
     later.free_all()
+    assert later.reports.get(held.id) == replace(held, version=2, held_until_ms=None)
+    assert later.reports.get(free.id) == replace(free, version=1)
     assert list(later.contacts.claim(clock, tick_ms=900_000, most=1)) == [["1"]]
     assert store.lease.take(now_ms=NOON_MS, until_ms=NOON_MS + 300_000)
