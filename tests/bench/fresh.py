@@ -9,7 +9,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.schedule import next_due_ms
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.ports import TickPorts, WorkPorts
@@ -33,6 +34,7 @@ from contact_activity.simulated.account import Row
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.turns import OneAfterTheOther
 from contact_activity.use_cases.work_on import work_on
 from tests.bench.measure import table
 from tests.bench.plot import delays_svg
@@ -43,8 +45,10 @@ from tests.support.week import DAYS, MAILINGS, week_account
 
 START_MS = round(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1_000)
 LIMITS = Limits(calls_per_second=4, calls_per_day=9_000)
-TICK_MS = 15 * 60_000
+TICK_MS = 5 * 60_000
 ANSWER_S = 0.2
+# To publish an activity and to remember it, on AWS.
+STORE_S = 0.008
 WORK_FOR_MS = 300_000
 SIZES = (1_000, 10_000, 100_000)
 TITLE = "a week, 4 calls a second, 9,000 a day"
@@ -65,6 +69,7 @@ class TimedBus:
             key = key_of({"detail": json.loads(event.detail)})
             self.repeated += key in self.arrived_ms
             self.arrived_ms.setdefault(key, now_ms)
+        self.clock.sleep(STORE_S * len(events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Freshness:
 class Week:
     """One account for a week, read by one worker, since the limiter is what bounds the pace."""
 
-    def __init__(self, contacts: int, tick_ms: int) -> None:
+    def __init__(self, contacts: int, tick_ms: int, *, has_reports: bool) -> None:
         self.contacts = contacts
         self.tick_ms = tick_ms
         self.clock = VirtualClock(START_MS)
@@ -113,7 +118,10 @@ class Week:
         self.tick_ports = TickPorts(self.store, source, self.queue, self.clock)
         self.work_ports = WorkPorts(self.store, source, self.queue, self.bus, self.clock)
         self.policy = WorkPolicy(Reading("default"), EmailAddresses.PLAIN, tick_ms)
+        self.types = self.policy.reading.types if has_reports else ()
         self._register_everybody()
+        trusted = TypeTrust(Mode.PUBLISH, START_MS - DAY_MS, sampled_ms=START_MS)
+        self.store.reports.save_trust(Trust(dict.fromkeys(self.types, trusted)))
 
     def _register_everybody(self) -> None:
         """The account was read for months: everybody is known, and due at some time of the cadence."""
@@ -142,18 +150,24 @@ class Week:
         tick_at_ms = START_MS
         while tick_at_ms < end_ms:
             self._sleep_until(tick_at_ms)
-            run_tick(
-                self.tick_ports, tick_ms=self.tick_ms, deadline_ms=self.clock.monotonic_ms() + WORK_FOR_MS
-            )
             tick_at_ms += self.tick_ms
-            while self.clock.now_ms() < tick_at_ms and (delivery := self.queue.receive(wait_s=0)):
+            run_tick(
+                self.tick_ports,
+                tick_ms=self.tick_ms,
+                deadline_ms=self.clock.monotonic_ms() + WORK_FOR_MS,
+                types=self.types,
+                turns=OneAfterTheOther(self._work_until(tick_at_ms)),
+            )
+            self._work_until(tick_at_ms)()
+
+    def _work_until(self, until_ms: int) -> Callable[[], None]:
+        def work() -> None:
+            while self.clock.now_ms() < until_ms and (delivery := self.queue.receive(wait_s=0)):
                 self.queue.complete()
-                work_on(
-                    delivery.item,
-                    self.work_ports,
-                    self.policy,
-                    deadline_ms=self.clock.monotonic_ms() + WORK_FOR_MS,
-                )
+                deadline_ms = self.clock.monotonic_ms() + WORK_FOR_MS
+                work_on(delivery.item, self.work_ports, self.policy, deadline_ms=deadline_ms)
+
+        return work
 
     def _sleep_until(self, at_ms: int) -> None:
         self.clock.sleep(max(0, at_ms - self.clock.now_ms()) / 1_000)
@@ -226,13 +240,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.fresh", description=__doc__)
     parser.add_argument("contacts", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--tick-minutes", type=int, default=TICK_MS // 60_000)
+    parser.add_argument("--reports", choices=("auto", "off"), default="auto", help="CAMPAIGN_REPORTS")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the delays as SVG")
     arguments = parser.parse_args()
     console, is_wrong, rows = Console(stderr=True), False, list[Sequence[str]]()
     curves: dict[str, tuple[list[float], int]] = {}
     for contacts in arguments.contacts:
         begun_s = time.monotonic()
-        week = Week(contacts, arguments.tick_minutes * 60_000)
+        week = Week(contacts, arguments.tick_minutes * 60_000, has_reports=arguments.reports == "auto")
         week.run()
         rows += _rows(week, time.monotonic() - begun_s)
         delays_s = list(week.delays_s().values())
