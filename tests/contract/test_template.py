@@ -320,6 +320,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "ConstantContactApiVersion": (["v2"], ["", "v3", "2", "V2"]),
     "Account": (["shop-1.north_2"], ["", "a b", "-a", "a" * 65, "ä", "a/b", "shop "]),
+    "CampaignReports": (["auto", "off"], ["", "on", "AUTO", "false"]),
     "Reports": (
         ["all,summary", "opens,clicks"],
         ["", "opened", "opens, clicks", "all,opens", "summary", "opens,", "OPENS", "opens;clicks"],
@@ -1022,7 +1023,9 @@ def test_each_metric_is_read_by_the_statistic_that_its_unit_asks_for() -> None:
     shown = [(name, statistic) for _, name, _, _, statistic in dashboard_metrics()]
     for name, statistic in watched + shown:
         if name in METRICS:
-            is_sum = METRICS[name].unit is MetricUnit.Count and not name.startswith("Paused")
+            is_sum = METRICS[name].unit is MetricUnit.Count and not name.startswith(
+                ("Paused", "ReportTypesOff")
+            )
             of_many = {"p50", "p95"} if METRICS[name] is Metric.FRESHNESS else {"Maximum"}
             assert (name, statistic in ({"Sum"} if is_sum else of_many)) == (name, True)
 
@@ -1033,9 +1036,10 @@ def test_service_of_the_metrics_is_the_stack() -> None:
 
 
 def test_what_an_operator_must_know_has_an_alarm() -> None:
-    """Late, out of quota, refused, unreadable, gone, dead, failing or still: each is told, and no more."""
+    """Late, out of quota, refused, distrusted, unreadable, gone, dead, failing or still, and no more."""
     assert {metric["MetricName"] for _, metric in WATCHED} == {
         *("LagSeconds", "FreshnessSeconds", "QuotaLagSeconds", "PausedByCredential", "UnreadableRows"),
+        "ReportTypesOff",
         *("ContactsNewlyGone", "ContactsGone", "ContactsSynced"),
         *("ApproximateNumberOfMessagesVisible", "Errors", "Invocations"),
     }

@@ -221,16 +221,20 @@ class TestBus:
         assert clock.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
         assert clock.now_ms() < deadline_ms
 
-    def test_after_the_deadline_each_batch_is_tried_once(
-        self, wire: ScriptedAws, bus: EventBridgeBus, clock: VirtualClock
-    ) -> None:
-        """A page that was read at the last moment is still published, without any back-off."""
-        bus.publish([event("a")], deadline_ms=NOW_MS - 1)
-        wire.script("PutEvents", put_events("b"))
-        with pytest.raises(RetryError):
-            bus.publish([event("b")], deadline_ms=NOW_MS - 1)
-        assert put_ids(wire) == [["a"], ["b"]]
-        assert clock.slept_s == []
+    def test_no_publication_begins_after_the_deadline(self, wire: ScriptedAws) -> None:
+        """By then somebody else may publish. What was accepted before is told."""
+
+        class PassingClock(VirtualClock):
+            def monotonic_ms(self) -> int:
+                self.sleep(6)
+                return self.now_ms()
+
+        wire.script("PutEvents", put_events())
+        bus = EventBridgeBus(aws_client("events"), "bus", PassingClock(NOW_MS))
+        with pytest.raises(PartlyAcceptedError) as raised:
+            bus.publish([event(name) for name in "abcdefghijkl"], deadline_ms=NOW_MS + 9_000)
+        assert raised.value.accepted == set("abcdefghij")
+        assert put_ids(wire) == [list("abcdefghij")]
 
     def test_waits_are_jittered(self, wire: ScriptedAws, clock: VirtualClock) -> None:
         """Workers that failed together try again at different times, spread over half the wait."""

@@ -9,3 +9,7 @@ def of_contact(contact_id: str, planned_ms: int, correlation_id: str | None = No
 
 def of_campaign(campaign_id: str, planned_ms: int, correlation_id: str | None = None) -> WorkItem:
     return WorkItem(WorkKind.CAMPAIGN, campaign_id, planned_ms, correlation_id)
+
+
+def of_report(report_id: str, planned_ms: int, correlation_id: str | None = None) -> WorkItem:
+    return WorkItem(WorkKind.REPORT, report_id, planned_ms, correlation_id)

@@ -41,6 +41,7 @@ DEFAULTS = {
     "START_DATE": "",
     "OVERLAP_HOURS": "168",
     "REMEMBERED_ACTIVITIES": "200",
+    "CAMPAIGN_REPORTS": "auto",
     "CAMPAIGN_LOOKBACK_DAYS": "30",
     "EMAIL_ADDRESSES": "plain",
 }
@@ -56,6 +57,7 @@ PARSED_DEFAULTS = Settings(
     start_ms=None,
     overlap_h=168,
     remembered_min=200,
+    has_campaign_reports=True,
     campaign_lookback_days=30,
     email_addresses=EmailAddresses.PLAIN,
 )
@@ -154,6 +156,7 @@ def test_summaries_are_told_from_activity_reports() -> None:
         ("OVERLAP_HOURS", "a week"),
         ("REMEMBERED_ACTIVITIES", "0"),
         ("REMEMBERED_ACTIVITIES", "5001"),
+        ("CAMPAIGN_REPORTS", "on"),
         ("CAMPAIGN_LOOKBACK_DAYS", "0"),
         ("EMAIL_ADDRESSES", "none"),
         ("CONSTANT_CONTACT_API_VERSION", "v1"),
@@ -314,8 +317,8 @@ def test_exactly_the_documented_settings_are_read() -> None:
 
 def test_the_tick_and_the_resources_come_from_the_template() -> None:
     """The tick has a default. A missing resource is an error that names it."""
-    assert read_tick_ms({}) == 15 * 60_000
-    assert read_tick_ms({"TICK_MINUTES": "5"}) == 5 * 60_000
+    assert read_tick_ms({}) == 5 * 60_000
+    assert read_tick_ms({"TICK_MINUTES": "15"}) == 15 * 60_000
     assert required({"TABLE_NAME": " table "}, "TABLE_NAME") == "table"
     for name in (setting.name for setting in DEPLOYMENT_SETTINGS if not setting.default):
         with pytest.raises(SettingsError, match=name):

@@ -24,7 +24,7 @@ from contact_activity.settings import Credentials, SettingsError
 from contact_activity.state.codec import item_from_body
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
 from tests.support.emf import Emitted, emitted
-from tests.support.items import of_campaign, of_contact
+from tests.support.items import of_campaign, of_contact, of_report
 from tests.support.rows import HOUR_MS, NOON_MS
 from tests.support.world import TICK_MS, World
 
@@ -74,8 +74,17 @@ def lines(said: io.StringIO) -> list[dict[str, Any]]:
 
 
 CONTACT = of_contact("4711", 1)
-OF_CAMPAIGNS = set(Outcome) - {Outcome.SYNCED, Outcome.UNKNOWN_CONTACT, Outcome.HELD}
-OF_CONTACTS = set(Outcome) - {Outcome.SUMMARIZED, Outcome.REFUSED}
+OF_REPORTS = {
+    *(Outcome.READ, Outcome.SAMPLED, Outcome.UNFINISHED, Outcome.PAUSED, Outcome.STALE, Outcome.LATE),
+    *(Outcome.EARLY, Outcome.HELD, Outcome.RACE_LOST, Outcome.FAILED),
+}
+OF_CONTACTS = set(Outcome) - {
+    *(Outcome.READ, Outcome.SAMPLED, Outcome.FAILED, Outcome.SUMMARIZED, Outcome.REFUSED)
+}
+OF_CAMPAIGNS = {
+    *(Outcome.SUMMARIZED, Outcome.UNFINISHED, Outcome.GONE, Outcome.PAUSED, Outcome.REFUSED),
+    *(Outcome.STALE, Outcome.RACE_LOST),
+}
 
 
 def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> TickReport:
@@ -87,6 +96,8 @@ def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> TickReport:
         new_contacts=2,
         rejected=3,
         unreadable_contacts=4,
+        reports_enqueued=6,
+        report_types_off=("opens",),
         campaigns_enqueued=5,
         campaigns_failed="the API did not answer",
         lag_ms=HOUR_MS + 500,
@@ -109,6 +120,9 @@ def full_sync(outcome: Outcome) -> Report:
         campaigns_left_out=3,
         counts=Counts(collapsed=8, in_future=9),
         unreadable=["0123456789abcdef"],
+        rows_left=10,
+        rows_unknown=11,
+        rows_shifted=12,
     )
 
 
@@ -119,6 +133,8 @@ def test_every_metric_is_sent_with_its_unit(capsys: pytest.CaptureFixture[str]) 
         telemetry.record_work(CONTACT, full_sync(outcome))
     for outcome in OF_CAMPAIGNS:
         telemetry.record_work(of_campaign("111", 1), Report(outcome))
+    for outcome in OF_REPORTS:
+        telemetry.record_work(of_report("111-opens", 1), Report(outcome))
     for message in (of_contact("4711", 1), of_campaign("111", 1)):
         telemetry.record_failure(message, RetryError("the API did not answer"))
     sent = flushed(capsys)
@@ -140,6 +156,7 @@ def test_every_tick_sends_its_gauges_even_when_zero(capsys: pytest.CaptureFixtur
         "PausedByQuota": 0,
         "PausedByCredential": 0,
         "PausedByOperator": 0,
+        "ReportTypesOff": 0,
     }
 
 

@@ -8,7 +8,6 @@ from math import ceil
 from botocore.client import BaseClient
 
 from contact_activity.aws.errors import as_retry_error
-from contact_activity.clock import SystemClock
 from contact_activity.domain.work import WorkItem
 from contact_activity.state.codec import item_to_body
 
@@ -17,7 +16,6 @@ MAX_SEND_TRIES = 4
 # The limit of SQS.
 MAX_DELAY_S = 900
 FIRST_BACKOFF_S = 0.2
-_CLOCK = SystemClock()
 _DEPTHS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -35,7 +33,7 @@ class SqsQueue:
         *,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
-        now_ms: Callable[[], int] = _CLOCK.now_ms,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._client = client
         self._queue_url = queue_url

@@ -21,8 +21,8 @@ class Dispatcher:
     tick_ms: int
     calls_each: int
     campaign_lookback_days: int | None
-    campaign_reports: tuple[ActivityType, ...]
     credentials: Callable[[], Credentials]
+    campaign_reports: tuple[ActivityType, ...] = ()
 
     def run(self, remaining_ms: int, correlation_id: str) -> dict[str, object]:
         """Run one tick and return its report. A tick that raises is measured too."""

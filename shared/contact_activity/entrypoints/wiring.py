@@ -40,8 +40,8 @@ def dispatcher() -> Dispatcher:
         tick_ms,
         calls_each,
         settings.lookback_days,
-        settings.campaign_reports,
         shared.credentials,
+        settings.campaign_reports,
     )
 
 
