@@ -47,7 +47,7 @@ class ContactMemory:
         key = activity_key(self._reading.account, activity)
         if key in self._known:
             return Standing.KNOWN
-        if self._is_left or self._room <= 0 or _lacks_url(activity):
+        if self._is_left or self._room <= 0 or lacks_url(activity):
             return Standing.LEFT
         if any(True for _ in self._shadows.of(activity)):
             return Standing.SHIFTED
@@ -60,7 +60,8 @@ class ContactMemory:
         return Window(start_ms, tuple(known_spans(self._marks.mark(type_), start_ms)))
 
 
-def _lacks_url(activity: Activity) -> bool:
+def lacks_url(activity: Activity) -> bool:
+    """Whether it is a click whose URL only its contact's row may tell."""
     return activity.type is ActivityType.CLICKED and (activity.link is None or activity.link.url is None)
 
 

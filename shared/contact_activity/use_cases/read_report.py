@@ -19,7 +19,7 @@ from contact_activity.domain.event import Event, data_digest, to_event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.memory import activity_key
 from contact_activity.domain.paging import MAX_RESTARTS, Rounds
-from contact_activity.domain.reported import ContactMemory, Standing, once_each
+from contact_activity.domain.reported import ContactMemory, Standing, lacks_url, once_each
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import Mode, SampledRow
@@ -332,7 +332,7 @@ class _Read:
         }
         for row in rows:
             memory = memories.get(row.contact_id)
-            if memory and memory.standing(row) not in (Standing.OUTSIDE, Standing.LEFT):
+            if memory and not lacks_url(row) and memory.standing(row) is not Standing.OUTSIDE:
                 digest = data_digest(row, reading.account, self._policy.email_addresses)
                 event_id = self._event(contacts[row.contact_id], row, now_ms).id
                 found.setdefault(row.contact_id, []).append(SampledRow(event_id, row.occurred_ms, digest))
