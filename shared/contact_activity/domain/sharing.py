@@ -49,6 +49,8 @@ def plan_reports(
     `trusted_ms`: since when each type is trusted. Young campaigns may take half of what the day has left,
     all together nine tenths of this tick's even part of it.
     """
+    if calls_left == 0:
+        return PlannedReports()
     even = calls_left * REPORTS_PERCENT * tick_ms // (100 * max(tick_ms, midnight_after(now_ms) - now_ms))
     young = [report for report in due if now_ms - report.sent_ms < YOUNG_MS]
     others = sorted((report for report in due if report not in young), key=lambda report: report.due_ms or 0)

@@ -39,6 +39,8 @@ def hand_out_reports(
     _look(ports, report, types, deadline_ms)
     trust = ports.store.reports.trust()
     report.report_types_off = tuple(of.report for of in types if trust.of(of).mode is Mode.OFF)
+    if ports.store.pauses.get().active(ports.clock.now_ms()):
+        return
     planned = _planned(ports, types, tick_ms)
     if not planned.reports:
         return

@@ -29,6 +29,7 @@ from contact_activity.errors import (
     PartlyAcceptedError,
     RefusedError,
     RetryError,
+    StandstillError,
     WaitError,
     WaitReason,
     describe,
@@ -91,6 +92,12 @@ class _Read:
             self._report.outcome = self._read_or_wait()
         except (RetryError, FatalError) as error:
             self._fail(error)
+        except StandstillError:
+            raise
+        except Exception as error:
+            # Any error: trying again at once and for ever would cost a call of the day each time.
+            self._fail(error)
+            raise
         finally:
             self._count_published()
         return self._report
@@ -383,12 +390,13 @@ class _Read:
 
     def _stop(self, *, is_paused: bool) -> Outcome:
         """Keep how far it is; the report stays due. While its shift goes on, another message does."""
-        if self._report.pages and not self._save(self._stored.interrupted(self._read)):
+        has_read = self._report.pages or self._report.restarts
+        if has_read and not self._save(self._stored.interrupted(self._read)):
             return Outcome.RACE_LOST
         if is_paused:
             return Outcome.PAUSED
         window = self._item.window
-        if self._report.pages and not (window and window.is_ending(self._ports.clock.now_ms())):
+        if has_read and not (window and window.is_ending(self._ports.clock.now_ms())):
             self._ports.queue.send([self._item])
         return Outcome.UNFINISHED
 

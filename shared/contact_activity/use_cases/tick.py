@@ -13,6 +13,7 @@ from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.pauses import Pause, PauseReason, is_own_budget
 from contact_activity.domain.sharing import contacts_most
+from contact_activity.domain.shifts import NO_CALL_MS
 from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RetryError, WaitError, describe
@@ -188,13 +189,14 @@ class _Budget:
     calls_each: int
     is_paced: bool
 
-    def contacts(self, ports: TickPorts, report: TickReport, now_ms: int) -> int:
+    def contacts(self, ports: TickPorts, report: TickReport, turn: Turn, now_ms: int) -> int:
         pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
+        window = turn.window
         budget = schedule.tick_budget(
             pace,
             limits,
-            now_ms=now_ms,
-            tick_ms=self.tick_ms,
+            from_ms=max(now_ms, window.from_ms) if window else now_ms,
+            until_ms=window.until_ms - NO_CALL_MS if window else now_ms + self.tick_ms,
             calls_each=self.calls_each,
             outstanding=ports.queue.depth(),
         )
@@ -232,7 +234,7 @@ def _hand_out(
     ]
     if urgent:
         report.enqueued += len(urgent) - len(ports.queue.send(urgent))
-    most = budget.contacts(ports, report, now_ms)
+    most = budget.contacts(ports, report, turn, now_ms)
     claims = ports.store.contacts.claim(ports.clock, tick_ms=budget.tick_ms, most=most)
     while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
         now_ms = ports.clock.now_ms()
