@@ -40,6 +40,7 @@ def _moved(row: Row, by_ms: int) -> Row:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_mailing_to_20_000_contacts_is_published_within_the_day() -> None:
     """Every send, open, click and bounce, under 10,000 calls; then a whole sweep publishes nothing again."""
     account = account_of(20_000, sent_ms=START_MS + HOUR_MS)

@@ -18,7 +18,7 @@ from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RetryError, WaitError, describe
 from contact_activity.ports import Clock, TickPorts
-from contact_activity.use_cases.hand_out_reports import ask_samples_again, forget_trust, hand_out_reports
+from contact_activity.use_cases.hand_out_reports import forget_trust, hand_out_reports
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
 from contact_activity.use_cases.pause_for_wait import pause_for
@@ -71,7 +71,15 @@ def run_tick(
         if not types:
             forget_trust(ports)
         elif has_reports and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
-            _hand_out_reports(ports, report, types, turns, tick_ms, deadline_ms, correlation_id)
+            hand_out_reports(
+                ports,
+                report,
+                types,
+                turns,
+                tick_ms=tick_ms,
+                deadline_ms=deadline_ms,
+                correlation_id=correlation_id,
+            )
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         turn = turns.of_contacts()
         if turn and not _stop_if_paused(ports, report):
@@ -164,21 +172,6 @@ def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
         return
     else:
         ports.store.pauses.lift(PauseReason.CREDENTIAL)
-
-
-def _hand_out_reports(
-    ports: TickPorts,
-    report: TickReport,
-    types: tuple[ActivityType, ...],
-    turns: Turns,
-    tick_ms: int,
-    deadline_ms: int,
-    correlation_id: str | None,
-) -> None:
-    ask_samples_again(ports, types)
-    hand_out_reports(
-        ports, report, types, turns, tick_ms=tick_ms, deadline_ms=deadline_ms, correlation_id=correlation_id
-    )
 
 
 @dataclass(frozen=True, slots=True)
