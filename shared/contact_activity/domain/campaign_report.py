@@ -187,15 +187,17 @@ class CampaignReport:
     ) -> "CampaignReport":
         """After a failure. It is tried again after a wait that doubles to an hour.
 
-        One that is refused again and again is tried daily, once its campaign is a day old.
+        One that is refused again and again is tried daily, once its campaign is a day old. When its watch
+        is over, it is not tried again.
         """
         failures, refusals = self.failures + 1, self.refusals + 1 if is_refused else 0
-        is_old = now_ms - self.sent_ms >= YOUNG_MS
+        age_ms = now_ms - self.sent_ms
+        is_old = age_ms >= YOUNG_MS
         is_believed = refusals >= REFUSALS_BELIEVED and is_old
         wait_ms = MAX_WAIT_MS if is_believed else min(MAX_FAILURE_WAIT_MS, tick_ms << min(failures - 1, 20))
         return replace(
             self,
-            due_ms=now_ms + wait_ms,
+            due_ms=None if age_ms >= WATCHED_WEEKLY_MS else now_ms + wait_ms,
             failures=failures,
             refusals=refusals,
             held_until_ms=None,
