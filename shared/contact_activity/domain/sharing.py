@@ -87,6 +87,9 @@ def contacts_most(
         calls_left * LEAST_RESERVE_PERCENT // 100,
         report_calls_a_day * RESERVE_PERCENT_OF_USED * rest_ms // (100 * DAY_MS),
     )
+    if rest_ms <= tick_ms:
+        # No later tick of this day reads reports.
+        kept = 0
     free = max(0, calls_left - planned - kept)
     if contacts <= free:
         return None
