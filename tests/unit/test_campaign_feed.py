@@ -133,7 +133,7 @@ def test_what_is_known_is_bounded() -> None:
     assert len(CampaignFeed().seen([str(number) for number in range(3 * MAX_LISTED)]).listed) == MAX_LISTED
 
 
-# --- when to look ------------------------------------------------------------------------------------
+# --- when to look -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_list_that_is_refused_is_asked_again_after_a_day(after_ms: int, is_pas
     assert CampaignFeed(refused_ms=NOON_MS).is_refused(NOON_MS + after_ms) is not is_past
 
 
-# --- how many calls reports take ----------------------------------------------------------------------
+# --- how many calls reports take --------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(0, DAY_MS * 3 // 2), st.integers(0, 500)), max_size=20))

@@ -85,7 +85,7 @@ def rows_after_send(draw: st.DrawFn) -> list[Row]:
 READS = st.lists(st.tuples(st.integers(1, 40 * 60), st.integers(0, 15 * 60)), max_size=30)
 
 
-# --- nothing is read past --------------------------------------------------------------------------
+# --- nothing is read past ---------------------------------------------------------------------------
 
 
 @given(rows_after_send(), READS, st.sampled_from([-14, -5, -1, 0, 1, 5, 14]))
@@ -186,7 +186,7 @@ def test_a_read_goes_on_where_it_stopped_unless_trust_began_since() -> None:
     assert stopped.begun(NOON_MS + HOUR_MS, NOON_MS + 1) == ReportProgress(NOON_MS + HOUR_MS, None)
 
 
-# --- reads from the beginning ------------------------------------------------------------------------
+# --- reads from the beginning -----------------------------------------------------------------------
 
 
 @given(st.lists(st.integers(1, 40), max_size=150), st.sampled_from([SENDS, OPENS]), st.booleans())
@@ -229,7 +229,7 @@ def test_by_its_own_cadence_a_report_is_read_from_its_beginning_in_time(id_: Rep
     assert reads < 7 * DAY_MS // MAX_FRESH_WAIT_MS * 2
 
 
-# --- when it is due ----------------------------------------------------------------------------------
+# --- when it is due ---------------------------------------------------------------------------------
 
 AGES_MS = st.integers(-HOUR_MS, 120 * DAY_MS)
 TICKS_MS = st.integers(5, 60).map(lambda minutes: minutes * MINUTE_MS)
@@ -319,7 +319,7 @@ def test_a_failed_read_goes_on_from_its_last_page() -> None:
     assert (failed.held_until_ms, failed.failed_ms, failed.last_error) == (None, NOON_MS + 1, "no")
 
 
-# --- sent again --------------------------------------------------------------------------------------
+# --- sent again -------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 100 * DAY_MS), st.sampled_from([SENDS, OPENS]))
@@ -352,7 +352,7 @@ def test_sends_that_are_much_later_show_that_a_campaign_was_sent_again() -> None
     assert not replace(report, id=OPENS).is_sent_again(later)
 
 
-# --- a clock that ran ahead --------------------------------------------------------------------------
+# --- a clock that ran ahead -------------------------------------------------------------------------
 
 
 @given(rows_after_send(), st.integers(0, 400 * DAY_MS), st.integers(1, 60))
@@ -424,7 +424,7 @@ def test_a_report_that_is_set_right_has_read_nothing_later_than_now(report: Camp
     assert report.set_right(2 * NOON_MS) == report
 
 
-# --- what is stored ----------------------------------------------------------------------------------
+# --- what is stored ---------------------------------------------------------------------------------
 
 
 @given(REPORTS)

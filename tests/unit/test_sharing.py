@@ -83,7 +83,7 @@ def even_part(calls_left: int, now_ms: int, tick_ms: int) -> int:
     return calls_left * tick_ms // max(tick_ms, midnight_after(now_ms) - now_ms)
 
 
-# --- reports -----------------------------------------------------------------------------------------
+# --- reports ----------------------------------------------------------------------------------------
 
 
 @given(due_reports(), CONTACTS, CALLS_LEFT, NOWS_MS, TICKS_MS)
@@ -205,7 +205,7 @@ def test_over_a_day_every_report_is_planned(
     assert all(seen[str(number)] for number in range(busy))
 
 
-# --- contacts ----------------------------------------------------------------------------------------
+# --- contacts ---------------------------------------------------------------------------------------
 
 
 def most(

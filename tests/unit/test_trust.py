@@ -151,7 +151,7 @@ class TrustOfAType(RuleBasedStateMachine):
 TestTrustOfAType = TrustOfAType.TestCase
 
 
-# --- probation -----------------------------------------------------------------------------------------
+# --- probation --------------------------------------------------------------------------------------
 
 
 @given(st.lists(MATCHES, min_size=1, max_size=MAX_SAMPLED))
@@ -217,7 +217,7 @@ def test_contacts_of_a_sample_are_asked_again_after_an_hour(ago_ms: int, contact
     assert trust.is_asked_again(NOON_MS) is (contacts > 0 and is_past)
 
 
-# --- trust is lost -------------------------------------------------------------------------------------
+# --- trust is lost ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_is_counted_on_probation_does_not_count_against_what_is_published()
     assert trust.counted(news=1, shifted=9, now_ms=NOON_MS).mode is Mode.PUBLISH
 
 
-# --- all types together ----------------------------------------------------------------------------------
+# --- all types together -----------------------------------------------------------------------------
 
 ROWS = st.builds(SampledRow, st.text(max_size=5), TIMES_MS, st.just(DIGEST))
 TYPE_TRUSTS = st.builds(
@@ -314,7 +314,7 @@ def test_types_are_trusted_each_for_itself(trust: Trust, type_: ActivityType, ot
         assert changed.pending_of(contact)[type_] == rows
 
 
-# --- the digest of what is compared ----------------------------------------------------------------------
+# --- the digest of what is compared -----------------------------------------------------------------
 
 TEXTS = st.none() | st.sampled_from(["", "a", "ada@example.org", "A"]) | ANY_TEXT
 ACTIVITIES = st.builds(
