@@ -231,9 +231,11 @@ class Walk:
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
         keys = (self._candidates | self._published_before) - unseen - given_up
+        undecided: set[bytes] = set()
         if self._aside and self.is_resumed:
-            # What is set aside lies above every floor, so that the next walk meets it again.
+            # What is set aside lies above every floor, so that the next walk meets it again, and decides.
             kept, forgotten_ms = sorted(keys, reverse=True), None
+            undecided.update(self._aside)
         else:
             shifted = {key for key, _ in self._aside.values()}
             self.counts.shifted += len(shifted)
@@ -253,10 +255,12 @@ class Walk:
                 marks.append(Mark(type_, through[type_], united(spans)))
             elif mark in self.watermark.marks:
                 marks.append(replace(mark, forgotten=united(spans)))
+        remembered = {*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}
         return Watermark(
             marks=tuple(marks),
-            remembered=pack({*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}),
+            remembered=pack(remembered - undecided),
             unreadable=b"".join(self._unreadable),
+            reported=pack(undecided),
         )
 
     @property

@@ -89,7 +89,8 @@ class Watermark:
     `resync_ms`: the next walk publishes the activities from then on again, even if it remembers or
     forgot them; None: it does not. `resync_asked_ms`: when that was asked for.
     `reported`: what campaigns' reports published since the last finished walk began, and since a resync
-    was asked for, packed like `remembered`. No walk has shown it yet, and no resync wants it again.
+    was asked for, packed like `remembered`, and what an interrupted walk could not decide about. No walk
+    has shown it yet, and no resync wants it again.
     """
 
     marks: tuple[Mark, ...] = ()
