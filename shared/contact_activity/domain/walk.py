@@ -91,6 +91,7 @@ class Walk:
     _partly: set[bytes] = field(default_factory=set)
     _windows: dict[ActivityType, Window] = field(init=False)
     _aside: dict[bytes, tuple[bytes, Activity]] = field(default_factory=dict)
+    _aside_before: dict[bytes, tuple[bytes, Activity]] = field(default_factory=dict)
     _shadows: Shadows = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,6 +190,8 @@ class Walk:
         untold = {bytes.fromhex(digest) for digest in digests}
         self._unreadable = [digest for digest in self._unreadable if digest not in untold]
         keys = {activity_key(self.reading.account, activity) for activity in activities}
+        # The page that is read again need not show them.
+        self._aside.update((like, own) for like, own in self._aside_before.items() if own[0] in keys)
         if keys:
             self._oldest = self._oldest_before
             self._partly |= self._on_page - keys
@@ -307,7 +310,8 @@ class Walk:
         """Take back what is set aside and happened: its like was shown too."""
         is_cramped = len(self._candidates) + len(on_page) > 2 * MAX_REMEMBERED
         shown = [like for like in self._aside if is_cramped or like in on_page]
-        return [self._aside.pop(like) for like in shown]
+        self._aside_before = {like: self._aside.pop(like) for like in shown}
+        return list(self._aside_before.values())
 
     def _is_forgotten(self, activity: Activity) -> bool:
         spans = known_spans(self.watermark.mark(activity.type), self._start_ms)
