@@ -216,7 +216,7 @@ class OneContact:
     stored: Contact = field(default_factory=contact)
     published: Counter[bytes] = field(default_factory=Counter)
     now_ms: int = NOON_MS
-    cursors: dict[str, Sequence[Sequence[Activity]]] = field(default_factory=dict)
+    cursors: dict[str, list[list[Activity]]] = field(default_factory=dict)
 
     def tracking(
         self,
