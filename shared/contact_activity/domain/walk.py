@@ -234,14 +234,14 @@ class Walk:
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
         keys = (self._candidates | self._published_before) - unseen - given_up
-        undecided: set[bytes] = set()
+        shown = self._candidates
         if self._aside and self.is_resumed:
             # What is set aside lies above every floor, so that the next walk meets it again, and decides.
             kept, forgotten_ms = sorted(keys, reverse=True), None
-            undecided.update(self._aside)
         else:
             shifted = {key for key, _ in self._aside.values()}
             self.counts.shifted += len(shifted)
+            shown = shown | set(self._aside)
             kept, forgotten_ms = self._forget(keys | shifted, newest_ms, most=MAX_REMEMBERED - len(unseen))
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
         # Thousands of future stamps could force a floor into the future, which would lose what comes next.
@@ -259,11 +259,13 @@ class Walk:
             elif mark in self.watermark.marks:
                 marks.append(replace(mark, forgotten=united(spans)))
         remembered = {*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}
+        # A row may show here later than in its campaign's report, and then at another hour.
+        unshown = remembered & (set(unpack(self.watermark.reported)) - shown)
         return Watermark(
             marks=tuple(marks),
-            remembered=pack(remembered - undecided),
+            remembered=pack(remembered - unshown),
             unreadable=b"".join(self._unreadable),
-            reported=pack(undecided),
+            reported=pack(unshown),
         )
 
     @property

@@ -214,7 +214,7 @@ class _Sync:
             correlation_id=self._item.correlation_id,
         )
         # An earlier part of a resumed walk, or a campaign's report, may have found something new.
-        is_reported = bool(self._held.contact.watermark.reported)
+        is_reported = self._held.contact.watermark.reported != watermark.reported
         found_new = self._is_resumed or is_reported or self._report.published > 0
         synced = self._held.contact.synced(
             watermark,
