@@ -7,7 +7,8 @@ from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, unpack
 from contact_activity.domain.schedule import is_held
-from contact_activity.domain.shadows import Shadows
+from contact_activity.domain.shadows import MAX_SHIFT_H, Shadows
+from contact_activity.domain.times import HOUR_MS
 from contact_activity.domain.watermark import Reading, Window, known_spans
 
 # A memory that is full of what the contact's own walks read has so much room left for reports.
@@ -47,13 +48,18 @@ class ContactMemory:
         key = activity_key(self._reading.account, activity)
         if key in self._known:
             return Standing.KNOWN
-        if self._is_left or self._room <= 0 or lacks_url(activity):
+        if self._is_left or self._room <= 0 or lacks_url(activity) or self._is_near_forgotten(activity):
             return Standing.LEFT
         if any(True for _ in self._shadows.of(activity)):
             return Standing.SHIFTED
         self._known.add(key)
         self._room -= 1
         return Standing.NEW
+
+    def _is_near_forgotten(self, activity: Activity) -> bool:
+        """Whether its like at another hour may be forgotten. The contact's walk asks from there on."""
+        floor_ms = self._marks.mark(activity.type).floor_ms
+        return floor_ms is not None and activity.occurred_ms < floor_ms + MAX_SHIFT_H * HOUR_MS
 
     def _window(self, type_: ActivityType) -> Window:
         start_ms = self._reading.start_ms or 0
