@@ -59,6 +59,7 @@ class ReportProgress:
 
     `since_ms`: from where on it reads; None: from the report's beginning. `next`: the cursor of the next
     page; None for the first. `newest_ms`: the newest stamp so far. `news`: how many rows it published.
+    `pages`, `kept_page` and `repeats` detect pages that go in circles, however few an invocation reads.
     """
 
     started_ms: int
@@ -68,6 +69,9 @@ class ReportProgress:
     rows: int = 0
     news: int = 0
     restarts: int = 0
+    pages: int = 0
+    kept_page: str | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)

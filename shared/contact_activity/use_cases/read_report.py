@@ -4,6 +4,7 @@ What is published is remembered by each contact, right after the bus has it, and
 between costs at most a second publication of one part of a page, with equal ids.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from contact_activity.domain import schedule
 from contact_activity.domain.activity import Activity, ActivityType, Link
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.campaign import WatchedCampaign
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, data_digest, to_event
 from contact_activity.domain.freshness import by_bucket
@@ -78,7 +79,7 @@ class _Read:
         self._type = report.id.type
         self._trust = ports.store.reports.trust().of(self._type)
         self._read = report.begun(ports.clock.now_ms(), self._trust.since_ms)
-        self._rounds = Rounds()
+        self._rounds = Rounds.resume(self._read.pages, self._read.kept_page, self._read.repeats)
         self._is_held = False
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
@@ -144,19 +145,25 @@ class _Read:
         return page
 
     def _turn(self, page: TrackingPage, next_: str) -> None:
-        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
-            self._read = replace(self._read, next=None)
+        if self._rounds.are_endless(_digest(page)):
+            self._read = _from_first_page(self._read)
             raise FatalError("the API's pages go round, each with another cursor")
         if self._rounds.was_seen(next_):
             self._begin_again()
         else:
-            self._read = replace(self._read, next=next_)
+            self._read = replace(
+                self._read,
+                next=next_,
+                pages=self._rounds.pages,
+                kept_page=str(self._rounds.kept),
+                repeats=self._rounds.repeats,
+            )
 
     def _begin_again(self) -> None:
         """Read from the first page again. The contacts know what is published."""
         self._report.restarts += 1
         self._rounds = Rounds()
-        self._read = replace(self._read, next=None, rows=0, restarts=self._read.restarts + 1)
+        self._read = replace(_from_first_page(self._read), restarts=self._read.restarts + 1)
         if self._read.restarts > MAX_RESTARTS:
             self._read = replace(self._read, restarts=0)
             raise RetryError(CURSORS_DID_NOT_HOLD)
@@ -424,3 +431,12 @@ class _Read:
         if published:
             ages: Counter[int] = by_bucket(self._report.ages_s)
             self._ports.store.tally.add(now_ms // DAY_MS, published, ages)
+
+
+def _from_first_page(read: ReportProgress) -> ReportProgress:
+    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0)
+
+
+def _digest(page: TrackingPage) -> str:
+    """The same in every process."""
+    return hashlib.sha256(repr((page.activities, page.unreadable)).encode()).hexdigest()[:16]
