@@ -50,6 +50,7 @@ def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadlin
     """Read the report of an item, or take a sample of it while its type is not trusted yet.
 
     A report that fails is no failed message: it is due again later, and the contacts' own walks carry it.
+    Raises `StandstillError` if nothing can be stored, and an error that nobody foresaw.
     """
     now_ms = ports.clock.now_ms()
     if ports.store.pauses.get().active(now_ms):
@@ -91,14 +92,13 @@ class _Read:
             return Report(Outcome.STALE)
         try:
             self._report.outcome = self._read_or_wait()
-        except (RetryError, FatalError) as error:
-            self._fail(error)
         except StandstillError:
             raise
         except Exception as error:
-            # Any error: trying again at once and for ever would cost a call of the day each time.
+            # Any error: trying again at every tick would cost calls of the day, for ever.
             self._fail(error)
-            raise
+            if not isinstance(error, RetryError | FatalError):
+                raise
         finally:
             self._count_published()
         return self._report
