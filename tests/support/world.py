@@ -153,7 +153,9 @@ class ScriptedSource:
 
     def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
         refusal = self._call(f"campaign {campaign_id}", None, None, deadline_ms)
-        return refusal if refusal else self.resources.get(campaign_id, Refusal.GONE)
+        if refusal:
+            return refusal
+        return self.resources.get(campaign_id, Refusal.GONE)
 
     def campaign_report(
         self,
