@@ -85,7 +85,7 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
     except RefusedError as error:
         # A key may read contacts and not campaigns. That is no reason to pause.
         report.campaigns_failed = describe(error)
-        seen = replace(feed, refused_ms=now_ms)
+        seen = replace(reports.feed(), refused_ms=now_ms)
     except (RetryError, FatalError) as error:
         report.campaigns_failed = describe(error)
         return
