@@ -117,6 +117,8 @@ class _Read:
                 continue
             if not self._take(page):
                 return Outcome.RACE_LOST
+            if self._report.pages == 1 and self._trust.is_sample_due(self._ports.clock.now_ms()):
+                self._take_sample_of(page)
             if page.next is None:
                 return self._finish()
             self._turn(page, page.next)
@@ -323,16 +325,21 @@ class _Read:
         )
 
     def _sample(self) -> Outcome:
-        """Note what some contacts' rows of the first page look like, to be compared with their own."""
+        """Take a sample instead of publishing anything."""
         page = self._next_page()
-        now_ms = self._ports.clock.now_ms()
-        rows = self._sampled_rows(page, now_ms) if page else {}
-        if rows:
-            self._take_sample(rows, now_ms)
-        put_off = self._stored.put_off(now_ms, self._policy.tick_ms)
+        if page:
+            self._take_sample_of(page)
+        put_off = self._stored.put_off(self._ports.clock.now_ms(), self._policy.tick_ms)
         self._ports.store.reports.save(put_off)
         self._report.pages += 1
         return Outcome.SAMPLED
+
+    def _take_sample_of(self, page: TrackingPage) -> None:
+        """Note what some contacts' rows of a page look like, to be compared with their own."""
+        now_ms = self._ports.clock.now_ms()
+        rows = self._sampled_rows(page, now_ms)
+        if rows:
+            self._take_sample(rows, now_ms)
 
     def _sampled_rows(self, page: TrackingPage, now_ms: int) -> dict[str, list[SampledRow]]:
         """The rows of a page that their contacts show too, if nothing is wrong."""
