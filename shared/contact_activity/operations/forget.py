@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from contact_activity.operations.dead_letters import contact_id_of, taken_letters
 from contact_activity.operations.system import System
+from contact_activity.ports import Reports
 from contact_activity.run.errors import RunError
 from contact_activity.run.files import is_at, sync_folder
 
@@ -25,7 +26,7 @@ class Forgotten:
 
 
 def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
-    """Erase the dead letters of a contact, then its watermark, memory and summaries."""
+    """Erase the dead letters of a contact, then its watermark, memory, summaries and sampled rows."""
     dead_letters = 0
     with taken_letters(system) as taken:
         for batch in taken.batches():
@@ -36,7 +37,16 @@ def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
     is_known = system.store.contacts.get(contact_id) is not None
     if is_known and not is_dry_run:
         system.store.contacts.erase(contact_id)
+    if not is_dry_run:
+        _erase_from_sample(system.store.reports, contact_id)
     return Forgotten(is_known, dead_letters)
+
+
+def _erase_from_sample(reports: Reports, contact_id: str) -> None:
+    is_erased = False
+    while not is_erased:
+        trust = reports.trust()
+        is_erased = not trust.pending_of(contact_id) or reports.save_trust(trust.without(contact_id))
 
 
 def forget_events(path: Path, contact_id: str, *, is_dry_run: bool) -> int:
