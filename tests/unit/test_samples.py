@@ -21,6 +21,8 @@ from contact_activity.domain.trust import (
     Mode,
 )
 from contact_activity.domain.work import Outcome, WorkKind
+from contact_activity.operations.forget import forget
+from contact_activity.operations.system import System
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.world import TICK_MS, World, drain_all
 
@@ -286,12 +288,15 @@ def test_clicks_are_compared_with_the_url_of_their_campaign(world_of_four: World
     assert mode(world) is Mode.PROBATION
 
 
-def test_what_is_sampled_of_a_contact_can_be_erased(world_of_four: World) -> None:
-    """The rest of the sample stays."""
+@pytest.mark.parametrize("is_dry_run", [True, False])
+def test_what_is_sampled_of_a_contact_is_forgotten_with_it(world_of_four: World, *, is_dry_run: bool) -> None:
+    """The rest of the sample stays, and decides."""
     world = world_of_four
     world.read()
-    assert world.reports.save_trust(world.reports.trust().without("1"))
-    assert sampled(world) == ["0", "2", "3"]
+    assert forget(System("simulated", world.store), "1", is_dry_run=is_dry_run).is_known
+    assert sampled(world) == (["0", "1", "2", "3"] if is_dry_run else ["0", "2", "3"])
+    sync_sampled(world)
+    assert mode(world) is Mode.PUBLISH
 
 
 # --- trusted ----------------------------------------------------------------------------------------
