@@ -119,7 +119,7 @@ def test_a_tick_without_work_costs_what_the_bill_says() -> None:
     with nobodys_aws(), mock_aws():
         clients = Clients(aws_client)
         family, clock, types = AwsFamily(clients), SettableClock(NOON_MS), tuple(ActivityType)
-        system = System(family, clock, LIMITS, lookback_days=None, types=types)
+        system = System(family, clock, LIMITS, lookback_days=None, types=types, has_shifts=True)
         listed_ms = NOON_MS - TICK_MS
         family.listings.put(Listing(mark_ms=listed_ms, full_ms=listed_ms, deep_ms=listed_ms, contacts=1))
         family.contacts.register([ListedContact("1", iso(NOON_MS - DAY_MS))], NOON_MS)

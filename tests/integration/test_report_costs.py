@@ -47,7 +47,7 @@ class Counted:
         return asked
 
     def show(self, rows: Sequence[Activity]) -> None:
-        self.world.source.rows["7"] = list(rows)
+        self.world.source.shown["7"] = list(rows)
 
     def read(self, bus: Bus | None = None) -> Report:
         """Read the report of opens, an hour after the last time."""

@@ -81,7 +81,10 @@ class CollectingBus:
 
 @dataclass
 class System:
-    """One system; its queue lives as long as it does. `types`: whose reports of campaigns are read."""
+    """One system; its queue lives as long as it does.
+
+    `types`: whose reports of campaigns are read. With `has_shifts` messages wait for theirs.
+    """
 
     family: Family
     clock: SettableClock
@@ -90,6 +93,7 @@ class System:
     summaries: tuple[SummaryKind, ...] = (SummaryKind.CONTACT,)
     lookback_days: int | None = 30
     types: tuple[ActivityType, ...] = ()
+    has_shifts: bool = False
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     bus: CollectingBus = field(default_factory=CollectingBus)
     account: Account = field(init=False)
@@ -112,7 +116,7 @@ class System:
             deadline_ms=self.clock.monotonic_ms() + LEFT_MS,
             campaign_lookback_days=self.lookback_days,
             types=self.types,
-            turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.types else None,
+            turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.has_shifts else None,
         )
         while delivery := self.queue.receive(wait_s=0):
             self.queue.complete()
@@ -131,10 +135,11 @@ class System:
 
     def _work_on(self, item: WorkItem) -> None:
         ports = WorkPorts(self._store(), self.account, self.queue, self.bus, self.clock)
-        has_shifts = bool(self.types)
         policy = WorkPolicy(
-            self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries, has_shifts=has_shifts
+            self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries, has_shifts=self.has_shifts
         )
+        if item.window:
+            self.clock.sleep(item.window.wait_ms(self.clock.now_ms()) / 1_000)
         try:
             work_on(item, ports, policy, deadline_ms=self.clock.monotonic_ms() + LEFT_MS)
         except RetryError:

@@ -73,7 +73,7 @@ class ScriptedSource:
     With `round_pages` pages never end: after so many the first comes again, with another cursor.
     `meanwhile` is done once, before the call of its number. `counts` are the summaries, by contact
     and campaign; `sent` the campaigns in the order of their list, `resources` each campaign's own, and
-    `rows` what its reports show. A report is called by its id, such as `7-opens`, and a campaign's own
+    `shown` what its reports show. A report is called by its id, such as `7-opens`, and a campaign's own
     resource `campaign 7`; `fault_of` is what every call of such a name fails with.
     """
 
@@ -86,7 +86,7 @@ class ScriptedSource:
         self.unreadable_summaries: tuple[str, ...] = ()
         self.sent: list[ListedCampaign] = []
         self.resources: dict[str, SentCampaign] = {}
-        self.rows: dict[str, list[Activity]] = {}
+        self.shown: dict[str, list[Activity]] = {}
         self.fault_of: dict[str, Fault] = {}
         self.faults: dict[int, Fault] = {}
         self.fault: Fault | None = None
@@ -169,7 +169,7 @@ class ScriptedSource:
         refusal = self._call(str(ReportId(campaign_id, type_)), since_ms, next_, deadline_ms)
         if refusal:
             return refusal
-        rows = sorted(self.rows.get(campaign_id, []), key=lambda of: -of.occurred_ms)
+        rows = sorted(self.shown.get(campaign_id, []), key=lambda of: -of.occurred_ms)
         wanted = [of for of in rows if of.type is type_ and of.occurred_ms >= (since_ms or 0)]
         page, following = self._page(wanted, next_)
         return TrackingPage(tuple(page), (), following)

@@ -500,7 +500,7 @@ def test_an_account_of_campaigns_is_read_to_its_end(world: World) -> None:
         for campaign_id in ("a", "b", "c")
     ]
     for row in rows:
-        world.source.rows.setdefault(row.campaign_id or "", []).append(row)
+        world.source.shown.setdefault(row.campaign_id or "", []).append(row)
         world.source.activities.setdefault(row.contact_id, []).append(row)
     for _ in range(3):
         world.wait(TICK_MS)

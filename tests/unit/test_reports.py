@@ -53,7 +53,7 @@ def opens(count: int, contact_ids: Sequence[str] = CONTACTS) -> list[Activity]:
 
 def show(world: World, rows: Sequence[Activity]) -> None:
     """Show rows in the campaign's reports, and each in its contact's own."""
-    world.source.rows["7"] = list(rows)
+    world.source.shown["7"] = list(rows)
     for contact_id in {row.contact_id for row in rows}:
         own = [row for row in rows if row.contact_id == contact_id]
         world.source.activities[contact_id] = own
@@ -351,7 +351,7 @@ def clicked(world: World) -> World:
     """Clicks of two links, of which the campaign tells one."""
     world.watch(CLICKS)
     world.source.resources["7"] = sent_campaign(a="https://a.example")
-    world.source.rows["7"] = [click(n, link_id) for n, link_id in enumerate(("a", "a", "b", "b", "a"))]
+    world.source.shown["7"] = [click(n, link_id) for n, link_id in enumerate(("a", "a", "b", "b", "a"))]
     return world
 
 
@@ -368,7 +368,7 @@ def test_a_url_that_was_told_never_changes(clicked: World) -> None:
     """Nor is a campaign asked for what it told, or did not tell, before."""
     clicked.read(CLICKS)
     clicked.source.resources["7"] = sent_campaign(a="https://other.example", b="https://b.example")
-    clicked.source.rows["7"] += [click(60, "a"), click(61, "b")]
+    clicked.source.shown["7"] += [click(60, "a"), click(61, "b")]
     clicked.wait(TICK_MS)
     report = clicked.read(CLICKS)
     assert (report.published, asked_for_campaign(clicked)) == (1, 1)
@@ -387,7 +387,7 @@ def test_a_campaign_that_is_gone_leaves_its_clicks(clicked: World) -> None:
 
 def test_a_click_without_a_link_is_left(clicked: World) -> None:
     """Its campaign is not even asked."""
-    clicked.source.rows["7"] = [click(0, None)]
+    clicked.source.shown["7"] = [click(0, None)]
     report = clicked.read(CLICKS)
     assert (report.published, report.rows_left, asked_for_campaign(clicked)) == (0, 1, 0)
 
@@ -395,7 +395,7 @@ def test_a_click_without_a_link_is_left(clicked: World) -> None:
 def test_a_url_of_the_row_itself_holds(clicked: World) -> None:
     """Nothing is asked."""
     row = replace(click(0, "a"), link=Link("a", "https://own.example"))
-    clicked.source.rows["7"] = [row]
+    clicked.source.shown["7"] = [row]
     assert clicked.read(CLICKS).published == 1
     assert asked_for_campaign(clicked) == 0
     assert clicked.events[0]["data"]["link"]["url"] == "https://own.example"

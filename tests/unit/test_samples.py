@@ -50,7 +50,7 @@ def account(contacts: int, opens_each: int = 1) -> World:
 
 def show(world: World, rows: Sequence[Activity]) -> None:
     """Show rows in the report, and each in its contact's own."""
-    world.source.rows["7"] = list(rows)
+    world.source.shown["7"] = list(rows)
     for row in rows:
         world.source.activities[row.contact_id] = [of for of in rows if of.contact_id == row.contact_id]
 
@@ -123,8 +123,8 @@ def test_a_sample_is_of_fifty_contacts_and_three_rows_of_each() -> None:
 
 def test_a_sample_holds_no_more_than_ids_and_digests(world_of_four: World) -> None:
     """No address."""
-    rows = [replace(row, email_address="ada@example.org") for row in world_of_four.source.rows["7"]]
-    world_of_four.source.rows["7"] = rows
+    rows = [replace(row, email_address="ada@example.org") for row in world_of_four.source.shown["7"]]
+    world_of_four.source.shown["7"] = rows
     world_of_four.read()
     ((stored,),) = world_of_four.database.rows("SELECT value FROM state WHERE name = 'trust'")
     assert "ada" not in str(stored)
@@ -144,7 +144,7 @@ def test_who_cannot_be_compared_is_not_sampled(world_of_four: World) -> None:
 
 def test_an_empty_report_leaves_the_sample_to_another(world_of_four: World) -> None:
     """No sample is taken, and the report waits like one without news."""
-    world_of_four.source.rows["7"] = []
+    world_of_four.source.shown["7"] = []
     assert world_of_four.read().outcome is Outcome.SAMPLED
     assert world_of_four.trust_of(OPENED).is_sample_due(world_of_four.clock.now_ms())
 
@@ -164,7 +164,7 @@ def test_a_sample_that_is_exact_lets_the_type_publish(world_of_four: World) -> N
     assert since[2] is not None
     assert len(world.ids) == len(set(world.ids)) == 4
     new = activity(world.clock.now_ms(), contact_id="1")
-    world.source.rows["7"].append(new)
+    world.source.shown["7"].append(new)
     world.wait(TICK_MS)
     assert world.read().published == 1
     assert world.times[-1] == iso(new.occurred_ms)
@@ -176,7 +176,7 @@ def test_what_was_read_before_a_type_was_trusted_is_read_again(world_of_four: Wo
     world.trust(OPENED)
     world.read()
     world.trust(OPENED, mode=Mode.PROBATION)
-    show(world, [*world.source.rows["7"], activity(NOON_MS - DAY_MS, contact_id="1")])
+    show(world, [*world.source.shown["7"], activity(NOON_MS - DAY_MS, contact_id="1")])
     world.wait(TICK_MS)
     world.trust(OPENED)
     assert world.read().published == 1
@@ -261,7 +261,7 @@ def test_a_walk_that_is_not_whole_compares_nothing(world_of_four: World) -> None
     """Its contact is asked again later."""
     world = world_of_four
     world.source.page_rows = 1
-    show(world, [*world.source.rows["7"], activity(NOON_MS - 1, contact_id="0")])
+    show(world, [*world.source.shown["7"], activity(NOON_MS - 1, contact_id="0")])
     world.source.page_rows = 500
     world.read()
     world.source.page_rows = 1
@@ -279,7 +279,7 @@ def test_clicks_are_compared_with_the_url_of_their_campaign(world_of_four: World
     world.watch("7-clicks")
     own = replace(activity(NOON_MS, CLICKED), link=Link("a", "https://a.example"))
     world.source.activities["1"].append(own)
-    world.source.rows["7"].append(replace(own, link=Link("a", None)))
+    world.source.shown["7"].append(replace(own, link=Link("a", None)))
     world.source.resources["7"] = SentCampaign("7", NOON_MS, {"a": "https://a.example"})
     world.types = (OPENED, CLICKED)
     world.read("7-clicks")
@@ -327,10 +327,10 @@ def test_a_type_that_is_trusted_is_sampled_daily() -> None:
 def test_a_report_without_rows_takes_no_sample() -> None:
     """The next one does."""
     world = trusted(3)
-    rows, world.source.rows["7"] = world.source.rows["7"], []
+    rows, world.source.shown["7"] = world.source.shown["7"], []
     world.read()
     assert world.trust_of(OPENED).is_sample_due(world.clock.now_ms())
-    world.source.rows["7"] = [*rows, activity(world.clock.now_ms(), contact_id="1")]
+    world.source.shown["7"] = [*rows, activity(world.clock.now_ms(), contact_id="1")]
     world.wait(TICK_MS)
     world.read()
     assert "1" in sampled(world)
@@ -353,7 +353,7 @@ def test_one_row_that_differs_switches_a_trusted_type_off(found: Match) -> None:
     assert world.read().outcome is Outcome.STALE
     assert world.tick(begin_listing=False).report_types_off == ("opens",)
     for n in range(4):
-        show(world, [*world.source.rows["7"], activity(NOON_MS + 90 * SECOND_MS + n, contact_id=str(n))])
+        show(world, [*world.source.shown["7"], activity(NOON_MS + 90 * SECOND_MS + n, contact_id=str(n))])
     world.source.activities["1"][0] = other
     drain_all(world.queue)
     world.wait(DAY_MS)
@@ -378,7 +378,7 @@ def test_ten_shifted_rows_in_a_row_switch_a_type_off() -> None:
     world.trust(OPENED)
     for n in range(MAX_SHIFTED + 2):
         world.sync(str(n))
-    world.source.rows["7"] = shift(world.source.rows["7"], 5 * HOUR_MS)
+    world.source.shown["7"] = shift(world.source.shown["7"], 5 * HOUR_MS)
     report = world.read()
     assert (report.published, report.rows_shifted) == (0, MAX_SHIFTED + 2)
     assert mode(world) is Mode.OFF

@@ -40,7 +40,7 @@ def world() -> World:
     world = World(types=(OPENED,), has_shifts=True)
     rows = [activity(NOON_MS - HOUR_MS + n) for n in range(5)]
     world.register("1", rows)
-    world.source.rows["7"] = rows
+    world.source.shown["7"] = rows
     world.source.listed = [ListedContact("1", "")]
     world.listings.put(Listing(full_ms=NOON_MS, mark_ms=NOON_MS, deep_ms=NOON_MS, contacts=1))
     world.trust(OPENED)
