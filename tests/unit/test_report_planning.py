@@ -102,6 +102,7 @@ def test_every_report_of_what_was_sent_is_watched_and_handed_out(world: World) -
     report = world.tick()
     assert report.reports_enqueued == 18
     assert report.report_calls >= 18
+    assert world.reports.feed().report_calls == report.report_calls
     assert watched(world) == reports("a", "b", "c")
     items = drain_all(world.queue)
     kinds = [item.kind for item in items]

@@ -269,8 +269,10 @@ def test_a_walk_that_is_not_whole_compares_nothing(world_of_four: World) -> None
     items = [item for item in drain_all(world.queue) if item.is_sampled and item.id == "0"]
     assert world.work_on(items[0], for_ms=400).outcome is Outcome.UNFINISHED
     (rest,) = [item for item in drain_all(world.queue) if item.kind is WorkKind.CONTACT]
+    world.wait(BOTH_SHOW_MS)
     assert world.work_on(rest).outcome is Outcome.SYNCED
     assert "0" in sampled(world)
+    assert Match.ABSENT not in world.trust_of(OPENED).found
 
 
 def test_clicks_are_compared_with_the_url_of_their_campaign(world_of_four: World) -> None:
