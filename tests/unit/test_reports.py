@@ -196,15 +196,16 @@ def test_equal_rows_on_two_pages_are_published_once(world: World) -> None:
 
 
 def test_what_is_below_a_floor_is_not_published(world: World) -> None:
-    """A floor is of a type; what lies behind it is published."""
+    """A floor is of a type. What lies within fourteen hours of it is left to the contact's own walk."""
     rows = opens(4, ("1",))
     show(world, rows)
-    floor = Mark(ActivityType.OPENED, None, (Span(0, rows[2].occurred_ms),))
+    floor = Mark(ActivityType.OPENED, None, (Span(0, rows[2].occurred_ms - 14 * HOUR_MS),))
     change(world, watermark=Watermark(marks=(floor, Mark(ActivityType.SENT, None, (Span(0, NOON_MS * 2),)))))
     report = world.read()
-    assert (report.published, report.counts.out_of_window, report.rows_left) == (2, 2, 0)
+    assert (report.published, report.counts.out_of_window, report.rows_left) == (2, 0, 2)
     assert sorted(world.times) == times_of(rows[2:])
-    assert world.sync().published == 0
+    assert world.sync().published == 2
+    assert sorted(world.times) == times_of(rows)
 
 
 def test_what_is_before_the_start_date_is_not_published(world: World) -> None:

@@ -353,7 +353,9 @@ class _Read:
         }
         for row in rows:
             memory = memories.get(row.contact_id)
-            if memory and not lacks_url(row) and memory.standing(row) is not Standing.OUTSIDE:
+            if not memory or lacks_url(row):
+                continue
+            if memory.standing(row) not in (Standing.OUTSIDE, Standing.LEFT):
                 digest = data_digest(row, reading.account, self._policy.email_addresses)
                 event_id = self._event(contacts[row.contact_id], row, now_ms).id
                 found.setdefault(row.contact_id, []).append(SampledRow(event_id, row.occurred_ms, digest))
