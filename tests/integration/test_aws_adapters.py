@@ -966,7 +966,7 @@ def test_a_failed_call_to_aws_is_an_error_of_ours(wire: ScriptedAws, clock: Virt
     asked: list[Callable[[], object]] = [
         lambda: contacts.get("4711"),
         lambda: contacts.save(Contact("4711", NOW_MS, NOW_MS)),
-        lambda: contacts.erase("4711"),
+        lambda: contacts.erase("4711", 1),
         lambda: claimed(contacts, most=1),
         lambda: list(contacts.outlines()),
         lambda: DynamoPauses(aws_client("dynamodb"), TABLE).get(),

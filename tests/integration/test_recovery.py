@@ -10,21 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.aws.contacts import DynamoContacts
-from contact_activity.aws.store import DynamoPauses
+from contact_activity.aws.store import dynamo_store
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.domain.trust import SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Watermark
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local_cloud.template import TEMPLATE
-from contact_activity.ports import Contacts, PauseBoard
+from contact_activity.operations.system import NO_CALLS
+from contact_activity.ports import Contacts, PauseBoard, Reports, Store
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
-from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import SqlitePauses
+from contact_activity.sqlite.store import sqlite_store
 from contact_activity.state.codec import item_to_body
 from tests.support.items import of_campaign, of_contact
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
@@ -39,8 +41,23 @@ class Place:
 
     where: list[str]
     environment: dict[str, str]
-    contacts: Contacts
-    pauses: PauseBoard
+    store: Store
+
+    @classmethod
+    def of_folder(cls, folder: Path, database: Database) -> "Place":
+        return cls(["--state", str(folder)], {}, sqlite_store(database, NO_CALLS, SystemClock()))
+
+    @property
+    def contacts(self) -> Contacts:
+        return self.store.contacts
+
+    @property
+    def pauses(self) -> PauseBoard:
+        return self.store.pauses
+
+    @property
+    def reports(self) -> Reports:
+        return self.store.reports
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -78,12 +95,14 @@ class Cloud:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": REGION,
         }
-        return Place(
-            ["--stack", "contact-activity"],
-            environment,
-            DynamoContacts(dynamodb, table),
-            DynamoPauses(dynamodb, table),
-        )
+        store = dynamo_store(dynamodb, table, NO_CALLS, SystemClock())
+        return Place(["--stack", "contact-activity"], environment, store)
+
+    def clear(self) -> None:
+        """Delete all that is stored."""
+        dynamodb, table = self.emulator.client("dynamodb"), self.stack.outputs["TableName"]
+        for item in dynamodb.scan(TableName=table)["Items"]:
+            dynamodb.delete_item(TableName=table, Key={"pk": item["pk"]})
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +118,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A system with nothing stored."""
     if request.param == "stack":
-        found = request.getfixturevalue("cloud").place()
-        yield found
-        for outline in list(found.contacts.outlines()):
-            found.contacts.erase(outline.id)
+        yield request.getfixturevalue("cloud").place()
+        request.getfixturevalue("cloud").clear()
         return
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        yield Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+        yield Place.of_folder(tmp_path, database)
 
 
 def is_paused(place: Place) -> bool:
@@ -134,6 +151,39 @@ def test_a_contact_is_forgotten(place: Place) -> None:
     assert "contact 4711: erased" in place.said("forget", "4711")
     assert [outline.id for outline in place.contacts.outlines()] == ["4712"]
     assert "contact 4711: nothing is stored" in place.said("forget", "4711")
+
+
+def test_a_forgotten_contact_stays_out_until_it_is_changed(place: Place) -> None:
+    """Also one that was not known. A dry run does not keep it out."""
+    place.said("forget", "4711", "--dry-run")
+    place.register("4711")
+    for contact_id in ("4711", "4712"):
+        place.said("forget", contact_id)
+        listed = [ListedContact(contact_id, iso(NOW_MS - DAY_MS))]
+        assert place.contacts.register(listed, NOW_MS, is_full=True) == 0
+        assert place.contacts.register([ListedContact(contact_id, iso(NOW_MS + DAY_MS))], NOW_MS) == 1
+
+
+def sample(place: Place, *contact_ids: str) -> Trust:
+    """Hold rows of contacts to be compared, of two types, and have the contacts read soon."""
+    rows = {id_: (SampledRow("1" * 32, 1, "2" * 32),) for id_ in contact_ids}
+    trust = Trust({type_: TypeTrust(pending=rows) for type_ in (ActivityType.SENT, ActivityType.OPENED)})
+    assert place.reports.save_trust(trust)
+    place.reports.add_urgent(contact_ids)
+    return place.reports.trust()
+
+
+def test_what_is_held_of_a_contact_to_be_compared_is_forgotten(place: Place) -> None:
+    """Of every type, whether or not the contact is known. A dry run erases nothing."""
+    held = sample(place, "4711", "4712")
+    place.said("forget", "4711", "--dry-run")
+    assert place.reports.trust() == held
+    place.said("forget", "4711")
+    left = place.reports.trust()
+    assert [list(of.pending) for of in left.types.values()] == [["4712"]] * 2
+    place.said("forget", "4711")
+    assert place.reports.trust() == left
+    assert place.reports.take_urgent() == ("4712",)
 
 
 def test_a_resync_is_stored_with_the_contact(place: Place) -> None:
@@ -203,8 +253,7 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     assert all(outline.due_ms < later for outline in place.contacts.outlines())
     assert "0 contacts failing, 1 dead letters" in place.said("dead-letters")
     sqs.purge_queue(QueueUrl=url)
-    for outline in list(place.contacts.outlines()):
-        place.contacts.erase(outline.id)
+    cloud.clear()
 
 
 def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) -> None:
@@ -231,8 +280,7 @@ def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) ->
 
 def at(folder: Path) -> Place:
     """Return the state folder as a place for the commands, without opening its database."""
-    nothing = Database(":memory:")
-    return Place(["--state", str(folder)], {}, SqliteContacts(nothing), SqlitePauses(nothing))
+    return Place.of_folder(folder, Database(":memory:"))
 
 
 EVENT_OF_4711 = b'{"detail":{"data":{"contact":{"id":"4711","email_address":"ada@example.org"}}}}\n'
@@ -293,7 +341,9 @@ def test_no_line_is_erased_while_a_run_of_another_folder_appends(tmp_path: Path)
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     """It changes no file and creates none, except the two empty ones that SQLite needs to read."""
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        SqliteContacts(database).register([ListedContact("4711", "")], NOW_MS)
+        stored = Place.of_folder(tmp_path, database)
+        stored.contacts.register([ListedContact("4711", "")], NOW_MS)
+        sample(stored, "4711")
     (tmp_path / "events.jsonl").write_bytes(EVENT_OF_4711)
 
     def written() -> dict[str, bytes]:
@@ -312,8 +362,9 @@ def test_nothing_of_a_forgotten_contact_is_in_any_byte_of_the_folder(tmp_path: P
     """Free pages of the database and its log hold nothing of it either, even after many writes."""
     remembered = bytes(range(200)) * 10
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        place = Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+        place = Place.of_folder(tmp_path, database)
         place.register("canary-4711", "4712")
+        sample(place, *(f"other-{number}" for number in range(50)), "canary-4711")
         for size in (2_000, 1_000, 500):
             contact = place.contacts.get("canary-4711")
             assert contact
@@ -342,8 +393,7 @@ def test_only_the_owner_can_read_the_files_of_a_run(tmp_path: Path) -> None:
 
 
 def folder_place(operator: Operator) -> Place:
-    database = Database(operator.state_dir / ACCOUNT_DATABASE)
-    return Place(["--state", str(operator.state_dir)], {}, SqliteContacts(database), SqlitePauses(database))
+    return Place.of_folder(operator.state_dir, Database(operator.state_dir / ACCOUNT_DATABASE))
 
 
 def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from contact_activity.aws.contacts import DynamoContacts
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.times import DAY_MS
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.event_reader import subscribe
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.cloud
 
 Json = dict[str, Any]
 NOW_MS = int(NOW.timestamp() * 1_000)
+LONG_AGO_MS = NOW_MS - 30 * DAY_MS
 QUICK, LONG = "4711", "4712"
 # What AWS itself does in a function's name, so that no function fails for it; the emulator asks no
 # permission for it.
@@ -115,7 +117,8 @@ class Deployed:
 
 
 def dispatcher_works(deployed: Deployed) -> bool:
-    """It lists both contacts, hands them out, and knows how many messages are out."""
+    """It lists both contacts, one of them erased long ago, hands them out, and knows how many are out."""
+    deployed.contacts.erase(QUICK, LONG_AGO_MS)
     answer, is_failed = deployed.invoke("Dispatcher", {})
     handed_out = {
         json.loads(message["Body"])["contact_id"] for message in deployed.received(deployed.queue_url)
