@@ -1,5 +1,6 @@
 """`pause`, `forget`, `resync` and `dead-letters` as processes, on a state folder and on a stack."""
 
+import json
 import os
 import stat
 import subprocess
@@ -7,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, iso
 from contact_activity.domain.trust import SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Watermark
+from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local_cloud.template import TEMPLATE
@@ -229,6 +233,73 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     assert fine
     assert (failing.failures, failing.due_ms < later, fine.due_ms) == (0, True, later)
     assert "0 contacts due now" in place.said("dead-letters", "--redrive")
+
+
+def watch(place: Place, *campaign_ids: str, **changes: Any) -> None:
+    for campaign_id in campaign_ids:
+        report = CampaignReport(ReportId(campaign_id, ActivityType.OPENED), NOW_MS, NOW_MS + DAY_MS)
+        assert place.reports.save(replace(report, **changes))
+
+
+FAILED = {"failures": 3, "refusals": 2, "last_error": "the API failed 9 times", "failed_ms": NOW_MS}
+
+
+def test_reports_that_failed_are_listed_and_tried_again(place: Place) -> None:
+    """In a line each, and as JSON. Redriven, they are due now and have not failed; others stay."""
+    watch(place, "111", **FAILED)
+    watch(place, "222")
+    for arguments in (["dead-letters"], ["dead-letters", "--redrive", "--dry-run"]):
+        lines = place.said(*arguments).splitlines()
+        assert lines[-1] == "report 111-opens: the API failed 9 times"
+    for arguments in (["--json"], ["--json", "--dry-run"]):
+        (system,) = json.loads(place.said("dead-letters", *arguments))["systems"]
+        assert (system["contacts"], system["letters"]) == ([], [])
+        assert system["reports"] == [
+            {
+                "id": "111-opens",
+                "failures": 3,
+                "due": iso(NOW_MS + DAY_MS),
+                "failed_at": iso(NOW_MS),
+                "error": "the API failed 9 times",
+            }
+        ]
+    assert "1 campaign reports due now" in place.said("dead-letters", "--redrive")
+    failing, fine = (place.reports.get(ReportId(id_, ActivityType.OPENED)) for id_ in ("111", "222"))
+    assert failing
+    assert fine
+    assert failing == replace(fine, id=failing.id, version=2, due_ms=failing.due_ms)
+    assert (failing.due_ms or 0) < NOW_MS + DAY_MS == fine.due_ms
+    assert "report" not in place.said("dead-letters")
+
+
+def test_a_report_that_is_not_watched_stays_so() -> None:
+    """And one that is due since long stays due since then."""
+    report = CampaignReport(ReportId("111", ActivityType.OPENED), 0, None, failures=1)
+    assert report.retried(NOW_MS) == replace(report, failures=0)
+    assert replace(report, due_ms=5).retried(NOW_MS).due_ms == 5
+
+
+@pytest.mark.cloud
+def test_dead_letters_of_reports_are_redriven_and_deleted(cloud: Cloud) -> None:
+    """The report of a letter is due now, whether or not it failed by its own word. An unknown one is none."""
+    place, sqs = cloud.place(), cloud.emulator.client("sqs")
+    url = cloud.stack.outputs["ContactDeadLettersUrl"]
+    watch(place, "111", **FAILED)
+    watch(place, "222")
+    items = [WorkItem(WorkKind.REPORT, f"{id_}-opens", NOW_MS) for id_ in ("111", "222", "333")]
+    for item in items:
+        sqs.send_message(QueueUrl=url, MessageBody=item_to_body(item))
+    place.store.campaigns.put_listed(NOW_MS)
+    (system,) = json.loads(place.said("dead-letters", "--json"))["systems"]
+    assert sorted(letter["item"] for letter in system["letters"]) == sorted(map(str, items))
+    said = place.said("dead-letters", "--redrive")
+    assert "0 contacts due now, 3 letters deleted" in said
+    assert "2 campaign reports due now" in said
+    due = {str(report.id): (report.due_ms or 0) < NOW_MS + DAY_MS for report in place.reports.outlines()}
+    assert due == {"111-opens": True, "222-opens": True}
+    # Nothing is listed anew for them.
+    assert place.store.campaigns.listed_ms() == NOW_MS
+    cloud.clear()
 
 
 @pytest.mark.cloud

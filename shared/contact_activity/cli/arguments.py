@@ -23,8 +23,8 @@ permissions, beside cloudformation:DescribeStacks:
   resync          dynamodb:GetItem, UpdateItem; with --all Scan
   forget          dynamodb:GetItem, UpdateItem, DeleteItem; sqs:ReceiveMessage, DeleteMessage,
                   ChangeMessageVisibility
-  dead-letters    dynamodb:Scan; sqs:ReceiveMessage, ChangeMessageVisibility; with --redrive
-                  dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
+  dead-letters    dynamodb:Scan, Query, BatchGetItem; sqs:ReceiveMessage, ChangeMessageVisibility; with
+                  --redrive dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
 """
 
 # argparse has no public name for what `add_subparsers` returns.
