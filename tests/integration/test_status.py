@@ -323,6 +323,7 @@ class Cloud:
     emulator: Emulator
     stack: Stack
     events: list[dict[str, Any]]
+    calls: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -366,7 +367,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         # The emulator stores a call's last lines with the next call, if the machine is busy.
         lambda_.invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
         lambda_.invoke(FunctionName=stack.outputs["WorkerName"], Payload=b'{"Records": []}')
-        yield Cloud(emulator, stack, [json.loads(line) for line in sink.getvalue().splitlines()])
+        events = [json.loads(line) for line in sink.getvalue().splitlines()]
+        yield Cloud(emulator, stack, events, len(server.calls))
 
 
 @pytest.mark.cloud
@@ -378,7 +380,12 @@ def test_the_status_of_a_stack_counts_what_is_stored(cloud: Cloud) -> None:
     assert system["contacts"] == {"known": 6} | nothing
     assert (system["lag_s"], system["pauses"]) == (None, [])
     assert set(system["since_sync_s"]) == {"median", "p95", "oldest"}
-    assert system["quota"] == {"used": 8, "limit": LIMIT}
+    assert system["quota"] == {"used": cloud.calls, "limit": LIMIT}
+    # The second tick looked at the campaigns.
+    reports = system["campaign_reports"]
+    assert (reports["mode"], reports["modes"], reports["failing"]) == ("probation", ON_PROBATION, 0)
+    assert reports["watched"] > 0
+    assert reports["watched"] % len(ON_PROBATION) == 0
     assert system["messages"] == {"waiting": 0, "dead_letters": 0, "failed_ticks": 0}
     counts: Counter[str] = Counter()
     for day in system["published"].values():
