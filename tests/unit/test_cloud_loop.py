@@ -143,6 +143,15 @@ def test_contacts_that_wait_for_their_shift_are_progress(store: DynamoStore, clo
     assert list(dict.fromkeys(seen)) == [reading, waiting, ("contacts", 0, 3, ""), ("contacts", 3, 3, "")]
 
 
+def test_what_another_tick_hands_out_is_no_negative_progress(store: DynamoStore, clock: VirtualClock) -> None:
+    """The emulator's schedule may tick meanwhile: the queue then holds more than this run knows of."""
+    contacts_ms = [SHIFTS.change_ms + MINUTE_MS] * 3
+    system, shown = System(store, clock, [([NOON_MS + MINUTE_MS], contacts_ms)]), Shown()
+    system.queue.done_ms += [SHIFTS.change_ms + MINUTE_MS] * 20
+    assert loop_over(system, shown).run_once().synced == 3
+    assert all(0 <= of.done <= of.planned for of in shown.progress)
+
+
 def test_a_stall_in_the_contacts_shift_ends_the_run(store: DynamoStore, clock: VirtualClock) -> None:
     """The time is counted from the beginning of that shift."""
     system = System(store, clock, [([NOON_MS + MINUTE_MS] * 6, [NOON_MS + DAY_MS] * 3)])

@@ -98,7 +98,8 @@ class CloudTickLoop:
         """Wait until the shift of contacts begins; `waiting`: how many messages of contacts wait for it."""
         shifts = self._shifts()
         while shifts and self._clock.now_ms() < shifts.change_ms and (depth := self._system.queue.depth()):
-            queued = max(0, depth - waiting)
+            # The emulator's own schedule may tick too, and hand out more contacts.
+            queued = min(max(0, depth - waiting), self._reports_enqueued)
             done = self._reports_enqueued - queued
             self._show(REPORTS, done, queued, "" if queued else "the contacts' shift")
             self._reader.drain()
