@@ -174,7 +174,9 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
     world.database._connection.set_trace_callback(statements.append)
     report = world.tick(begin_listing=False)
     sent: list[WorkItem] = drain(world.queue)
-    budget = tick_budget(Pace(), LIMITS, now_ms=NOON_MS, tick_ms=TICK_MS, calls_each=1, outstanding=0)
+    budget = tick_budget(
+        Pace(), LIMITS, from_ms=NOON_MS, until_ms=NOON_MS + TICK_MS, calls_each=1, outstanding=0
+    )
     assert report.enqueued == len(sent) == min(known, budget)
     # One more looks for those that a clock which ran ahead has put off.
     assert len([text for text in statements if text.startswith("UPDATE contact")]) == report.enqueued + 1

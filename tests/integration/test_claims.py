@@ -10,7 +10,9 @@ from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.contacts import DynamoContacts, due_shard
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.listing import Listing
 from contact_activity.domain.times import DAY_MS, iso
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
@@ -116,10 +118,14 @@ def test_a_tick_without_work_costs_what_the_bill_says() -> None:
     """A table whose contacts are not due: looks at what all share, and at the index."""
     with nobodys_aws(), mock_aws():
         clients = Clients(aws_client)
-        system = System(AwsFamily(clients), SettableClock(NOON_MS), LIMITS, lookback_days=None)
-        system.account.listed = [ListedContact("1", iso(NOON_MS - DAY_MS))]
+        family, clock, types = AwsFamily(clients), SettableClock(NOON_MS), tuple(ActivityType)
+        system = System(family, clock, LIMITS, lookback_days=None, types=types, has_shifts=True)
+        listed_ms = NOON_MS - TICK_MS
+        family.listings.put(Listing(mark_ms=listed_ms, full_ms=listed_ms, deep_ms=listed_ms, contacts=1))
+        family.contacts.register([ListedContact("1", iso(NOON_MS - DAY_MS))], NOON_MS)
         system.tick()
-        system.clock.sleep(1)
+        # The next tick, in which the contact is not due yet.
+        clock.sleep(TICK_MS / 1_000 - 1)
         with counting(clients.dynamodb) as asked:
             assert system.tick().enqueued == 0
     writes = asked["UpdateItem"] + asked["PutItem"]

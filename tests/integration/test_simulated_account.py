@@ -341,6 +341,17 @@ class TestCreatedSince:
         assert len(caller.results(f"{TRACKING}/bounces", created_since=since)) == expected
         assert caller.results(TRACKING, created_since=since) == []
 
+    @pytest.mark.parametrize(("honours", "expected"), [(False, 1), (True, 0)])
+    def test_bounces_of_a_campaign_honour_it(
+        self, serve: Serve, account: SimulatedAccount, *, honours: bool, expected: int
+    ) -> None:
+        """Unless the switch says otherwise."""
+        account.add_row(Kind.BOUNCE, "4711", CAMPAIGN, at=NOW - timedelta(days=1))
+        caller = serve(account, Switches(campaign_bounces_honour_created_since=honours))
+        path, since = f"/emailmarketing/campaigns/{CAMPAIGN}/tracking/bounces", "2026-01-15T00:00:00.000Z"
+        assert len(caller.results(path, created_since=since)) == expected
+        assert Switches().campaign_bounces_honour_created_since
+
     def test_bad_values_are_refused(self, serve: Serve, account: SimulatedAccount) -> None:
         """A `created_since` that is no time and a `limit` outside 1 to 500 are answered 400."""
         caller = serve(account)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import ContactsPage, Refusal, TrackingPage
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import EmailAddresses, Event
@@ -16,6 +17,7 @@ from contact_activity.ports import Store, TickPorts, WorkPorts
 from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
+from contact_activity.use_cases.turns import StoredShifts
 from contact_activity.use_cases.work_on import work_on
 from tests.support.families import Family
 from tests.support.virtual_clock import SettableClock
@@ -79,7 +81,10 @@ class CollectingBus:
 
 @dataclass
 class System:
-    """One system; its queue lives as long as it does."""
+    """One system; its queue lives as long as it does.
+
+    `types`: whose reports of campaigns are read. With `has_shifts` messages wait for theirs.
+    """
 
     family: Family
     clock: SettableClock
@@ -87,6 +92,8 @@ class System:
     reading: Reading = field(default_factory=lambda: Reading("default"))
     summaries: tuple[SummaryKind, ...] = (SummaryKind.CONTACT,)
     lookback_days: int | None = 30
+    types: tuple[ActivityType, ...] = ()
+    has_shifts: bool = False
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     bus: CollectingBus = field(default_factory=CollectingBus)
     account: Account = field(init=False)
@@ -108,6 +115,8 @@ class System:
             tick_ms=TICK_MS,
             deadline_ms=self.clock.monotonic_ms() + LEFT_MS,
             campaign_lookback_days=self.lookback_days,
+            types=self.types,
+            turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.has_shifts else None,
         )
         while delivery := self.queue.receive(wait_s=0):
             self.queue.complete()
@@ -126,7 +135,11 @@ class System:
 
     def _work_on(self, item: WorkItem) -> None:
         ports = WorkPorts(self._store(), self.account, self.queue, self.bus, self.clock)
-        policy = WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
+        policy = WorkPolicy(
+            self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries, has_shifts=self.has_shifts
+        )
+        if item.window:
+            self.clock.sleep(item.window.wait_ms(self.clock.now_ms()) / 1_000)
         try:
             work_on(item, ports, policy, deadline_ms=self.clock.monotonic_ms() + LEFT_MS)
         except RetryError:

@@ -21,7 +21,7 @@ USD = {
     "dashboard": 3.00,
     "secret": 0.40,
 }
-DAYS, TICKS_A_DAY, CALLS_A_DAY = 30, 96, 9_000
+DAYS, TICKS_A_DAY, CALLS_A_DAY = 30, 288, 9_000
 
 # Operations of one sync, counted by `tests/integration/test_any_size.py`.
 SYNC_READS, SYNC_WRITES, NEWS_WRITES = 3, 2, 2
@@ -30,31 +30,40 @@ SLOT_UNITS, INDEX_UNITS = 17 / 16, 2
 # Each contact: an item of 50 remembered activities, and four mailings a month with what they bring.
 ITEM_BYTES, ACTIVITIES_A_MONTH = 1_500, 6
 # Of one tick without work, counted by `tests/integration/test_claims.py`: what all share, and three
-# looks at each of the index's 14 shards.
-TICK_READS, TICK_QUERIES, TICK_WRITES, QUERY_UNITS = 11, 42, 4, 0.5
+# looks at each of the index's 14 shards of contacts, one at that of reports. It makes two calls.
+TICK_READS, TICK_QUERIES, TICK_WRITES, QUERY_UNITS = 21, 43, 6, 0.5
+TICK_CALLS = 2
+# Of an activity that a campaign's report tells: its contact is read as often as the overlap shows the
+# row, and written once. A read of a report without news is three reads and a write of 1 KB.
+ROW_READS, ROW_WRITES = 3, 1
+REPORT_CALLS_A_DAY, REPORT_READS, REPORT_WRITES = 1_000, 3, 1
 # Billed: a call of a second, in batches of five; the waits of two workers are shorter than that.
 CALL_S, BATCH, MEMORY_GB, TICK_S = 1.0, 5, 0.25, 10
 # Five pollers that ask three times a minute, whether or not there are messages.
 EMPTY_RECEIVES = 5 * 3 * 60 * 24 * DAYS
 LOG_BYTES_A_CALL, LOG_BYTES_A_TICK = 1_000, 2_000
-METRICS, ALARMS = 13, 10
+METRICS, ALARMS = 14, 11
 
 LINES = ("DynamoDB", "Lambda", "SQS", "EventBridge", "CloudWatch", "X-Ray", "Secrets Manager")
 
 
 def monthly_usd(contacts: int) -> Mapping[str, float]:
     """The lines of a month's bill for so many contacts, all read as often as 9,000 calls a day allow."""
-    calls = DAYS * min(CALLS_A_DAY, contacts * TICKS_A_DAY)
     ticks = DAYS * TICKS_A_DAY
-    # A contact that is read more rarely than it does something has all its news in one sync.
+    report_calls = DAYS * REPORT_CALLS_A_DAY
+    all_calls = DAYS * min(
+        CALLS_A_DAY, contacts * TICKS_A_DAY + TICKS_A_DAY * TICK_CALLS + REPORT_CALLS_A_DAY
+    )
+    calls = max(0, all_calls - report_calls - ticks * TICK_CALLS)
     events = contacts * ACTIVITIES_A_MONTH
-    syncs_with_news = min(calls, events)
     kilobytes = ceil(ITEM_BYTES / 1_024)
     claim_units, sync_units = kilobytes, SLOT_UNITS + kilobytes + INDEX_UNITS
-    write_units = calls * (claim_units + sync_units) + syncs_with_news * (kilobytes + 1)
-    write_units += ticks * TICK_WRITES
+    write_units = calls * (claim_units + sync_units) + ticks * (TICK_WRITES + TICK_CALLS * SLOT_UNITS)
+    write_units += events * ROW_WRITES * kilobytes + report_calls * (REPORT_WRITES + SLOT_UNITS)
     # Who is out already is looked at once more: half a unit each time.
     read_units = calls * (SYNC_READS + 1) + ticks * (TICK_READS + TICK_QUERIES * QUERY_UNITS)
+    read_units += events * ROW_READS + report_calls * REPORT_READS
+    calls = all_calls
     gb = contacts * ITEM_BYTES / 1e9
     invocations = ticks + calls / BATCH
     gb_seconds = MEMORY_GB * (ticks * TICK_S + calls * CALL_S)

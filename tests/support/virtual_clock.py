@@ -42,3 +42,19 @@ class SettableClock(VirtualClock):
     def sleep(self, wait_s: float) -> None:
         self.slept_s.append(wait_s)
         self._local.now_ms = self.real_ms + round(wait_s * 1_000)
+
+
+class SharedClock:
+    """The `Clock` port. All threads have one time, of which only one may sleep."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._now_ms = start_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic_ms(self) -> int:
+        return self._now_ms
+
+    def sleep(self, wait_s: float) -> None:
+        self._now_ms += round(wait_s * 1_000)

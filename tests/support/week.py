@@ -62,7 +62,7 @@ def week_account(contacts: int, start_ms: int, seed: int = 1) -> SimulatedAccoun
             account.put_campaign(_campaign(mailing, start_ms))
         for contact in account.contacts():
             if rng.random() < mailing.share:
-                for row in _reactions(rng, mailing.campaign_id, contact, sent_ms):
+                for row in reactions(rng, mailing.campaign_id, contact, sent_ms):
                     account.put_row(row)
     return account
 
@@ -73,7 +73,7 @@ def _campaign(mailing: Mailing, start_ms: int) -> Campaign:
     return Campaign(id_, id_, "SENT", first_ms, first_ms, first_ms, LINKS, mailing.is_listed, tuple(again_ms))
 
 
-def _reactions(rng: random.Random, campaign_id: str, contact: Contact, sent_ms: int) -> Iterator[Row]:
+def reactions(rng: random.Random, campaign_id: str, contact: Contact, sent_ms: int) -> Iterator[Row]:
     def row(kind: Kind, at_ms: int, **own: str) -> Row:
         shown_ms = at_ms + round(rng.expovariate(1 / LAG_S) * 1_000)
         return Row(kind, campaign_id, contact.id, contact.email_address, at_ms, shown_ms, tuple(own.items()))

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from contact_activity.domain.activity import Activity
+from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
-from contact_activity.domain.campaign import ListedCampaign
+from contact_activity.domain.campaign import ListedCampaign, SentCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import Snapshot, SummaryCounts, SummaryKind, SummaryReport
+from contact_activity.domain.trust import Mode, TypeTrust
 from contact_activity.domain.watermark import TYPES_BY_REPORT, Reading
 from contact_activity.domain.work import Report, WorkItem, WorkKind, WorkPolicy
 from contact_activity.errors import PartlyAcceptedError, RetryError, WaitError, WaitReason
@@ -44,11 +46,14 @@ from contact_activity.sqlite.store import (
     SqliteTally,
     sqlite_store,
 )
+from contact_activity.use_cases.read_report import read_report
 from contact_activity.use_cases.summarize_campaign import summarize
 from contact_activity.use_cases.sync_contact import sync
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
-from tests.support.items import of_campaign
+from contact_activity.use_cases.turns import StoredShifts
+from contact_activity.use_cases.work_on import work_on
+from tests.support.items import of_campaign, of_report
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
 
@@ -67,7 +72,9 @@ class ScriptedSource:
     call with a `next`. `links` replaces the `next` of a page, by the `next` that asked for it.
     With `round_pages` pages never end: after so many the first comes again, with another cursor.
     `meanwhile` is done once, before the call of its number. `counts` are the summaries, by contact
-    and campaign; `sent` the campaigns.
+    and campaign; `sent` the campaigns in the order of their list, `resources` each campaign's own, and
+    `shown` what its reports show. A report is called by its id, such as `7-opens`, and a campaign's own
+    resource `campaign 7`; `fault_of` is what every call of such a name fails with.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -78,6 +85,9 @@ class ScriptedSource:
         self.counts: dict[tuple[str | None, str | None], SummaryCounts] = {}
         self.unreadable_summaries: tuple[str, ...] = ()
         self.sent: list[ListedCampaign] = []
+        self.resources: dict[str, SentCampaign] = {}
+        self.shown: dict[str, list[Activity]] = {}
+        self.fault_of: dict[str, Fault] = {}
         self.faults: dict[int, Fault] = {}
         self.fault: Fault | None = None
         self.fault_of_next: Fault | None = None
@@ -125,7 +135,9 @@ class ScriptedSource:
         refusal = self._call(kind.report, None, None, deadline_ms)
         return refusal or self._report(kind, contact_id, found)
 
-    def campaigns(self, *, since_ms: int, next_: str | None, deadline_ms: int) -> CampaignsPage | Refusal:
+    def campaigns(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> CampaignsPage | Refusal:
         refusal = self._call("campaigns", since_ms, next_, deadline_ms)
         if refusal:
             return refusal
@@ -138,6 +150,29 @@ class ScriptedSource:
             campaign_id: self.counts.get((None, campaign_id), SummaryCounts(sends=0))
         }
         return refusal or self._report(SummaryKind.CAMPAIGN, None, found)
+
+    def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
+        refusal = self._call(f"campaign {campaign_id}", None, None, deadline_ms)
+        if refusal:
+            return refusal
+        return self.resources.get(campaign_id, Refusal.GONE)
+
+    def campaign_report(
+        self,
+        campaign_id: str,
+        type_: ActivityType,
+        *,
+        since_ms: int | None,
+        next_: str | None,
+        deadline_ms: int,
+    ) -> TrackingPage | Refusal:
+        refusal = self._call(str(ReportId(campaign_id, type_)), since_ms, next_, deadline_ms)
+        if refusal:
+            return refusal
+        rows = sorted(self.shown.get(campaign_id, []), key=lambda of: -of.occurred_ms)
+        wanted = [of for of in rows if of.type is type_ and of.occurred_ms >= (since_ms or 0)]
+        page, following = self._page(wanted, next_)
+        return TrackingPage(tuple(page), (), following)
 
     def _report(
         self, kind: SummaryKind, contact_id: str | None, found: Mapping[str | None, SummaryCounts]
@@ -157,7 +192,8 @@ class ScriptedSource:
         self.asked.append((resource, since_ms, next_))
         if self.calls in self.meanwhile:
             self.meanwhile.pop(self.calls)()
-        fault = self.faults.get(self.calls, self.fault_of_next if next_ else self.fault)
+        usual = self.fault_of.get(resource, self.fault_of_next if next_ else self.fault)
+        fault = self.faults.get(self.calls, usual)
         if isinstance(fault, BaseException):
             raise fault
         return fault
@@ -234,6 +270,8 @@ class World:
     limits: Limits = LIMITS
     summaries: tuple[SummaryKind, ...] = ()
     lookback_days: int | None = None
+    types: tuple[ActivityType, ...] = ()
+    has_shifts: bool = False
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(NOON_MS))
     database: Database = field(default_factory=lambda: Database(":memory:"))
     sink: io.BytesIO = field(default_factory=io.BytesIO)
@@ -315,11 +353,49 @@ class World:
         )
         return sync(message, self.work_ports(), self.policy(), deadline_ms=now_ms + for_ms)
 
+    def read(
+        self, report_id: str = "7-opens", *, planned_ms: int | None = None, for_ms: int = 600_000
+    ) -> Report:
+        """Read a campaign's report by a message of now, if not another time, in at most `for_ms`."""
+        now_ms = self.clock.now_ms()
+        message = of_report(report_id, now_ms if planned_ms is None else planned_ms)
+        return read_report(message, self.work_ports(), self.policy(), deadline_ms=now_ms + for_ms)
+
+    def work_on(self, item: WorkItem, *, for_ms: int = 600_000) -> Report:
+        """What a worker does with a message."""
+        deadline_ms = self.clock.monotonic_ms() + for_ms
+        return work_on(item, self.work_ports(), self.policy(), deadline_ms=deadline_ms)
+
+    def watch(self, report_id: str = "7-opens", sent_ms: int = NOON_MS) -> None:
+        """Have a report that is due now."""
+        id_ = ReportId.parse(report_id)
+        assert id_
+        assert self.reports.save(CampaignReport(id_, sent_ms, self.clock.now_ms()))
+
+    def report(self, report_id: str = "7-opens") -> CampaignReport:
+        id_ = ReportId.parse(report_id)
+        report = self.reports.get(id_) if id_ else None
+        assert report
+        return report
+
+    def trust(self, *types: ActivityType, mode: Mode = Mode.PUBLISH) -> None:
+        """Have the reports of these types in a mode, with no sample due for a day."""
+        trust = self.reports.trust()
+        now_ms = self.clock.now_ms()
+        for type_ in types:
+            trust = trust.with_type(type_, TypeTrust(mode, now_ms, sampled_ms=now_ms))
+        assert self.reports.save_trust(trust)
+
+    def trust_of(self, type_: ActivityType) -> TypeTrust:
+        return self.reports.trust().of(type_)
+
     def tick_ports(self) -> TickPorts:
         return TickPorts(self.store, self.source, self.queue, self.clock)
 
     def policy(self) -> WorkPolicy:
-        return WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries)
+        return WorkPolicy(
+            self.reading, EmailAddresses.PLAIN, TICK_MS, self.summaries, has_shifts=self.has_shifts
+        )
 
     def summarize(self, campaign_id: str, *, planned_ms: int | None = None, for_ms: int = 600_000) -> Report:
         """Ask for a campaign's summary by a message of now, if not another time, in at most `for_ms`."""
@@ -330,13 +406,16 @@ class World:
     def tick(
         self, *, for_ms: int = 300_000, begin_listing: bool = True, correlation_id: str | None = None
     ) -> TickReport:
+        ports = self.tick_ports()
         return run_tick(
-            self.tick_ports(),
+            ports,
             tick_ms=TICK_MS,
             deadline_ms=self.clock.now_ms() + for_ms,
             begin_listing=begin_listing,
             campaign_lookback_days=self.lookback_days,
             correlation_id=correlation_id,
+            types=self.types,
+            turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.has_shifts else None,
         )
 
     def wait(self, wait_ms: int) -> None:

@@ -164,7 +164,9 @@ def test_a_list_of_reports_is_asked_less_often() -> None:
     """Each report of a contact is a call of its own, in the cadence and in what a tick hands out."""
     due_ms = next_due_ms(0, contacts=1_000, calls_each=3, tick_ms=TICK_MS, limits=KEY)
     assert due_ms == 3 * 1_000 * DAY_MS // KEY.calls_per_day
-    budget = tick_budget(Pace(), KEY, now_ms=NOON_MS, tick_ms=TICK_MS, calls_each=3, outstanding=0)
+    budget = tick_budget(
+        Pace(), KEY, from_ms=NOON_MS, until_ms=NOON_MS + TICK_MS, calls_each=3, outstanding=0
+    )
     assert budget == 900_000 // 313 // 3
 
 
@@ -234,7 +236,7 @@ def test_a_listing_of_what_changed_counts_nobody_out_when_it_restarts() -> None:
 
 def test_a_tick_hands_out_what_can_be_granted_before_the_next() -> None:
     """A quarter of an hour at 313 ms a call, less what is out already, less than the day has left."""
-    budget = {"now_ms": NOON_MS, "tick_ms": TICK_MS, "calls_each": 1}
+    budget = {"from_ms": NOON_MS, "until_ms": NOON_MS + TICK_MS, "calls_each": 1}
     assert tick_budget(Pace(), KEY, **budget, outstanding=0) == 900_000 // 313
     assert tick_budget(Pace(), KEY, **budget, outstanding=2_800) == 900_000 // 313 - 2_800
     assert tick_budget(Pace(), KEY, **budget, outstanding=5_000) == 0
@@ -253,7 +255,7 @@ def test_a_budget_is_never_more_than_the_limiter_grants(
     """What is out and what is handed out together find their slots before the next tick."""
     pace, until_ms = Pace(NOON_MS // DAY_MS, used, NOON_MS), NOON_MS + minutes * 60_000
     budget = tick_budget(
-        pace, limits, now_ms=NOON_MS, tick_ms=minutes * 60_000, calls_each=1, outstanding=outstanding
+        pace, limits, from_ms=NOON_MS, until_ms=until_ms, calls_each=1, outstanding=outstanding
     )
     for _ in range(min(budget + outstanding, 600) if budget else 0):
         slot = take_slot(pace, limits, NOON_MS)

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contact_activity.domain.activity import Activity, ActivityType
-from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE, activity_key, key_time_ms, unpack
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.memory import (
+    MAX_REMEMBERED,
+    MAX_UNREADABLE,
+    activity_key,
+    key_time_ms,
+    pack,
+    unpack,
+)
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import (
     ALL_REPORT,
@@ -719,3 +727,257 @@ def test_a_span_that_a_clock_ahead_began_is_one_whose_beginning_is_not_known() -
     ahead = Mark(ActivityType.SENT, NOON_MS, (Span(NOON_MS + 5, NOON_MS + 9),))
     (mark,) = set_right(Watermark((ahead,)), NOON_MS).marks
     assert mark.forgotten == (Span(None, NOON_MS),)
+
+
+# --- what campaigns' reports published --------------------------------------------------------------
+
+
+def reported(*activities: Activity) -> Watermark:
+    """What a contact knows after reports published these."""
+    return Watermark((), b"", reported=pack(activity_key("a", of) for of in activities))
+
+
+def resumed(walk: Walk, report: str = ALL_REPORT) -> Walk:
+    """The walk in another invocation: from its beginning if it is undecided."""
+    stored = progress_to_json(walk.progress(report, None if walk.is_undecided else "token"))
+    return Walk.resume(walk.watermark, walk.reading, progress_from_json(stored))
+
+
+@given(HISTORIES, st.sets(st.integers(0, 39)), READINGS, SEEDS, st.booleans())
+def test_a_walk_publishes_what_reports_did_not(
+    history: list[Activity], places: set[int], reading: Reading, seed: int, interrupted: bool
+) -> None:
+    """And remembers both: neither walk nor report has anything left; what was not shown stays apart."""
+    told_before = [of for place, of in enumerate(history) if place in places]
+    told = walked(history, reported(*told_before), reading, seed=seed)
+    expected = [of for of in in_window(history, reading) if of not in told_before]
+    # A row that is whole hours from a report's row is decided once its like is shown.
+    assert by_time(told.published) == by_time(expected)
+    unshown = [of for of in told_before if of not in in_window(history, reading)]
+    assert set(unpack(told.watermark.reported)) <= {activity_key("a", of) for of in unshown}
+    again = walked(history, told.watermark, reading, seed=seed + 1, interrupted=interrupted)
+    assert again.published == []
+
+
+HOURS = st.integers(1, 14) | st.integers(-14, -1)
+
+
+@given(HOURS, st.booleans(), SEEDS)
+def test_a_row_at_a_reported_rows_minute_is_the_same_unless_both_are_shown(
+    hours: int, is_like_shown: bool, seed: int
+) -> None:
+    """Both happened if this walk shows both; otherwise the stamps differ, and it counts as shifted."""
+    own, like = activity(NOON_MS - 20 * HOUR_MS), activity(NOON_MS - 20 * HOUR_MS + hours * HOUR_MS)
+    others = minutely(5, newest_ms=NOON_MS - 30_000)
+    walk, published = Walk(reported(like), ALL, NOON_MS), list[Activity]()
+    for page in pages_of([own, *others, *([like] if is_like_shown else [])], seed):
+        published += walk.take(page, (), NOON_MS).activities
+    assert walk.is_undecided is not is_like_shown
+    assert walk.shifted_by_type() == ({} if is_like_shown else {ActivityType.OPENED: 1})
+    watermark = walk.finish()
+    assert by_time(published) == by_time([*others, *([own] if is_like_shown else [])])
+    assert walk.counts.shifted == (not is_like_shown)
+    assert activity_key("a", own) in unpack(watermark.remembered)
+    assert activity_key("a", like) in unpack(watermark.remembered)
+    assert walked([own, *others, like], watermark, seed=seed).published == []
+
+
+@pytest.mark.parametrize("hours", [0.5, 15, -15, 1 + 1 / HOUR_MS])
+def test_a_row_that_is_no_like_of_a_reported_one_is_published(hours: float) -> None:
+    """Not by whole hours, or by too many; nor one of another type or link."""
+    like = activity(NOON_MS)
+    at_ms = NOON_MS + round(hours * HOUR_MS)
+    history = [activity(at_ms)]
+    assert walked(history, reported(like)).published == history
+    for other in (
+        activity(NOON_MS - HOUR_MS, ActivityType.CLICKED),
+        activity(NOON_MS - HOUR_MS, link_id="1"),
+    ):
+        assert walked([other], reported(like)).published == [other]
+
+
+def test_a_row_of_a_report_stands_for_one_row_only() -> None:
+    """Of two rows that may be the same as one, the second happened."""
+    like, one, other = (activity(NOON_MS - hours * HOUR_MS) for hours in (5, 6, 7))
+    walk = Walk(reported(like), ALL, NOON_MS)
+    assert walk.take([one], (), NOON_MS).activities == ()
+    assert walk.take([one, other], (), NOON_MS).activities == (other,)
+    assert walk.take([one, other], (), NOON_MS).activities == ()
+
+
+def test_what_an_earlier_walk_published_is_no_like() -> None:
+    """A contact's own walks agree with themselves: only reports' rows may be shifted."""
+    first, later = activity(NOON_MS - HOUR_MS), activity(NOON_MS)
+    assert walked([first, later], walked([first]).watermark).published == [later]
+
+
+def test_a_like_that_the_walk_cannot_show_decides_nothing() -> None:
+    """It lies before the start date: a row is published rather than held back for it."""
+    like, own = activity(NOON_MS - 5 * HOUR_MS), activity(NOON_MS)
+    reading = replace(ALL, start_ms=NOON_MS - HOUR_MS)
+    assert walked([like, own], reported(like), reading).published == [own]
+
+
+def test_a_walk_that_is_interrupted_leaves_the_decision_to_the_next_one() -> None:
+    """It counts nothing as shifted, publishes nothing of it, and no floor passes it."""
+    reading = replace(ALL, overlap_h=1, remembered_min=1)
+    like, own = activity(NOON_MS - 40 * HOUR_MS), activity(NOON_MS - 45 * HOUR_MS)
+    old = activity(NOON_MS - 44 * HOUR_MS - 60_000)
+    walk = Walk(reported(like), reading, NOON_MS)
+    walk.take([own], (), NOON_MS)
+    walk = resumed(walk)
+    assert walk.take([own, old, activity(NOON_MS)], (), NOON_MS).activities == (old, activity(NOON_MS))
+    assert walk.shifted_by_type() == {}
+    watermark = walk.finish()
+    assert walk.counts.shifted == 0
+    floor_ms = watermark.mark(ActivityType.OPENED).floor_ms
+    assert floor_ms is None or floor_ms <= own.occurred_ms
+    assert activity_key("a", own) not in unpack(watermark.remembered)
+    shifted = walked([own, old, activity(NOON_MS)], watermark, reading)
+    assert shifted.published == []
+    both = walked([own, like, old, activity(NOON_MS)], watermark, reading)
+    assert both.published == [own]
+
+
+@pytest.mark.parametrize("accepted", [0, 1])
+def test_what_the_bus_did_not_take_of_an_earlier_page_is_read_again(accepted: int) -> None:
+    """A row of page one waits for its like on page two. If the bus takes it not, the walk begins again."""
+    reading = replace(ALL, overlap_h=1, remembered_min=1)
+    own, like, new = activity(NOON_MS - 50 * HOUR_MS), activity(NOON_MS - 49 * HOUR_MS), activity(NOON_MS)
+    walk = Walk(reported(like), reading, NOON_MS)
+    assert walk.take([own], (), NOON_MS).activities == ()
+    fresh = walk.take([like, new], (), NOON_MS).activities
+    assert fresh == (own, new)
+    walk.take_back(fresh[accepted:])
+    assert walk.is_undecided is (accepted == 0)
+    walk = resumed(walk)
+    again = [*walk.take([own], (), NOON_MS).activities, *walk.take([like, new], (), NOON_MS).activities]
+    assert again == list(fresh[accepted:])
+    assert walked([own, like, new], walk.finish(), reading).published == []
+
+
+def test_a_walk_that_drops_memory_publishes_what_it_set_aside() -> None:
+    """It cannot tell any more what it has shown: twice is better than never."""
+    own, like = activity(NOON_MS + HOUR_MS // 2 + 1), activity(NOON_MS - HOUR_MS // 2 + 1)
+    walk = Walk(reported(like), ALL, NOON_MS + HOUR_MS)
+    assert walk.take([own], (), NOON_MS + HOUR_MS).activities == ()
+    published: list[Activity] = []
+    for page in paged(minutely(2 * MAX_REMEMBERED + 1_000)):
+        published += walk.take(page, (), NOON_MS + HOUR_MS).activities
+    assert own in published
+    assert not walk.is_undecided
+    assert len(published) == 2 * MAX_REMEMBERED + 1_001
+
+
+# --- what reports add while others write -------------------------------------------------------------
+
+KEYS = st.sets(
+    st.integers(-50, 50).map(lambda h: activity_key("a", activity(NOON_MS + h * HOUR_MS))), max_size=6
+)
+RESYNCS = st.tuples(st.integers(-50, 50).map(lambda h: NOON_MS + h * HOUR_MS), st.integers(1, 9))
+
+
+@given(KEYS, KEYS, KEYS, st.none() | RESYNCS, st.none() | RESYNCS)
+def test_what_a_report_published_is_known_whatever_was_asked_for_meanwhile(
+    remembered: set[bytes],
+    known: set[bytes],
+    keys: set[bytes],
+    before: tuple[int, int] | None,
+    after: tuple[int, int] | None,
+) -> None:
+    """It counts as reported, unless a resync was asked for since: that wants it again."""
+    watermark = Watermark((), pack(remembered), reported=pack(known))
+    if before:
+        watermark = watermark.with_resync(*before)
+    current = watermark.with_resync(*after) if after else watermark
+    told = current.with_reported(ActivityType.OPENED, keys, watermark.resync)
+    assert {*unpack(told.remembered), *unpack(told.reported)} == remembered | known | keys
+    assert told.resync == current.resync
+    if current.resync == watermark.resync:
+        assert set(unpack(told.reported)) == set(unpack(watermark.reported)) | keys
+    else:
+        assert set(unpack(told.remembered)) == set(unpack(current.remembered)) | keys
+    assert told.marks == (Mark(ActivityType.OPENED),)
+    assert told.with_reported(ActivityType.OPENED, keys, told.resync).marks == told.marks
+
+
+@given(KEYS, KEYS, st.lists(RESYNCS, min_size=1, max_size=4))
+def test_of_several_resyncs_the_earliest_date_holds_and_each_is_another(
+    remembered: set[bytes], known: set[bytes], asked: list[tuple[int, int]]
+) -> None:
+    """All that was known before is one memory, which the resync looks through."""
+    watermark, seen = Watermark((), pack(remembered), reported=pack(known)), set()
+    for number, (from_ms, _) in enumerate(asked):
+        watermark = watermark.with_resync(from_ms, number)
+        assert watermark.resync not in seen
+        seen.add(watermark.resync)
+    assert watermark.resync_ms == min(from_ms for from_ms, _ in asked)
+    assert set(unpack(watermark.remembered)) == remembered | known
+    assert watermark.reported == b""
+
+
+@given(KEYS, KEYS, KEYS, RESYNCS)
+def test_what_a_resync_wants_again_is_what_was_published_before_it(
+    remembered: set[bytes], known: set[bytes], since: set[bytes], asked: tuple[int, int]
+) -> None:
+    """From its date on. What reports published since is not wanted, though it is as old."""
+    asked_ms = asked[0]
+    since -= remembered | known
+    watermark = Watermark((), pack(remembered), reported=pack(known)).with_resync(*asked)
+    watermark = watermark.with_reported(ActivityType.OPENED, since, watermark.resync)
+    history = [activity(NOON_MS + h * HOUR_MS) for h in range(-50, 51)]
+    rows = [of for of in history if activity_key("a", of) in remembered | known | since]
+    told = walked(rows, watermark, now_ms=NOON_MS + 60 * HOUR_MS)
+    wanted = {key for key in remembered | known if key_time_ms(key) >= asked_ms}
+    assert {activity_key("a", of) for of in told.published} == wanted
+    assert walked(rows, told.watermark, now_ms=NOON_MS + 60 * HOUR_MS).published == []
+
+
+@given(KEYS, KEYS, KEYS, st.none() | RESYNCS)
+def test_a_walk_that_gives_way_keeps_what_it_published(
+    candidates: set[bytes], remembered: set[bytes], keys: set[bytes], asked: tuple[int, int] | None
+) -> None:
+    """After a report's write it goes on; a resync ends it. Either way all of it is known."""
+    before = Watermark((), pack(remembered))
+    marker = replace(Walk(before, ALL, NOON_MS).progress(ALL_REPORT, "next"), candidates=pack(candidates))
+    stored = Contact("1", NOON_MS, NOON_MS, watermark=before, held_until_ms=NOON_MS + 1)
+    stored = replace(stored, watermark=before.with_reported(ActivityType.OPENED, keys, before.resync))
+    if asked:
+        stored = stored.resynced(*asked)
+    after = stored.given_way(before, marker)
+    assert after.held_until_ms is None
+    assert after.progress == (None if asked else marker)
+    known = {*unpack(after.watermark.remembered), *unpack(after.watermark.reported)}
+    assert known | (candidates if after.progress else set()) == remembered | keys | candidates
+    assert after.watermark.resync == stored.watermark.resync
+    assert set(unpack(after.watermark.reported)) == (set() if asked else keys)
+
+
+@given(KEYS, KEYS, KEYS, RESYNCS, st.booleans())
+def test_a_resync_ends_a_walk_and_loses_nothing_of_it(
+    candidates: set[bytes],
+    remembered: set[bytes],
+    known: set[bytes],
+    asked: tuple[int, int],
+    is_walking: bool,
+) -> None:
+    """The contact is due at once; what the walk and the reports published is remembered as published."""
+    from_ms, number = asked
+    before = Watermark((), pack(remembered), reported=pack(known))
+    marker = replace(Walk(before, ALL, NOON_MS).progress(ALL_REPORT, "next"), candidates=pack(candidates))
+    stored = Contact("1", 0, NOON_MS + DAY_MS, watermark=before, progress=marker if is_walking else None)
+    after = stored.resynced(from_ms, NOON_MS + number)
+    assert (after.due_ms, after.progress) == (NOON_MS + number, None)
+    assert after.watermark.resync == (from_ms, NOON_MS + number)
+    expected = remembered | known | (candidates if is_walking else set())
+    assert set(unpack(after.watermark.remembered)) == expected
+    assert after.watermark.reported == b""
+
+
+def test_after_a_clock_that_ran_ahead_no_floor_hides_what_is_reported() -> None:
+    """A floor in the future moves to where the memory begins, and reports' rows are part of it."""
+    ahead = Mark(ActivityType.OPENED, NOON_MS + DAY_MS, (Span(0, NOON_MS + DAY_MS),))
+    old = activity(NOON_MS - DAY_MS)
+    watermark = replace(reported(old), marks=(ahead,))
+    mark = set_right(watermark, NOON_MS).mark(ActivityType.OPENED)
+    assert (mark.through_ms, mark.floor_ms) == (NOON_MS, old.occurred_ms)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from contact_activity.domain.summary import Summarized, SummaryKind
 
+# DynamoDB takes 400 KB an item, and JSON writes a strange character in twelve bytes.
+MAX_URLS_CHARACTERS = 30_000
+
 
 @dataclass(frozen=True, slots=True)
 class ListedCampaign:
@@ -49,4 +52,14 @@ class WatchedCampaign:
     def told(self, campaign: SentCampaign) -> "WatchedCampaign":
         """What is known after its own resource was read: a URL that was told once never changes."""
         known = {link_id: url for link_id, url in self.urls.items() if url is not None}
-        return WatchedCampaign(self.id, campaign.sent_ms or self.sent_ms, {**campaign.urls, **known})
+        sent_ms = self.sent_ms if campaign.sent_ms is None else campaign.sent_ms
+        return WatchedCampaign(self.id, sent_ms, _bounded({**campaign.urls, **known}))
+
+
+def _bounded(urls: Mapping[str, str]) -> dict[str, str | None]:
+    """The URLs that have room in one item; the others count as not told."""
+    room, bounded = MAX_URLS_CHARACTERS, dict[str, str | None]()
+    for link_id, url in urls.items():
+        room -= len(link_id) + len(url)
+        bounded[link_id] = url if room >= 0 else None
+    return bounded

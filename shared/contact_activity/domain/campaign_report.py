@@ -59,6 +59,7 @@ class ReportProgress:
 
     `since_ms`: from where on it reads; None: from the report's beginning. `next`: the cursor of the next
     page; None for the first. `newest_ms`: the newest stamp so far. `news`: how many rows it published.
+    `pages`, `kept_page` and `repeats` detect pages that go in circles, however few an invocation reads.
     """
 
     started_ms: int
@@ -68,6 +69,9 @@ class ReportProgress:
     rows: int = 0
     news: int = 0
     restarts: int = 0
+    pages: int = 0
+    kept_page: str | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +191,17 @@ class CampaignReport:
     ) -> "CampaignReport":
         """After a failure. It is tried again after a wait that doubles to an hour.
 
-        One that is refused again and again is tried daily, once its campaign is a day old.
+        One that is refused again and again is tried daily, once its campaign is a day old. When its watch
+        is over, it is not tried again.
         """
         failures, refusals = self.failures + 1, self.refusals + 1 if is_refused else 0
-        is_old = now_ms - self.sent_ms >= YOUNG_MS
+        age_ms = now_ms - self.sent_ms
+        is_old = age_ms >= YOUNG_MS
         is_believed = refusals >= REFUSALS_BELIEVED and is_old
         wait_ms = MAX_WAIT_MS if is_believed else min(MAX_FAILURE_WAIT_MS, tick_ms << min(failures - 1, 20))
         return replace(
             self,
-            due_ms=now_ms + wait_ms,
+            due_ms=None if age_ms >= WATCHED_WEEKLY_MS else now_ms + wait_ms,
             failures=failures,
             refusals=refusals,
             held_until_ms=None,

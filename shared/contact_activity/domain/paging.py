@@ -23,6 +23,24 @@ class Rounds:
     _keep_at: int = 1
     _repeats: int = 0
 
+    @classmethod
+    def resume(cls, pages: int, kept: Hashable, repeats: int) -> "Rounds":
+        """Go on after so many pages, though without the cursors that led to them."""
+        return cls(_kept=kept, _pages=pages, _keep_at=1 << pages.bit_length(), _repeats=repeats)
+
+    @property
+    def pages(self) -> int:
+        return self._pages
+
+    @property
+    def kept(self) -> Hashable:
+        """The page that later ones are compared with."""
+        return self._kept
+
+    @property
+    def repeats(self) -> int:
+        return self._repeats
+
     def was_seen(self, next_: str) -> bool:
         """Return whether an earlier page led to this cursor too, and remember it."""
         was_seen = next_ in self._cursors

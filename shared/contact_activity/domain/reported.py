@@ -7,7 +7,8 @@ from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, unpack
 from contact_activity.domain.schedule import is_held
-from contact_activity.domain.shadows import Shadows
+from contact_activity.domain.shadows import MAX_SHIFT_H, Shadows
+from contact_activity.domain.times import HOUR_MS
 from contact_activity.domain.watermark import Reading, Window, known_spans
 
 # A memory that is full of what the contact's own walks read has so much room left for reports.
@@ -47,7 +48,7 @@ class ContactMemory:
         key = activity_key(self._reading.account, activity)
         if key in self._known:
             return Standing.KNOWN
-        if self._is_left or self._room <= 0 or _lacks_url(activity):
+        if self._is_left or self._room <= 0 or lacks_url(activity) or self._is_near_forgotten(activity):
             return Standing.LEFT
         if any(True for _ in self._shadows.of(activity)):
             return Standing.SHIFTED
@@ -55,12 +56,18 @@ class ContactMemory:
         self._room -= 1
         return Standing.NEW
 
+    def _is_near_forgotten(self, activity: Activity) -> bool:
+        """Whether its like at another hour may be forgotten. The contact's walk asks from there on."""
+        floor_ms = self._marks.mark(activity.type).floor_ms
+        return floor_ms is not None and activity.occurred_ms < floor_ms + MAX_SHIFT_H * HOUR_MS
+
     def _window(self, type_: ActivityType) -> Window:
         start_ms = self._reading.start_ms or 0
         return Window(start_ms, tuple(known_spans(self._marks.mark(type_), start_ms)))
 
 
-def _lacks_url(activity: Activity) -> bool:
+def lacks_url(activity: Activity) -> bool:
+    """Whether it is a click whose URL only its contact's row may tell."""
     return activity.type is ActivityType.CLICKED and (activity.link is None or activity.link.url is None)
 
 

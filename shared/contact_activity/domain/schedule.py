@@ -81,13 +81,13 @@ def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limit
 
 
 def tick_budget(
-    pace: Pace, limits: Limits, *, now_ms: int, tick_ms: int, calls_each: int, outstanding: int
+    pace: Pace, limits: Limits, *, from_ms: int, until_ms: int, calls_each: int, outstanding: int
 ) -> int:
-    """How many contacts a tick hands out: the calls until the next tick, less those already out.
+    """How many contacts a tick hands out: the calls from now or later on, less those already out.
 
     At least one, if nothing is out and the day has a call left.
     """
-    calls = calls_before(pace, limits, now_ms, now_ms + tick_ms)
+    calls = calls_before(pace, limits, from_ms, until_ms)
     contacts = max(1, calls // calls_each) if calls else 0
     return max(0, contacts - outstanding)
 

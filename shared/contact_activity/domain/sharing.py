@@ -47,18 +47,26 @@ def plan_reports(
     """Choose reports, those of the newest sends first, then who waits longest.
 
     `trusted_ms`: since when each type is trusted. Young campaigns may take half of what the day has left,
-    all together nine tenths of this tick's even part of it.
+    all together nine tenths of this tick's even part of it. A long read goes on from tick to tick, so of
+    those that are no longer young the one that waits longest is always read, by what the others leave.
     """
+    if calls_left == 0:
+        return PlannedReports()
     even = calls_left * REPORTS_PERCENT * tick_ms // (100 * max(tick_ms, midnight_after(now_ms) - now_ms))
-    young = [report for report in due if now_ms - report.sent_ms < YOUNG_MS]
-    others = sorted((report for report in due if report not in young), key=lambda report: report.due_ms or 0)
+    most_young = max(even, calls_left * YOUNG_PERCENT // 100)
+    young = [report for report in due if _is_young(report, now_ms)]
+    others = sorted((of for of in due if not _is_young(of, now_ms)), key=lambda report: report.due_ms or 0)
+    longest = others.pop(0) if others else None
     chosen: list[CampaignReport] = []
     calls = pages = 0
-    for report in (*young, *others):
+    for report in (*young, *others, *([longest] if longest else [])):
+        is_young = _is_young(report, now_ms)
+        room = (most_young if is_young else even) - calls
         is_long = report.is_long(trusted_ms.get(report.id.type, 0))
         cost = 1 + _pages(report.id.type, contacts) if is_long else 1
-        most = max(even, calls_left * YOUNG_PERCENT // 100) if report in young else even
-        if calls and calls + cost > most:
+        if report is longest:
+            cost = max(1, min(cost, room))
+        elif cost > room and (chosen or not is_young):
             continue
         chosen.append(report)
         calls += cost
@@ -79,11 +87,18 @@ def contacts_most(
         calls_left * LEAST_RESERVE_PERCENT // 100,
         report_calls_a_day * RESERVE_PERCENT_OF_USED * rest_ms // (100 * DAY_MS),
     )
+    if rest_ms <= tick_ms:
+        # No later tick of this day reads reports.
+        kept = 0
     free = max(0, calls_left - planned - kept)
     if contacts <= free:
         return None
     even = free * tick_ms // max(tick_ms, rest_ms)
     return max(even, planned * (100 - REPORTS_PERCENT) // REPORTS_PERCENT, 1)
+
+
+def _is_young(report: CampaignReport, now_ms: int) -> bool:
+    return now_ms - report.sent_ms < YOUNG_MS
 
 
 def _pages(type_: ActivityType, contacts: int) -> int:

@@ -91,6 +91,7 @@ class Walk:
     _partly: set[bytes] = field(default_factory=set)
     _windows: dict[ActivityType, Window] = field(init=False)
     _aside: dict[bytes, tuple[bytes, Activity]] = field(default_factory=dict)
+    _aside_before: dict[bytes, tuple[bytes, Activity]] = field(default_factory=dict)
     _shadows: Shadows = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,6 +190,8 @@ class Walk:
         untold = {bytes.fromhex(digest) for digest in digests}
         self._unreadable = [digest for digest in self._unreadable if digest not in untold]
         keys = {activity_key(self.reading.account, activity) for activity in activities}
+        # The page that is read again need not show them.
+        self._aside.update((like, own) for like, own in self._aside_before.items() if own[0] in keys)
         if keys:
             self._oldest = self._oldest_before
             self._partly |= self._on_page - keys
@@ -231,12 +234,14 @@ class Walk:
         newest_ms = self._newest_at_start(*through.values())
         unseen, given_up = self._unseen()
         keys = (self._candidates | self._published_before) - unseen - given_up
+        shown = self._candidates
         if self._aside and self.is_resumed:
-            # What is set aside lies above every floor, so that the next walk meets it again.
+            # What is set aside lies above every floor, so that the next walk meets it again, and decides.
             kept, forgotten_ms = sorted(keys, reverse=True), None
         else:
             shifted = {key for key, _ in self._aside.values()}
             self.counts.shifted += len(shifted)
+            shown = shown | set(self._aside)
             kept, forgotten_ms = self._forget(keys | shifted, newest_ms, most=MAX_REMEMBERED - len(unseen))
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
         # Thousands of future stamps could force a floor into the future, which would lose what comes next.
@@ -253,10 +258,14 @@ class Walk:
                 marks.append(Mark(type_, through[type_], united(spans)))
             elif mark in self.watermark.marks:
                 marks.append(replace(mark, forgotten=united(spans)))
+        remembered = {*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}
+        # A row may show here later than in its campaign's report, and then at another hour.
+        unshown = remembered & (set(unpack(self.watermark.reported)) - shown)
         return Watermark(
             marks=tuple(marks),
-            remembered=pack({*unseen, *(key for key in kept if key_time_ms(key) >= (floor_ms or 0))}),
+            remembered=pack(remembered - unshown),
             unreadable=b"".join(self._unreadable),
+            reported=pack(unshown),
         )
 
     @property
@@ -303,7 +312,8 @@ class Walk:
         """Take back what is set aside and happened: its like was shown too."""
         is_cramped = len(self._candidates) + len(on_page) > 2 * MAX_REMEMBERED
         shown = [like for like in self._aside if is_cramped or like in on_page]
-        return [self._aside.pop(like) for like in shown]
+        self._aside_before = {like: self._aside.pop(like) for like in shown}
+        return list(self._aside_before.values())
 
     def _is_forgotten(self, activity: Activity) -> bool:
         spans = known_spans(self.watermark.mark(activity.type), self._start_ms)

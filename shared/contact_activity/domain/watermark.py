@@ -88,8 +88,8 @@ class Watermark:
     `remembered` and `unreadable` are packed: 14 bytes an activity, newest first, and 8 bytes a row.
     `resync_ms`: the next walk publishes the activities from then on again, even if it remembers or
     forgot them; None: it does not. `resync_asked_ms`: when that was asked for.
-    `reported`: what campaigns' reports published since the last finished walk began, and since a resync
-    was asked for, packed like `remembered`. No walk has shown it yet, and no resync wants it again.
+    `reported`: what campaigns' reports published and no finished walk has shown yet, packed like
+    `remembered`. No resync wants it again that was asked for before.
     """
 
     marks: tuple[Mark, ...] = ()

@@ -132,7 +132,12 @@ class Api:
         self, rows: Sequence[Row], kind: Kind | None, start: Start, side: Side
     ) -> list[tuple[int, Row]]:
         """Return the rows of a type, or of all, with the times that they show, from the start's date on."""
-        is_filtered = kind is not Kind.BOUNCE or self._switches.bounces_honour_created_since
+        switches = self._switches
+        honours = {
+            Side.CONTACT: switches.bounces_honour_created_since,
+            Side.CAMPAIGN: switches.campaign_bounces_honour_created_since,
+        }
+        is_filtered = kind is not Kind.BOUNCE or honours[side]
         since_ms = start.since_ms or 0 if is_filtered else 0
         return [
             (shown_ms, row)

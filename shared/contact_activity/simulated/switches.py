@@ -97,7 +97,9 @@ class Switches:
     max_page_rows: int = 500
     """The largest page, whatever `limit` says. For tests of paging without thousands of rows."""
     bounces_honour_created_since: bool = False
-    """On: `created_since` filters bounces too. The best evidence says that it does not."""
+    """On: `created_since` filters a contact's bounces too. The best evidence says that it does not."""
+    campaign_bounces_honour_created_since: bool = True
+    """Off: `created_since` does not filter a campaign's bounces. The evidence leans to yes."""
     bad_limit: BadValue = BadValue.REFUSED
     bad_created_since: BadValue = BadValue.REFUSED
     accept_anything: bool = False

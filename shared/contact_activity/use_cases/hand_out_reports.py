@@ -38,8 +38,11 @@ def hand_out_reports(
     """
     _look(ports, report, types, deadline_ms)
     trust = ports.store.reports.trust()
+    _ask_samples_again(ports, types, trust)
     report.report_types_off = tuple(of.report for of in types if trust.of(of).mode is Mode.OFF)
-    planned = _planned(ports, types, tick_ms)
+    if ports.store.pauses.get().active(ports.clock.now_ms()):
+        return
+    planned = _planned(ports, types, trust, tick_ms)
     if not planned.reports:
         return
     turn = turns.of_reports(planned.work_ms)
@@ -63,10 +66,9 @@ def forget_trust(ports: TickPorts) -> None:
         ports.store.reports.save_trust(replace(trust, types={}))
 
 
-def ask_samples_again(ports: TickPorts, types: Iterable[ActivityType]) -> None:
+def _ask_samples_again(ports: TickPorts, types: Iterable[ActivityType], trust: Trust) -> None:
     """Have the contacts of a sample read again whose rows were not all shown an hour ago."""
     now_ms = ports.clock.now_ms()
-    trust = ports.store.reports.trust()
     for type_ in types:
         if trust.of(type_).is_asked_again(now_ms):
             asked = change_trust(ports.store.reports, type_, lambda of: replace(of, asked_ms=now_ms))
@@ -83,7 +85,7 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
     except RefusedError as error:
         # A key may read contacts and not campaigns. That is no reason to pause.
         report.campaigns_failed = describe(error)
-        seen = replace(feed, refused_ms=now_ms)
+        seen = replace(reports.feed(), refused_ms=now_ms)
     except (RetryError, FatalError) as error:
         report.campaigns_failed = describe(error)
         return
@@ -94,11 +96,12 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
         reports.put_feed(seen)
 
 
-def _planned(ports: TickPorts, types: tuple[ActivityType, ...], tick_ms: int) -> PlannedReports:
+def _planned(ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, tick_ms: int) -> PlannedReports:
     store, now_ms = ports.store, ports.clock.now_ms()
-    trust = store.reports.trust()
     # What is due before the next tick is due now, or a wait of one tick would take two.
     due = _wanted(ports, store.reports.due(now_ms + tick_ms // 2), types, trust, now_ms)
+    if not due:
+        return PlannedReports()
     return plan_reports(
         due,
         contacts=store.listings.get().contacts,

@@ -1,5 +1,6 @@
 """Look at the campaign list, and watch the reports of what was sent."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from contact_activity.domain.activity import ActivityType
@@ -7,13 +8,15 @@ from contact_activity.domain.answers import Refusal
 from contact_activity.domain.campaign import SentCampaign, WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import WATCHED_MS, CampaignReport, ReportId
-from contact_activity.errors import RetryError
+from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError
 from contact_activity.ports import TickPorts
 
 MAX_PAGES = 100
 # Each costs a call. The next tick looks at the rest.
 MAX_LOOKED_AT = 60
 LOOKING_TIME_MS = 60_000
+# One campaign that the API cannot tell about does not use up the time of all.
+CAMPAIGN_TIME_MS = 10_000
 
 
 def look_at_campaigns(
@@ -41,46 +44,88 @@ class _Look:
         self._is_whole = feed.is_to_be_read_whole(self._now_ms)
         self._listed: list[str] = []
         self._looked_at: set[str] = set()
+        self._failed: set[str] = set()
+        self._failure: RetryError | FatalError | None = None
+        self._has_left = False
         self._is_at_end = False
 
     def run(self) -> CampaignFeed:
+        try:
+            is_all = self._read_list()
+            if self._failure:
+                raise self._failure
+        except (RetryError, FatalError, WaitError):
+            self._keep()
+            raise
+        seen = self._feed.seen(self._seen())
+        whole_ms = self._now_ms if self._is_whole and is_all else seen.whole_ms
+        return replace(seen, whole_ms=None if self._has_left else whole_ms, refused_ms=None)
+
+    def _read_list(self) -> bool:
+        """Look at what is new, page by page. Return whether nothing of the list is left to look at.
+
+        A page that shows nothing else than those before it ends the list: its cursors go round.
+        """
         next_: str | None = None
         for _ in range(MAX_PAGES):
             page = self._ports.source.campaigns(since_ms=None, next_=next_, deadline_ms=self._deadline_ms)
             if isinstance(page, Refusal):
                 raise RetryError("the campaign list's cursor did not hold")
-            self._listed += [of.id for of in page.campaigns if of.id not in self._listed]
-            is_enough = self._look_at_new() or page.next is None or page.next == next_
+            shown = [id_ for id_ in dict.fromkeys(of.id for of in page.campaigns) if id_ not in self._listed]
+            self._listed += shown
+            if self._is_whole:
+                self._watch_known(shown)
+            if self._look_at_new():
+                return self._is_at_end
             next_ = page.next
-            if is_enough or not (self._is_whole or self._listed[-1] not in self._feed.listed):
+            if next_ is None or not shown:
+                return True
+            if not self._is_whole and shown[-1] in self._feed.listed:
                 break
-        is_all = self._is_at_end or next_ is None
-        seen = self._feed.seen(self._seen())
-        return replace(
-            seen,
-            whole_ms=self._now_ms if self._is_whole and is_all else seen.whole_ms,
-            refused_ms=None,
-        )
+        return False
 
     def _look_at_new(self) -> bool:
         """Look at the campaigns that are new or moved up. Return whether to stop."""
-        to_look_at = [id_ for id_ in self._feed.moved(self._listed) if id_ not in self._looked_at]
-        if self._feed.is_first_due(self._now_ms) and self._listed and not self._looked_at:
+        to_look_at = [id_ for id_ in self._feed.moved(self._listed) if id_ not in self._tried]
+        if self._feed.is_first_due(self._now_ms) and self._listed and not self._tried:
             to_look_at = list(dict.fromkeys([self._listed[0], *to_look_at]))
             self._feed = replace(self._feed, first_ms=self._now_ms)
         for id_ in to_look_at:
-            if len(self._looked_at) >= MAX_LOOKED_AT:
+            if len(self._tried) >= MAX_LOOKED_AT:
+                self._has_left = True
                 return True
-            self._looked_at.add(id_)
-            if self._is_old(self._watch(id_)):
+            campaign = self._try(id_)
+            if campaign and self._is_old(campaign):
                 self._is_at_end = True
                 return True
         return self._is_whole and self._is_known_to_be_old(self._listed[-1:])
 
+    @property
+    def _tried(self) -> set[str]:
+        return self._looked_at | self._failed
+
+    def _try(self, campaign_id: str) -> WatchedCampaign | None:
+        """Look at a campaign. One that fails holds up no other, and is asked for again at the next tick."""
+        try:
+            campaign = self._watch(campaign_id)
+        except RefusedError:
+            raise
+        except (RetryError, FatalError) as error:
+            self._failed.add(campaign_id)
+            self._failure = error
+            return None
+        self._looked_at.add(campaign_id)
+        return campaign
+
+    def _keep(self) -> None:
+        """Store what was looked at before a failure, so that it is not asked for again."""
+        if self._looked_at:
+            self._ports.store.reports.put_feed(self._feed.seen(self._seen()))
+
     def _seen(self) -> list[str]:
         """The part of the list that need not be looked at again. Behind an old campaign all are old."""
         left = set() if self._is_at_end else set(self._feed.moved(self._listed)) - self._looked_at
-        return [id_ for id_ in self._listed if id_ not in left]
+        return [id_ for id_ in self._listed if id_ not in left and id_ not in self._failed]
 
     def _is_known_to_be_old(self, last: list[str]) -> bool:
         watched = self._ports.store.reports.watched(last[0]) if last else None
@@ -94,14 +139,25 @@ class _Look:
         """Ask when a campaign was sent last, and have its reports read if that is not long ago."""
         reports = self._ports.store.reports
         before = reports.watched(campaign_id) or WatchedCampaign(campaign_id, None)
-        told = self._ports.source.campaign(campaign_id, deadline_ms=self._deadline_ms)
+        deadline_ms = min(self._deadline_ms, self._ports.clock.monotonic_ms() + CAMPAIGN_TIME_MS)
+        told = self._ports.source.campaign(campaign_id, deadline_ms=deadline_ms)
         watched = before.told(told) if isinstance(told, SentCampaign) else before
         if watched != before:
             reports.put_watched(watched)
-        if watched.sent_ms is not None and not self._is_old(watched):
-            for type_ in self._types:
-                self._watch_report(ReportId(campaign_id, type_), watched.sent_ms)
+        self._watch_reports(watched)
         return watched
+
+    def _watch_known(self, campaign_ids: Sequence[str]) -> None:
+        """Watch also the types that are read since lately, and what was in hand when it was sent again."""
+        for campaign_id in campaign_ids:
+            campaign = self._ports.store.reports.watched(campaign_id)
+            if campaign:
+                self._watch_reports(campaign)
+
+    def _watch_reports(self, campaign: WatchedCampaign) -> None:
+        if campaign.sent_ms is not None and not self._is_old(campaign):
+            for type_ in self._types:
+                self._watch_report(ReportId(campaign.id, type_), campaign.sent_ms)
 
     def _watch_report(self, id_: ReportId, sent_ms: int) -> None:
         """A report that is in hand meanwhile is watched anew by the next look at the whole list."""

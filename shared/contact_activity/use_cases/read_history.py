@@ -96,8 +96,10 @@ class History:
 
     def progress(self) -> Progress:
         """The marker from which the next invocation goes on."""
-        begins_anew = self.needs_cursor or self.walk.is_undecided
-        return self.walk.progress(self._report, None if begins_anew else self._next)
+        if self.walk.is_undecided:
+            # It may be about a row of any report so far.
+            return self.walk.progress(self._reports[0], None)
+        return self.walk.progress(self._report, None if self.needs_cursor else self._next)
 
     def _begin_next_report(self) -> bool:
         following = self._reports[self._reports.index(self._report) + 1 :]

@@ -4,6 +4,7 @@ What is published is remembered by each contact, right after the bus has it, and
 between costs at most a second publication of one part of a page, with equal ids.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,13 +14,13 @@ from contact_activity.domain import schedule
 from contact_activity.domain.activity import Activity, ActivityType, Link
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.campaign import WatchedCampaign
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, data_digest, to_event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.memory import activity_key
 from contact_activity.domain.paging import MAX_RESTARTS, Rounds
-from contact_activity.domain.reported import ContactMemory, Standing, once_each
+from contact_activity.domain.reported import ContactMemory, Standing, lacks_url, once_each
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import Mode, SampledRow
@@ -29,6 +30,7 @@ from contact_activity.errors import (
     PartlyAcceptedError,
     RefusedError,
     RetryError,
+    StandstillError,
     WaitError,
     WaitReason,
     describe,
@@ -48,6 +50,7 @@ def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadlin
     """Read the report of an item, or take a sample of it while its type is not trusted yet.
 
     A report that fails is no failed message: it is due again later, and the contacts' own walks carry it.
+    Raises `StandstillError` if nothing can be stored, and an error that nobody foresaw.
     """
     now_ms = ports.clock.now_ms()
     if ports.store.pauses.get().active(now_ms):
@@ -77,7 +80,7 @@ class _Read:
         self._type = report.id.type
         self._trust = ports.store.reports.trust().of(self._type)
         self._read = report.begun(ports.clock.now_ms(), self._trust.since_ms)
-        self._rounds = Rounds()
+        self._rounds = Rounds.resume(self._read.pages, self._read.kept_page, self._read.repeats)
         self._is_held = False
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
@@ -89,8 +92,13 @@ class _Read:
             return Report(Outcome.STALE)
         try:
             self._report.outcome = self._read_or_wait()
-        except (RetryError, FatalError) as error:
+        except StandstillError:
+            raise
+        except Exception as error:
+            # Any error: trying again at every tick would cost calls of the day, for ever.
             self._fail(error)
+            if not isinstance(error, RetryError | FatalError):
+                raise
         finally:
             self._count_published()
         return self._report
@@ -109,6 +117,8 @@ class _Read:
                 continue
             if not self._take(page):
                 return Outcome.RACE_LOST
+            if self._report.pages == 1 and self._trust.is_sample_due(self._ports.clock.now_ms()):
+                self._take_sample_of(page)
             if page.next is None:
                 return self._finish()
             self._turn(page, page.next)
@@ -137,19 +147,25 @@ class _Read:
         return page
 
     def _turn(self, page: TrackingPage, next_: str) -> None:
-        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
-            self._read = replace(self._read, next=None)
+        if self._rounds.are_endless(_digest(page)):
+            self._read = _from_first_page(self._read)
             raise FatalError("the API's pages go round, each with another cursor")
         if self._rounds.was_seen(next_):
             self._begin_again()
         else:
-            self._read = replace(self._read, next=next_)
+            self._read = replace(
+                self._read,
+                next=next_,
+                pages=self._rounds.pages,
+                kept_page=str(self._rounds.kept),
+                repeats=self._rounds.repeats,
+            )
 
     def _begin_again(self) -> None:
         """Read from the first page again. The contacts know what is published."""
         self._report.restarts += 1
         self._rounds = Rounds()
-        self._read = replace(self._read, next=None, rows=0, restarts=self._read.restarts + 1)
+        self._read = replace(_from_first_page(self._read), restarts=self._read.restarts + 1)
         if self._read.restarts > MAX_RESTARTS:
             self._read = replace(self._read, restarts=0)
             raise RetryError(CURSORS_DID_NOT_HOLD)
@@ -309,16 +325,21 @@ class _Read:
         )
 
     def _sample(self) -> Outcome:
-        """Note what some contacts' rows of the first page look like, to be compared with their own."""
+        """Take a sample instead of publishing anything."""
         page = self._next_page()
-        now_ms = self._ports.clock.now_ms()
-        rows = self._sampled_rows(page, now_ms) if page else {}
-        if rows:
-            self._take_sample(rows, now_ms)
-        put_off = self._stored.put_off(now_ms, self._policy.tick_ms)
+        if page:
+            self._take_sample_of(page)
+        put_off = self._stored.put_off(self._ports.clock.now_ms(), self._policy.tick_ms)
         self._ports.store.reports.save(put_off)
         self._report.pages += 1
         return Outcome.SAMPLED
+
+    def _take_sample_of(self, page: TrackingPage) -> None:
+        """Note what some contacts' rows of a page look like, to be compared with their own."""
+        now_ms = self._ports.clock.now_ms()
+        rows = self._sampled_rows(page, now_ms)
+        if rows:
+            self._take_sample(rows, now_ms)
 
     def _sampled_rows(self, page: TrackingPage, now_ms: int) -> dict[str, list[SampledRow]]:
         """The rows of a page that their contacts show too, if nothing is wrong."""
@@ -332,7 +353,7 @@ class _Read:
         }
         for row in rows:
             memory = memories.get(row.contact_id)
-            if memory and memory.standing(row) not in (Standing.OUTSIDE, Standing.LEFT):
+            if memory and not lacks_url(row) and memory.standing(row) is not Standing.OUTSIDE:
                 digest = data_digest(row, reading.account, self._policy.email_addresses)
                 event_id = self._event(contacts[row.contact_id], row, now_ms).id
                 found.setdefault(row.contact_id, []).append(SampledRow(event_id, row.occurred_ms, digest))
@@ -383,12 +404,13 @@ class _Read:
 
     def _stop(self, *, is_paused: bool) -> Outcome:
         """Keep how far it is; the report stays due. While its shift goes on, another message does."""
-        if self._report.pages and not self._save(self._stored.interrupted(self._read)):
+        has_read = self._report.pages or self._report.restarts
+        if has_read and not self._save(self._stored.interrupted(self._read)):
             return Outcome.RACE_LOST
         if is_paused:
             return Outcome.PAUSED
         window = self._item.window
-        if self._report.pages and not (window and window.is_ending(self._ports.clock.now_ms())):
+        if has_read and not (window and window.is_ending(self._ports.clock.now_ms())):
             self._ports.queue.send([self._item])
         return Outcome.UNFINISHED
 
@@ -416,3 +438,12 @@ class _Read:
         if published:
             ages: Counter[int] = by_bucket(self._report.ages_s)
             self._ports.store.tally.add(now_ms // DAY_MS, published, ages)
+
+
+def _from_first_page(read: ReportProgress) -> ReportProgress:
+    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0)
+
+
+def _digest(page: TrackingPage) -> str:
+    """The same in every process."""
+    return hashlib.sha256(repr((page.activities, page.unreadable)).encode()).hexdigest()[:16]

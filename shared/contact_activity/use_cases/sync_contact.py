@@ -213,8 +213,9 @@ class _Sync:
             deadline_ms=self._deadline_ms,
             correlation_id=self._item.correlation_id,
         )
-        # An earlier part of a resumed walk may have found something new.
-        found_new = self._is_resumed or self._report.published > 0
+        # An earlier part of a resumed walk, or a campaign's report, may have found something new.
+        is_reported = self._held.contact.watermark.reported != watermark.reported
+        found_new = self._is_resumed or is_reported or self._report.published > 0
         synced = self._held.contact.synced(
             watermark,
             summaries=summaries.renewed(self._policy.summaries, found_new=found_new),

@@ -13,11 +13,12 @@ from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.pauses import Pause, PauseReason, is_own_budget
 from contact_activity.domain.sharing import contacts_most
+from contact_activity.domain.shifts import NO_CALL_MS
 from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RetryError, WaitError, describe
 from contact_activity.ports import Clock, TickPorts
-from contact_activity.use_cases.hand_out_reports import ask_samples_again, forget_trust, hand_out_reports
+from contact_activity.use_cases.hand_out_reports import forget_trust, hand_out_reports
 from contact_activity.use_cases.list_campaigns import give_up_listing, hand_out_campaigns
 from contact_activity.use_cases.list_contacts import list_contacts
 from contact_activity.use_cases.pause_for_wait import pause_for
@@ -70,7 +71,15 @@ def run_tick(
         if not types:
             forget_trust(ports)
         elif has_reports and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
-            _hand_out_reports(ports, report, types, turns, tick_ms, deadline_ms, correlation_id)
+            hand_out_reports(
+                ports,
+                report,
+                types,
+                turns,
+                tick_ms=tick_ms,
+                deadline_ms=deadline_ms,
+                correlation_id=correlation_id,
+            )
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         turn = turns.of_contacts()
         if turn and not _stop_if_paused(ports, report):
@@ -165,21 +174,6 @@ def _probe_credential(ports: TickPorts, deadline_ms: int) -> None:
         ports.store.pauses.lift(PauseReason.CREDENTIAL)
 
 
-def _hand_out_reports(
-    ports: TickPorts,
-    report: TickReport,
-    types: tuple[ActivityType, ...],
-    turns: Turns,
-    tick_ms: int,
-    deadline_ms: int,
-    correlation_id: str | None,
-) -> None:
-    ask_samples_again(ports, types)
-    hand_out_reports(
-        ports, report, types, turns, tick_ms=tick_ms, deadline_ms=deadline_ms, correlation_id=correlation_id
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Budget:
     """What decides how many contacts a tick hands out."""
@@ -188,13 +182,14 @@ class _Budget:
     calls_each: int
     is_paced: bool
 
-    def contacts(self, ports: TickPorts, report: TickReport, now_ms: int) -> int:
+    def contacts(self, ports: TickPorts, report: TickReport, turn: Turn, now_ms: int) -> int:
         pace, limits = ports.store.limiter.pace(), ports.store.limiter.limits
+        window = turn.window
         budget = schedule.tick_budget(
             pace,
             limits,
-            now_ms=now_ms,
-            tick_ms=self.tick_ms,
+            from_ms=max(now_ms, window.from_ms) if window else now_ms,
+            until_ms=window.until_ms - NO_CALL_MS if window else now_ms + self.tick_ms,
             calls_each=self.calls_each,
             outstanding=ports.queue.depth(),
         )
@@ -232,7 +227,7 @@ def _hand_out(
     ]
     if urgent:
         report.enqueued += len(urgent) - len(ports.queue.send(urgent))
-    most = budget.contacts(ports, report, now_ms)
+    most = budget.contacts(ports, report, turn, now_ms)
     claims = ports.store.contacts.claim(ports.clock, tick_ms=budget.tick_ms, most=most)
     while ports.clock.monotonic_ms() < deadline_ms and not report.rejected:
         now_ms = ports.clock.now_ms()

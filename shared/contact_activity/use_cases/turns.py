@@ -47,7 +47,6 @@ class StoredShifts:
 
     def __init__(self, store: Store, clock: Clock, tick_ms: int) -> None:
         self._reports = store.reports
-        self._slot_ms = store.limiter.limits.slot_ms
         self._clock = clock
         self._tick_ms = max(MIN_TICK_MS, tick_ms)
         self._started_ms = clock.now_ms()
