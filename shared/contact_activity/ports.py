@@ -120,7 +120,8 @@ class Contacts(Protocol):
         """Add the contacts that are not known, due now. Return how many are new.
 
         A gone contact is due again if its date changed, or if the listing is full. Nothing that a worker
-        stored is touched. A contact that is stored as listed costs no write.
+        stored is touched. A contact that is stored as listed costs no write. One that was erased is left
+        out, unless its date is later than that: then it is a new contact, and no longer known as erased.
         """
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
@@ -158,8 +159,12 @@ class Contacts(Protocol):
         counts as in a message; 0: it is in none.
         """
 
-    def erase(self, contact_id: str) -> bool:
-        """Delete all that is stored of it, whoever works on it. False if nothing was stored."""
+    def erase(self, contact_id: str, now_ms: int) -> bool:
+        """Delete all that is stored of it, whoever works on it. False if nothing was stored.
+
+        First a digest of its id is stored, by which `register` knows that it was erased. Erased once more,
+        it counts as erased now.
+        """
 
     def make_due(self, now_ms: int) -> None:
         """Make every known contact due now, and in no message."""
@@ -239,6 +244,9 @@ class Reports(Protocol):
 
     def add_urgent(self, contact_ids: Collection[str]) -> None:
         """Have contacts read in the next shift, at most 200 in all: the others wait until they are due."""
+
+    def drop_urgent(self, contact_id: str) -> None:
+        """Keep nothing of a contact among those that are to be read in the next shift."""
 
 
 class Listings(Protocol):

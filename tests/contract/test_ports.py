@@ -33,7 +33,7 @@ from contact_activity.domain.summary import (
     SummaryCounts,
     SummaryKind,
 )
-from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.domain.times import DAY_MS, iso, midnight_after
 from contact_activity.domain.trust import Match, Mode, SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Mark, Progress, Span, Watermark
 from contact_activity.domain.work import WorkItem, WorkKind
@@ -269,22 +269,60 @@ class TestContacts:
         """Nothing stays stored, its worker cannot bring it back, and it is never claimed."""
         register(family.contacts, "4711", "4712")
         read = save(family.contacts, "4711", **SYNCED, progress=PROGRESS)
-        assert family.contacts.erase("4711")
+        assert family.contacts.erase("4711", NOW_MS)
         assert not family.contacts.save(read)
         family.contacts.release(["4711"])
         family.contacts.make_due(NOW_MS)
         assert family.contacts.get("4711") is None
         assert [outline.id for outline in family.contacts.outlines()] == ["4712"]
         assert claim(family.contacts) == ["4712"]
-        assert not family.contacts.erase("4711")
+        assert not family.contacts.erase("4711", NOW_MS)
 
-    def test_an_erased_contact_that_is_listed_is_new(self, family: Family) -> None:
+    def test_an_erased_contact_that_was_changed_since_is_new(self, family: Family) -> None:
         """It is registered again as a new contact, without its old state."""
         register(family.contacts, "4711")
         save(family.contacts, "4711", **SYNCED)
-        family.contacts.erase("4711")
-        assert register(family.contacts, "4711", now_ms=NOW_MS + 7) == 1
+        family.contacts.erase("4711", NOW_MS)
+        changed = iso(NOW_MS + 1)
+        assert register(family.contacts, "4711", now_ms=NOW_MS + 7, modified=changed) == 1
         assert stored(family.contacts, "4711") == Contact("4711", NOW_MS + 7, NOW_MS + 7)
+
+    @pytest.mark.parametrize("modified", [iso(NOW_MS), iso(NOW_MS - 1), "", "yesterday", "1970-01-01"])
+    @pytest.mark.parametrize("is_full", [False, True])
+    def test_an_erased_contact_is_left_out_until_it_is_changed(
+        self, family: Family, modified: str, is_full: bool
+    ) -> None:
+        """Also where nothing was stored of it. A date that cannot be used is no change."""
+        register(family.contacts, "4711", modified="2026-11-01")
+        assert family.contacts.erase("4711", NOW_MS)
+        assert not family.contacts.erase("unknown", NOW_MS)
+        listed = [ListedContact(id_, modified) for id_ in ("4711", "new", "unknown", "4711")]
+        assert family.contacts.register(listed, NOW_MS + DAY_MS, is_full=is_full) == 1
+        assert [outline.id for outline in family.contacts.outlines()] == ["new"]
+        assert family.contacts.get_many(["4711", "unknown"]) == {}
+
+    def test_who_came_back_is_a_contact_like_any_other(self, family: Family) -> None:
+        """Its change is not asked for again, also when it is erased once more, later."""
+        changed_ms = NOW_MS + 5
+        family.contacts.erase("4711", NOW_MS)
+        assert register(family.contacts, "4711", modified=iso(changed_ms)) == 1
+        assert register(family.contacts, "4711", modified="2026-11-01") == 0
+        assert family.contacts.erase("4711", NOW_MS + 9)
+        assert register(family.contacts, "4711", modified=iso(changed_ms)) == 0
+        assert register(family.contacts, "4711", modified=iso(NOW_MS + 10)) == 1
+
+    def test_the_last_time_of_an_erasure_counts(self, family: Family) -> None:
+        """A command that is repeated holds for what was changed in between."""
+        for erased_ms in (NOW_MS, NOW_MS + 9):
+            family.contacts.erase("4711", erased_ms)
+        assert register(family.contacts, "4711", modified=iso(NOW_MS + 8)) == 0
+
+    def test_a_page_of_erased_contacts_is_left_out_whole(self, family: Family) -> None:
+        """Also one with many more contacts than are looked up at once."""
+        ids = [f"contact-{number}" for number in range(120)]
+        for id_ in ids[:110]:
+            family.contacts.erase(id_, NOW_MS)
+        assert register(family.contacts, *ids) == 10
 
     def test_a_saved_contact_is_in_no_message_unless_it_continues(self, family: Family) -> None:
         """A finished contact can be claimed when it is due, one that continues not before the given time."""
@@ -401,7 +439,7 @@ class TestContacts:
     def test_only_registered_contacts_are_found(self, family: Family) -> None:
         """Not one that was never listed, nor one that was erased."""
         register(family.contacts, "4711", "4712")
-        family.contacts.erase("4712")
+        family.contacts.erase("4712", NOW_MS)
         assert list(family.contacts.get_many(["unknown", "4711", "4712"])) == ["4711"]
         assert family.contacts.get_many([]) == {}
 
@@ -439,7 +477,7 @@ class TestContacts:
         register(family.contacts, *ids)
         read = family.contacts.get_many(ids)
         save(family.contacts, "stored", failures=1)
-        family.contacts.erase("erased")
+        family.contacts.erase("erased", NOW_MS)
         changed = [replace(read[id_], watermark=Watermark(reported=bytes(14))) for id_ in ids]
         assert family.contacts.remember(changed) == ["stored", "erased"]
         found = family.contacts.get_many(ids)
@@ -449,7 +487,7 @@ class TestContacts:
             "same too": (1, bytes(14)),
         }
         assert family.contacts.remember(changed[-1:]) == ["erased"]
-        assert register(family.contacts, "erased") == 1
+        assert register(family.contacts, "erased", modified=iso(NOW_MS + 1)) == 1
         assert family.contacts.remember([]) == []
 
     def test_one_of_many_who_remember_at_once_wins(self, family: Family) -> None:
@@ -788,6 +826,20 @@ class TestReports:
         taken = family.reports.take_urgent()
         assert len(taken) == len(set(taken)) == MAX_URGENT
         assert set(taken) == {str(number) for number in range(MAX_URGENT)}
+
+    def test_an_urgent_contact_can_be_dropped(self, family: Family) -> None:
+        """Alone, the last one too. Nothing happens to one that is not there."""
+        reports = family.reports
+        reports.drop_urgent("4711")
+        reports.add_urgent(["4711", "4712"])
+        for id_ in ("4711", "4713"):
+            reports.drop_urgent(id_)
+        assert reports.take_urgent() == ("4712",)
+        reports.add_urgent(["4711"])
+        reports.drop_urgent("4711")
+        assert reports.take_urgent() == ()
+        reports.add_urgent(["4711"])
+        assert reports.take_urgent() == ("4711",)
 
     def test_simultaneous_urgent_contacts_are_all_kept(self, family: Family) -> None:
         """Also while somebody takes: none is lost, and none is taken twice."""

@@ -12,6 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contact_activity.aws.contacts import FORGOTTEN
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.domain.schedule import MAX_GONE, MAX_GONE_PERCENT
@@ -841,11 +842,24 @@ def test_no_permission_has_a_wildcard(role: str) -> None:
     """Each is for one resource of the stack; that of the traces alone, which have none, is for all."""
     granted = statements(role)
     assert granted.pop("Traces", {"Resource": "*"})["Resource"] == "*"
-    assert "*" not in json.dumps(granted)
+    assert "*" not in json.dumps([[*actions(found), found["Resource"]] for found in granted.values()])
     for statement in granted.values():
         assert set(references(statement["Resource"])) <= set(TEMPLATE["Resources"])
         assert isinstance(statement["Resource"], dict)
         assert statement["Effect"] == "Allow"
+
+
+def test_dispatcher_deletes_nothing_but_digests_of_forgotten_contacts() -> None:
+    """No contact, no watermark and no other item of the table; and no other role of ours deletes."""
+    condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{FORGOTTEN}*"]}}
+    assert statements("Dispatcher")["Forgotten"]["Condition"] == condition
+    deleting = {
+        (role, sid)
+        for role in RESOURCES_BY_AWS
+        for sid, found in statements(role).items()
+        if "dynamodb:DeleteItem" in actions(found)
+    }
+    assert deleting == {("Dispatcher", "Forgotten"), ("Subscriber", "Once")}
 
 
 def test_events_of_another_name_cannot_be_published() -> None:

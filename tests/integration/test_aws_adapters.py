@@ -38,6 +38,7 @@ from contact_activity.domain.work import DeadLetter, WorkItem
 from contact_activity.errors import FatalError, PartlyAcceptedError, RetryError, WaitError
 from contact_activity.settings import Credentials, SettingsError
 from contact_activity.state.codec import item_from_body, item_to_body, pace_change_to_json
+from contact_activity.state.forgotten import id_digest
 from tests.support.contention import take_as_before
 from tests.support.families import Clients, create_bus, create_table
 from tests.support.items import of_contact
@@ -795,7 +796,7 @@ class TestListingOnTheWire:
 
     def test_only_new_and_changed_contacts_are_written(self, wire: ScriptedAws) -> None:
         """An unchanged contact costs no write."""
-        wire.script("BatchGetItem", batch(as_listed("changed", "2026-10-31"), as_listed("same")))
+        wire.script("BatchGetItem", batch(as_listed("changed", "2026-10-31"), as_listed("same")), batch())
         wire.script("UpdateItem", answered({}))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
         listed = [ListedContact(id_, "2026-11-01") for id_ in ("new", "changed", "same")]
@@ -803,9 +804,32 @@ class TestListingOnTheWire:
         written = [request["Key"]["pk"]["S"] for request in wire.asked("UpdateItem")]
         assert written == ["contact#new", "contact#changed"]
 
+    def test_only_who_is_not_known_is_looked_up_as_erased(self, wire: ScriptedAws) -> None:
+        """By a digest of the id, and consistently: who is not there any more is known as erased already."""
+        pk = f"forgotten#{id_digest('new')}"
+        erased: dict[str, object] = {"pk": {"S": pk}, "forgotten_ms": {"N": str(NOW_MS)}}
+        wire.script("BatchGetItem", batch(as_listed("same")), batch(erased))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        listed = [ListedContact(id_, "2026-11-01") for id_ in ("new", "same")]
+        assert contacts.register(listed, NOW_MS) == 0
+        asked = [request["RequestItems"][TABLE] for request in wire.asked("BatchGetItem")]
+        assert [key["pk"]["S"] for key in asked[1]["Keys"]] == [pk]
+        assert asked[1]["ConsistentRead"]
+        assert not wire.asked("UpdateItem")
+
+    def test_a_digest_is_stored_before_the_contact_is_deleted(self, wire: ScriptedAws) -> None:
+        """A crash in between leaves a contact that shows that it is to be erased again."""
+        wire.script("UpdateItem", answered({}))
+        wire.script("DeleteItem", error("AccessDeniedException"))
+        contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
+        with pytest.raises(RetryError):
+            contacts.erase("4711", NOW_MS)
+        assert [operation for operation, _ in wire.requests] == ["UpdateItem", "DeleteItem"]
+        assert wire.asked("UpdateItem")[0]["Key"]["pk"]["S"] == f"forgotten#{id_digest('4711')}"
+
     def test_keys_that_a_batch_left_out_are_read_one_by_one(self, wire: ScriptedAws) -> None:
         """DynamoDB may answer only a part of a batch."""
-        wire.script("BatchGetItem", batch(as_listed("1"), left=["2", "3"]))
+        wire.script("BatchGetItem", batch(as_listed("1"), left=["2", "3"]), batch())
         wire.script("GetItem", answered({"Item": as_listed("2")}), answered({}))
         wire.script("UpdateItem", answered({}))
         contacts = DynamoContacts(aws_client("dynamodb"), TABLE, threads=1)
@@ -966,7 +990,7 @@ def test_a_failed_call_to_aws_is_an_error_of_ours(wire: ScriptedAws, clock: Virt
     asked: list[Callable[[], object]] = [
         lambda: contacts.get("4711"),
         lambda: contacts.save(Contact("4711", NOW_MS, NOW_MS)),
-        lambda: contacts.erase("4711"),
+        lambda: contacts.erase("4711", 1),
         lambda: claimed(contacts, most=1),
         lambda: list(contacts.outlines()),
         lambda: DynamoPauses(aws_client("dynamodb"), TABLE).get(),

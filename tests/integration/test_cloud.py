@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from contact_activity.aws.contacts import DynamoContacts
 from contact_activity.aws.queue import SqsQueue
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.shifts import Window
 from contact_activity.errors import Cause
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
@@ -162,7 +164,8 @@ def test_an_unreadable_secret_makes_no_dead_letter(emulator: Emulator) -> None:
         contacts = DynamoContacts(emulator.client("dynamodb"), stack.outputs["TableName"])
         queue = SqsQueue(emulator.client("sqs"), stack.outputs["ContactQueueUrl"])
         contacts.register([ListedContact(id_, "") for id_ in ids], NOW_MS)
-        queue.send([of_contact(id_, NOW_MS) for id_ in ids])
+        shift = Window(NOW_MS, NOW_MS + 60 * 60_000)
+        queue.send([replace(of_contact(id_, NOW_MS), window=shift) for id_ in ids])
         eventually(lambda: queue.depth() == 0)
         failed = tick(emulator, stack)
 

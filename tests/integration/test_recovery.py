@@ -1,5 +1,6 @@
 """`pause`, `forget`, `resync` and `dead-letters` as processes, on a state folder and on a stack."""
 
+import json
 import os
 import stat
 import subprocess
@@ -7,24 +8,29 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contact_activity.aws.contacts import DynamoContacts
-from contact_activity.aws.store import DynamoPauses
+from contact_activity.aws.store import dynamo_store
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.domain.trust import SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Watermark
+from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local_cloud.template import TEMPLATE
-from contact_activity.ports import Contacts, PauseBoard
+from contact_activity.operations.system import NO_CALLS
+from contact_activity.ports import Contacts, PauseBoard, Reports, Store
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
-from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import SqlitePauses
+from contact_activity.sqlite.store import sqlite_store
 from contact_activity.state.codec import item_to_body
 from tests.support.items import of_campaign, of_contact
 from tests.support.running import COMMAND, NOW, Operator, account_of, served
@@ -39,8 +45,23 @@ class Place:
 
     where: list[str]
     environment: dict[str, str]
-    contacts: Contacts
-    pauses: PauseBoard
+    store: Store
+
+    @classmethod
+    def of_folder(cls, folder: Path, database: Database) -> "Place":
+        return cls(["--state", str(folder)], {}, sqlite_store(database, NO_CALLS, SystemClock()))
+
+    @property
+    def contacts(self) -> Contacts:
+        return self.store.contacts
+
+    @property
+    def pauses(self) -> PauseBoard:
+        return self.store.pauses
+
+    @property
+    def reports(self) -> Reports:
+        return self.store.reports
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -78,12 +99,14 @@ class Cloud:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": REGION,
         }
-        return Place(
-            ["--stack", "contact-activity"],
-            environment,
-            DynamoContacts(dynamodb, table),
-            DynamoPauses(dynamodb, table),
-        )
+        store = dynamo_store(dynamodb, table, NO_CALLS, SystemClock())
+        return Place(["--stack", "contact-activity"], environment, store)
+
+    def clear(self) -> None:
+        """Delete all that is stored."""
+        dynamodb, table = self.emulator.client("dynamodb"), self.stack.outputs["TableName"]
+        for item in dynamodb.scan(TableName=table)["Items"]:
+            dynamodb.delete_item(TableName=table, Key={"pk": item["pk"]})
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +122,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A system with nothing stored."""
     if request.param == "stack":
-        found = request.getfixturevalue("cloud").place()
-        yield found
-        for outline in list(found.contacts.outlines()):
-            found.contacts.erase(outline.id)
+        yield request.getfixturevalue("cloud").place()
+        request.getfixturevalue("cloud").clear()
         return
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        yield Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+        yield Place.of_folder(tmp_path, database)
 
 
 def is_paused(place: Place) -> bool:
@@ -134,6 +155,39 @@ def test_a_contact_is_forgotten(place: Place) -> None:
     assert "contact 4711: erased" in place.said("forget", "4711")
     assert [outline.id for outline in place.contacts.outlines()] == ["4712"]
     assert "contact 4711: nothing is stored" in place.said("forget", "4711")
+
+
+def test_a_forgotten_contact_stays_out_until_it_is_changed(place: Place) -> None:
+    """Also one that was not known. A dry run does not keep it out."""
+    place.said("forget", "4711", "--dry-run")
+    place.register("4711")
+    for contact_id in ("4711", "4712"):
+        place.said("forget", contact_id)
+        listed = [ListedContact(contact_id, iso(NOW_MS - DAY_MS))]
+        assert place.contacts.register(listed, NOW_MS, is_full=True) == 0
+        assert place.contacts.register([ListedContact(contact_id, iso(NOW_MS + DAY_MS))], NOW_MS) == 1
+
+
+def sample(place: Place, *contact_ids: str) -> Trust:
+    """Hold rows of contacts to be compared, of two types, and have the contacts read soon."""
+    rows = {id_: (SampledRow("1" * 32, 1, "2" * 32),) for id_ in contact_ids}
+    trust = Trust({type_: TypeTrust(pending=rows) for type_ in (ActivityType.SENT, ActivityType.OPENED)})
+    assert place.reports.save_trust(trust)
+    place.reports.add_urgent(contact_ids)
+    return place.reports.trust()
+
+
+def test_what_is_held_of_a_contact_to_be_compared_is_forgotten(place: Place) -> None:
+    """Of every type, whether or not the contact is known. A dry run erases nothing."""
+    held = sample(place, "4711", "4712")
+    place.said("forget", "4711", "--dry-run")
+    assert place.reports.trust() == held
+    place.said("forget", "4711")
+    left = place.reports.trust()
+    assert [list(of.pending) for of in left.types.values()] == [["4712"]] * 2
+    place.said("forget", "4711")
+    assert place.reports.trust() == left
+    assert place.reports.take_urgent() == ("4712",)
 
 
 def test_a_resync_is_stored_with_the_contact(place: Place) -> None:
@@ -181,6 +235,73 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     assert "0 contacts due now" in place.said("dead-letters", "--redrive")
 
 
+def watch(place: Place, *campaign_ids: str, **changes: Any) -> None:
+    for campaign_id in campaign_ids:
+        report = CampaignReport(ReportId(campaign_id, ActivityType.OPENED), NOW_MS, NOW_MS + DAY_MS)
+        assert place.reports.save(replace(report, **changes))
+
+
+FAILED = {"failures": 3, "refusals": 2, "last_error": "the API failed 9 times", "failed_ms": NOW_MS}
+
+
+def test_reports_that_failed_are_listed_and_tried_again(place: Place) -> None:
+    """In a line each, and as JSON. Redriven, they are due now and have not failed; others stay."""
+    watch(place, "111", **FAILED)
+    watch(place, "222")
+    for arguments in (["dead-letters"], ["dead-letters", "--redrive", "--dry-run"]):
+        lines = place.said(*arguments).splitlines()
+        assert lines[-1] == "report 111-opens: the API failed 9 times"
+    for arguments in (["--json"], ["--json", "--dry-run"]):
+        (system,) = json.loads(place.said("dead-letters", *arguments))["systems"]
+        assert (system["contacts"], system["letters"]) == ([], [])
+        assert system["reports"] == [
+            {
+                "id": "111-opens",
+                "failures": 3,
+                "due": iso(NOW_MS + DAY_MS),
+                "failed_at": iso(NOW_MS),
+                "error": "the API failed 9 times",
+            }
+        ]
+    assert "1 campaign reports due now" in place.said("dead-letters", "--redrive")
+    failing, fine = (place.reports.get(ReportId(id_, ActivityType.OPENED)) for id_ in ("111", "222"))
+    assert failing
+    assert fine
+    assert failing == replace(fine, id=failing.id, version=2, due_ms=failing.due_ms)
+    assert (failing.due_ms or 0) < NOW_MS + DAY_MS == fine.due_ms
+    assert "report" not in place.said("dead-letters")
+
+
+def test_a_report_that_is_not_watched_stays_so() -> None:
+    """And one that is due since long stays due since then."""
+    report = CampaignReport(ReportId("111", ActivityType.OPENED), 0, None, failures=1)
+    assert report.retried(NOW_MS) == replace(report, failures=0)
+    assert replace(report, due_ms=5).retried(NOW_MS).due_ms == 5
+
+
+@pytest.mark.cloud
+def test_dead_letters_of_reports_are_redriven_and_deleted(cloud: Cloud) -> None:
+    """The report of a letter is due now, whether or not it failed by its own word. An unknown one is none."""
+    place, sqs = cloud.place(), cloud.emulator.client("sqs")
+    url = cloud.stack.outputs["ContactDeadLettersUrl"]
+    watch(place, "111", **FAILED)
+    watch(place, "222")
+    items = [WorkItem(WorkKind.REPORT, f"{id_}-opens", NOW_MS) for id_ in ("111", "222", "333")]
+    for item in items:
+        sqs.send_message(QueueUrl=url, MessageBody=item_to_body(item))
+    place.store.campaigns.put_listed(NOW_MS)
+    (system,) = json.loads(place.said("dead-letters", "--json"))["systems"]
+    assert sorted(letter["item"] for letter in system["letters"]) == sorted(map(str, items))
+    said = place.said("dead-letters", "--redrive")
+    assert "0 contacts due now, 3 letters deleted" in said
+    assert "2 campaign reports due now" in said
+    due = {str(report.id): (report.due_ms or 0) < NOW_MS + DAY_MS for report in place.reports.outlines()}
+    assert due == {"111-opens": True, "222-opens": True}
+    # Nothing is listed anew for them.
+    assert place.store.campaigns.listed_ms() == NOW_MS
+    cloud.clear()
+
+
 @pytest.mark.cloud
 def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     """A list leaves all letters in the queue. A redrive makes contacts due and leaves foreign messages."""
@@ -203,8 +324,7 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
     assert all(outline.due_ms < later for outline in place.contacts.outlines())
     assert "0 contacts failing, 1 dead letters" in place.said("dead-letters")
     sqs.purge_queue(QueueUrl=url)
-    for outline in list(place.contacts.outlines()):
-        place.contacts.erase(outline.id)
+    cloud.clear()
 
 
 def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) -> None:
@@ -231,8 +351,7 @@ def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) ->
 
 def at(folder: Path) -> Place:
     """Return the state folder as a place for the commands, without opening its database."""
-    nothing = Database(":memory:")
-    return Place(["--state", str(folder)], {}, SqliteContacts(nothing), SqlitePauses(nothing))
+    return Place.of_folder(folder, Database(":memory:"))
 
 
 EVENT_OF_4711 = b'{"detail":{"data":{"contact":{"id":"4711","email_address":"ada@example.org"}}}}\n'
@@ -293,7 +412,9 @@ def test_no_line_is_erased_while_a_run_of_another_folder_appends(tmp_path: Path)
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     """It changes no file and creates none, except the two empty ones that SQLite needs to read."""
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        SqliteContacts(database).register([ListedContact("4711", "")], NOW_MS)
+        stored = Place.of_folder(tmp_path, database)
+        stored.contacts.register([ListedContact("4711", "")], NOW_MS)
+        sample(stored, "4711")
     (tmp_path / "events.jsonl").write_bytes(EVENT_OF_4711)
 
     def written() -> dict[str, bytes]:
@@ -312,8 +433,9 @@ def test_nothing_of_a_forgotten_contact_is_in_any_byte_of_the_folder(tmp_path: P
     """Free pages of the database and its log hold nothing of it either, even after many writes."""
     remembered = bytes(range(200)) * 10
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
-        place = Place(["--state", str(tmp_path)], {}, SqliteContacts(database), SqlitePauses(database))
+        place = Place.of_folder(tmp_path, database)
         place.register("canary-4711", "4712")
+        sample(place, *(f"other-{number}" for number in range(50)), "canary-4711")
         for size in (2_000, 1_000, 500):
             contact = place.contacts.get("canary-4711")
             assert contact
@@ -342,8 +464,7 @@ def test_only_the_owner_can_read_the_files_of_a_run(tmp_path: Path) -> None:
 
 
 def folder_place(operator: Operator) -> Place:
-    database = Database(operator.state_dir / ACCOUNT_DATABASE)
-    return Place(["--state", str(operator.state_dir)], {}, SqliteContacts(database), SqlitePauses(database))
+    return Place.of_folder(operator.state_dir, Database(operator.state_dir / ACCOUNT_DATABASE))
 
 
 def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import Event
 from contact_activity.domain.shifts import Shifts
+from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.watermark import Watermark
 from contact_activity.domain.work import Outcome, Report
@@ -82,6 +83,21 @@ def test_contacts_are_read_by_the_hundred_and_written_once_each(counted: Counted
     assert counted.look() == {"UpdateItem": 40}
     assert len(contacts.remember(changed[:50])) == 40
     assert counted.look() == {"UpdateItem": 50}
+
+
+def test_only_contacts_that_are_not_known_are_looked_up_as_erased_ones(counted: Counted) -> None:
+    """By the hundred, and consistently. One that stays erased costs no write, one that is back two."""
+    contacts = counted.store.contacts
+    listed = [ListedContact(id_, "") for id_ in IDS[:100]]
+    assert contacts.register(listed, NOON_MS) == 0
+    assert counted.look() == {"BatchGetItem": 1}
+    unknown = [ListedContact(f"new-{number}", iso(NOON_MS)) for number in range(100)]
+    for contact in unknown[:60]:
+        contacts.erase(contact.id, NOON_MS - (contact.id < "new-2"))
+    assert counted.look() == {"UpdateItem": 60, "DeleteItem": 60}
+    back = sum(contact.id < "new-2" for contact in unknown[:60])
+    assert contacts.register(listed + unknown, NOON_MS) == 40 + back
+    assert counted.look() == {"BatchGetItem": 3, "UpdateItem": 40 + back, "DeleteItem": back}
 
 
 def test_a_tick_with_no_report_due_costs_a_query(counted: Counted) -> None:

@@ -177,7 +177,7 @@ def test_whoever_writes_a_contact_between_bus_and_memory_repeats_and_loses_nothi
         elif what == "resynced":
             resync(system, "1")
         else:
-            assert system.family.contacts.erase("1")
+            assert system.family.contacts.erase("1", NOON_MS)
 
     bus = OvertakenBus(write)
     system.bus = bus

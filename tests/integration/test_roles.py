@@ -8,14 +8,20 @@ import copy
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from contact_activity.aws.contacts import DynamoContacts
+from contact_activity.aws.reports import DynamoReports
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.shifts import Window
+from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.event_reader import subscribe
@@ -24,13 +30,15 @@ from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed as deployed_stack
 from tests.support.deployed import record, set_polling
-from tests.support.items import of_contact
+from tests.support.items import of_contact, of_report
 from tests.support.running import CAMPAIGN, NOW, served
 
 pytestmark = pytest.mark.cloud
 
 Json = dict[str, Any]
 NOW_MS = int(NOW.timestamp() * 1_000)
+REPORT = ReportId(CAMPAIGN, ActivityType.FORWARDED)
+LONG_AGO_MS = NOW_MS - 30 * DAY_MS
 QUICK, LONG = "4711", "4712"
 # What AWS itself does in a function's name, so that no function fails for it; the emulator asks no
 # permission for it.
@@ -115,7 +123,8 @@ class Deployed:
 
 
 def dispatcher_works(deployed: Deployed) -> bool:
-    """It lists both contacts, hands them out, and knows how many messages are out."""
+    """It lists both contacts, one of them erased long ago, hands them out, and knows how many are out."""
+    deployed.contacts.erase(QUICK, LONG_AGO_MS)
     answer, is_failed = deployed.invoke("Dispatcher", {})
     handed_out = {
         json.loads(message["Body"])["contact_id"] for message in deployed.received(deployed.queue_url)
@@ -124,9 +133,17 @@ def dispatcher_works(deployed: Deployed) -> bool:
 
 
 def worker_works(deployed: Deployed) -> bool:
-    """One contact is synced, a long one goes on in a next message, what is no message comes back at once."""
+    """A report is read, one contact is synced, a long one goes on in a next message.
+
+    What is no message comes back at once.
+    """
     deployed.contacts.register([ListedContact(QUICK, ""), ListedContact(LONG, "")], NOW_MS)
-    bodies = ["{}", *(item_to_body(of_contact(id_, NOW_MS)) for id_ in (QUICK, LONG))]
+    reports = DynamoReports(deployed.dynamodb, deployed.table, threads=1)
+    reports.save(CampaignReport(REPORT, NOW_MS, NOW_MS))
+    reports.save_trust(Trust({REPORT.type: TypeTrust(Mode.PUBLISH, NOW_MS)}))
+    items = [of_report(str(REPORT), NOW_MS), *(of_contact(id_, NOW_MS) for id_ in (QUICK, LONG))]
+    shift = Window(NOW_MS, NOW_MS + DAY_MS)
+    bodies = ["{}", *(item_to_body(replace(item, window=shift)) for item in items)]
     for body in bodies:
         deployed.sqs.send_message(QueueUrl=deployed.queue_url, MessageBody=body)
     taken = deployed.received(deployed.queue_url)
@@ -134,13 +151,15 @@ def worker_works(deployed: Deployed) -> bool:
         "Worker", {"Records": [record(m["MessageId"], m["ReceiptHandle"], m["Body"]) for m in taken]}
     )
     back = sorted(message["Body"] for message in deployed.received(deployed.queue_url))
+    report = reports.get(REPORT)
     quick, long = deployed.contacts.get(QUICK), deployed.contacts.get(LONG)
     published = {json.loads(m["Body"])["detail"]["subject"] for m in deployed.received(deployed.reader_url)}
     no_message = [message["MessageId"] for message in taken if message["Body"] == "{}"]
     return (
         not is_failed
         and answer == {"batchItemFailures": [{"itemIdentifier": id_} for id_ in no_message]}
-        and back == sorted([bodies[0], bodies[2]])
+        and back == sorted([bodies[0], bodies[-1]])
+        and bool(report and report.read_ms)
         and bool(quick and quick.synced_ms)
         and bool(long and long.progress)
         and published == {QUICK, LONG}
@@ -172,6 +191,8 @@ def small_account() -> SimulatedAccount:
         account.add_contact(f"c{contact_id}@example.org", at=NOW - timedelta(days=9), contact_id=contact_id)
         for hours in range(rows):
             account.add_row(Kind.OPEN, contact_id, CAMPAIGN, at=NOW - timedelta(hours=hours))
+    account.add_campaign("news", sent_at=NOW - timedelta(days=9), campaign_id=CAMPAIGN)
+    account.add_row(Kind.FORWARD, QUICK, CAMPAIGN, at=NOW - timedelta(hours=1))
     return account
 
 

@@ -4,14 +4,27 @@ import json
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
+from contact_activity.operations.system import NO_CALLS
+from contact_activity.run.engine import run_embedded
 from contact_activity.run.memory_queue import MAX_RECEIVES
+from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.progress import RunProgress
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.settings import read_credentials, read_settings
 from contact_activity.simulated import Kind, Reply, Server, SimulatedAccount, Switches, error
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
@@ -76,7 +89,7 @@ def test_nothing_new_costs_one_call_a_contact(tmp_path: Path) -> None:
     """A sweep without news reads each contact once, and the contact list once."""
     account = account_of(20)
     with served(account) as server:
-        operator = Operator.of(tmp_path, server)
+        operator = Operator.of(tmp_path, server, CAMPAIGN_REPORTS="off")
         operator.run()
         before = len(server.calls)
         assert operator.run("--all").returncode == 0
@@ -332,8 +345,139 @@ def test_a_run_says_when_no_contact_is_due(tmp_path: Path) -> None:
     """It read no contact, so it cannot say that there is no news."""
     account = account_of(3)
     with served(account) as server:
-        operator = Operator.of(tmp_path, server)
+        operator = Operator.of(tmp_path, server, CAMPAIGN_REPORTS="off")
         operator.run()
         nobody, everybody = operator.run(), operator.run("--all")
     assert "No contact is due yet" in nobody.stderr
     assert "Nothing new" in everybody.stderr
+
+
+def reports_asked(server: Server) -> list[str]:
+    """Which reports of campaigns were read, in this order."""
+    paths = [call.path.split("/") for call in server.calls]
+    return [
+        f"{path[4]}-{path[6]}" for path in paths if path[3:4] == ["campaigns"] and path[5:6] == ["tracking"]
+    ]
+
+
+@contextmanager
+def opened(operator: Operator) -> Iterator[SqliteStore]:
+    with closing(Database(operator.state_dir / ACCOUNT_DATABASE)) as database:
+        yield sqlite_store(database, NO_CALLS, SystemClock())
+
+
+def trusting(operator: Operator) -> None:
+    """Let the reports of all types publish from now on."""
+    with opened(operator) as store:
+        now_ms = SystemClock().now_ms()
+        types = dict.fromkeys(ActivityType, TypeTrust(Mode.PUBLISH, now_ms, sampled_ms=now_ms))
+        assert store.reports.save_trust(Trust(types, store.reports.trust().version))
+
+
+def sent_lately(contacts: int = 3) -> SimulatedAccount:
+    """Return an account with a campaign that is watched, and that its contacts opened."""
+    account = small_account(contacts)
+    account.add_campaign("news", sent_at=NOW - timedelta(hours=5), campaign_id=CAMPAIGN)
+    return account
+
+
+ALL_REPORTS = sorted(f"{CAMPAIGN}-{type_.report}" for type_ in ActivityType)
+
+
+def test_reports_are_read_from_the_second_run_on(tmp_path: Path) -> None:
+    """Before the contacts, once the list of contacts is known. They are counted apart, in the end too."""
+    account = sent_lately()
+    with served(account) as server:
+        operator = Operator.of(tmp_path, server)
+        first = operator.run()
+        assert reports_asked(server) == []
+        trusting(operator)
+        late = account.contacts()[0].id
+        account.add_row(Kind.OPEN, late, CAMPAIGN, at=NOW - timedelta(minutes=3), inserted_at=NOW)
+        before = len(server.calls)
+        second = operator.run("--all")
+        paths = [call.path for call in server.calls[before:]]
+    assert sorted(reports_asked(server)) == ALL_REPORTS
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "reports read" not in first.stderr
+    assert " · 6 reports read · " in second.stderr
+    assert "1 events from 3 contacts" in second.stderr
+    assert set(operator.published()) == truth_of(account)
+    kinds = ["report" if "/campaigns/" in path else "contact" for path in paths if "/tracking" in path]
+    assert kinds == ["report"] * 6 + ["contact"] * 3
+
+
+def test_watched_reports_are_read_when_they_are_due_or_with_all(tmp_path: Path) -> None:
+    """As contacts are: here in the second and in the last of four runs."""
+    asked = []
+    with served(sent_lately()) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        trusting(operator)
+        for arguments in ([], [], ["--all"]):
+            operator.run(*arguments)
+            asked.append(len(reports_asked(server)))
+    assert asked == [6, 6, 12]
+
+
+def test_a_report_that_fails_is_a_warning(tmp_path: Path) -> None:
+    """A line for each, and status 0: the contacts' own reports bring what is in it."""
+    account = sent_lately()
+    switches = Switches()
+    with served(account, switches=switches) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        trusting(operator)
+        refusal = error(403, "http.status.forbidden", "no")
+        server.script(f"/v2/emailmarketing/campaigns/{CAMPAIGN}/tracking/opens", *[refusal] * 9)
+        account.add_row(
+            Kind.OPEN, account.contacts()[0].id, CAMPAIGN, at=NOW - timedelta(minutes=3), inserted_at=NOW
+        )
+        ended = operator.run("--all")
+    assert ended.returncode == 0, ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("Campaign report")]
+    assert line.startswith(f"Campaign report {CAMPAIGN}-opens was not read: ")
+    assert line.endswith("; its contacts are read all the same.")
+    assert " · 5 reports read · " in ended.stderr
+    assert "contacts failed" not in ended.stderr
+    assert set(operator.published()) == truth_of(account)
+
+
+class Meddling:
+    """A display that makes everything due once, when the contacts of the first tick are read."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.steps: list[str] = []
+        self._operator = operator
+        self._is_done = False
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def show(self, progress: RunProgress) -> None:
+        if not self._is_done and progress.counted == "contacts" and progress.done == progress.planned == 3:
+            self._is_done = True
+            with opened(self._operator) as store:
+                store.contacts.make_due(0)
+                store.reports.make_due(0)
+
+
+def test_only_the_first_tick_of_a_run_reads_reports(tmp_path: Path) -> None:
+    """Another tick reads the contacts that are due meanwhile, and leaves reports to the next run."""
+    with served(sent_lately()) as server:
+        operator = Operator.of(tmp_path, server)
+        operator.run()
+        trusting(operator)
+        credentials = read_credentials(operator.environment)
+        assert credentials
+        account = Account(read_settings(operator.environment), credentials, is_simulated=False)
+        options = RunOptions(operator.state_dir, operator.events_file, treat_all_as_due=True)
+        display = Meddling(operator)
+        summary = run_embedded(account, options, display)
+        with opened(operator) as store:
+            assert len(store.reports.due(SystemClock().now_ms())) == 6
+    assert sorted(reports_asked(server)) == ALL_REPORTS
+    assert (summary.reports, summary.synced, summary.failed_reports) == (6, 6, {})
+    # Reports may be read before the list of contacts is: then nobody waits for them.
+    steps = [step for step in display.steps if step != "reading campaign reports"]
+    assert steps == ["listing contacts", "reading activity"] * 2

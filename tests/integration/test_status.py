@@ -18,12 +18,16 @@ import pytest
 from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.store import DynamoTally
 from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_feed import CampaignFeed
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.trust import Match, Mode, Trust, TypeTrust
 from contact_activity.entrypoints.telemetry import NAMESPACE
 from contact_activity.errors import Cause
 from contact_activity.local_cloud.deploy import Stack, deploy
@@ -33,6 +37,7 @@ from contact_activity.local_cloud.template import TEMPLATE, load_template
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE, locked
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.reports import SqliteReports
 from contact_activity.sqlite.store import SqliteListings, SqlitePauses, SqliteTally, sqlite_limiter
 from tests.support.emf import emitted
 from tests.support.running import (
@@ -48,6 +53,15 @@ from tests.support.running import (
 
 LIMIT = 9_000
 AGES_H = [1, 2, 3, 40]
+ON_PROBATION = dict.fromkeys(("sends", "opens", "clicks", "forwards", "bounces", "unsubscribes"), "probation")
+NO_REPORTS = {
+    "mode": "probation",
+    "modes": ON_PROBATION,
+    "watched": 0,
+    "due": 0,
+    "failing": 0,
+    "calls_today": 0,
+}
 
 
 def status(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +131,76 @@ def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
         "tick_failure": {"error": "the host is unknown", "at": "1970-01-02T00:00:00.000Z"},
         "clock": {"due": 0, "read": 0, "failed": 0},
         "listing": {"pages_today": 0, "waits": False},
+        "campaign_reports": NO_REPORTS,
     }
+
+
+def store_reports(state_dir: Path, trust: Trust, feed: CampaignFeed | None = None) -> None:
+    """Store four reports: one is due, one failed, one is neither, and one is watched no more."""
+    now_ms = SystemClock().now_ms()
+    with closing(Database(state_dir / ACCOUNT_DATABASE)) as database:
+        reports = SqliteReports(database)
+        for number, due_ms in enumerate([now_ms - 1, now_ms + HOUR_MS, now_ms + DAY_MS, None]):
+            report = CampaignReport(ReportId("111", list(ActivityType)[number]), now_ms, due_ms)
+            failed = {"failures": 1, "last_error": "the API failed", "failed_ms": now_ms}
+            assert reports.save(replace(report, **failed if number == 1 else {}))  # type: ignore[arg-type]
+        reports.put_feed(feed or CampaignFeed().counted(7, now_ms))
+        reports.save_trust(trust)
+
+
+TRUSTED, DISTRUSTED = TypeTrust(Mode.PUBLISH), TypeTrust(Mode.OFF)
+SAMPLED = TypeTrust(Mode.PROBATION, sampled_ms=1)
+DIFFERED = replace(SAMPLED, found={Match.UNEQUAL: 1})
+
+
+@pytest.mark.parametrize(
+    ("trust", "mode", "differ"),
+    [
+        ({}, "probation", {}),
+        ({ActivityType.OPENED: TRUSTED, ActivityType.SENT: SAMPLED}, "publish", {"opens": "publish"}),
+        ({ActivityType.OPENED: TRUSTED, ActivityType.SENT: DIFFERED}, "probation", {"opens": "publish"}),
+        (
+            {ActivityType.OPENED: TRUSTED, ActivityType.SENT: DIFFERED, ActivityType.CLICKED: DISTRUSTED},
+            "off",
+            {"opens": "publish", "clicks": "off"},
+        ),
+    ],
+)
+def test_the_least_trusted_type_gives_the_mode_of_reports(
+    tmp_path: Path, trust: dict[ActivityType, TypeTrust], mode: str, differ: dict[str, str]
+) -> None:
+    """Of those that were compared. What a type has pending is no comparison yet."""
+    store_reports(tmp_path, Trust(trust))
+    (system,) = systems("--state", str(tmp_path))
+    counts = {"watched": 3, "due": 1, "failing": 1, "calls_today": 7}
+    assert system["campaign_reports"] == {"mode": mode, "modes": ON_PROBATION | differ, **counts}
+
+
+def test_a_refused_campaign_list_is_told(tmp_path: Path) -> None:
+    """Whatever the types are trusted with. Calls of an earlier day are no calls of today."""
+    feed = replace(CampaignFeed().counted(7, DAY_MS), refused_ms=DAY_MS)
+    store_reports(tmp_path, Trust({ActivityType.OPENED: TRUSTED}), feed)
+    (system,) = systems("--state", str(tmp_path))
+    reports = system["campaign_reports"]
+    assert (reports["mode"], reports["modes"]["opens"], reports["calls_today"]) == ("refused", "publish", 0)
+    told = " ".join(status("--state", str(tmp_path)).stdout.split())
+    assert "campaign reports refused · 3 watched · 1 due · 1 failing the API does not list" in told
+
+
+def test_the_table_names_the_types_that_are_not_trusted(tmp_path: Path) -> None:
+    """And what to do for one whose trust is lost. Where all types are alike one line is enough."""
+    store_reports(tmp_path, Trust())
+    told = " ".join(status("--state", str(tmp_path)).stdout.split())
+    assert "campaign reports probation · 3 watched · 1 due · 1 failing published (UTC)" in told
+    types = dict.fromkeys(ActivityType, TRUSTED)
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        distrusted = types | {ActivityType.CLICKED: DISTRUSTED, ActivityType.FORWARDED: SAMPLED}
+        SqliteReports(database).save_trust(Trust(distrusted, 1))
+    told = " ".join(status("--state", str(tmp_path)).stdout.split())
+    assert (
+        "campaign reports off · 3 watched · 1 due · 1 failing off: clicks · probation: forwards set" in told
+    )
+    assert "set CAMPAIGN_REPORTS=off for one run, then auto, once the stamps agree again" in told
 
 
 def test_contacts_put_off_by_a_wrong_clock_count_as_due(tmp_path: Path) -> None:
@@ -240,6 +323,7 @@ class Cloud:
     emulator: Emulator
     stack: Stack
     events: list[dict[str, Any]]
+    calls: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -283,7 +367,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         # The emulator stores a call's last lines with the next call, if the machine is busy.
         lambda_.invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
         lambda_.invoke(FunctionName=stack.outputs["WorkerName"], Payload=b'{"Records": []}')
-        yield Cloud(emulator, stack, [json.loads(line) for line in sink.getvalue().splitlines()])
+        events = [json.loads(line) for line in sink.getvalue().splitlines()]
+        yield Cloud(emulator, stack, events, len(server.calls))
 
 
 @pytest.mark.cloud
@@ -295,7 +380,12 @@ def test_the_status_of_a_stack_counts_what_is_stored(cloud: Cloud) -> None:
     assert system["contacts"] == {"known": 6} | nothing
     assert (system["lag_s"], system["pauses"]) == (None, [])
     assert set(system["since_sync_s"]) == {"median", "p95", "oldest"}
-    assert system["quota"] == {"used": 8, "limit": LIMIT}
+    assert system["quota"] == {"used": cloud.calls, "limit": LIMIT}
+    # The second tick looked at the campaigns.
+    reports = system["campaign_reports"]
+    assert (reports["mode"], reports["modes"], reports["failing"]) == ("probation", ON_PROBATION, 0)
+    assert reports["watched"] > 0
+    assert reports["watched"] % len(ON_PROBATION) == 0
     assert system["messages"] == {"waiting": 0, "dead_letters": 0, "failed_ticks": 0}
     counts: Counter[str] = Counter()
     for day in system["published"].values():

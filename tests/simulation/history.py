@@ -16,6 +16,7 @@ from contact_activity.domain.schedule import MAX_GONE_WAIT_MS
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
 from contact_activity.domain.watermark import Reading
+from contact_activity.operations.forget import forget
 from contact_activity.operations.resync import request_resync
 from contact_activity.operations.system import System
 from contact_activity.simulated import (
@@ -225,7 +226,6 @@ class History:
         )
         self.is_long_peace = self.rng.random() < 0.3
         self.out_of_sight: set[str] = set()
-        self.erased: set[str] = set()
         self.start_least_ms = 0
         self.next_tick_ms = self.clock.now_ms()
         self._populate()
@@ -517,11 +517,11 @@ class History:
         self.world.refused_contacts.add(contact.id)
 
     def _contact_erased(self) -> None:
-        """All that is stored of it is forgotten; the API has it still, and lists it when it is edited."""
-        contact = self.rng.choice(self.account.contacts())
-        if self.world.state.contacts.erase(contact.id):
+        """All that is stored of it is forgotten; the API has it still, and it is back when it is edited."""
+        contact, now_ms = self.rng.choice(self.account.contacts()), self.clock.now_ms()
+        self.promises.forgotten_ms[contact.id] = now_ms
+        if forget(System("simulation", self.world.state), contact.id, now_ms, is_dry_run=False).is_known:
             self.promises.erased(contact.id)
-            self.erased.add(contact.id)
             self._met_operator(contact.id)
 
     def _met_operator(self, contact_id: str) -> None:
@@ -635,7 +635,8 @@ class History:
         if self.is_long_peace:
             self.clock.time_ms += MAX_GONE_WAIT_MS
         for contact in self.account.contacts():
-            if contact.id in self.erased or (contact.id in self.out_of_sight and not self.is_long_peace):
+            is_unseen = contact.id in self.out_of_sight and not self.is_long_peace
+            if contact.id in self.promises.forgotten_ms or is_unseen:
                 self.account.touch_contact(contact.id, at=self.clock.now())
         began_ms = self.clock.now_ms() + (0 if self.shape.is_aws else TICK_MS)
         self.next_tick_ms = self.clock.now_ms() + TICK_MS

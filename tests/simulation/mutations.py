@@ -437,6 +437,13 @@ MUTATIONS = (
         (0,),
     ),
     Mutation(
+        "an erased contact is back with the next listing",
+        "domain/contact.py",
+        "return modified_ms is not None and modified_ms > time_ms",
+        "return True",
+        (0, 16),
+    ),
+    Mutation(
         "a credential that is good again is not noticed",
         "use_cases/tick.py",
         "        ports.store.pauses.lift(PauseReason.CREDENTIAL)\n",

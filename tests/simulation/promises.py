@@ -13,7 +13,7 @@ from contact_activity.domain.memory import unpack
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import queued_until_ms
 from contact_activity.domain.summary import SummaryKind
-from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after, parse_time
 from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.domain.work import Outcome, Report, WorkItem
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
@@ -79,6 +79,8 @@ class Promises:
     unreadable_told: set[tuple[str, str]] = field(default_factory=set)
     accounts: set[str] = field(default_factory=set)
     registered: int = 0
+    # When the operator had contacts forgotten that were not listed as changed since.
+    forgotten_ms: dict[str, int] = field(default_factory=dict)
     settings_changed: bool = False
 
     def fail(self, what: str) -> NoReturn:
@@ -365,7 +367,9 @@ class Promises:
             a_day = min(limits.calls_per_day, DAY_MS / limits.slot_ms)
             each_ms = len(process.reading.reports) * DAY_MS / a_day
             least_ms = max(tick_ms, self.world.contacts_listed_least() * each_ms * 0.99 - 1)
-            most_ms = max(tick_ms, self.registered * each_ms * 1.01 + 1)
+            # A full listing counts those that it shows, also the erased, which are new when they are back.
+            counted = self.registered + self.world.accidents["contact_erased"]
+            most_ms = max(tick_ms, counted * each_ms * 1.01 + 1)
             if not least_ms <= wait_ms <= most_ms:
                 self.fail(f"a contact that was synced waits {wait_ms} ms, not {least_ms} to {most_ms}")
 
@@ -378,12 +382,23 @@ class Promises:
         *,
         is_full: bool,
     ) -> None:
-        """A listing adds, wakes those that are gone and changed (a full one: all it shows), and no more."""
+        """A listing adds, wakes those that are gone and changed (a full one: all it shows), and no more.
+
+        One that was erased is added only if it was edited after that.
+        """
         self.registered += new
-        if new != sum(stored is None for stored in before.values()):
+        left_out = {
+            contact.id for contact in listed if before[contact.id] is None and self._is_left_out(contact)
+        }
+        if new != sum(stored is None for stored in before.values()) - len(left_out):
             self.fail(f"a listing counts {new} new contacts")
         for contact in listed:
             old, stored = before[contact.id], self.world.stores.look(contact.id)
+            if contact.id in left_out:
+                if stored is not None:
+                    self.fail("a contact that was erased and not edited after that is known again")
+                continue
+            self.forgotten_ms.pop(contact.id, None)
             if stored is None or stored.modified_date != contact.modified_date:
                 self.fail("a listed contact is not stored as it was listed")
             if old is None:
@@ -395,6 +410,10 @@ class Promises:
                 self.fail("a listing moved when a contact is due")
             if stored.version != old.version or stored.queued_until_ms != old.queued_until_ms:
                 self.fail("a listing touched what a worker stored")
+
+    def _is_left_out(self, contact: ListedContact) -> bool:
+        forgotten_ms = self.forgotten_ms.get(contact.id)
+        return forgotten_ms is not None and (parse_time(contact.modified_date) or 0) <= forgotten_ms
 
     def _is_free(self, outline: ContactOutline, now_ms: int) -> bool:
         """In no message; or as a clock that was ahead said it, longer than any message is waited for."""

@@ -547,7 +547,7 @@ def test_of_a_contact_that_is_erased_meanwhile_nothing_is_stored(world: World) -
     """The others remember."""
     world.source.page_rows = 500
     show(world, opens(3))
-    assert read_and(world, lambda: world.contacts.erase("1")).published == 3
+    assert read_and(world, lambda: world.contacts.erase("1", NOON_MS)).published == 3
     assert world.contacts.get("1") is None
     assert reported(world, "2")
 

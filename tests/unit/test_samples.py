@@ -135,7 +135,7 @@ def test_who_cannot_be_compared_is_not_sampled(world_of_four: World) -> None:
     world = world_of_four
     assert world.contacts.save(replace(world.contact("0"), failures=1))
     assert world.contacts.save(replace(world.contact("1"), times_gone=1))
-    world.contacts.erase("2")
+    world.contacts.erase("2", NOON_MS)
     assert world.contacts.save(replace(world.contact("3"), held_until_ms=world.clock.now_ms() + HOUR_MS // 6))
     world.read()
     assert sampled(world) == []
@@ -153,7 +153,7 @@ def test_a_sample_that_is_exact_lets_the_type_publish(world_of_four: World) -> N
     """Each report is read from its beginning then, and publishes what contacts did not."""
     world = world_of_four
     world.register("late", [activity(NOON_MS + 60 * SECOND_MS, contact_id="late")])
-    world.contacts.erase("late")
+    world.contacts.erase("late", NOON_MS)
     tick(world)
     assert mode(world) is Mode.PROBATION
     for n in range(3):
@@ -295,7 +295,7 @@ def test_what_is_sampled_of_a_contact_is_forgotten_with_it(world_of_four: World,
     """The rest of the sample stays, and decides."""
     world = world_of_four
     world.read()
-    assert forget(System("simulated", world.store), "1", is_dry_run=is_dry_run).is_known
+    assert forget(System("simulated", world.store), "1", NOON_MS, is_dry_run=is_dry_run).is_known
     assert sampled(world) == (["0", "1", "2", "3"] if is_dry_run else ["0", "2", "3"])
     sync_sampled(world)
     assert mode(world) is Mode.PUBLISH

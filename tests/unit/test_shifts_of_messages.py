@@ -139,7 +139,7 @@ def test_a_contact_that_failed_in_its_shift_becomes_a_dead_letter(world: World) 
 
 def test_a_late_message_of_an_unknown_contact_is_completed(world: World) -> None:
     """It may have been erased."""
-    world.contacts.erase("1")
+    world.contacts.erase("1", NOON_MS)
     assert world.work_on(item(WorkKind.CONTACT, -HOUR_MS, 0)).outcome is Outcome.LATE
 
 

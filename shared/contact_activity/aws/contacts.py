@@ -24,7 +24,10 @@ from contact_activity.state.codec import (
     summaries_from_json,
     summaries_to_json,
 )
+from contact_activity.state.forgotten import id_digest
 
+# Before the digest of the id of a contact that was erased.
+FORGOTTEN = "forgotten#"
 SHARDS = 8
 # After them one shard for each other standing. How long a contact may wait depends on its standing, so
 # the key of the index shows it.
@@ -67,18 +70,37 @@ class DynamoContacts:
     def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
         by_pk = {CONTACT + contact.id: contact for contact in listed}
         known = self._table.get_many(list(by_pk), *_LISTED_ATTRIBUTES)
+        unknown = {pk: of for pk, of in by_pk.items() if "registered_at" not in known.get(pk, Item({}))}
+        forgotten_ms = self._forgotten_ms([contact.id for contact in unknown.values()])
 
         def register(pk: str) -> bool:
-            item, contact = known.get(pk, Item({})), by_pk[pk]
-            if "registered_at" not in item:
-                return self._add(contact, now_ms)
-            self._note_change(contact, item, now_ms, is_full)
+            contact = by_pk[pk]
+            if pk in unknown:
+                return self._add(contact, now_ms, forgotten_ms.get(contact.id))
+            self._note_change(contact, known[pk], now_ms, is_full)
             return False
 
         return sum(self._each(register, list(by_pk)))
 
-    def _add(self, contact: ListedContact, now_ms: int) -> bool:
-        """Add a contact. Return False if another dispatcher was first."""
+    def _forgotten_ms(self, contact_ids: Sequence[str]) -> dict[str, int]:
+        """When contacts were erased, of those that were. A call for each hundred.
+
+        Consistent: the digest of a contact that is not there any more is there already.
+        """
+        by_pk = {FORGOTTEN + id_digest(id_): id_ for id_ in contact_ids}
+        items = self._table.get_many(list(by_pk), is_consistent=True)
+        return {by_pk[pk]: item.whole("forgotten_ms") for pk, item in items.items()}
+
+    def _add(self, contact: ListedContact, now_ms: int, forgotten_ms: int | None) -> bool:
+        """Add a contact. Return False if another dispatcher was first, or if it stays erased."""
+        if forgotten_ms is not None and not contact.is_changed_since(forgotten_ms):
+            return False
+        is_added = self._add_new(contact, now_ms)
+        if is_added and forgotten_ms is not None:
+            self._table.delete(FORGOTTEN + id_digest(contact.id))
+        return is_added
+
+    def _add_new(self, contact: ListedContact, now_ms: int) -> bool:
         return self._table.update(
             CONTACT + contact.id,
             _REGISTER,
@@ -226,7 +248,8 @@ class DynamoContacts:
         }
         return self._table.save(CONTACT + contact.id, contact.version, {**values, **remembered})
 
-    def erase(self, contact_id: str) -> bool:
+    def erase(self, contact_id: str, now_ms: int) -> bool:
+        self._table.update(FORGOTTEN + id_digest(contact_id), "SET forgotten_ms = :now", now=now_ms)
         return self._table.delete(CONTACT + contact_id)
 
     def make_due(self, now_ms: int) -> None:

@@ -133,6 +133,13 @@ class DynamoReports:
             others=MAX_URGENT - len(contact_ids),
         )
 
+    def drop_urgent(self, contact_id: str) -> None:
+        is_there = "contains(contacts, :contact)"
+        dropped = frozenset([contact_id])
+        self._table.update(
+            "urgent", "DELETE contacts :dropped", is_there, contact=contact_id, dropped=dropped
+        )
+
     def _urgent(self) -> frozenset[str]:
         return self._table.get("urgent").text_set("contacts")
 

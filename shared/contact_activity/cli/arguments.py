@@ -21,9 +21,10 @@ AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where the stack is. R
 permissions, beside cloudformation:DescribeStacks:
   pause, resume   dynamodb:GetItem, UpdateItem
   resync          dynamodb:GetItem, UpdateItem; with --all Scan
-  forget          dynamodb:GetItem, DeleteItem; sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility
-  dead-letters    dynamodb:Scan; sqs:ReceiveMessage, ChangeMessageVisibility; with --redrive
-                  dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
+  forget          dynamodb:GetItem, UpdateItem, DeleteItem; sqs:ReceiveMessage, DeleteMessage,
+                  ChangeMessageVisibility
+  dead-letters    dynamodb:Scan, Query, BatchGetItem; sqs:ReceiveMessage, ChangeMessageVisibility; with
+                  --redrive dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
 """
 
 # argparse has no public name for what `add_subparsers` returns.

@@ -1,6 +1,7 @@
 """`contact-activity dead-letters`: lists what failed, and has it tried again."""
 
 import argparse
+import json
 from itertools import islice
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from contact_activity.cli.arguments import (
     print_line,
 )
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.schedule import MAX_FAILURE_WAIT_MS, MAX_GONE_WAIT_MS
 from contact_activity.domain.times import is_too_late, iso
@@ -23,10 +25,14 @@ from contact_activity.operations.system import System
 from contact_activity.settings import Environment
 
 _DEAD_LETTERS = """\
-Lists the contacts whose last try failed, and the messages that were given up after five tries (they are
-in the dead-letter queue of a stack), each with the last error and its time. With --redrive all of these
-contacts are due now, and their dead letters are deleted. A message is only a hint: none is sent again,
-the next tick queues the contacts anew.
+Lists the contacts and the campaigns' reports whose last try failed, and the messages that were given up
+after five tries (they are in the dead-letter queue of a stack), each with the last error and its time.
+With --redrive all of these contacts and reports are due now, and their dead letters are deleted. A message
+is only a hint: none is sent again, the next tick hands them out anew. A report that fails loses nothing:
+its contacts' own reports show the same.
+
+--json prints {"systems": [...]}; later releases only add keys. Of each system: name; contacts and reports
+(id, failures, due, failed_at, error); letters (item: what it is about, or null; sent_at).
 
 examples:
   contact-activity dead-letters --stack contact-activity
@@ -45,11 +51,19 @@ def add_dead_letters(commands: Commands) -> None:
         description=_DEAD_LETTERS,
         command=_dead_letters,
     )
-    parser.add_argument("--redrive", action="store_true", help="have all of it tried again now")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--redrive", action="store_true", help="have all of it tried again now")
+    what.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
 
 
 def _dead_letters(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+    # A list changes nothing, and the line of a dry run is no JSON.
+    arguments.dry_run &= not arguments.json
     with opened_systems(arguments) as systems:
+        if arguments.json:
+            found = [_to_json(system.name, find_failures(system)) for system in systems]
+            print_line(json.dumps({"systems": found}))
+            return EXIT_DONE
         for system in systems:
             if arguments.redrive and not arguments.dry_run:
                 _redrive(system)
@@ -61,6 +75,8 @@ def _dead_letters(arguments: argparse.Namespace, _: Environment, __: Console) ->
 def _redrive(system: System) -> None:
     done = redrive(system, now_ms())
     print_line(f"{system.name}: {done.contacts:,} contacts due now, {done.letters:,} letters deleted")
+    if done.reports:
+        print_line(f"{system.name}: {done.reports:,} campaign reports due now")
     if done.unreadable:
         print_line(f"{system.name}: {done.unreadable:,} letters are no message of ours and stay")
 
@@ -79,6 +95,32 @@ def _print_failures(name: str, failures: Failures) -> None:
         table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter))
     if table.row_count:
         Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
+    for report in failures.reports[:MAX_SHOWN]:
+        print_line(f"report {report.id}: {report.last_error}")
+    if len(failures.reports) > MAX_SHOWN:
+        print_line(f"... and {len(failures.reports) - MAX_SHOWN:,} more reports fail")
+
+
+def _to_json(name: str, failures: Failures) -> dict[str, object]:
+    return {
+        "name": name,
+        "contacts": [_failing(contact) for contact in failures.contacts],
+        "reports": [_failing(report) for report in failures.reports],
+        "letters": [
+            {"item": letter.item and str(letter.item), "sent_at": iso(letter.sent_ms)}
+            for letter in failures.letters
+        ],
+    }
+
+
+def _failing(of: ContactOutline | CampaignReport) -> dict[str, object]:
+    return {
+        "id": str(of.id),
+        "failures": of.failures,
+        "due": None if of.due_ms is None else iso(of.due_ms),
+        "failed_at": None if of.failed_ms is None else iso(of.failed_ms),
+        "error": of.last_error,
+    }
 
 
 def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from contact_activity.cli.arguments import (
     Commands,
     add_system_command,
     contact_id_argument,
+    now_ms,
     opened_systems,
     print_line,
 )
@@ -22,13 +23,14 @@ from contact_activity.settings import Environment
 
 _FORGET = """\
 Erases all that is stored of one contact: its watermark, the digests of its activities, its summaries,
-its dead letters. In a state folder it also erases its lines in the events file; no run may use the
-folder meanwhile.
+its dead letters, what is held of it to compare campaigns' reports. In a state folder it also erases its
+lines in the events file; no run may use the folder meanwhile. A digest of its id stays: by it the contact
+is left out, whatever lists or names it, until Constant Contact lists it as changed after this command.
 
-Delete the contact in Constant Contact first: as long as it is listed there it is a new contact here,
-and its history is published again. A worker that reads the contact at this moment publishes the
-rest of its pages, and a dead letter that another command has taken stays hidden for two minutes: repeat
-the command after that.
+Delete the contact in Constant Contact first: an edit that comes later, a deletion too, is such a change.
+It is a new contact here then, and its history is published again. A worker that reads the contact at this
+moment publishes the rest of its pages, and a dead letter that another command has taken stays hidden for
+two minutes: repeat the command after that.
 
 Not erased: what subscribers and an archive of the bus keep, the example of a subscriber among them;
 ids of contacts in the logs, until these expire; backups of the table, for 35 days; events that could
@@ -61,7 +63,9 @@ def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
             _forget_in(system, arguments)
         if is_in_folder:
             _forget_events(arguments, state_dir)
-    print_line("a contact that Constant Contact still lists comes back; subscribers keep what they have")
+    print_line(
+        "it comes back only if it is changed in Constant Contact from now on; subscribers keep what they have"
+    )
     return EXIT_DONE
 
 
@@ -74,7 +78,7 @@ def _check_events(arguments: argparse.Namespace) -> None:
 
 def _forget_in(system: System, arguments: argparse.Namespace) -> None:
     contact_id = arguments.contact_id
-    forgotten = forget(system, contact_id, is_dry_run=arguments.dry_run)
+    forgotten = forget(system, contact_id, now_ms(), is_dry_run=arguments.dry_run)
     stored = "erased" if forgotten.is_known else "nothing is stored"
     letters = f", {forgotten.dead_letters} dead letters deleted" if forgotten.dead_letters else ""
     print_line(f"{system.name}: contact {contact_id}: {stored}{letters}")

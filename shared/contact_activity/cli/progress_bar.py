@@ -52,7 +52,7 @@ class ProgressBar:
 
     def show(self, progress: RunProgress) -> None:
         figures = (
-            f"{progress.done:,}/{progress.planned:,} contacts · {progress.events:,} events · "
+            f"{progress.done:,}/{progress.planned:,} {progress.counted} · {progress.events:,} events · "
             f"{progress.calls_today:,} calls today · {progress.waits_for or _time_left(progress.left_s)}"
         )
         self._progress.update(

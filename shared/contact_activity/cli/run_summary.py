@@ -37,12 +37,14 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
         console.print(_events_table(summary))
     elif not summary.pause and not summary.failed and not summary.unreachable:
         console.print(_nothing_text(summary), soft_wrap=True)
+    reports = f"{summary.reports:,} reports read · " if summary.reports else ""
     _print(
         console,
-        f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · "
+        f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · {reports}"
         f"{summary.contacts:,} contacts known · {summary.calls_today:,} calls today",
     )
-    for line in (*_remarks(summary), *_failed_calls(summary), *_failed_contacts(summary)):
+    failed = (*_failed_reports(summary), *_failed_contacts(summary))
+    for line in (*_remarks(summary), *_failed_calls(summary), *failed):
         _print(console, line)
     _print(console, f"Events: {options.events}")
 
@@ -103,6 +105,14 @@ def _failed_calls(summary: Summary) -> list[str]:
         return []
     causes = ", ".join(f"{cause} ({count:,})" for cause, count in summary.failed_calls.most_common())
     return [f"{summary.failed_calls.total():,} calls failed: {causes}."]
+
+
+def _failed_reports(summary: Summary) -> list[str]:
+    """A line for each: contacts carry what they would have shown."""
+    return [
+        f"Campaign report {id_} was not read: {cause}; its contacts are read all the same."
+        for id_, cause in summary.failed_reports.items()
+    ]
 
 
 def _failed_contacts(summary: Summary) -> list[str]:

@@ -31,14 +31,17 @@ _EPILOG = """\
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   clock         contacts with times that only a clock that was ahead can have set: due, read, failed
   listing       pages_today: pages of the contact list read on the UTC day; waits: its share is used up
+  campaign_reports  mode: off, probation or publish, of the least trusted type that was compared so far
+                (probation also while CAMPAIGN_REPORTS is off), or refused: the API lists no campaigns;
+                modes by type; watched, due, failing: numbers of reports; calls_today: planned for them
   published     events by day (UTC, today and yesterday) and detail type
   freshness_s   by day: p50 and p95 of the seconds from an activity to its event (no backfill), or null
   failing_by_cause  number of failing contacts by the error of their last try
   tick_failure  error and at: why and when the last tick failed; null if it did not
 
 A run may use the folder meanwhile. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
-stack is. Reading it takes cloudformation:DescribeStacks, dynamodb:Scan, dynamodb:GetItem and
-sqs:GetQueueAttributes.
+stack is. Reading it takes cloudformation:DescribeStacks, sqs:GetQueueAttributes and dynamodb:Scan,
+Query, GetItem and BatchGetItem.
 """
 
 

@@ -7,10 +7,22 @@ from rich.table import Table
 
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.times import iso
-from contact_activity.operations.status import Ahead, DayCount, Freshness, Messages, Spread, Status
+from contact_activity.domain.trust import Mode
+from contact_activity.operations.status import (
+    REFUSED,
+    Ahead,
+    DayCount,
+    Freshness,
+    Messages,
+    ReportsStatus,
+    Spread,
+    Status,
+)
 
 NONE = "–"
 MAX_CAUSES_SHOWN = 5
+_TRUST_AGAIN = "set CAMPAIGN_REPORTS=off for one run, then auto, once the stamps agree again"
+_WHILE_REFUSED = "the API does not list the campaigns: contacts' own reports bring all activity"
 
 
 def print_status(console: Console, status: Status) -> None:
@@ -34,6 +46,10 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("since last read", _spread_text(status.since_sync_s)),
         ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
         ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
+        *(
+            ("campaign reports" if not n else "", line)
+            for n, line in enumerate(_reports_lines(status.campaign_reports))
+        ),
     ]
     return facts + _rare_facts(status)
 
@@ -58,6 +74,22 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
 def _failing_lines(status: Status) -> list[str]:
     shown = list(status.failing_by_cause.items())[:MAX_CAUSES_SHOWN]
     return [f"{count:,} · {cause}" for cause, count in shown]
+
+
+def _reports_lines(reports: ReportsStatus) -> list[str]:
+    failing = f" · {reports.failing:,} failing" if reports.failing else ""
+    lines = [f"{reports.mode} · {reports.watched:,} watched · {reports.due:,} due{failing}"]
+    if reports.mode == REFUSED:
+        return [*lines, _WHILE_REFUSED]
+    types: dict[str, list[str]] = {}
+    for type_, mode in reports.modes.items():
+        types.setdefault(mode, []).append(type_)
+    untrusted = [mode for mode in Mode if mode in types and mode is not Mode.PUBLISH]
+    if len(types) > 1:
+        lines.append(" · ".join(f"{mode}: {', '.join(types[mode])}" for mode in untrusted))
+    if Mode.OFF in types:
+        lines.append(_TRUST_AGAIN)
+    return lines
 
 
 def _ahead_text(ahead: Ahead) -> str:

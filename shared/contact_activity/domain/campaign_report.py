@@ -214,6 +214,11 @@ class CampaignReport:
         """Watched anew after its campaign was sent once more. What was read of it stays read."""
         return replace(self, sent_ms=sent_ms, due_ms=now_ms, deep_ms=None, quiet=0, failures=0, refusals=0)
 
+    def retried(self, now_ms: int) -> "CampaignReport":
+        """Due now, as if it had never failed. One that is not watched stays so."""
+        due_ms = None if self.due_ms is None else min(self.due_ms, now_ms)
+        return replace(self, due_ms=due_ms, failures=0, refusals=0, last_error=None, failed_ms=None)
+
     def _since_ms(self, now_ms: int) -> int | None:
         """From where on to read: only rows that came in since the last read lie behind it.
 

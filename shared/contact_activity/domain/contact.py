@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from contact_activity.domain.schedule import due_after_failure_ms, due_after_gone_ms
 from contact_activity.domain.summary import Summarized, SummaryKind
+from contact_activity.domain.times import parse_time
 from contact_activity.domain.watermark import Progress, Reading, Watermark, set_right
 
 
@@ -13,6 +14,11 @@ class ListedContact:
 
     id: str
     modified_date: str
+
+    def is_changed_since(self, time_ms: int) -> bool:
+        """Whether it was changed later. One whose date cannot be used counts as unchanged."""
+        modified_ms = parse_time(self.modified_date)
+        return modified_ms is not None and modified_ms > time_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,25 @@
 """The loop of a run on the local cloud: it ticks the dispatcher, and waits for the deployed workers."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.shifts import Shifts
 from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.event_reader import EventReader
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
-from contact_activity.run.progress import LISTING_WAITS, Display, active_pause, calls_today, progress_of
+from contact_activity.run.progress import (
+    CONTACTS,
+    LISTING_WAITS,
+    REPORTS,
+    Display,
+    active_pause,
+    calls_today,
+    progress_of,
+)
 from contact_activity.run.summary import Summary
 
 POLL_S = 0.2
@@ -29,7 +39,7 @@ class CloudTickLoop:
         self._system, self._store, self._clock = system, system.store, system.clock
         self._reader = reader
         self._options, self._display = options, display
-        self._enqueued = 0
+        self._enqueued = self._reports_enqueued = 0
 
     def run_once(self) -> Summary:
         """Tick until the contacts are listed and none is due, or until a pause. Return the summary."""
@@ -39,6 +49,7 @@ class CloudTickLoop:
         report = self._tick()
         pause = active_pause(self._store, self._clock.now_ms())
         while not (pause or self._is_all_done(report)):
+            self._wait_for_next_shifts()
             report = self._tick()
             pause = active_pause(self._store, self._clock.now_ms())
         new_dead_letters = self._system.dead_letters.depth() - dead_letters_before
@@ -74,13 +85,29 @@ class CloudTickLoop:
         report = self._system.tick()
         if report["listing_waits"]:
             _log.warning(LISTING_WAITS)
+        self._reports_enqueued += int(report["reports_enqueued"])
+        if report["reports_enqueued"]:
+            self._display.step("reading campaign reports")
+            self._wait_for_reports(int(report["enqueued"]))
         self._enqueued += int(report["enqueued"])
         self._display.step("reading activity")
         self._wait_for_workers()
         return report
 
+    def _wait_for_reports(self, waiting: int) -> None:
+        """Wait until the shift of contacts begins; `waiting`: how many messages of contacts wait for it."""
+        shifts = self._shifts()
+        while shifts and self._clock.now_ms() < shifts.change_ms and (depth := self._system.queue.depth()):
+            # The emulator's own schedule may tick too, and hand out more contacts.
+            queued = min(max(0, depth - waiting), self._reports_enqueued)
+            done = self._reports_enqueued - queued
+            self._show(REPORTS, done, queued, "" if queued else "the contacts' shift")
+            self._reader.drain()
+            self._clock.sleep(POLL_S)
+
     def _wait_for_workers(self) -> None:
-        watch = _StallWatch(self._system.log_path, self._store.limiter.limits.slot_ms)
+        slot_ms = self._store.limiter.limits.slot_ms
+        watch = _StallWatch(self._system.log_path, slot_ms, self._contacts_since_ms)
         while depth := self._system.queue.depth():
             self._show_progress()
             self._reader.drain()
@@ -88,6 +115,24 @@ class CloudTickLoop:
             self._clock.sleep(POLL_S)
         self._reader.drain()
         self._show_progress()
+
+    def _shifts(self) -> Shifts | None:
+        """The shifts that are on."""
+        shifts = self._store.reports.shifts()
+        return shifts if shifts and shifts.holds(self._clock.now_ms()) else None
+
+    def _contacts_since_ms(self) -> int | None:
+        """For how long contacts have been worked on; less than 0 while they wait. None: no shift is on."""
+        shifts = self._shifts()
+        return None if shifts is None else self._clock.now_ms() - shifts.change_ms
+
+    def _wait_for_next_shifts(self) -> None:
+        """At the end of a tick's shifts, when no contact is handed out any more, wait for the next ones."""
+        shifts = self._shifts()
+        while shifts and _are_all_but_over(shifts, self._clock.now_ms()):
+            self._show_progress(waits_for="the next shift")
+            self._reader.drain()
+            self._clock.sleep(POLL_S)
 
     def _is_all_done(self, report: dict[str, Any]) -> bool:
         is_listed = report["listing_is_complete"] or report["listing_waits"]
@@ -99,14 +144,17 @@ class CloudTickLoop:
 
     def _show_progress(self, waits_for: str = "") -> None:
         queued = self._system.queue.depth()
+        self._show(CONTACTS, max(0, self._enqueued - queued), queued, waits_for)
+
+    def _show(self, counted: str, done: int, queued: int, waits_for: str) -> None:
         progress = progress_of(
             self._store,
             self._clock.now_ms(),
-            done=max(0, self._enqueued - queued),
-            planned=self._enqueued,
+            done=done,
             queued=queued,
             events=self._reader.received.total(),
             waits_for=waits_for,
+            counted=counted,
         )
         self._display.show(progress)
 
@@ -120,23 +168,41 @@ class CloudTickLoop:
         read = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]
         gone = sum(contact.times_gone > 0 for contact in read)
         failing = [contact for contact in contacts if contact.failures][:new_dead_letters]
+        reports = list(self._store.reports.outlines())
         no_cause = "its message is in the dead-letter queue"
         return Summary(
             contacts=len(contacts),
             synced=len(read) - gone,
             gone=gone,
+            reports=sum(started_ms <= (report.read_ms or 0) <= now_ms for report in reports),
             calls_today=self._calls_today(),
             events=self._reader.received,
             failed={f"contact {contact.id}": contact.last_error or no_cause for contact in failing},
+            failed_reports={
+                str(report.id): report.last_error or ""
+                for report in reports
+                if started_ms <= (report.failed_ms or 0) <= now_ms
+            },
             pause=pause,
         )
 
 
-class _StallWatch:
-    """Ends a run that makes no progress, so that it does not wait for ever."""
+def _are_all_but_over(shifts: Shifts, now_ms: int) -> bool:
+    return shifts.holds(now_ms) and not shifts.goes_on(now_ms)
 
-    def __init__(self, log_path: Path, slot_ms: int) -> None:
+
+class _StallWatch:
+    """Ends a run that makes no progress, so that it does not wait for ever.
+
+    `contacts_since_ms`: for how long contacts have been worked on. The time before that does not count,
+    since their messages wait in the queue until then; None: all of it counts.
+    """
+
+    def __init__(
+        self, log_path: Path, slot_ms: int, contacts_since_ms: Callable[[], int | None] = lambda: None
+    ) -> None:
         self._log_path = log_path
+        self._contacts_since_ms = contacts_since_ms
         self._max_stall_ms = max(MAX_STALL_MS, MAX_STALL_CALLS * slot_ms)
         self._last: tuple[int, int] | None = None
         self._changed_ms = 0
@@ -145,5 +211,11 @@ class _StallWatch:
         """Record the counts of waiting messages and of calls. Raises `RunError` if they stand still."""
         if counts != self._last:
             self._last, self._changed_ms = counts, now_ms
-        elif now_ms - self._changed_ms > self._max_stall_ms:
+        elif self._is_too_long(now_ms - self._changed_ms):
             raise RunError(f"the local AWS makes no progress, see {self._log_path}; run again to go on")
+
+    def _is_too_long(self, unchanged_ms: int) -> bool:
+        if unchanged_ms <= self._max_stall_ms:
+            return False
+        since_ms = self._contacts_since_ms()
+        return since_ms is None or since_ms > self._max_stall_ms

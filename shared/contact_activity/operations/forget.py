@@ -25,8 +25,12 @@ class Forgotten:
     dead_letters: int
 
 
-def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
-    """Erase the dead letters of a contact, then its watermark, memory, summaries and sampled rows."""
+def forget(system: System, contact_id: str, now_ms: int, *, is_dry_run: bool) -> Forgotten:
+    """Erase the dead letters of a contact, what is held of it to be compared, then its state.
+
+    A digest of its id stays, also of one that is not known: a listing leaves it out until it is changed.
+    The state goes last: as long as it is there, a command that was cut off shows that it is to be repeated.
+    """
     dead_letters = 0
     with taken_letters(system) as taken:
         for batch in taken.batches():
@@ -35,18 +39,18 @@ def forget(system: System, contact_id: str, *, is_dry_run: bool) -> Forgotten:
             if not is_dry_run:
                 taken.delete(of_contact)
     is_known = system.store.contacts.get(contact_id) is not None
-    if is_known and not is_dry_run:
-        system.store.contacts.erase(contact_id)
     if not is_dry_run:
-        _erase_from_sample(system.store.reports, contact_id)
+        _drop_sample(system.store.reports, contact_id)
+        system.store.reports.drop_urgent(contact_id)
+        system.store.contacts.erase(contact_id, now_ms)
     return Forgotten(is_known, dead_letters)
 
 
-def _erase_from_sample(reports: Reports, contact_id: str) -> None:
-    is_erased = False
-    while not is_erased:
+def _drop_sample(reports: Reports, contact_id: str) -> None:
+    is_gone = False
+    while not is_gone:
         trust = reports.trust()
-        is_erased = not trust.pending_of(contact_id) or reports.save_trust(trust.without(contact_id))
+        is_gone = not trust.pending_of(contact_id) or reports.save_trust(trust.without(contact_id))
 
 
 def forget_events(path: Path, contact_id: str, *, is_dry_run: bool) -> int:

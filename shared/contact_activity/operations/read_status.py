@@ -50,7 +50,7 @@ def status_of_store(
     calls_each: int,
     messages: Messages | None = None,
 ) -> Status:
-    """Return the status of a system. Reads each contact once, without its memory.
+    """Return the status of a system. Reads each contact once, without its memory, and each watched report.
 
     `calls_each` is the number of calls that a contact takes when nothing is new.
     """
@@ -65,6 +65,9 @@ def status_of_store(
         tick_failure=store.listings.failure(),
         waits=longest_waits(contacts=listing.contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits),
         listing=listing,
+        feed=store.reports.feed(),
+        trust=store.reports.trust(),
+        reports=store.reports.outlines(),
         messages=messages,
     )
     return status_of(stored, now_ms)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_feed import CampaignFeed
+from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.listing import (
     Listing,
@@ -22,10 +25,13 @@ from contact_activity.domain.schedule import (
     standing,
 )
 from contact_activity.domain.times import DAY_MS, is_too_late
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.errors import failure_kind
 
 P95 = 0.95
 NO_CAUSE = "unknown"
+# In place of a mode, while the API refuses to list the campaigns.
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What is stored of one system. `messages` is None for a state folder."""
+    """What is stored of one system. `reports`: those that are watched. `messages`: None for a folder."""
 
     name: str
     contacts: Iterable[ContactOutline]
@@ -70,6 +76,9 @@ class StoredState:
     published: Sequence[DayCount]
     waits: LongestWaits
     listing: Listing
+    feed: CampaignFeed
+    trust: Trust
+    reports: Iterable[CampaignReport]
     messages: Messages | None = None
     tick_failure: TickFailure | None = None
 
@@ -125,6 +134,24 @@ class ListStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportsStatus:
+    """How far campaigns' reports are trusted, how many there are, and what they cost on the UTC day.
+
+    `mode`: that of the least trusted type of those that were compared so far, `probation` if none was;
+    `refused` while the API refuses to list the campaigns. `modes`: of each type, by the name of its report.
+    `failing`: whose last read failed. `calls_today`: about, as they were planned. What `CAMPAIGN_REPORTS`
+    says is not stored: while it is off nobody trusts any type, so that each of them shows `probation`.
+    """
+
+    mode: str
+    modes: Mapping[str, str]
+    watched: int
+    due: int
+    failing: int
+    calls_today: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Status of one system. The names of the fields are the keys of `--json`."""
 
@@ -140,6 +167,7 @@ class Status:
     tick_failure: TickFailure | None
     clock: Ahead
     listing: ListStatus
+    campaign_reports: ReportsStatus
 
 
 def status_of(stored: StoredState, now_ms: int) -> Status:
@@ -169,7 +197,30 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
             pages_on(stored.listing, now_ms),
             has_listed_its_share(begin_listing(stored.listing, now_ms), stored.limits, now_ms),
         ),
+        campaign_reports=_reports_status(stored, now_ms),
     )
+
+
+def _reports_status(stored: StoredState, now_ms: int) -> ReportsStatus:
+    reports = list(stored.reports)
+    is_refused = stored.feed.refused_ms is not None
+    return ReportsStatus(
+        mode=REFUSED if is_refused else _least_trusted(stored.trust).value,
+        modes={type_.report: stored.trust.of(type_).mode.value for type_ in ActivityType},
+        watched=len(reports),
+        due=sum(report.due_ms is not None and report.due_ms <= now_ms for report in reports),
+        failing=sum(report.last_error is not None for report in reports),
+        calls_today=stored.feed.counted(0, now_ms).report_calls,
+    )
+
+
+def _least_trusted(trust: Trust) -> Mode:
+    compared = {of.mode for of in trust.types.values() if _is_compared(of)}
+    return next((mode for mode in Mode if mode in compared), Mode.PROBATION)
+
+
+def _is_compared(trust: TypeTrust) -> bool:
+    return trust.mode is not Mode.PROBATION or bool(trust.found)
 
 
 def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int) -> ContactCounts:

@@ -6,12 +6,13 @@ from typing import Protocol
 from contact_activity.domain.pauses import Pause
 from contact_activity.ports import Store
 
+CONTACTS, REPORTS = "contacts", "reports"
 LISTING_WAITS = "the contact list has used its share of the day's calls: it goes on at 00:00 UTC"
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run is. `done` and `planned` count contacts.
+    """How far a run is. `done` and `planned` count what it is at: contacts, or campaigns' reports.
 
     `left_s` is the estimated time that is left. `waits_for` says what the run waits for; "" for nothing.
     """
@@ -22,6 +23,7 @@ class RunProgress:
     calls_today: int
     left_s: float
     waits_for: str = ""
+    counted: str = CONTACTS
 
 
 def active_pause(store: Store, now_ms: int) -> Pause | None:
@@ -35,17 +37,25 @@ def calls_today(store: Store, now_ms: int) -> int:
 
 
 def progress_of(
-    store: Store, now_ms: int, *, done: int, planned: int, queued: int, events: int, waits_for: str
+    store: Store,
+    now_ms: int,
+    *,
+    done: int,
+    queued: int,
+    events: int,
+    waits_for: str,
+    counted: str = CONTACTS,
 ) -> RunProgress:
     """Return how far a run is that has queued so many messages. A pause is what it waits for first."""
     pause = active_pause(store, now_ms)
     return RunProgress(
         done=done,
-        planned=planned,
+        planned=done + queued,
         events=events,
         calls_today=calls_today(store, now_ms),
         left_s=queued * store.limiter.limits.slot_ms / 1_000,
         waits_for=f"pause: {pause.reason}" if pause else waits_for,
+        counted=counted,
     )
 
 

@@ -13,8 +13,10 @@ class Summary:
     """Result of a run.
 
     `events` counts what was published, by detail type. `failed` maps contacts and campaigns to the
-    error of their last try. `failed_calls` counts calls by the cause of their failure, including
-    calls that succeeded at a later try. `unreachable` says in one line why the run gave up
+    error of their last try. `reports` counts the campaigns' reports that were read, or sampled.
+    `failed_reports` maps the ids of others to the error of their last try: no failure of the run, since
+    contacts' own reports show the same. `failed_calls` counts calls by the cause of their failure,
+    including calls that succeeded at a later try. `unreachable` says in one line why the run gave up
     connecting to the API and what to check; None if it did not give up. `pause` is the pause that
     ended the run; None if there was none.
     """
@@ -29,9 +31,11 @@ class Summary:
     full_memories: int = 0
     restarts: int = 0
     owed_summaries: int = 0
+    reports: int = 0
     calls_today: int = 0
     events: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+    failed_reports: dict[str, str] = field(default_factory=dict)
     failed_calls: Counter[str] = field(default_factory=Counter)
     unreachable: str | None = None
     pause: Pause | None = None
@@ -44,6 +48,11 @@ class Summary:
     def finished(self) -> int:
         """How many contacts were read, are gone, or failed at all tries."""
         return self.synced + self.gone + len(self.failed)
+
+    @property
+    def finished_reports(self) -> int:
+        """How many reports were read or sampled, or failed."""
+        return self.reports + len(self.failed_reports)
 
 
 class WorkRecorder:
@@ -59,10 +68,22 @@ class WorkRecorder:
             self._summary.failed.pop(str(item), None)
             if item.kind is WorkKind.CONTACT:
                 self._add_contact(report)
+            elif item.kind is WorkKind.REPORT:
+                self._add_report(item, report)
 
     def record_failure(self, item: WorkItem, error: Exception) -> None:
         with self._lock:
-            self._summary.failed[str(item)] = str(error)
+            is_of_report = item.kind is WorkKind.REPORT
+            failed = self._summary.failed_reports if is_of_report else self._summary.failed
+            failed[item.id if is_of_report else str(item)] = str(error)
+
+    def _add_report(self, item: WorkItem, report: Report) -> None:
+        is_read = report.outcome in (Outcome.READ, Outcome.SAMPLED)
+        self._summary.reports += is_read
+        if is_read:
+            self._summary.failed_reports.pop(item.id, None)
+        elif report.outcome is Outcome.FAILED:
+            self._summary.failed_reports[item.id] = report.error or ""
 
     def _add_contact(self, report: Report) -> None:
         summary = self._summary

@@ -13,7 +13,9 @@ from contact_activity.ports import Clock, TickPorts
 from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import (
+    CONTACTS,
     LISTING_WAITS,
+    REPORTS,
     Display,
     RunProgress,
     active_pause,
@@ -61,7 +63,8 @@ class TickLoop:
     def run_once(self) -> Summary:
         """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
 
-        Also ends when the API cannot be reached.
+        Only the first tick reads campaigns' reports: those that are due at the start. Also ends when the
+        API cannot be reached.
         """
         report = self._tick(begin_listing=True)
         pause = active_pause(self._store, self._clock.now_ms())
@@ -130,7 +133,7 @@ class TickLoop:
                 begin_listing=begin_listing,
                 campaign_lookback_days=self._campaign_lookback_days,
                 types=self._campaign_reports,
-                turns=OneAfterTheOther(self._wait_for_workers),
+                turns=OneAfterTheOther(self._wait_for_reports),
                 has_reports=has_reports,
                 is_paced=not self._options.is_one_time,
                 correlation_id=str(uuid.uuid4()),
@@ -139,11 +142,17 @@ class TickLoop:
             return TickReport(), error
         return report, None
 
-    def _wait_for_workers(self) -> None:
+    def _wait_for_reports(self) -> None:
+        """Wait until the reports of this tick are read. Nothing else is in the queue yet."""
+        if self._ports.queue.depth():
+            self._display.step("reading campaign reports")
+            self._wait_for_workers(REPORTS)
+
+    def _wait_for_workers(self, counted: str = CONTACTS) -> None:
         while self._ports.queue.depth() and not (self._workers.are_stopped or self._watch.has_given_up):
-            self._show_progress()
+            self._show_progress(counted=counted)
             self._clock.sleep(POLL_S)
-        self._show_progress()
+        self._show_progress(counted=counted)
 
     def _is_all_done(self, report: TickReport) -> bool:
         return report.is_listed and not self._store.contacts.count_due(self._clock.now_ms())
@@ -156,24 +165,24 @@ class TickLoop:
         self._summary.contacts = self._store.contacts.count()
         self._summary.calls_today = calls_today(self._store, self._clock.now_ms())
 
-    def _show_progress(self, waits_for: str = "") -> None:
+    def _show_progress(self, waits_for: str = "", counted: str = CONTACTS) -> None:
         try:
-            progress = self._progress(waits_for)
+            progress = self._progress(waits_for, counted)
         except StandstillError:
             # The tick or a worker meets the same error, and reports it.
             return
         self._display.show(progress)
 
-    def _progress(self, waits_for: str) -> RunProgress:
-        queued = self._ports.queue.depth()
+    def _progress(self, waits_for: str, counted: str) -> RunProgress:
+        summary = self._summary
         return progress_of(
             self._store,
             self._clock.now_ms(),
-            done=self._summary.finished,
-            planned=self._summary.finished + queued,
-            queued=queued,
-            events=self._summary.published,
+            done=summary.finished_reports if counted == REPORTS else summary.finished,
+            queued=self._ports.queue.depth(),
+            events=summary.published,
             waits_for=waits_for,
+            counted=counted,
         )
 
 

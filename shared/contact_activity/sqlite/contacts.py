@@ -16,6 +16,7 @@ from contact_activity.state.codec import (
     summaries_from_json,
     summaries_to_json,
 )
+from contact_activity.state.forgotten import id_digest
 
 _COLUMNS = (
     "registered_ms, due_ms, version, synced_ms, failures, times_gone,"
@@ -34,16 +35,36 @@ class SqliteContacts:
         self._database = database
 
     def register(self, listed: Sequence[ListedContact], now_ms: int, *, is_full: bool = False) -> int:
+        forgotten_ms = self._forgotten_ms([contact.id for contact in listed])
+        wanted = [
+            of for of in listed if of.id not in forgotten_ms or of.is_changed_since(forgotten_ms[of.id])
+        ]
         new = self._database.execute_many(
             "INSERT OR IGNORE INTO contact (id, modified_date, registered_ms, due_ms) VALUES (?, ?, ?, ?)",
-            [(contact.id, contact.modified_date, now_ms, now_ms) for contact in listed],
+            [(contact.id, contact.modified_date, now_ms, now_ms) for contact in wanted],
         )
+        back = [(id_digest(contact.id),) for contact in wanted if contact.id in forgotten_ms]
+        if back:
+            self._database.execute_many("DELETE FROM forgotten WHERE digest = ?", back)
         self._database.execute_many(
             "UPDATE contact SET due_ms = CASE WHEN times_gone > 0 THEN min(due_ms, ?) ELSE due_ms END,"
             " modified_date = ? WHERE id = ? AND (modified_date <> ? OR (? AND times_gone > 0))",
             [(now_ms, of.modified_date, of.id, of.modified_date, is_full) for of in listed],
         )
         return new
+
+    def _forgotten_ms(self, contact_ids: Sequence[str]) -> dict[str, int]:
+        """When contacts were erased, of those that were."""
+        by_digest = {id_digest(id_): id_ for id_ in contact_ids}
+        digests, found = list(by_digest), dict[str, int]()
+        for first in range(0, len(digests), READ_AT_ONCE):
+            part = digests[first : first + READ_AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            sql = f"SELECT digest, forgotten_ms FROM forgotten WHERE digest IN ({marks})"  # noqa: S608
+            found |= {
+                by_digest[str(digest)]: whole(at_ms) for digest, at_ms in self._database.rows(sql, part)
+            }
+        return found
 
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         claimed: set[str] = set()
@@ -159,7 +180,10 @@ class SqliteContacts:
         )
         return bool(changed)
 
-    def erase(self, contact_id: str) -> bool:
+    def erase(self, contact_id: str, now_ms: int) -> bool:
+        self._database.execute(
+            "INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (id_digest(contact_id), now_ms)
+        )
         is_erased = bool(self._database.execute("DELETE FROM contact WHERE id = ?", (contact_id,)))
         # Otherwise the write-ahead log holds the contact until it is overwritten.
         self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")

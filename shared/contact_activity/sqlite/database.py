@@ -67,6 +67,7 @@ _ADDED_TABLES = {
         "(id TEXT PRIMARY KEY, version INTEGER NOT NULL, due_ms INTEGER, report TEXT NOT NULL) WITHOUT ROWID"
     ),
     "watched_campaign": "(id TEXT PRIMARY KEY, campaign TEXT NOT NULL) WITHOUT ROWID",
+    "forgotten": "(digest TEXT PRIMARY KEY, forgotten_ms INTEGER NOT NULL) WITHOUT ROWID",
 }
 
 

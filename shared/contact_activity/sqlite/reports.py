@@ -118,6 +118,14 @@ class SqliteReports:
             urgent = json.dumps([*known, *with_room(contact_ids, known)])
             is_stored = self._database.swap("urgent", stored, urgent)
 
+    def drop_urgent(self, contact_id: str) -> None:
+        is_stored = False
+        while not is_stored:
+            stored = self._database.get("urgent")
+            known = _urgent(stored)
+            left = json.dumps([id_ for id_ in known if id_ != contact_id])
+            is_stored = contact_id not in known or self._database.swap("urgent", stored, left)
+
 
 def _trust(stored: str | None) -> Trust:
     types = json.loads(stored or '{"version": 0}')

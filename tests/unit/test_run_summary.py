@@ -1,0 +1,59 @@
+"""How workers add to the summary of a run."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from contact_activity.cli.run_summary import print_summary
+from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.errors import RetryError
+from contact_activity.run.options import RunOptions
+from contact_activity.run.summary import Summary, WorkRecorder
+from tests.support.items import of_contact
+from tests.support.rows import NOON_MS
+
+OPENS = WorkItem(WorkKind.REPORT, "111-opens", NOON_MS)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.READ, Outcome.SAMPLED])
+def test_a_report_that_is_read_after_all_has_not_failed(outcome: Outcome) -> None:
+    """Neither after an answer of the API, nor after a message that was given up."""
+    summary = Summary()
+    recorder = WorkRecorder(summary)
+    recorder.record_report(OPENS, Report(Outcome.FAILED, error="the API answered 403"))
+    assert summary.failed_reports == {"111-opens": "the API answered 403"}
+    recorder.record_failure(OPENS, RetryError("the state cannot be written"))
+    assert summary.failed_reports == {"111-opens": "the state cannot be written"}
+    assert (summary.finished_reports, summary.failed, summary.finished) == (1, {}, 0)
+    recorder.record_report(OPENS, Report(outcome))
+    assert (summary.reports, summary.finished_reports, summary.failed_reports) == (1, 1, {})
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.UNFINISHED, Outcome.STALE, Outcome.PAUSED, Outcome.HELD, Outcome.RACE_LOST]
+)
+def test_a_report_that_goes_on_counts_when_it_ends(outcome: Outcome) -> None:
+    """It is neither read yet, nor has it failed."""
+    summary = Summary()
+    WorkRecorder(summary).record_report(OPENS, Report(outcome))
+    assert summary.finished_reports == summary.finished == 0
+
+
+def test_reports_and_contacts_are_counted_apart() -> None:
+    """In the line of the summary too; a run without reports does not speak of them."""
+    summary = Summary()
+    recorder = WorkRecorder(summary)
+    recorder.record_report(of_contact("4711", NOON_MS), Report(Outcome.SYNCED))
+    assert "reports" not in told(summary)
+    recorder.record_report(OPENS, Report(Outcome.READ))
+    assert (summary.synced, summary.finished, summary.finished_reports) == (1, 1, 1)
+    assert "0 events from 1 contacts in 1.0 s · 1 reports read · 0 contacts known" in told(summary)
+
+
+def told(summary: Summary) -> str:
+    written = io.StringIO()
+    options = RunOptions(Path("state"), Path("events.jsonl"))
+    print_summary(Console(file=written, width=200), summary, options, 1.0)
+    return written.getvalue()
