@@ -142,10 +142,11 @@ class Contacts(Protocol):
     def get_many(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
         """What is stored of those that are registered, read consistently, by id."""
 
-    def remember(self, contacts: Sequence[Contact]) -> list[str]:
-        """Store the watermark's marks, `remembered` and `reported`, and the due time of each contact.
+    def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
+        """Store the watermark's marks, `remembered` and `reported` of each contact.
 
-        One write each, conditional on `version`, which goes up by one; nothing else of it changes. Return
+        `due`: the ids of those whose due time is stored, too; others may have changed it meanwhile. One
+        write each, conditional on `version`, which goes up by one; nothing else of it changes. Return
         the ids of those that somebody else stored since they were read, or erased.
         """
 

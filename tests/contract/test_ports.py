@@ -444,7 +444,7 @@ class TestContacts:
         assert family.contacts.get_many([]) == {}
 
     def test_what_is_remembered_is_stored_alone(self, family: Family) -> None:
-        """Marks, memory and due time change. All else stays, also that the contact is in a message."""
+        """Marks and memory change, and the due time if asked for. All else stays, also a claim."""
         register(family.contacts, "4711", now_ms=NOW_MS - 1)
         before = save(family.contacts, "4711", **{**SYNCED, "due_ms": NOW_MS - 1}, progress=PROGRESS)
         claim(family.contacts)
@@ -452,7 +452,7 @@ class TestContacts:
         changed = replace(before, due_ms=NOW_MS, watermark=remembered)
         other = replace(changed, registered_ms=1, failures=9, times_gone=9, synced_ms=None, progress=None)
         other = replace(other, summaries=(), last_error=None, failed_ms=None, held_until_ms=1)
-        assert family.contacts.remember([other]) == []
+        assert family.contacts.remember([other], due={"4711"}) == []
         watermark = replace(
             before.watermark,
             marks=remembered.marks,
@@ -463,6 +463,8 @@ class TestContacts:
         assert stored(family.contacts, "4711") == kept
         assert claim(family.contacts) == []
         assert claim(family.contacts, now_ms=UNTIL_MS) == ["4711"]
+        assert family.contacts.remember([replace(kept, due_ms=NOW_MS + 9)]) == []
+        assert stored(family.contacts, "4711").due_ms == NOW_MS
 
     def test_nothing_reported_is_remembered_too(self, family: Family) -> None:
         """It takes the place of what was."""

@@ -1,6 +1,6 @@
 """Read a campaign's report: what it publishes, each contact remembers, and nobody publishes it again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -412,10 +412,10 @@ class Contacts(SqliteContacts):
         super().__init__(world.database)
         self._meanwhile = [meanwhile]
 
-    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+    def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
         if self._meanwhile:
             self._meanwhile.pop()()
-        return super().remember(contacts)
+        return super().remember(contacts, due=due)
 
 
 class CrashError(Exception):

@@ -2,7 +2,7 @@
 
 import heapq
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -218,6 +218,7 @@ class DynamoContacts:
         standing = schedule.standing(failures=contact.failures, times_gone=contact.times_gone)
         values: dict[str, Value] = {
             "registered_at": contact.registered_ms,
+            "due_at": contact.due_ms,
             "due_shard": due_shard(contact.id, standing),
             "failures": contact.failures,
             "times_gone": contact.times_gone,
@@ -234,14 +235,16 @@ class DynamoContacts:
         }
         return self._save(contact, values)
 
-    def remember(self, contacts: Sequence[Contact]) -> list[str]:
-        saved = self._each(lambda contact: self._save(contact, {}), contacts)
+    def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
+        def save(contact: Contact) -> bool:
+            return self._save(contact, {"due_at": contact.due_ms} if contact.id in due else {})
+
+        saved = self._each(save, contacts)
         return [contact.id for contact, is_saved in zip(contacts, saved, strict=True) if not is_saved]
 
     def _save(self, contact: Contact, values: Mapping[str, Value]) -> bool:
-        """Store these values, what is remembered, and the due time, if the version is the stored one."""
+        """Store these values and what is remembered, if the version is the stored one."""
         remembered: dict[str, Value] = {
-            "due_at": contact.due_ms,
             "marks": marks_to_json(contact.watermark.marks),
             "remembered": contact.watermark.remembered,
             "reported": contact.watermark.reported or None,

@@ -131,13 +131,13 @@ class SqliteContacts:
         rows = self._database.rows(f"SELECT id, {_COLUMNS} FROM contact WHERE id IN ({ids})", contact_ids)  # noqa: S608
         return [_contact(str(id_), *columns) for id_, *columns in rows]
 
-    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+    def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
         changed = self._database.execute_each(
-            "UPDATE contact SET due_ms = ?, marks = ?, remembered = ?, reported = ?, version = version + 1"
-            " WHERE id = ? AND version = ?",
+            "UPDATE contact SET due_ms = coalesce(?, due_ms), marks = ?, remembered = ?, reported = ?,"
+            " version = version + 1 WHERE id = ? AND version = ?",
             [
                 (
-                    contact.due_ms,
+                    contact.due_ms if contact.id in due else None,
                     marks_to_json(contact.watermark.marks),
                     contact.watermark.remembered,
                     contact.watermark.reported,

@@ -247,12 +247,18 @@ class _Read:
         """Add what is published to the memory of its contacts, whoever else writes them meanwhile."""
         before = {id_: contacts[id_].watermark.resync for id_ in {*published, *left}}
         current = {id_: contacts[id_] for id_ in before}
+        now_ms = self._ports.clock.now_ms()
         while current:
+            due = {id_ for id_ in left if id_ in current and current[id_].due_ms > now_ms}
             changed = [
-                self._with_published(contact, published.get(id_, ()), before[id_], is_left=id_ in left)
+                replace(
+                    self._with_published(contact, published.get(id_, ()), before[id_]),
+                    due_ms=now_ms if id_ in due else contact.due_ms,
+                )
                 for id_, contact in current.items()
+                if id_ in published or id_ in due
             ]
-            lost = self._ports.store.contacts.remember(changed)
+            lost = self._ports.store.contacts.remember(changed, due=due)
             # Who was erased meanwhile is not there any more.
             current = self._ports.store.contacts.get_many(lost) if lost else {}
         if left:
@@ -263,13 +269,11 @@ class _Read:
         contact: Contact,
         rows: Iterable[Activity],
         resync: tuple[int | None, int | None],
-        *,
-        is_left: bool,
     ) -> Contact:
         keys = [activity_key(self._policy.reading.account, row) for row in rows]
-        watermark = contact.watermark.with_reported(self._type, keys, resync) if keys else contact.watermark
-        due_ms = min(contact.due_ms, self._ports.clock.now_ms()) if is_left else contact.due_ms
-        return replace(contact, watermark=watermark, due_ms=due_ms)
+        if not keys:
+            return contact
+        return replace(contact, watermark=contact.watermark.with_reported(self._type, keys, resync))
 
     def _note_published(
         self,
