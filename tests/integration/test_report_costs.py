@@ -228,7 +228,7 @@ def test_what_is_left_costs_a_write_for_its_contact_once(opened: Counted) -> Non
     contacts = opened.store.contacts
     for contact in contacts.get_many(IDS[:3]).values():
         held_ms = opened.world.clock.now_ms() + HOUR_MS + HOUR_MS // 6
-        assert contacts.save(replace(contact, held_until_ms=held_ms))
+        assert contacts.save(replace(contact, held_until_ms=held_ms, due_ms=2 * held_ms))
     opened.show(opens(3, each=4))
     assert opened.read().rows_left == 12
     assert opened.look() == {"GetItem": READS + 1, "BatchGetItem": 1, "UpdateItem": 3 + 1 + 1}
