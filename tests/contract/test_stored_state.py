@@ -20,10 +20,13 @@ from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.domain.activity import Activity, ActivityType, derive_id
+from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import EmailAddresses
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryCounts, SummaryKind
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.ports import TickPorts, WorkPorts
@@ -31,7 +34,7 @@ from contact_activity.state.codec import item_from_body
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.work_on import work_on
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
-from tests.support.items import of_contact
+from tests.support.items import of_contact, of_report
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, activity
 from tests.support.virtual_clock import VirtualClock
@@ -136,6 +139,34 @@ def test_a_stored_state_goes_on_and_publishes_nothing_twice(family: Family) -> N
         derive_id("default", of): 2 if derive_id("default", of) in again else 1 for of in rows
     }
     assert max(count for id_, count in both.items() if id_ not in again) == 1
+
+
+def test_campaigns_reports_over_a_stored_state_publish_nothing_twice(family: Family) -> None:
+    """Even if they were trusted at once, in the middle of walks that the version before began."""
+    later = Later(family)
+    rows = [of for own in later.source.activities.values() for of in own]
+    campaign_id = rows[0].campaign_id or ""
+    later.source.shown[campaign_id] = rows
+    now_ms = later.clock.now_ms()
+    later.store.reports.save_trust(Trust(dict.fromkeys(TYPES, TypeTrust(Mode.PUBLISH))))
+    watched = WatchedCampaign(campaign_id, now_ms - DAY_MS, {"1": "https://example.org/a"})
+    later.store.reports.put_watched(watched)
+    published = 0
+    for type_ in TYPES:
+        id_ = ReportId(campaign_id, type_)
+        assert later.store.reports.save(CampaignReport(id_, now_ms - DAY_MS, now_ms))
+        report = later.work_on(of_report(str(id_), now_ms))
+        assert report.outcome is Outcome.READ
+        published += report.published
+    for contact_id in later.source.activities:
+        later.clock.sleep(HOUR_MS / 1_000)
+        published += later.work_on(of_contact(contact_id, later.clock.now_ms())).published
+    both = later.published(published) + Counter(BEFORE["published"])
+    again = {derive_id("default", of) for of in rows_of("6") if of.occurred_ms >= RESYNC_MS}
+    expected = Counter({derive_id("default", of): 1 for of in rows}) + Counter(dict.fromkeys(again, 1))
+    # Beside them summaries come.
+    assert Counter({id_: both[id_] for id_ in expected}) == expected
+    assert max(both.values()) <= 2
 
 
 def test_a_stored_tally_without_ages_goes_on(family: Family) -> None:
