@@ -901,3 +901,30 @@ def test_a_clock_that_was_set_back_makes_no_message_stale(world: World) -> None:
     assert world.read().outcome is Outcome.READ
     assert since_asked(world) == [now_ms - OVERLAP_MS]
     assert sync_all(world) == 3
+
+
+# --- the URL of a link ------------------------------------------------------------------------------
+
+
+def click_without_url(number: int) -> Activity:
+    row = activity(NOON_MS + number * SECOND_MS, ActivityType.CLICKED, contact_id="1", link_id="9")
+    return replace(row, link=Link("9", None))
+
+
+@pytest.mark.parametrize("is_contact_first", [True, False])
+def test_a_click_has_one_url_whichever_side_tells_it(world: World, *, is_contact_first: bool) -> None:
+    """Its contact's row lacks it and the campaign tells it: what was decided first holds for both sides."""
+    rows = [click_without_url(number) for number in range(2)]
+    world.source.activities["1"] = rows[:1]
+    world.source.shown["7"] = rows
+    world.source.resources["7"] = SentCampaign("7", NOON_MS - HOUR_MS, {"9": "https://example.org/9"})
+    if is_contact_first:
+        world.sync()
+    world.watch("7-clicks")
+    world.read("7-clicks")
+    world.source.activities["1"] = rows
+    world.contacts.make_due(world.clock.now_ms())
+    world.sync()
+    urls = {event["data"]["link"].get("url") for event in world.events}
+    assert urls == {None if is_contact_first else "https://example.org/9"}
+    assert len(world.ids) == len(set(world.ids)) == 2

@@ -42,7 +42,7 @@ class Campaign:
 class WatchedCampaign:
     """A campaign whose reports are read. `urls`: the URL of each link, as it was first told.
 
-    None stands for a link that the provider did not tell when it was asked.
+    None stands for a link that the provider did not tell when it was first met. Events go by it for ever.
     """
 
     id: str
@@ -50,16 +50,15 @@ class WatchedCampaign:
     urls: Mapping[str, str | None] = field(default_factory=dict)
 
     def told(self, campaign: SentCampaign) -> "WatchedCampaign":
-        """What is known after its own resource was read: a URL that was told once never changes."""
-        known = {link_id: url for link_id, url in self.urls.items() if url is not None}
+        """What is known after its own resource was read: what was decided of a link never changes."""
         sent_ms = self.sent_ms if campaign.sent_ms is None else campaign.sent_ms
-        return WatchedCampaign(self.id, sent_ms, _bounded({**campaign.urls, **known}))
+        return WatchedCampaign(self.id, sent_ms, _bounded({**self.urls, **campaign.urls, **self.urls}))
 
 
-def _bounded(urls: Mapping[str, str]) -> dict[str, str | None]:
+def _bounded(urls: Mapping[str, str | None]) -> dict[str, str | None]:
     """The URLs that have room in one item; the others count as not told."""
     room, bounded = MAX_URLS_CHARACTERS, dict[str, str | None]()
     for link_id, url in urls.items():
-        room -= len(link_id) + len(url)
+        room -= len(link_id) + len(url or "")
         bounded[link_id] = url if room >= 0 else None
     return bounded

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from contact_activity.domain import schedule
-from contact_activity.domain.activity import Activity, ActivityType, Link
+from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
@@ -36,6 +36,7 @@ from contact_activity.errors import (
     describe,
 )
 from contact_activity.ports import WorkPorts
+from contact_activity.use_cases import link_urls
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.pause_for_wait import pause_for
 
@@ -295,28 +296,20 @@ class _Read:
         """The rows, with the URL of each link that is clicked: a campaign's report has only its id."""
         if self._type is not ActivityType.CLICKED:
             return rows
-        urls = self._urls({row.link.id for row in rows if row.link and row.link.id and not row.link.url})
-        return [
-            replace(row, link=Link(row.link.id, urls.get(row.link.id or "")))
-            if row.link and not row.link.url
-            else row
-            for row in rows
-        ]
+        link_ids = {row.link.id for row in rows if row.link and row.link.id and link_urls.lacks_url(row)}
+        return link_urls.with_urls(rows, self._decided(link_ids))
 
-    def _urls(self, link_ids: set[str]) -> Mapping[str, str | None]:
-        """The URLs of links. The campaign is asked once a read; what it does not tell then stays unknown."""
+    def _decided(self, link_ids: set[str]) -> WatchedCampaign:
+        """The campaign with the URLs of these links. It is asked once a read."""
         watched = self._watched or WatchedCampaign(self._stored.id.campaign_id, self._stored.sent_ms)
-        unknown = link_ids - set(watched.urls)
-        if unknown and not self._has_asked_for_urls:
+        if not link_ids <= set(watched.urls) and not self._has_asked_for_urls:
             self._has_asked_for_urls = True
             told = self._ports.source.campaign(watched.id, deadline_ms=self._deadline_ms)
             if not isinstance(told, Refusal):
                 watched = watched.told(told)
-            untold = dict.fromkeys(link_ids - set(watched.urls))
-            watched = replace(watched, urls={**watched.urls, **untold})
-            self._ports.store.reports.put_watched(watched)
-            self._watched = watched
-        return watched.urls
+                self._ports.store.reports.put_watched(watched)
+        self._watched = link_urls.decided(watched, link_ids, self._ports.store.reports)
+        return self._watched
 
     def _event(self, contact: Contact, row: Activity, now_ms: int) -> Event:
         return to_event(

@@ -32,6 +32,7 @@ from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.compare_sample import SampleComparison
 from contact_activity.use_cases.held_contact import HeldContact
+from contact_activity.use_cases.link_urls import with_decided_urls
 from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD, History
 from contact_activity.use_cases.summarize_contact import ContactSummaries
@@ -132,9 +133,10 @@ class _Sync:
     def _publish(self, page: TrackingPage) -> bool:
         """Publish what is new on a page. False, and nothing published, if another worker was faster."""
         now_ms = self._ports.clock.now_ms()
-        fresh = self._history.walk.take(page.activities, page.unreadable, now_ms)
+        activities = with_decided_urls(page.activities, self._ports.store.reports)
+        fresh = self._history.walk.take(activities, page.unreadable, now_ms)
         if self._sample:
-            self._sample.see(page.activities)
+            self._sample.see(activities)
         if fresh.activities and not self._publish_new(fresh, now_ms):
             return False
         self._report.unreadable.extend(fresh.unreadable)
