@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event
 from contact_activity.domain.freshness import by_bucket
@@ -15,8 +17,10 @@ from contact_activity.domain.pauses import PauseReason, is_own_budget
 from contact_activity.domain.schedule import MAX_GONE_WAIT_MS
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.watermark import Reading
 from contact_activity.operations.forget import forget
+from contact_activity.domain.work import WorkKind
 from contact_activity.operations.resync import request_resync
 from contact_activity.operations.system import System
 from contact_activity.simulated import (
@@ -30,9 +34,11 @@ from contact_activity.simulated import (
     Tie,
     error,
 )
-from contact_activity.simulated.switches import FIVE_HOURS_EARLY
+from contact_activity.simulated.account import Campaign, Link, Row
+from contact_activity.simulated.api_json import chosen
+from contact_activity.simulated.switches import FIVE_HOURS_EARLY, Shift, Side
 from contact_activity.use_cases.list_campaigns import EVERY_MS
-from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from
+from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from, kinds_of
 from tests.simulation.stores import AwsStores, EmbeddedStores
 from tests.simulation.world import CREDENTIALS, INVOCATION_MS, OTHERS_PATH, TICK_MS, Chances, Clock, World
 
@@ -51,6 +57,13 @@ SHIFT_MS = 5 * HOUR_MS
 # After the last fault: a paused day, a day of doubled waits, and one sweep.
 MAX_PEACE_TICKS = 3 * 96
 ROW_OF_THE_FUTURE_H = 24
+LINK_IDS = ("1", "2")
+LINKS = tuple(Link(id_, "https://www.example.org/") for id_ in LINK_IDS)
+# What a history has of campaigns' reports, and how often.
+REPORTS = ("none", "shifts only", "on", "switched")
+HOW_OFTEN = (6, 1, 12, 2)
+REPORT_ACTS = ("campaign_sent", "campaign_sent_again", "campaign_deleted", "resync_and_activity")
+MESSAGES_A_STEP = 40
 CLOCK_ERRORS_MS = (3 * HOUR_MS, 400 * DAY_MS, -3 * HOUR_MS)
 
 
@@ -190,7 +203,12 @@ class History:
         self.shape = shape = SHAPES[self.name]
         self.clock = Clock(START_MS)
         self.account = SimulatedAccount()
+        self.reports_rng = random.Random(f"{seed}:reports")
+        self.reports = self.reports_rng.choices(REPORTS, weights=HOW_OFTEN)[0]
+        self.campaign_ids = [*CAMPAIGN_IDS]
         self.switches = self._switches(seed)
+        if self.has_reports:
+            self.switches = self._switches_of_reports()
         limits = Limits(self.rng.choice(shape.calls_per_second), self.rng.choice(shape.calls_per_day))
         self.server = Server(
             self.account,
@@ -220,6 +238,8 @@ class History:
             invocation_ms=self.rng.choice(shape.invocation_ms),
             trace=trace,
         )
+        self.world.has_shifts = self.reports != "none"
+        self.world.has_reports = self.has_reports
         self.world.stores = AwsStores(lambda: self.world.is_index_stale) if shape.is_aws else EmbeddedStores()
         self.promises = self.world.promises = Promises(
             self.world, self.account, self.switches, ADDRESS_DOMAIN
@@ -228,6 +248,8 @@ class History:
         self.out_of_sight: set[str] = set()
         self.start_least_ms = 0
         self.next_tick_ms = self.clock.now_ms()
+        if self.has_reports and self._may_be_trusted() and self.reports_rng.random() < 0.7:
+            self._trust_reports()
         self._populate()
         told = [told for own in self.promises.by_contact.values() for told in own]
         if self.may_change_settings and told and self.rng.random() < 0.4:
@@ -259,12 +281,55 @@ class History:
             seed=seed,
         )
 
+    @property
+    def has_reports(self) -> bool:
+        return self.reports in {"on", "switched"}
+
+    def _switches_of_reports(self) -> Switches:
+        rng, switches = self.reports_rng, self.switches
+        shift = switches.shift
+        if shift is None and rng.random() < 0.35 and min(self.shape.overlap_h) * HOUR_MS > 2 * SHIFT_MS:
+            one = rng.choice([kind.report for kind in Kind])
+            middle_ms = START_MS + rng.randrange(4 * HOUR_MS)
+            shift = Shift(
+                side=rng.choice(list(Side)),
+                reports=rng.choice([Shift().reports, frozenset([one])]),
+                from_ms=rng.choice([0, middle_ms, middle_ms]),
+            )
+        return replace(
+            switches,
+            shift=shift,
+            campaign_order=rng.choice(list(Order)),
+            campaign_clicks_have_urls=rng.random() < 0.3,
+            campaign_reports_refused=rng.random() < 0.05,
+            missing_link_share=rng.choice([0.0, 0.0, 0.5, 1.0]),
+            listed_after_s=rng.choice([0.0, 0.0, 600.0, 7_200.0]),
+            unlisted_campaign_share=rng.choice([0.0, 0.0, 0.3]),
+        )
+
+    @property
+    def _is_one_side_shifted(self) -> bool:
+        return self.switches.shift is not None and self.switches.shift.side is not None
+
+    def _may_be_trusted(self) -> bool:
+        """Not where a sample of the beginning would have shown that the sides differ."""
+        return not self._is_one_side_shifted or (self.switches.shift or Shift()).from_ms > 0
+
+    def _trust_reports(self) -> None:
+        """As if samples had been compared; what was read before that is read again."""
+        reports = self.world.state.reports
+        now_ms = self.clock.now_ms()
+        types = {type_: TypeTrust(Mode.PUBLISH, now_ms, now_ms) for type_ in ActivityType}
+        reports.save_trust(replace(reports.trust(), types=types))
+
     def _reports(self) -> tuple[str, ...]:
         return self.rng.choice([ALL_REPORTS, ALL_REPORTS, *SOME_REPORTS[:1]])
 
     def _populate(self) -> None:
         for campaign_id in CAMPAIGN_IDS:
-            self.account.add_campaign("news", sent_at=self.clock.now(), campaign_id=campaign_id)
+            self.account.add_campaign(
+                "news", sent_at=self.clock.now(), campaign_id=campaign_id, links=LINKS
+            )
         long_ago = self.clock.now() - timedelta(days=100)
         self.account.add_campaign("old news", sent_at=long_ago, campaign_id=OLD_CAMPAIGN_ID)
         for number in range(self.rng.choice(self.shape.contacts)):
@@ -290,19 +355,21 @@ class History:
         inserted_in_h: float = 0.0,
         kind: Kind | None = None,
         is_promised: bool = True,
-    ) -> None:
+        campaign_id: str | None = None,
+    ) -> Row:
         at = self.clock.now() - timedelta(milliseconds=round(ago_h * HOUR_MS))
         inserted_at = self.clock.now() + timedelta(hours=inserted_in_h)
         own = {"link_id": self.rng.choice(["1", "2"])} if kind is Kind.CLICK else {}
         row = self.account.add_row(
             kind or self.rng.choice(list(Kind)),
             contact_id,
-            self.rng.choice(CAMPAIGN_IDS),
+            campaign_id or self.rng.choice(self.campaign_ids),
             at=at,
             inserted_at=inserted_at,
             **own,
         )
         self.promises.expect(row, is_promised=is_promised and not self._is_behind_start(row.occurred_ms))
+        return row
 
     def _is_behind_start(self, occurred_ms: int) -> bool:
         """Before a start date that was moved later: what is asked for no more may be missed."""
@@ -323,6 +390,7 @@ class History:
             self._step()
         chances = self.world.chances
         peace_ticks = self._peace()
+        self._reports_bring_what_comes_late()
         self._nothing_changed()
         self.promises.at_the_end(self.server)
         # It lets time pass, in which rows come in that nobody has read yet.
@@ -342,7 +410,9 @@ class History:
             calls=len(self.server.calls),
             dead_letters=len(world.dead_letters),
             peace_ticks=peace_ticks,
-            accidents=world.accidents + faults + Counter({f"history_of_{self.name.replace(' ', '_')}": 1}),
+            accidents=world.accidents + faults + Counter(
+                [f"history_of_{self.name.replace(' ', '_')}", f"reports_{self.reports.replace(' ', '_')}"]
+            ),
             broken=broken,
         )
 
@@ -370,6 +440,10 @@ class History:
         )
 
     def _step(self) -> None:
+        if self.world.has_shifts and self.reports_rng.random() < 0.6:
+            self.clock.time_ms += TICK_MS
+        if self.has_reports and self.reports_rng.random() < 0.3:
+            self._act_on_reports()
         acts = [self._activity, self._late, self._pass]
         if self.name == "deep":
             acts.append(self._at_the_edge)
@@ -379,10 +453,65 @@ class History:
         if self.rng.random() < 0.2 and self._contacts_in_a_walk():
             self._change_settings()
         self.world.tick()
-        for _ in range(self.rng.randrange(8)):
+        messages = MESSAGES_A_STEP if self.has_reports else 8
+        for _ in range(self.rng.randrange(messages)):
             self.world.deliver()
         self.world.accidents["message_delayed"] += len(self.world.queue)
         self.world.accidents["midnight"] += self.clock.now_ms() // DAY_MS - day
+
+    def _act_on_reports(self) -> None:
+        acts = [*REPORT_ACTS, *["reports_switched"] * 3 * (self.reports == "switched")]
+        act = self.reports_rng.choice(acts)
+        if getattr(self, f"_{act}")() is not False:
+            self.world.count(act)
+
+    def _reports_switched(self) -> None:
+        self.world.has_reports = not self.world.has_reports
+
+    def _campaign_sent(self) -> Campaign:
+        """To all contacts, within seconds; and one or another opens it at once."""
+        campaign = self.account.add_campaign("fresh news", sent_at=self.clock.now(), links=LINKS)
+        self.campaign_ids.append(campaign.id)
+        self._sent_to_all(campaign.id)
+        return campaign
+
+    def _campaign_sent_again(self) -> None:
+        campaign = self.account.campaign(self.reports_rng.choice(self.campaign_ids))
+        assert campaign
+        now_ms = self.clock.now_ms()
+        self._put_campaign(
+            replace(campaign, resent_ms=(*campaign.resent_ms, now_ms), modified_ms=now_ms, status="SENT")
+        )
+        self._sent_to_all(campaign.id)
+
+    def _sent_to_all(self, campaign_id: str) -> None:
+        for contact in self.account.contacts():
+            inserted_in_h = self.reports_rng.choice([0, 0, 0.01, 0.15])
+            self._add_row(
+                contact.id, ago_h=0, inserted_in_h=inserted_in_h, kind=Kind.SEND, campaign_id=campaign_id
+            )
+            if self.reports_rng.random() < 0.3:
+                self._add_row(contact.id, ago_h=0, campaign_id=campaign_id)
+
+    def _campaign_deleted(self) -> bool:
+        """The contacts' own reports show its activity still. Those with a summary stay."""
+        ids = self.campaign_ids if self.world.campaign_lookback_days is None else self.campaign_ids[2:]
+        if not ids:
+            return False
+        campaign = self.account.campaign(self.reports_rng.choice(ids))
+        assert campaign
+        self._put_campaign(replace(campaign, status="DELETED", modified_ms=self.clock.now_ms()))
+        return True
+
+    def _put_campaign(self, campaign: Campaign) -> None:
+        self.account._campaigns[campaign.id] = campaign
+
+    def _resync_and_activity(self) -> bool:
+        """A report meets what is new before the contact's own walk brings it all again."""
+        if not self._resync_asked():
+            return False
+        self._activity()
+        return True
 
     def _activity(self) -> None:
         for contact in self.account.contacts()[:10]:
@@ -406,12 +535,16 @@ class History:
         """A stamp may show five hours less, and clocks may differ; a full memory promises less."""
         if self.name == "thousands":
             return 0.1
-        shift_h = SHIFT_MS / HOUR_MS if self.switches.shift else 0.0
+        shift_h = SHIFT_MS / HOUR_MS if self._is_contacts_side_shifted else 0.0
         error_h = self.world.clock_error_most_ms / HOUR_MS
         if self.shape.has_clocks_set:
             # By a clock that is ahead, a row of the future is one of now.
             error_h += ROW_OF_THE_FUTURE_H
         return max(0.1, self.overlap_least_h - shift_h - 0.01 - error_h)
+
+    @property
+    def _is_contacts_side_shifted(self) -> bool:
+        return self.switches.shift is not None and self.switches.shift.side is not Side.CAMPAIGN
 
     def _at_the_edge(self) -> None:
         """At the end of the window, to the millisecond: what may be lost last, and what may not."""
@@ -434,7 +567,9 @@ class History:
 
     def _add_shown(self, contact_id: str, time_ms: int, *, is_promised: bool = True) -> None:
         kind = self.rng.choice(list(Kind))
-        shift_ms = SHIFT_MS if self.switches.shift and kind is not Kind.SEND else 0
+        shift = self.switches.shift
+        is_shifted = shift and self._is_contacts_side_shifted and kind.report in shift.reports
+        shift_ms = SHIFT_MS if is_shifted and time_ms + SHIFT_MS >= shift.from_ms else 0
         ago_h = (self.clock.now_ms() - time_ms - shift_ms) / HOUR_MS
         self._add_row(contact_id, ago_h=ago_h, kind=kind, is_promised=is_promised)
 
@@ -648,6 +783,66 @@ class History:
             self._tick_in_peace()
         return ticks
 
+    def _reports_bring_what_comes_late(self) -> None:
+        """Rows that come in nine minutes after their stamp, though no contact is asked meanwhile."""
+        world = self.world
+        is_sure = self.world.has_reports and not (
+            self._is_one_side_shifted
+            or self.switches.campaign_reports_refused
+            or self.switches.unlisted_campaign_share
+            or world.limits.calls_per_day < 400
+            or world.limits.calls_per_second < 1
+            or self.reports_rng.random() < 0.5
+        )
+        if not is_sure:
+            return
+        self.clock.time_ms = midnight_after(self.clock.now_ms()) + TICK_MS
+        self._trust_reports()
+        kind = next(kind for kind in (Kind.OPEN, Kind.SEND) if kind in kinds_of(world.reading))
+        campaign = self._campaign_sent()
+        self.clock.time_ms += round(self.switches.listed_after_s * 1_000)
+        read = ReportId(campaign.id, next(type_ for type_ in ActivityType if type_.report == kind.report))
+        began_ms, ticks = self.clock.now_ms(), 0
+        while not self._is_read_since(read, began_ms):
+            self._tick_of_reports()
+            ticks += 1
+            if ticks > 8:
+                self.promises.fail("the report of a fresh campaign is not read")
+        self.next_tick_ms = max(self.clock.now_ms(), self.next_tick_ms)
+        self.clock.time_ms = self.next_tick_ms
+        rows = []
+        for contact in self._contacts_at_rest():
+            for row in range(4):
+                late = dict(ago_h=1 / 60, inserted_in_h=8 / 60) if row == 0 else dict(ago_h=0)
+                rows.append(self._add_row(contact, kind=kind, campaign_id=campaign.id, **late))
+        for _ in range(4):
+            self._tick_of_reports()
+        if world.state.pauses.get().active(self.clock.now_ms()):
+            return
+        world.count("late_rows_of_reports")
+        if not all(self.promises.by_id[self.promises.id_of(row, world.reading.account)].is_had for row in rows):
+            self.promises.fail("a report did not bring a row that came in nine minutes after its stamp")
+
+    def _is_read_since(self, id_: ReportId, since_ms: int) -> bool:
+        report = self.world.state.reports.get(id_)
+        return report is not None and (report.read_ms or 0) >= since_ms
+
+    def _contacts_at_rest(self) -> list[str]:
+        """Those that are registered, and of which all is read."""
+        ids = [contact.id for contact in self.account.contacts()]
+        known = self.world.state.contacts.get_many(ids)
+        return [id_ for id_, of in known.items() if not (of.progress or of.held_until_ms or of.failures)]
+
+    def _tick_of_reports(self) -> None:
+        """A tick whose messages of contacts are all lost."""
+        world = self.world
+        self.clock.time_ms = max(self.clock.time_ms, self.next_tick_ms)
+        self.next_tick_ms = self.clock.time_ms + TICK_MS
+        world.tick()
+        while world.queue:
+            world.queue[:] = [of for of in world.queue if of.message.kind is WorkKind.REPORT]
+            world.deliver()
+
     def _nothing_changed(self) -> None:
         """One more sweep, of all, publishes nothing, and costs each contact as few calls as there can be."""
         published, calls = self._activities_published(), len(self.server.calls)
@@ -732,7 +927,7 @@ class History:
         doubtful = self.out_of_sight or world.refused_contacts or self.name == "backlog"
         contact_kinds = () if doubtful or not are_all_read else world.summaries
         is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
-        campaigns = () if world.campaign_lookback_days is None or is_paused else CAMPAIGN_IDS
+        campaigns = () if world.campaign_lookback_days is None or is_paused else self._summarized_ids()
         self.promises.summaries_are_true(contact_kinds, campaigns)
 
     def _calls_are_right(self, chances: Chances) -> None:
@@ -809,7 +1004,11 @@ class History:
             return True
         kind = SummaryKind.CAMPAIGN.detail_type
         events = [event for event in self.world.published if event.detail_type == kind]
-        return {json.loads(event.detail)["subject"] for event in events} >= set(CAMPAIGN_IDS)
+        return {json.loads(event.detail)["subject"] for event in events} >= set(self._summarized_ids())
+
+    def _summarized_ids(self) -> list[str]:
+        share = self.switches.unlisted_campaign_share
+        return [id_ for id_ in CAMPAIGN_IDS if not chosen(share, "campaign", id_)]
 
     def _all_synced_since(self, began_ms: int) -> bool:
         synced_ms = self.promises.synced_ms

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
@@ -14,13 +14,14 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import queued_until_ms
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after, parse_time
-from contact_activity.domain.watermark import Reading, Watermark
+from contact_activity.domain.watermark import Mark, Reading, Watermark
 from contact_activity.domain.work import Outcome, Report, WorkItem
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.simulated.account import Row
 from contact_activity.simulated.api_json import shown_ms
 from contact_activity.simulated.quota import most_in_a_second
 from contact_activity.simulated.server import Call
+from contact_activity.simulated.switches import Side
 from contact_activity.use_cases.tick_report import TickReport
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ MEMORY_NEARLY_FULL = 2_000
 KEY_BYTES = 14
 # Slots that lie ahead when a tick begins.
 SLOW_STARTS = 10
+# How a message ends that does not come to the API.
+IDLE = {Outcome.STALE, Outcome.HELD, Outcome.LATE, Outcome.EARLY}
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ class Promises:
     by_contact: dict[str, list[Told]] = field(default_factory=dict)
     owed: dict[str, dict[int, Told]] = field(default_factory=dict)
     by_id: dict[str, Told] = field(default_factory=dict)
+    # What each of these ids says of the time; another one where the two sides differ.
+    shown_ms: dict[str, int] = field(default_factory=dict)
     published_as: dict[str, str] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
     activities: set[str] = field(default_factory=set)
@@ -88,11 +93,19 @@ class Promises:
 
     # What the account has.
 
-    def id_of(self, row: Row, account: str) -> str:
+    def id_of(self, row: Row, account: str, side: Side = Side.CONTACT) -> str:
         kind, campaign_id, contact_id, _, link_id = row.key
-        time_ms = str(shown_ms(row, self.switches))
+        time_ms = str(shown_ms(row, self.switches, side))
         key = [account, kind, campaign_id, contact_id, time_ms, link_id]
         return hashlib.sha256("\n".join(key).encode()).hexdigest()[:32]
+
+    def _tell(self, told: Told, account: str) -> None:
+        """By both ids, if the two sides show two times."""
+        for side in Side:
+            id_ = self.id_of(told.row, account, side)
+            if id_ not in self.by_id:
+                self.by_id[id_] = told
+                self.shown_ms[id_] = shown_ms(told.row, self.switches, side)
 
     def expect(self, row: Row, *, is_promised: bool) -> None:
         told = Told(row, shown_ms(row, self.switches), is_promised)
@@ -100,7 +113,7 @@ class Promises:
         same = self.by_id.get(self.id_of(row, self.world.reading.account))
         if same is None:
             for account in self.accounts | {self.world.reading.account}:
-                self.by_id[self.id_of(row, account)] = told
+                self._tell(told, account)
             if is_promised:
                 self.owed.setdefault(row.contact_id, {})[id(told)] = told
 
@@ -109,7 +122,7 @@ class Promises:
         self.accounts |= {self.world.reading.account, account}
         for own in self.by_contact.values():
             for told in own:
-                self.by_id.setdefault(self.id_of(told.row, account), told)
+                self._tell(told, account)
         self.excused |= set(self.published_as) & set(self.by_id)
 
     def excuse_before(self, start_ms: int, start_least_ms: int) -> None:
@@ -173,22 +186,32 @@ class Promises:
         if told is None:
             self.fail(f"the event {event.id} is of no activity of the account")
         self.activities.add(event.id)
-        self._data_is_true(told, detail["data"])
-        self._backfill_is_true(process, told, detail["backfill"], is_again=is_again)
+        at_ms = self.shown_ms[event.id]
+        self._data_is_true(told, detail["data"], at_ms)
+        if process.is_report:
+            self._backfill_of_report_is_true(process, told, detail["backfill"], at_ms)
+        else:
+            self._backfill_is_true(process, told, detail["backfill"], is_again=is_again)
         start_ms = process.reading.start_ms
-        if start_ms is not None and told.shown_ms < start_ms:
+        if start_ms is not None and at_ms < start_ms:
             self.fail("an activity before the start date was published")
+        for side in Side:
+            other = self.id_of(told.row, process.reading.account, side)
+            if other != event.id and other in self.published_as:
+                if other not in self.excused:
+                    self.fail(f"an activity of {process.subject} was published under both of its times")
+                self.world.accidents["published_under_both_times"] += 1
         told.is_had = True
         self.owed.get(told.row.contact_id, {}).pop(id(told), None)
 
-    def _data_is_true(self, told: Told, data: object) -> None:
+    def _data_is_true(self, told: Told, data: object, at_ms: int) -> None:
         assert isinstance(data, dict)
         own = dict(told.row.own)
         if data["contact"]["id"] != told.row.contact_id or data["campaign"]["id"] != told.row.campaign_id:
             self.fail("an event names another contact or campaign than its row")
         if data["contact"].get("email_address", told.row.email_address) != told.row.email_address:
             self.fail("an event has another address than its row")
-        if data["activity"]["occurred_at"] != iso(told.shown_ms):
+        if data["activity"]["occurred_at"] != iso(at_ms):
             self.fail("an event has another time than its row")
         link = data.get("link", {})
         if link.get("url", own.get("link_uri")) != own.get("link_uri") or link.get("id") != own.get(
@@ -199,6 +222,14 @@ class Promises:
             self.fail("an event has another bounce than its row")
         if data.get("unsubscribe", {}).get("source") != own.get("unsubscribe_source"):
             self.fail("an event has another source of unsubscription than its row")
+
+    def _backfill_of_report_is_true(self, process: "Process", told: Told, said: object, at_ms: int) -> None:
+        """Older than its contact here; a report brings nothing again."""
+        contact = process.seen.get(told.row.contact_id)
+        if contact is None:
+            self.fail(f"{process.subject} publishes of a contact that it did not look at")
+        if contact.registered_ms <= process.clock.now_ms() and said is not (at_ms < contact.registered_ms):
+            self.fail(f"an event of a report says backfill {said}, and it is not so")
 
     def _backfill_is_true(self, process: "Process", told: Told, said: object, *, is_again: bool) -> None:
         """Older than its contact here; and what a resync brings again."""
@@ -236,7 +267,8 @@ class Promises:
 
     def given_up(self, process: "Process") -> None:
         """A process that crashed, or that AWS failed: what it published and did not store may come again."""
-        page = self.world.page_rows * PAGES_A_CRASH_REPEATS
+        pages = 1 if process.is_report else PAGES_A_CRASH_REPEATS
+        page = (self.world.page_rows + TIES_MOST) * pages
         own = [id_ for id_ in process.unsaved if id_ in self.by_id]
         if len(own) > page:
             self.fail(f"a crash repeats {len(own)} events, of pages of {self.world.page_rows}")
@@ -284,6 +316,51 @@ class Promises:
                 at_ms = min(at_ms, self.synced_ms[contact.id])
             self.nothing_is_missing(contact.id, at_ms, process.reading, self._reading_of(process))
 
+    def remembered(
+        self, process: "Process", looked: "Stored | None", before: Contact, after: Contact
+    ) -> None:
+        """A report adds to the memory, and changes nothing else but that the contact is due."""
+        stored = self.world.stores.look(after.id)
+        if looked is None or stored is None or stored.queued_until_ms != looked.queued_until_ms:
+            self.fail(f"a report changed whether contact {after.id} is in a message")
+        old, new = before.watermark, after.watermark
+        watermark = replace(old, marks=new.marks, remembered=new.remembered, reported=new.reported)
+        kept = replace(before, version=before.version + 1, due_ms=after.due_ms, watermark=watermark)
+        if kept != after or after.due_ms > before.due_ms:
+            self.fail(f"a report changed more of contact {after.id} than its memory")
+        known = {mark.type for mark in old.marks}
+        if [mark for mark in new.marks if mark.type in known] != list(old.marks):
+            self.fail(f"a report moved a mark of contact {after.id}")
+        if any(mark != Mark(mark.type) for mark in new.marks if mark.type not in known):
+            self.fail(f"a report made a mark of contact {after.id} that says something")
+        memory = {*unpack(new.remembered), *unpack(new.reported)}
+        if not {*unpack(old.remembered), *unpack(old.reported)} <= memory:
+            self.fail(f"a report lost memory of contact {after.id}")
+        for event_id in list(process.unsaved):
+            told = self.by_id.get(event_id)
+            if told and told.row.contact_id == after.id:
+                if self._key_of(event_id) not in memory:
+                    self.fail(f"what a report published of contact {after.id} is not remembered")
+                told.is_kept = True
+                del process.unsaved[event_id]
+        self.watermarks[after.id] = new
+
+    def _key_of(self, event_id: str) -> bytes:
+        return self.shown_ms[event_id].to_bytes(6) + bytes.fromhex(event_id[:16])
+
+    def report_handled(self, process: "Process", report: Report) -> None:
+        calls, outcome, world = len(process.calls), report.outcome, self.world
+        world.accidents[f"report_{outcome}"] += 1
+        world.accidents["rows_left_to_contacts"] += report.rows_left
+        world.accidents["rows_shifted_in_report"] += report.rows_shifted
+        if calls and (process.was_paused or outcome in IDLE):
+            self.fail(f"a report that is {outcome} cost a call")
+        for event_id in list(process.unsaved):
+            contact_id = self.by_id[event_id].row.contact_id
+            if world.state.contacts.get(contact_id) is not None and not process.met_operator:
+                self.fail(f"what a report published of contact {contact_id} was not remembered")
+            del process.unsaved[event_id]
+
     def _reading_of(self, process: "Process") -> Reading:
         """A long walk may be finished as it was begun, whatever the settings are by now."""
         progress = process.contact and process.contact.progress
@@ -304,7 +381,8 @@ class Promises:
             if (mark.through_ms or 0) > latest_ms:
                 self.fail(f"a mark of contact {contact.id} lies in the future")
         floor_ms = max((mark.floor_ms or 0 for mark in contact.watermark.marks), default=0)
-        lost = set(unpack(old.remembered)) - set(unpack(contact.watermark.remembered))
+        known = {*unpack(contact.watermark.remembered), *unpack(contact.watermark.reported)}
+        lost = {*unpack(old.remembered), *unpack(old.reported)} - known
         if any(int.from_bytes(key[:6]) >= floor_ms for key in lost):
             self.fail(f"memory of contact {contact.id} was lost")
 
@@ -469,9 +547,18 @@ class Promises:
             self.fail("a contact that was never synced counts as synced")
         if process.was_paused and calls:
             self.fail("a call in a pause")
-        if outcome is Outcome.UNFINISHED and report.pages and not process.sent and not process.refused:
+        window = process.item and process.item.window
+        is_ending = window is not None and window.is_ending(process.clock.now_ms())
+        is_sent = process.sent or process.refused
+        if outcome is Outcome.UNFINISHED and report.pages and not is_sent and not is_ending:
             self.fail("a walk that is not done has no message to go on with")
-        is_left = outcome is Outcome.PAUSED or (outcome is Outcome.UNFINISHED and not report.pages)
+        if outcome is Outcome.EARLY and not is_sent:
+            self.fail("a message that came early is not sent again")
+        is_left = outcome in {Outcome.PAUSED, Outcome.LATE} or (
+            outcome is Outcome.UNFINISHED and not is_sent
+        )
+        self.world.accidents[f"contact_{outcome}"] += 1
+        self.world.accidents["rows_shifted_in_walk"] += report.counts.shifted
         stored = self.world.stores.look(message.id)
         if is_left and stored and stored.queued_until_ms > now_ms and not process.met_others:
             self.fail("a contact that is left alone still counts as out")
@@ -507,6 +594,9 @@ class Promises:
         if (report.calls_used or 0) < world.calls_by_day[now_ms // DAY_MS] and not world.chances_ever:
             self.fail("a tick counts fewer calls than were made")
         if process.depth_seen is None or not handed:
+            return
+        if world.has_reports:
+            # Urgent contacts are handed out beyond that, and reports have a part of the day.
             return
         each, limits = len(process.reading.reports), world.limits
         is_midnight = midnight_after(process.began_ms) < now_ms + world.tick_ms

@@ -18,12 +18,15 @@ from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.transport import NoAnswerError, Reply
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.campaign import Campaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import SLOW_DOWN_MS, Limits, calls_left
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.shifts import NO_CALL_MS, NO_PUBLICATION_MS, Window
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.trust import Mode, Trust
 from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
 from contact_activity.entrypoints import telemetry
@@ -43,6 +46,7 @@ from contact_activity.state.codec import item_from_body, item_to_body
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
+from contact_activity.use_cases.turns import StoredShifts
 from contact_activity.use_cases.work_on import work_on
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
@@ -66,6 +70,12 @@ CLOCKS_DIFFER_MS = (-15, -7, 7, 15)
 # Since the machine started.
 MONOTONIC_START_MS = 3_600_000
 SECRET_SLOW_S = 1.5
+# Messages that come in any shift, and how often time goes on though some could be worked on.
+STRAYS, SHIFT_PASSES = 0.15, 0.1
+# A queue holds a message back no longer.
+LONGEST_DELAY_MS = 20 * 60_000
+# Of a call that waited for its slot until the last moment.
+CALL_LATE_MS = 1_000
 
 
 class Crash(BaseException):
@@ -254,6 +264,8 @@ class World:
     """The API, the shared state, the queue and the bus, and the accidents that befall them.
 
     `clock_error_ms`: how far the machines' clocks are ahead of the truth; `clock_error_most_ms`: ever were.
+    `has_shifts`: the machines are functions, whose messages have windows. `has_reports`: campaigns' reports
+    are switched on.
     """
 
     seed: int
@@ -286,6 +298,8 @@ class World:
     ticks: set[str] = field(default_factory=set)
     working: "list[Process]" = field(default_factory=list)
     dispatching: "Process | None" = None
+    has_shifts: bool = False
+    has_reports: bool = False
     promises: Promises = field(init=False)
     secrets: tuple[str, ...] = (CREDENTIALS.api_key, CREDENTIALS.access_token)
 
@@ -344,7 +358,7 @@ class World:
         """One message of the queue, any, to a new worker."""
         if not self.queue:
             return
-        place = self.rng.randrange(len(self.queue))
+        place = self._next_place() if self.has_shifts else self.rng.randrange(len(self.queue))
         delivered = self.queue.pop(place)
         if place:
             self.count("message_overtaken")
@@ -358,6 +372,29 @@ class World:
             self.queue.append(Delivered(delivered.message, delivered.receives + 1))
         else:
             self.dead_letters.append(delivered.message)
+
+    def _next_place(self) -> int:
+        """Mostly of a message that may be worked on, when time comes to that; else of any."""
+        places = list(range(len(self.queue)))
+        if self.rng.random() < STRAYS:
+            return self.rng.choice(places)
+        waits = {place: self._wait_ms(self.queue[place].message.window) for place in places}
+        may_pass = not self.depth and (0 not in waits.values() or self.rng.random() < SHIFT_PASSES)
+        later = [wait_ms for wait_ms in waits.values() if wait_ms]
+        if may_pass and later and min(later) <= LONGEST_DELAY_MS:
+            passed_ms = min(later)
+            self.clock.time_ms += max(0, passed_ms - self.rng.choice([0, 0, 0, 3_000]))
+            self.count("shift_waited_for")
+            return self.rng.choice([place for place in places if waits[place] == passed_ms])
+        ready = [place for place in places if waits[place] == 0]
+        return self.rng.choice(ready or places)
+
+    def _wait_ms(self, window: Window | None) -> int | None:
+        """How long until a message may be worked on; None if that is over."""
+        now_ms = self.clock.now_ms() + self.clock_error_ms
+        if window is None:
+            return 0
+        return None if window.is_over(now_ms) else window.wait_ms(now_ms)
 
     def hand(self, message: WorkItem) -> bool:
         """A message to a new worker; True if it is done with."""
@@ -379,6 +416,8 @@ class Process:
         self.is_day_used_up = False
         self.slow_until_ms = 0
         self.contact: Contact | None = None
+        self.seen: dict[str, Contact] = {}
+        self.trusted: Trust | None = None
         self.reading = world.reading
         self.is_reading = False
         self.was_paused = False
@@ -408,7 +447,7 @@ class Process:
         self.pauses: Any = Fragile(WatchedPauses(self, own.pauses), self)
         self.listings: Any = Fragile(own.listings, self)
         self.campaigns: Any = Fragile(WatchedCampaigns(self, own.campaigns), self)
-        self.reports: Any = Fragile(own.reports, self)
+        self.reports: Any = Fragile(WatchedReports(self, own.reports), self)
         self.tally: Any = Fragile(own.tally, self)
         self.lease: Any = Fragile(WatchedLease(self, own.lease), self)
         self.bus: Any = Fragile(SimulatedBus(self), self)
@@ -457,8 +496,20 @@ class Process:
         if str(error) == CURSORS_DID_NOT_HOLD:
             # In an earlier part of the walk, perhaps.
             return
+        if not self.calls and self._is_out_of_shift():
+            return
         if set(self.answers) <= REFUSALS | {200} and not self.world.is_refused(self.subject):
             self.world.fail(f"a quota or a credential counts as a failure: {error}")
+
+    @property
+    def is_late(self) -> bool:
+        window = self.item and self.item.window
+        return window is not None and window.is_over(self.clock.now_ms())
+
+    def _is_out_of_shift(self) -> bool:
+        """It gives a message back that failed in its shift, or that the queue did not take back."""
+        window, now_ms = self.item and self.item.window, self.clock.now_ms()
+        return window is not None and (window.is_over(now_ms) or window.wait_ms(now_ms) > 0)
 
     def refusals(self) -> int:
         return sum(status in {401, 403} for status in self.answers)
@@ -509,6 +560,26 @@ class Process:
             world.fail("a call after the API said that the day is used up")
         if world.clock.now_ms() < self.slow_until_ms:
             world.fail("a call within a second after the API said that calls come too fast")
+        if not self.met_others and not self._is_in_shift(NO_CALL_MS - CALL_LATE_MS):
+            world.fail("a call out of its shift")
+
+    def may_publish(self) -> None:
+        """In its shift, and a report only if its type is trusted."""
+        if not self._is_in_shift(NO_PUBLICATION_MS):
+            self.world.fail(f"{self.subject} is published out of its shift")
+        id_ = ReportId.parse(self.subject) if self.is_report else None
+        if id_ and (self.trusted is None or self.trusted.of(id_.type).mode is not Mode.PUBLISH):
+            self.world.fail(f"{self.subject} is published, and is not trusted")
+
+    @property
+    def is_report(self) -> bool:
+        return self.item is not None and self.item.kind is WorkKind.REPORT
+
+    def _is_in_shift(self, margin_ms: int) -> bool:
+        if self.item is None or self.item.kind is WorkKind.CAMPAIGN or not self.world.has_shifts:
+            return True
+        window = self.item.window
+        return window is not None and window.from_ms <= self.clock.now_ms() < window.until_ms - margin_ms
 
     def may_crash(self) -> None:
         if self.world.happens("crash"):
@@ -527,6 +598,8 @@ class Process:
             deadline_ms=world.clock.monotonic_ms() + TICK_TIME_MS,
             calls_each=len(world.reading.reports),
             campaign_lookback_days=world.campaign_lookback_days,
+            types=world.reading.types if world.has_reports else (),
+            turns=StoredShifts(self, self.clock, TICK_MS) if world.has_shifts else None,
             correlation_id=tick,
         )
         if report.outcome is not TickOutcome.LEASE_HELD:
@@ -556,7 +629,7 @@ class Process:
     def _work_on(self, item: WorkItem) -> Report:
         world = self.world
         ports = WorkPorts(self, self.source, self.queue, self.bus, self.clock)
-        policy = WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries)
+        policy = WorkPolicy(self.reading, EmailAddresses.PLAIN, TICK_MS, world.summaries, world.has_shifts)
         self.is_reading = item.kind is WorkKind.CONTACT
         before = world.stores.look(item.id)
         report = work_on(item, ports, policy, deadline_ms=world.clock.monotonic_ms() + world.invocation_ms)
@@ -564,6 +637,9 @@ class Process:
             world.count("conditional_write_lost")
         if item.kind is WorkKind.CONTACT:
             world.promises.handled(self, item, before, report)
+            self._is_in_time(world.invocation_ms)
+        if item.kind is WorkKind.REPORT:
+            world.promises.report_handled(self, report)
             self._is_in_time(world.invocation_ms)
         world.journal.listen(lambda: telemetry.record_work(item, report))
         return report
@@ -597,9 +673,30 @@ class WatchedContacts(Watched):
         contact: Contact | None = self._store.get(contact_id)
         if self._process.contact is None:
             self._process.contact = contact
-        if contact is not None:
+        if contact is not None and not self._process.is_late:
             self._world.promises.read(contact)
         return contact
+
+    def get_many(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
+        contacts: dict[str, Contact] = self._store.get_many(contact_ids)
+        self._process.seen |= contacts
+        return contacts
+
+    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+        ids = [contact.id for contact in contacts]
+        looked, before = {id_: self._world.stores.look(id_) for id_ in ids}, self._store.get_many(ids)
+        lost: list[str] = self._store.remember(contacts)
+        after = self._store.get_many(ids)
+        for id_ in ids:
+            if id_ not in lost:
+                self._world.trace(f"remembered: {_brief(after[id_])}")
+                self._world.promises.remembered(self._process, looked[id_], before[id_], after[id_])
+        for contact in contacts:
+            if contact.id in lost:
+                self._world.count("memory_raced")
+                if contact.id in before and before[contact.id].version == contact.version:
+                    self._world.fail("a memory was refused though nobody else wrote")
+        return lost
 
     def save(self, contact: Contact, *, queued_until_ms: int = 0) -> bool:
         before = self._world.stores.look(contact.id)
@@ -642,6 +739,23 @@ class WatchedCampaigns(Watched):
         return is_saved
 
 
+class WatchedReports(Watched):
+    """What a worker goes by is known to whoever checks the world."""
+
+    def trust(self) -> Trust:
+        trust: Trust = self._store.trust()
+        self._process.trusted = trust
+        return trust
+
+    def save(self, report: CampaignReport) -> bool:
+        before = self._store.get(report.id)
+        is_saved: bool = self._store.save(report)
+        self._world.trace(f"{'saved' if is_saved else 'lost'}: {report}")
+        if (before.version if before else 0) == report.version and not is_saved:
+            self._world.fail("a report was refused though nobody else wrote")
+        return is_saved
+
+
 class WatchedPauses(Watched):
     """Every pause is shown to whoever checks the world."""
 
@@ -680,7 +794,11 @@ class SimulatedBus:
         self._process = process
         self._world = process.world
 
-    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
+    def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        if self._process.clock.monotonic_ms() >= deadline_ms:
+            self._world.count("no_time_to_publish")
+            raise PartlyAcceptedError("no time was left", frozenset())
+        self._process.may_publish()
         if len({event.id for event in events}) < len(events):
             self._world.fail("an activity is published twice at once")
         if self._world.happens("bus_takes_a_part"):
@@ -691,6 +809,8 @@ class SimulatedBus:
 
     def _take(self, events: Sequence[Event]) -> None:
         self._world.trace(f"published: {len(events)} of {self._process.subject}")
+        if self._process.is_report:
+            self._world.accidents["published_by_report"] += len(events)
         for event in events:
             self._world.promises.publishing(self._process, event)
             self._world.published.append(event)
