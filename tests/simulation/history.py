@@ -64,6 +64,8 @@ REPORTS = ("none", "shifts only", "on", "switched")
 HOW_OFTEN = (6, 1, 12, 2)
 REPORT_ACTS = ("campaign_sent", "campaign_sent_again", "campaign_deleted", "resync_and_activity")
 MESSAGES_A_STEP = 40
+# No more rows of a report are of one millisecond than a page holds.
+MOMENT_H = 7 / HOUR_MS
 CLOCK_ERRORS_MS = (3 * HOUR_MS, 400 * DAY_MS, -3 * HOUR_MS)
 
 
@@ -307,13 +309,9 @@ class History:
             unlisted_campaign_share=rng.choice([0.0, 0.0, 0.3]),
         )
 
-    @property
-    def _is_one_side_shifted(self) -> bool:
-        return self.switches.shift is not None and self.switches.shift.side is not None
-
     def _may_be_trusted(self) -> bool:
         """Not where a sample of the beginning would have shown that the sides differ."""
-        return not self._is_one_side_shifted or (self.switches.shift or Shift()).from_ms > 0
+        return not self.promises.is_one_side_shifted or (self.switches.shift or Shift()).from_ms > 0
 
     def _trust_reports(self) -> None:
         """As if samples had been compared; what was read before that is read again."""
@@ -485,13 +483,17 @@ class History:
         self._sent_to_all(campaign.id)
 
     def _sent_to_all(self, campaign_id: str) -> None:
-        for contact in self.account.contacts():
+        for number, contact in enumerate(self.account.contacts()):
             inserted_in_h = self.reports_rng.choice([0, 0, 0.01, 0.15])
             self._add_row(
-                contact.id, ago_h=0, inserted_in_h=inserted_in_h, kind=Kind.SEND, campaign_id=campaign_id
+                contact.id,
+                ago_h=number * MOMENT_H,
+                inserted_in_h=inserted_in_h,
+                kind=Kind.SEND,
+                campaign_id=campaign_id,
             )
             if self.reports_rng.random() < 0.3:
-                self._add_row(contact.id, ago_h=0, campaign_id=campaign_id)
+                self._add_row(contact.id, ago_h=number * MOMENT_H, campaign_id=campaign_id)
 
     def _campaign_deleted(self) -> bool:
         """The contacts' own reports show its activity still. Those with a summary stay."""
@@ -787,9 +789,10 @@ class History:
         """Rows that come in nine minutes after their stamp, though no contact is asked meanwhile."""
         world = self.world
         is_sure = self.world.has_reports and not (
-            self._is_one_side_shifted
+            self.promises.is_one_side_shifted
             or self.switches.campaign_reports_refused
             or self.switches.unlisted_campaign_share
+            or self.switches.listed_after_s > 600
             or world.limits.calls_per_day < 400
             or world.limits.calls_per_second < 1
             or self.reports_rng.random() < 0.5
@@ -811,10 +814,18 @@ class History:
         self.next_tick_ms = max(self.clock.now_ms(), self.next_tick_ms)
         self.clock.time_ms = self.next_tick_ms
         rows = []
-        for contact in self._contacts_at_rest():
-            for row in range(4):
-                late = dict(ago_h=1 / 60, inserted_in_h=8 / 60) if row == 0 else dict(ago_h=0)
-                rows.append(self._add_row(contact, kind=kind, campaign_id=campaign.id, **late))
+        for number, contact_id in enumerate(self._contacts_at_rest()):
+            late = [(1 / 60, 8 / 60), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)]
+            for row, (ago_h, inserted_in_h) in enumerate(late):
+                rows.append(
+                    self._add_row(
+                        contact_id,
+                        ago_h=ago_h + (4 * number + row) * MOMENT_H,
+                        inserted_in_h=inserted_in_h,
+                        kind=kind,
+                        campaign_id=campaign.id,
+                    )
+                )
         for _ in range(4):
             self._tick_of_reports()
         if world.state.pauses.get().active(self.clock.now_ms()):
@@ -871,10 +882,10 @@ class History:
         }
 
     def _is_owed_a_summary(self, contact: Contact) -> bool:
-        """Or asked for it so long ago that it is asked for anew."""
+        """Or asked for it so long ago that it is asked for anew; or a report brought something new."""
         now_ms = self.clock.now_ms()
-        known = map(contact.summarized, self.world.summaries)
-        return any(is_due(of, now_ms=now_ms, found_new=False) for of in known)
+        known, found_new = map(contact.summarized, self.world.summaries), bool(contact.watermark.reported)
+        return any(is_due(of, now_ms=now_ms, found_new=found_new) for of in known)
 
     def _sweep_was_cheap(
         self, calls: Counter[str], ticks: int, owed: Set[str], needed: Mapping[str, int]

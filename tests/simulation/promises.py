@@ -147,6 +147,10 @@ class Promises:
         )
         return max(times, default=now_ms)
 
+    @property
+    def is_one_side_shifted(self) -> bool:
+        return self.switches.shift is not None and self.switches.shift.side is not None
+
     # Each event.
 
     def publishing(self, process: "Process", event: Event) -> None:
@@ -191,18 +195,28 @@ class Promises:
         if process.is_report:
             self._backfill_of_report_is_true(process, told, detail["backfill"], at_ms)
         else:
-            self._backfill_is_true(process, told, detail["backfill"], is_again=is_again)
+            was_had = is_again or any(other in self.published_as for other in self._other_ids(event.id))
+            self._backfill_is_true(process, told, detail["backfill"], is_again=was_had)
         start_ms = process.reading.start_ms
         if start_ms is not None and at_ms < start_ms:
             self.fail("an activity before the start date was published")
-        for side in Side:
-            other = self.id_of(told.row, process.reading.account, side)
-            if other != event.id and other in self.published_as:
-                if other not in self.excused:
-                    self.fail(f"an activity of {process.subject} was published under both of its times")
-                self.world.accidents["published_under_both_times"] += 1
+        for other in self._other_ids(event.id):
+            if other not in self.published_as:
+                continue
+            if other not in self.excused:
+                self.fail(f"an activity of {process.subject} was published under both of its times")
+            self.world.accidents["published_under_both_times"] += 1
         told.is_had = True
         self.owed.get(told.row.contact_id, {}).pop(id(told), None)
+
+    def _other_ids(self, event_id: str) -> set[str]:
+        """Under the same name of the account, where one side shows another time."""
+        row = self.by_id[event_id].row
+        for account in self.accounts | {self.world.reading.account}:
+            ids = {self.id_of(row, account, side) for side in Side}
+            if event_id in ids:
+                return ids - {event_id}
+        return set()
 
     def _data_is_true(self, told: Told, data: object, at_ms: int) -> None:
         assert isinstance(data, dict)
@@ -410,6 +424,7 @@ class Promises:
         if (
             self.settings_changed
             or watermark == old
+            or self.is_one_side_shifted
             or not process.is_reading
             or contact.progress
             or len(kinds_of(reading)) < len(Kind)
