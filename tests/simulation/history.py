@@ -241,7 +241,7 @@ class History:
             trace=trace,
         )
         self.world.has_shifts = self.reports != "none"
-        self.world.has_reports = self.has_reports
+        self.world.has_reports = self.world.has_ever_reports = self.has_reports
         self.world.stores = AwsStores(lambda: self.world.is_index_stale) if shape.is_aws else EmbeddedStores()
         self.promises = self.world.promises = Promises(
             self.world, self.account, self.switches, ADDRESS_DOMAIN

@@ -300,6 +300,7 @@ class World:
     dispatching: "Process | None" = None
     has_shifts: bool = False
     has_reports: bool = False
+    has_ever_reports: bool = False
     promises: Promises = field(init=False)
     secrets: tuple[str, ...] = (CREDENTIALS.api_key, CREDENTIALS.access_token)
 
