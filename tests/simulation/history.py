@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -246,6 +246,7 @@ class History:
         self.promises = self.world.promises = Promises(
             self.world, self.account, self.switches, ADDRESS_DOMAIN
         )
+        self.world.ask_as_operator = self._ask_meanwhile
         self.is_long_peace = self.rng.random() < 0.3
         self.out_of_sight: set[str] = set()
         self.start_least_ms = 0
@@ -391,6 +392,7 @@ class History:
         self._reports_bring_what_comes_late()
         self._nothing_changed()
         self.promises.at_the_end(self.server)
+        self.promises.trust_is_right()
         # It lets time pass, in which rows come in that nobody has read yet.
         self._summaries_are_true()
         self._calls_are_right(chances)
@@ -416,6 +418,8 @@ class History:
 
     def _chances(self) -> Chances:
         often = self.rng.choice(self.shape.often)
+        if self.has_reports and often:
+            often *= self.reports_rng.choice([1, 1, 3])
         return Chances(
             crash=often / 4,
             throttled=often / 4,
@@ -425,6 +429,7 @@ class History:
             key_used_by_others=often,
             credential_revoked_meanwhile=often / 4,
             operator_paused_meanwhile=often / 20,
+            operator_asks_meanwhile=often / 4 if self.world.has_shifts else 0.0,
             connection_timed_out=often / 4,
             answer_timed_out=often / 4,
             bus_takes_a_part=often,
@@ -655,16 +660,29 @@ class History:
 
     def _contact_erased(self) -> None:
         """All that is stored of it is forgotten; the API has it still, and it is back when it is edited."""
-        contact, now_ms = self.rng.choice(self.account.contacts()), self.clock.now_ms()
-        self.promises.forgotten_ms[contact.id] = now_ms
-        if forget(System("simulation", self.world.state), contact.id, now_ms, is_dry_run=False).is_known:
-            self.promises.erased(contact.id)
-            self._met_operator(contact.id)
+        self._erase(self.rng.choice(self.account.contacts()).id)
+
+    def _erase(self, contact_id: str) -> None:
+        now_ms = self.clock.now_ms()
+        self.promises.forgotten_ms[contact_id] = now_ms
+        if forget(System("simulation", self.world.state), contact_id, now_ms, is_dry_run=False).is_known:
+            self.promises.erased(contact_id)
+            self._met_operator(contact_id)
 
     def _met_operator(self, contact_id: str) -> None:
         for process in self.world.working:
-            if process.subject == contact_id:
+            if process.subject == contact_id or contact_id in process.seen:
                 process.met_operator = True
+
+    def _ask_meanwhile(self, contact_ids: Sequence[str]) -> None:
+        """Of a contact that is worked on."""
+        ids = [id_ for id_ in contact_ids if self.account.contact(id_)]
+        if ids:
+            contact_id = self.reports_rng.choice(ids)
+            if self.reports_rng.random() < 0.2:
+                self._erase(contact_id)
+            else:
+                self._resync(contact_id)
 
     def _day_used_by_others(self) -> None:
         self.world.others_call(self.rng.choice([20, OTHERS_CALLS_PER_DAY, 2 * OTHERS_CALLS_PER_DAY]))
@@ -686,7 +704,10 @@ class History:
 
     def _resync_asked(self) -> bool:
         """As the operator's command does: of a contact, since some time of its past."""
-        state, contact_id = self.world.state, self.rng.choice(self.account.contacts()).id
+        return self._resync(self.rng.choice(self.account.contacts()).id)
+
+    def _resync(self, contact_id: str) -> bool:
+        state = self.world.state
         now_ms = self.clock.now_ms() + self.world.clock_error_ms
         resync_ms = now_ms - self.rng.randrange(round(self.shape.span_h * HOUR_MS))
         system = System("simulation", state)

@@ -14,6 +14,7 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import queued_until_ms
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after, parse_time
+from contact_activity.domain.trust import Mode
 from contact_activity.domain.watermark import Mark, Reading, Watermark
 from contact_activity.domain.work import Outcome, Report, WorkItem
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
@@ -390,6 +391,7 @@ class Promises:
             contact_id = self.by_id[event_id].row.contact_id
             if world.state.contacts.get(contact_id) is not None and not process.met_operator:
                 self.fail(f"what a report published of contact {contact_id} was not remembered")
+            self.excused.add(event_id)
             del process.unsaved[event_id]
 
     def _reading_of(self, process: "Process") -> Reading:
@@ -716,6 +718,18 @@ class Promises:
             if event_id not in self.by_id and f'"{contact_id}"' in self.published_as[event_id]:
                 self.excused.add(event_id)
         self.unreadable_told = {told for told in self.unreadable_told if told[0] != contact_id}
+
+    def trust_is_right(self) -> None:
+        """Who shows other times than the contacts is never trusted, and who shows the same never distrusted."""
+        trust, shift = self.world.state.reports.trust(), self.switches.shift
+        self.world.accidents.update(f"type_in_{of.mode}" for of in trust.types.values())
+        for type_, of in trust.types.items():
+            is_shifted = self.is_one_side_shifted and shift is not None and type_.report in shift.reports
+            if is_shifted and shift is not None and not shift.from_ms and of.mode is Mode.PUBLISH:
+                self.fail(f"the reports of {type_.report} are trusted, and their times are others")
+            has_two = type_.report == "clicks" and self.switches.missing_fields_share
+            if of.mode is Mode.OFF and not is_shifted and not has_two:
+                self.fail(f"the reports of {type_.report} are switched off, and show what contacts show")
 
     def at_the_end(self, server: Server) -> None:
         for contact in self.account.contacts():

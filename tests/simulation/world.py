@@ -124,6 +124,7 @@ class Chances:
     key_used_by_others: float = 0.0
     credential_revoked_meanwhile: float = 0.0
     operator_paused_meanwhile: float = 0.0
+    operator_asks_meanwhile: float = 0.0
     connection_timed_out: float = 0.0
     answer_timed_out: float = 0.0
     bus_takes_a_part: float = 0.0
@@ -287,6 +288,7 @@ class World:
     published: list[Event] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     trace: Callable[[str], None] = lambda _: None
+    ask_as_operator: Callable[[Sequence[str]], object] = lambda _: None
     depth: int = 0
     is_stopped: bool = False
     refused_contacts: set[str] = field(default_factory=set)
@@ -540,6 +542,8 @@ class Process:
             return
         if world.happens("operator_paused_meanwhile"):
             world.pause_as_operator()
+        if world.happens("operator_asks_meanwhile"):
+            world.ask_as_operator([*self.seen] if self.is_report else [self.subject])
         world.depth += 1
         if world.happens("second_worker"):
             self.met_others = True
