@@ -673,6 +673,7 @@ class History:
         for process in self.world.working:
             if process.subject == contact_id or contact_id in process.seen:
                 process.met_operator = True
+                process.unaware.add(contact_id)
 
     def _ask_meanwhile(self, contact_ids: Sequence[str]) -> None:
         """Of a contact that is worked on."""
@@ -849,11 +850,21 @@ class History:
                 )
         for _ in range(4):
             self._tick_of_reports()
-        if world.state.pauses.get().active(self.clock.now_ms()):
-            return
-        world.count("late_rows_of_reports")
-        if not all(self.promises.by_id[self.promises.id_of(row, world.reading.account)].is_had for row in rows):
+        is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
+        world.accidents["late_rows_of_reports"] += not is_paused
+        if not is_paused and not all(self.promises.by_id[self.promises.id_of(row, world.reading.account)].is_had for row in rows):
             self.promises.fail("a report did not bring a row that came in nine minutes after its stamp")
+        # What reports leave to contacts comes now.
+        self._sweep()
+
+    def _sweep(self) -> int:
+        """Read every contact once more. Return how many ticks it took."""
+        self.world.state.contacts.make_due(self.clock.now_ms())
+        began_ms, ticks = self.clock.now_ms(), 0
+        while not self._all_synced_since(began_ms) and ticks < MAX_PEACE_TICKS:
+            self._tick_in_peace()
+            ticks += 1
+        return ticks
 
     def _is_read_since(self, id_: ReportId, since_ms: int) -> bool:
         report = self.world.state.reports.get(id_)
@@ -878,15 +889,10 @@ class History:
     def _nothing_changed(self) -> None:
         """One more sweep, of all, publishes nothing, and costs each contact as few calls as there can be."""
         published, calls = self._activities_published(), len(self.server.calls)
-        self.world.state.contacts.make_due(self.clock.now_ms())
         known = [self.world.state.contacts.get(contact.id) for contact in self.account.contacts()]
         needed = self._calls_needed_each()
         self.promises.resumed.clear()
-        began_ms = self.clock.now_ms()
-        ticks = 0
-        while not self._all_synced_since(began_ms) and ticks < MAX_PEACE_TICKS:
-            self._tick_in_peace()
-            ticks += 1
+        ticks = self._sweep()
         if self._activities_published() > published:
             self.promises.fail("a sweep in which nothing changed published again")
         if self.world.limits.calls_per_second > 1:

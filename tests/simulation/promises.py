@@ -165,6 +165,9 @@ class Promises:
                 f"an event of {process.subject} was published again for no reason{self._known_of(event)}"
             )
         self.excused.discard(event.id)
+        told = self.by_id.get(event.id)
+        if told and told.row.contact_id in process.unaware:
+            self.excused.add(event.id)
         process.unsaved[event.id] = None
         if not iso(process.began_ms) <= detail["observedtime"] <= iso(process.clock.now_ms()):
             self.fail("an event does not say when it was observed")
@@ -324,6 +327,10 @@ class Promises:
         for event_id in process.unsaved:
             if told := self.by_id.get(event_id):
                 told.is_kept = True
+            elif process.met_operator:
+                # Who gives way keeps what it published of the activity alone.
+                self.excused.add(event_id)
+                self.summaries_in_doubt.add(process.subject)
         process.unsaved.clear()
         self._marks_hold(process, contact)
         if process.is_reading and contact.held_until_ms is not None and contact.progress is None:
@@ -444,6 +451,7 @@ class Promises:
             self.settings_changed
             or watermark == old
             or self.is_one_side_shifted
+            or watermark.resync_ms is not None
             or not process.is_reading
             or contact.progress
             or len(kinds_of(reading)) < len(Kind)
@@ -459,6 +467,8 @@ class Promises:
     def _is_due_in_time(self, process: "Process", contact: Contact) -> None:
         """Cadence after a sync, back-off after a failure."""
         if not process.is_reading or process.contact is None or process.met_others:
+            return
+        if process.met_operator:
             return
         wait_ms = contact.due_ms - process.clock.now_ms()
         tick_ms = self.world.tick_ms
@@ -699,7 +709,8 @@ class Promises:
         self.resynced_kinds.pop(contact_id, None)
         self.resyncs[contact_id] = (since_ms, len(self.world.published))
         if known and known[0] < since_ms and self.is_resync_open(contact_id):
-            self.resyncs[contact_id] = (known[0], len(self.world.published))
+            since_ms = known[0]
+            self.resyncs[contact_id] = (since_ms, len(self.world.published))
         for id_, told in self.by_id.items():
             if told.row.contact_id == contact_id and told.shown_ms >= since_ms and id_ in self.published_as:
                 self.excused.add(id_)

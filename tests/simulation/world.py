@@ -425,6 +425,8 @@ class Process:
         self.is_reading = False
         self.was_paused = False
         self.met_others = self.met_operator = False
+        # Contacts of which somebody asked something since it read them.
+        self.unaware: set[str] = set()
         self.unsaved: dict[str, None] = {}
         self.sent = self.refused = 0
         self.depth_seen: int | None = None
@@ -685,6 +687,7 @@ class WatchedContacts(Watched):
     def get_many(self, contact_ids: Sequence[str]) -> dict[str, Contact]:
         contacts: dict[str, Contact] = self._store.get_many(contact_ids)
         self._process.seen |= contacts
+        self._process.unaware -= set(contacts)
         return contacts
 
     def remember(self, contacts: Sequence[Contact]) -> list[str]:
