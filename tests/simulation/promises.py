@@ -438,7 +438,7 @@ class Promises:
             for mark in watermark.marks
             if mark.floor_ms is not None and mark.floor_ms > (old.mark(mark.type).floor_ms or 0)
         ]
-        keys = len(watermark.remembered) // KEY_BYTES
+        keys = len(watermark.remembered + watermark.reported) // KEY_BYTES
         if keys >= MEMORY_NEARLY_FULL:
             return
         through_ms = max((mark.through_ms or 0 for mark in watermark.marks), default=0)
