@@ -723,6 +723,8 @@ class Promises:
         self.watermarks.pop(contact_id, None)
         self.resyncs.pop(contact_id, None)
         self.summaries_in_doubt.add(contact_id)
+        for told in self.by_contact.get(contact_id, ()):
+            told.is_kept = False
         own = {id_ for id_, told in self.by_id.items() if told.row.contact_id == contact_id}
         self.excused |= own & set(self.published_as)
         for event_id in self.published_as:
