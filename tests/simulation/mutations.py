@@ -43,7 +43,10 @@ def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess
     )
 
 
-PUBLISH = "            self._ports.bus.publish(events, deadline_ms=self._deadline_ms)\n"
+PUBLISH = "            self._ports.bus.publish(events, deadline_ms=publish_by_ms(self._deadline_ms))\n"
+EVENTS_OF_REPORT = (
+    "        events = {id_: [self._event(by_id[id_], row, now_ms) for row in own] for id_, own in new.items()}\n"
+)
 TURN_PAGE = "            self._history.turn(page)\n"
 REPLACE = "__import__('dataclasses').replace"
 MUTATIONS = (
@@ -199,14 +202,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the first activity that is not forgotten is left out",
-        "domain/walk.py",
+        "domain/watermark.py",
         "not any(from_ms <= occurred_ms < to_ms for from_ms, to_ms in self.forgotten)",
         "not any(from_ms <= occurred_ms <= to_ms for from_ms, to_ms in self.forgotten)",
         (14,),
     ),
     Mutation(
         "an activity at the very start date is left out",
-        "domain/walk.py",
+        "domain/watermark.py",
         "if occurred_ms < self.start_ms:",
         "if occurred_ms <= self.start_ms:",
         (0,),
@@ -249,8 +252,8 @@ MUTATIONS = (
     Mutation(
         "a resumed walk counts as begun later",
         "domain/walk.py",
-        "cls(watermark, reading, progress.started_ms,",
-        "cls(watermark, reading, progress.started_ms + 86_400_000,",
+        "            progress.started_ms,\n",
+        "            progress.started_ms + 86_400_000,\n",
         (81,),
     ),
     Mutation(
@@ -299,8 +302,8 @@ MUTATIONS = (
     Mutation(
         "a walk that ran out of time sends no message",
         "use_cases/sync_contact.py",
-        "elif not is_time or self._ports.queue.send([self._item]):",
-        "elif not is_time:",
+        "elif not is_time or self._is_shift_ending() or self._ports.queue.send([self._item]):",
+        "elif not is_time or self._is_shift_ending():",
         (19,),
     ),
     Mutation(
@@ -470,5 +473,188 @@ MUTATIONS = (
         "if before.get(name) != value)",
         "if True)",
         (2,),
+    ),
+    # Campaigns' reports.
+    Mutation(
+        "a report's rows are remembered before the bus has them",
+        "use_cases/read_report.py",
+        EVENTS_OF_REPORT,
+        f"{EVENTS_OF_REPORT}        self._remember(by_id, new, set())\n",
+    ),
+    Mutation(
+        "a report gives up a memory that somebody else wrote",
+        "use_cases/read_report.py",
+        "current = self._ports.store.contacts.get_many(lost) if lost else {}",
+        "current = {}",
+    ),
+    Mutation(
+        "what the bus took of a report's page is not remembered",
+        "use_cases/read_report.py",
+        "            accepted = error.accepted\n",
+        "            accepted = frozenset()\n",
+    ),
+    Mutation(
+        "what the bus did not take of a report's page is remembered",
+        "use_cases/read_report.py",
+        "            accepted = error.accepted\n",
+        "            accepted = frozenset(of.id for own in events.values() for of in own)\n",
+    ),
+    Mutation(
+        "a report publishes in probation",
+        "use_cases/read_report.py",
+        "return self._sample() if self._trust.mode is Mode.PROBATION else self._read_pages()",
+        "return self._read_pages()",
+    ),
+    Mutation(
+        "a report is not held",
+        "use_cases/read_report.py",
+        "        if not self._is_held:\n",
+        "        self._is_held = True\n        if not self._is_held:\n",
+    ),
+    Mutation(
+        "a report that another worker holds is read",
+        "use_cases/read_report.py",
+        "    if stored.is_held(now_ms):\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "a report ends at rows that are known",
+        "use_cases/read_report.py",
+        "            if page.next is None:\n",
+        "            if page.next is None or self._report.counts.known == self._report.counts.rows:\n",
+    ),
+    Mutation(
+        "a report has no backfill",
+        "use_cases/read_report.py",
+        "backfill=row.occurred_ms < min(contact.registered_ms, now_ms)",
+        "backfill=False",
+    ),
+    Mutation(
+        "a report is read on from where it ended",
+        "domain/campaign_report.py",
+        "OVERLAP_MS = 10 * 60_000",
+        "OVERLAP_MS = 0",
+    ),
+    Mutation(
+        "a report overlaps by five minutes",
+        "domain/campaign_report.py",
+        "OVERLAP_MS = 10 * 60_000",
+        "OVERLAP_MS = 5 * 60_000",
+    ),
+    Mutation(
+        "a report does not know what an unfinished walk published",
+        "domain/reported.py",
+        '*unpack(progress.candidates if progress else b"")',
+        "",
+    ),
+    Mutation(
+        "a report publishes what is forgotten",
+        "domain/reported.py",
+        "tuple(known_spans(self._marks.mark(type_), start_ms))",
+        "()",
+    ),
+    Mutation(
+        "a report publishes what is before the start date",
+        "domain/reported.py",
+        "        return Window(start_ms, ",
+        "        return Window(0, ",
+    ),
+    Mutation(
+        "a report publishes the like of what is known",
+        "domain/reported.py",
+        "        if any(True for _ in self._shadows.of(activity)):\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "a report moves a mark",
+        "domain/watermark.py",
+        "(*self.marks, Mark(type_))",
+        "(*self.marks, Mark(type_, max(map(key_time_ms, keys := list(keys)))))",
+    ),
+    Mutation(
+        "a report forgets",
+        "domain/watermark.py",
+        "        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self\n",
+        "        keys = list(keys)\n"
+        "        spans = (Span(0, min(map(key_time_ms, keys))),)\n"
+        "        marked = replace(self, marks=tuple(replace(of, forgotten=spans) for of in self.marks))\n",
+    ),
+    Mutation(
+        "a resync brings again what a report published since",
+        "domain/watermark.py",
+        "        if resync != self.resync:\n",
+        "        if True:\n",
+    ),
+    Mutation(
+        "a resync does not bring again what a report published while it was asked for",
+        "domain/watermark.py",
+        "        if resync != self.resync:\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "a walk publishes the like of what a report published",
+        "domain/walk.py",
+        "            elif self._is_set_aside(key, activity):\n",
+        "            elif False:\n",
+    ),
+    Mutation(
+        "a walk does not decide before its next report",
+        "domain/walk.py",
+        "        self._decide()\n        self.pages = 0\n",
+        "        self._aside.clear()\n        self.pages = 0\n",
+    ),
+    Mutation(
+        "a walk forgets that a report published what it was not shown",
+        "domain/walk.py",
+        "unshown = remembered & (",
+        "unshown = set() & (",
+    ),
+    Mutation(
+        "a walk forgets what reports published",
+        "domain/walk.py",
+        "        self._published_before = {*remembered, *reported}\n",
+        "        self._published_before = {*remembered}\n",
+    ),
+    Mutation(
+        "a walk publishes what reports published",
+        "domain/walk.py",
+        "        self._remembered.update(reported)\n",
+        "",
+    ),
+    Mutation(
+        "what a report published is no news for a summary",
+        "use_cases/sync_contact.py",
+        "is_reported = self._held.contact.watermark.reported != watermark.reported",
+        "is_reported = False",
+    ),
+    Mutation(
+        "a message is worked on after its shift",
+        "use_cases/in_shift.py",
+        "return _too_late(item, ports) if window.is_over(ports.clock.now_ms()) else None",
+        "return None",
+    ),
+    Mutation(
+        "a worker does not stop at the end of its shift",
+        "use_cases/work_on.py",
+        "        deadline_ms = deadline_in(window, ports, deadline_ms)\n",
+        "",
+    ),
+    Mutation(
+        "a message is worked on before its shift",
+        "use_cases/in_shift.py",
+        "    wait_ms = window.wait_ms(ports.clock.now_ms()) if window else 0\n",
+        "    wait_ms = 0\n",
+    ),
+    Mutation(
+        "a contact whose message came late stays in it",
+        "use_cases/in_shift.py",
+        "        ports.store.contacts.release([item.id])\n",
+        "",
+    ),
+    Mutation(
+        "a memory overwrites another's",
+        "sqlite/contacts.py",
+        '" WHERE id = ? AND version = ?",\n            [',
+        '" WHERE id = ? AND ? >= 0",\n            [',
     ),
 )
