@@ -268,13 +268,16 @@ class _Sync:
             planned_ms=self._item.planned_ms,
             progress=self._history.progress() if self._has_read else contact.progress,
         )
-        self._held.save(failed)
+        if not self._held.save(failed) and self._has_read:
+            self._held.give_way(self._history.progress())
 
     def _keep_published(self) -> None:
         """The events file may stand still where the state does not: the next try goes on behind it."""
         if self._has_read:
             with suppress(StandstillError):
-                self._held.save(self._held.contact.interrupted(self._history.progress()))
+                progress = self._history.progress()
+                if not self._held.save(self._held.contact.interrupted(progress)):
+                    self._held.give_way(progress)
 
     @property
     def _has_read(self) -> bool:
