@@ -62,7 +62,7 @@ LINKS = tuple(Link(id_, "https://www.example.org/") for id_ in LINK_IDS)
 # What a history has of campaigns' reports, and how often.
 REPORTS = ("none", "shifts only", "on", "switched")
 HOW_OFTEN = (6, 1, 12, 2)
-REPORT_ACTS = ("campaign_sent", "campaign_sent_again", "campaign_deleted", "resync_and_activity")
+REPORT_ACTS = ("campaign_sent", "campaign_sent", "campaign_sent_again", "campaign_deleted", "resync_and_activity")
 MESSAGES_A_STEP = 40
 # No more rows of a report are of one millisecond than a page holds.
 MOMENT_H = 7 / HOUR_MS
@@ -419,7 +419,7 @@ class History:
     def _chances(self) -> Chances:
         often = self.rng.choice(self.shape.often)
         if self.has_reports and often:
-            often *= self.reports_rng.choice([1, 1, 3])
+            often *= self.reports_rng.choice([1, 2, 3])
         return Chances(
             crash=often / 4,
             throttled=often / 4,
@@ -429,7 +429,9 @@ class History:
             key_used_by_others=often,
             credential_revoked_meanwhile=often / 4,
             operator_paused_meanwhile=often / 20,
-            operator_asks_meanwhile=often / 4 if self.world.has_shifts else 0.0,
+            operator_asks_before_memory=min(0.5, 3 * often) if self.has_reports else 0.0,
+            bus_takes_a_part_of_report=min(0.5, 3 * often) if self.has_reports else 0.0,
+            operator_asks_meanwhile=often / 2 if self.world.has_shifts else 0.0,
             connection_timed_out=often / 4,
             answer_timed_out=often / 4,
             bus_takes_a_part=often,
@@ -445,7 +447,11 @@ class History:
     def _step(self) -> None:
         if self.world.has_shifts and self.reports_rng.random() < 0.6:
             self.clock.time_ms += TICK_MS
-        if self.has_reports and self.reports_rng.random() < 0.3:
+        if self.has_reports and self.reports_rng.random() < 0.6:
+            # Otherwise most of a history is a pause.
+            self.server.restore_token()
+            self._resumed_by_operator()
+        if self.has_reports and self.reports_rng.random() < 0.45:
             self._act_on_reports()
         acts = [self._activity, self._late, self._pass]
         if self.name == "deep":
@@ -497,8 +503,9 @@ class History:
                 kind=Kind.SEND,
                 campaign_id=campaign_id,
             )
-            if self.reports_rng.random() < 0.3:
-                self._add_row(contact.id, ago_h=number * MOMENT_H, campaign_id=campaign_id)
+            for _ in range(self.reports_rng.choice([0, 0, 1, 3])):
+                ago_h = (number + self.reports_rng.random()) * MOMENT_H
+                self._add_row(contact.id, ago_h=ago_h, campaign_id=campaign_id)
 
     def _campaign_deleted(self) -> bool:
         """The contacts' own reports show its activity still. Those with a summary stay."""

@@ -5,6 +5,7 @@ whenever that calls a port, which is how two handle one contact at once.
 """
 
 import io
+import json
 import random
 import traceback
 from collections import Counter
@@ -125,6 +126,8 @@ class Chances:
     credential_revoked_meanwhile: float = 0.0
     operator_paused_meanwhile: float = 0.0
     operator_asks_meanwhile: float = 0.0
+    operator_asks_before_memory: float = 0.0
+    bus_takes_a_part_of_report: float = 0.0
     connection_timed_out: float = 0.0
     answer_timed_out: float = 0.0
     bus_takes_a_part: float = 0.0
@@ -809,11 +812,15 @@ class SimulatedBus:
         self._process.may_publish()
         if len({event.id for event in events}) < len(events):
             self._world.fail("an activity is published twice at once")
-        if self._world.happens("bus_takes_a_part"):
+        is_many = self._process.is_report and len(events) > 1
+        if self._world.happens("bus_takes_a_part_of_report" if is_many else "bus_takes_a_part"):
             part = events[: self._world.rng.randrange(len(events))]
             self._take(part)
             raise PartlyAcceptedError("the bus took a part", frozenset(event.id for event in part))
         self._take(events)
+        if self._process.is_report and self._world.happens("operator_asks_before_memory"):
+            ids = {json.loads(event.detail)["data"]["contact"]["id"] for event in events}
+            self._world.ask_as_operator(sorted(ids))
 
     def _take(self, events: Sequence[Event]) -> None:
         self._world.trace(f"published: {len(events)} of {self._process.subject}")
