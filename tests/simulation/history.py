@@ -17,7 +17,7 @@ from contact_activity.domain.pauses import PauseReason, is_own_budget
 from contact_activity.domain.schedule import MAX_GONE_WAIT_MS
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
-from contact_activity.domain.trust import Mode, Trust, TypeTrust
+from contact_activity.domain.trust import Mode, TypeTrust
 from contact_activity.domain.watermark import Reading
 from contact_activity.operations.forget import forget
 from contact_activity.domain.work import WorkKind
@@ -62,7 +62,13 @@ LINKS = tuple(Link(id_, "https://www.example.org/") for id_ in LINK_IDS)
 # What a history has of campaigns' reports, and how often.
 REPORTS = ("none", "shifts only", "on", "switched")
 HOW_OFTEN = (6, 1, 12, 2)
-REPORT_ACTS = ("campaign_sent", "campaign_sent", "campaign_sent_again", "campaign_deleted", "resync_and_activity")
+REPORT_ACTS = (
+    "campaign_sent",
+    "campaign_sent",
+    "campaign_sent_again",
+    "campaign_deleted",
+    "resync_and_activity",
+)
 MESSAGES_A_STEP = 40
 # No more rows of a report are of one millisecond than a page holds.
 MOMENT_H = 7 / HOUR_MS
@@ -326,9 +332,7 @@ class History:
 
     def _populate(self) -> None:
         for campaign_id in CAMPAIGN_IDS:
-            self.account.add_campaign(
-                "news", sent_at=self.clock.now(), campaign_id=campaign_id, links=LINKS
-            )
+            self.account.add_campaign("news", sent_at=self.clock.now(), campaign_id=campaign_id, links=LINKS)
         long_ago = self.clock.now() - timedelta(days=100)
         self.account.add_campaign("old news", sent_at=long_ago, campaign_id=OLD_CAMPAIGN_ID)
         for number in range(self.rng.choice(self.shape.contacts)):
@@ -410,7 +414,9 @@ class History:
             calls=len(self.server.calls),
             dead_letters=len(world.dead_letters),
             peace_ticks=peace_ticks,
-            accidents=world.accidents + faults + Counter(
+            accidents=world.accidents
+            + faults
+            + Counter(
                 [f"history_of_{self.name.replace(' ', '_')}", f"reports_{self.reports.replace(' ', '_')}"]
             ),
             broken=broken,
@@ -582,8 +588,9 @@ class History:
     def _add_shown(self, contact_id: str, time_ms: int, *, is_promised: bool = True) -> None:
         kind = self.rng.choice(list(Kind))
         shift = self.switches.shift
-        is_shifted = shift and self._is_contacts_side_shifted and kind.report in shift.reports
-        shift_ms = SHIFT_MS if is_shifted and time_ms + SHIFT_MS >= shift.from_ms else 0
+        from_ms = shift.from_ms if shift and kind.report in shift.reports else None
+        is_shifted = self._is_contacts_side_shifted and from_ms is not None
+        shift_ms = SHIFT_MS if is_shifted and time_ms + SHIFT_MS >= (from_ms or 0) else 0
         ago_h = (self.clock.now_ms() - time_ms - shift_ms) / HOUR_MS
         self._add_row(contact_id, ago_h=ago_h, kind=kind, is_promised=is_promised)
 
@@ -859,7 +866,8 @@ class History:
             self._tick_of_reports()
         is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
         world.accidents["late_rows_of_reports"] += not is_paused
-        if not is_paused and not all(self.promises.by_id[self.promises.id_of(row, world.reading.account)].is_had for row in rows):
+        told = [self.promises.by_id[self.promises.id_of(row, world.reading.account)] for row in rows]
+        if not is_paused and not all(one.is_had for one in told):
             self.promises.fail("a report did not bring a row that came in nine minutes after its stamp")
         # What reports leave to contacts comes now.
         self._sweep()

@@ -45,7 +45,8 @@ def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess
 
 PUBLISH = "            self._ports.bus.publish(events, deadline_ms=publish_by_ms(self._deadline_ms))\n"
 EVENTS_OF_REPORT = (
-    "        events = {id_: [self._event(by_id[id_], row, now_ms) for row in own] for id_, own in new.items()}\n"
+    "        events = {id_: [self._event(by_id[id_], row, now_ms) for row in own]"
+    " for id_, own in new.items()}\n"
 )
 TURN_PAGE = "            self._history.turn(page)\n"
 REPLACE = "__import__('dataclasses').replace"

@@ -591,16 +591,14 @@ class Promises:
             self.fail("a contact that was never synced counts as synced")
         if process.was_paused and calls:
             self.fail("a call in a pause")
-        window = process.item and process.item.window
+        window = process.item.window if process.item else None
         is_ending = window is not None and window.is_ending(process.clock.now_ms())
         is_sent = process.sent or process.refused
         if outcome is Outcome.UNFINISHED and report.pages and not is_sent and not is_ending:
             self.fail("a walk that is not done has no message to go on with")
         if outcome is Outcome.EARLY and not is_sent:
             self.fail("a message that came early is not sent again")
-        is_left = outcome in {Outcome.PAUSED, Outcome.LATE} or (
-            outcome is Outcome.UNFINISHED and not is_sent
-        )
+        is_left = outcome in {Outcome.PAUSED, Outcome.LATE} or (outcome is Outcome.UNFINISHED and not is_sent)
         self.world.accidents[f"contact_{outcome}"] += 1
         self.world.accidents["rows_shifted_in_walk"] += report.counts.shifted
         stored = self.world.stores.look(message.id)
@@ -733,7 +731,7 @@ class Promises:
         self.unreadable_told = {told for told in self.unreadable_told if told[0] != contact_id}
 
     def trust_is_right(self) -> None:
-        """Who shows other times than the contacts is never trusted, and who shows the same never distrusted."""
+        """Other times than the contacts' are never trusted, and the same times never distrusted."""
         trust, shift = self.world.state.reports.trust(), self.switches.shift
         self.world.accidents.update(f"type_in_{of.mode}" for of in trust.types.values())
         for type_, of in trust.types.items():

@@ -511,12 +511,12 @@ class Process:
 
     @property
     def is_late(self) -> bool:
-        window = self.item and self.item.window
+        window = self.item.window if self.item else None
         return window is not None and window.is_over(self.clock.now_ms())
 
     def _is_out_of_shift(self) -> bool:
         """It gives a message back that failed in its shift, or that the queue did not take back."""
-        window, now_ms = self.item and self.item.window, self.clock.now_ms()
+        window, now_ms = self.item.window if self.item else None, self.clock.now_ms()
         return window is not None and (window.is_over(now_ms) or window.wait_ms(now_ms) > 0)
 
     def refusals(self) -> int:
