@@ -481,42 +481,49 @@ MUTATIONS = (
         "use_cases/read_report.py",
         EVENTS_OF_REPORT,
         f"{EVENTS_OF_REPORT}        self._remember(by_id, new, set())\n",
+        (17,),
     ),
     Mutation(
         "a report gives up a memory that somebody else wrote",
         "use_cases/read_report.py",
         "current = self._ports.store.contacts.get_many(lost) if lost else {}",
         "current = {}",
+        (27,),
     ),
     Mutation(
         "what the bus took of a report's page is not remembered",
         "use_cases/read_report.py",
         "            accepted = error.accepted\n",
         "            accepted = frozenset()\n",
+        (17,),
     ),
     Mutation(
         "what the bus did not take of a report's page is remembered",
         "use_cases/read_report.py",
         "            accepted = error.accepted\n",
         "            accepted = frozenset(of.id for own in events.values() for of in own)\n",
+        (56,),
     ),
     Mutation(
         "a report publishes in probation",
         "use_cases/read_report.py",
         "return self._sample() if self._trust.mode is Mode.PROBATION else self._read_pages()",
         "return self._read_pages()",
+        (4,),
     ),
     Mutation(
         "a report is not held",
         "use_cases/read_report.py",
         "        if not self._is_held:\n",
         "        self._is_held = True\n        if not self._is_held:\n",
+        (27,),
     ),
     Mutation(
         "a report that another worker holds is read",
         "use_cases/read_report.py",
         "    if stored.is_held(now_ms):\n",
         "    if False:\n",
+        (151,),
     ),
     Mutation(
         "a report ends at rows that are known",
@@ -529,12 +536,14 @@ MUTATIONS = (
         "use_cases/read_report.py",
         "backfill=row.occurred_ms < min(contact.registered_ms, now_ms)",
         "backfill=False",
+        (2,),
     ),
     Mutation(
         "a report is read on from where it ended",
         "domain/campaign_report.py",
         "OVERLAP_MS = 10 * 60_000",
         "OVERLAP_MS = 0",
+        (4,),
     ),
     Mutation(
         "a report overlaps by five minutes",
@@ -571,6 +580,7 @@ MUTATIONS = (
         "domain/watermark.py",
         "(*self.marks, Mark(type_))",
         "(*self.marks, Mark(type_, max(map(key_time_ms, keys := list(keys)))))",
+        (15,),
     ),
     Mutation(
         "a report forgets",
@@ -579,24 +589,28 @@ MUTATIONS = (
         "        keys = list(keys)\n"
         "        spans = (Span(0, min(map(key_time_ms, keys))),)\n"
         "        marked = replace(self, marks=tuple(replace(of, forgotten=spans) for of in self.marks))\n",
+        (2,),
     ),
     Mutation(
         "a resync brings again what a report published since",
         "domain/watermark.py",
         "        if resync != self.resync:\n",
         "        if True:\n",
+        (4,),
     ),
     Mutation(
         "a resync does not bring again what a report published while it was asked for",
         "domain/watermark.py",
         "        if resync != self.resync:\n",
         "        if False:\n",
+        (27,),
     ),
     Mutation(
         "a walk publishes the like of what a report published",
         "domain/walk.py",
         "            elif self._is_set_aside(key, activity):\n",
         "            elif False:\n",
+        (18,),
     ),
     Mutation(
         "a walk does not decide before its next report",
@@ -621,6 +635,7 @@ MUTATIONS = (
         "domain/walk.py",
         "        self._remembered.update(reported)\n",
         "",
+        (2,),
     ),
     Mutation(
         "what a report published is no news for a summary",
@@ -629,16 +644,15 @@ MUTATIONS = (
         "is_reported = False",
     ),
     Mutation(
-        "a message is worked on after its shift",
-        "use_cases/in_shift.py",
-        "return _too_late(item, ports) if window.is_over(ports.clock.now_ms()) else None",
-        "return None",
-    ),
-    Mutation(
-        "a worker does not stop at the end of its shift",
+        "a message is worked on in any shift",
         "use_cases/work_on.py",
+        "        ended = wait_for_shift(item, window, ports)\n"
+        "        if ended or window is None:\n"
+        "            return ended or Report(Outcome.LATE)\n"
+        "        item = replace(item, window=window)\n"
         "        deadline_ms = deadline_in(window, ports, deadline_ms)\n",
         "",
+        (2,),
     ),
     Mutation(
         "a message is worked on before its shift",
