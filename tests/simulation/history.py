@@ -19,8 +19,8 @@ from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
 from contact_activity.domain.trust import Mode, TypeTrust
 from contact_activity.domain.watermark import Reading
-from contact_activity.operations.forget import forget
 from contact_activity.domain.work import WorkKind
+from contact_activity.operations.forget import forget
 from contact_activity.operations.resync import request_resync
 from contact_activity.operations.system import System
 from contact_activity.simulated import (

@@ -9,7 +9,7 @@ import json
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -693,10 +693,10 @@ class WatchedContacts(Watched):
         self._process.unaware -= set(contacts)
         return contacts
 
-    def remember(self, contacts: Sequence[Contact]) -> list[str]:
+    def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
         ids = [contact.id for contact in contacts]
         looked, before = {id_: self._world.stores.look(id_) for id_ in ids}, self._store.get_many(ids)
-        lost: list[str] = self._store.remember(contacts)
+        lost: list[str] = self._store.remember(contacts, due=due)
         after = self._store.get_many(ids)
         for id_ in ids:
             if id_ not in lost:
