@@ -15,6 +15,7 @@ from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.pace import Limits, calls_left
 from contact_activity.domain.pauses import PauseReason, is_own_budget
 from contact_activity.domain.schedule import MAX_GONE_WAIT_MS
+from contact_activity.domain.shadows import MAX_SHIFT_H
 from contact_activity.domain.summary import SummaryKind, is_due
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after, parse_time
 from contact_activity.domain.trust import Mode, TypeTrust
@@ -810,7 +811,7 @@ class History:
         for contact in self.account.contacts():
             is_unseen = contact.id in self.out_of_sight and not self.is_long_peace
             if contact.id in self.promises.forgotten_ms or is_unseen:
-                self.account.touch_contact(contact.id, at=self.clock.now())
+                self.account.touch_contact(contact.id, at=self.clock.now() + timedelta(milliseconds=1))
         began_ms = self.clock.now_ms() + (0 if self.shape.is_aws else TICK_MS)
         self.next_tick_ms = self.clock.now_ms() + TICK_MS
         ticks = 0
@@ -886,10 +887,19 @@ class History:
         return report is not None and (report.read_ms or 0) >= since_ms
 
     def _contacts_at_rest(self) -> list[str]:
-        """Those that are registered, and of which all is read."""
+        """Those that are registered, of which all is read, and that forgot nothing of the last hours.
+
+        What lies just above a floor is left to its contact.
+        """
         ids = [contact.id for contact in self.account.contacts()]
         known = self.world.state.contacts.get_many(ids)
-        return [id_ for id_, of in known.items() if not (of.progress or of.held_until_ms or of.failures)]
+        least_ms = self.clock.now_ms() - (MAX_SHIFT_H + 2) * HOUR_MS
+        return [
+            id_
+            for id_, of in known.items()
+            if not (of.progress or of.held_until_ms or of.failures)
+            and all((mark.floor_ms or 0) < least_ms for mark in of.watermark.marks)
+        ]
 
     def _tick_of_reports(self) -> None:
         """A tick whose messages of contacts are all lost."""
