@@ -613,12 +613,6 @@ MUTATIONS = (
         (18,),
     ),
     Mutation(
-        "a walk does not decide before its next report",
-        "domain/walk.py",
-        "        self._decide()\n        self.pages = 0\n",
-        "        self._aside.clear()\n        self.pages = 0\n",
-    ),
-    Mutation(
         "a walk forgets that a report published what it was not shown",
         "domain/walk.py",
         "unshown = remembered & (",
@@ -669,7 +663,7 @@ MUTATIONS = (
     Mutation(
         "a memory overwrites another's",
         "sqlite/contacts.py",
-        '" WHERE id = ? AND version = ?",\n            [',
-        '" WHERE id = ? AND ? >= 0",\n            [',
+        '" version = version + 1 WHERE id = ? AND version = ?"',
+        '" version = version + 1 WHERE id = ? AND ? >= 0"',
     ),
 )
