@@ -184,8 +184,8 @@ def test_a_tick_works_for_what_it_hands_out(known: int) -> None:
 
 
 @pytest.mark.parametrize("known", [0, 150])
-def test_a_sync_without_news_costs_three_reads_and_two_writes(known: int) -> None:
-    """In DynamoDB: the pauses, the contact, the listing; the call's slot and the watermark.
+def test_a_sync_without_news_costs_four_reads_and_two_writes(known: int) -> None:
+    """In DynamoDB: pauses, contact, listing and feed of campaigns; the call's slot and the watermark.
 
     News cost two writes more: one that holds the contact, one for the day's tally.
     """

@@ -491,7 +491,8 @@ class Promises:
             least_ms = max(tick_ms, self.world.contacts_listed_least() * each_ms * 0.99 - 1)
             # A full listing counts those that it shows, also the erased, which are new when they are back.
             counted = self.registered + self.world.accidents["contact_erased"]
-            most_ms = max(tick_ms, counted * each_ms * 1.01 + 1)
+            # Reports may take nine tenths of the day.
+            most_ms = max(tick_ms, counted * each_ms * (10.1 if self.world.has_reports else 1.01) + 1)
             if not least_ms <= wait_ms <= most_ms:
                 self.fail(f"a contact that was synced waits {wait_ms} ms, not {least_ms} to {most_ms}")
 

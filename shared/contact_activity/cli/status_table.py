@@ -87,6 +87,8 @@ def _reports_lines(reports: ReportsStatus) -> list[str]:
     untrusted = [mode for mode in Mode if mode in types and mode is not Mode.PUBLISH]
     if len(types) > 1:
         lines.append(" · ".join(f"{mode}: {', '.join(types[mode])}" for mode in untrusted))
+    if reports.differing:
+        lines.append(f"{', '.join(reports.differing)} differ from contacts' own reports")
     if Mode.OFF in types:
         lines.append(_TRUST_AGAIN)
     return lines

@@ -12,6 +12,8 @@ from contact_activity.domain.times import DAY_MS, HOUR_MS
 MAX_LISTED = 2_000
 WHOLE_EVERY_MS = DAY_MS
 REFUSED_FOR_MS = DAY_MS
+# Each tick asks for a page of contacts and one of campaigns.
+LISTS = 2
 # One that is first in the list and is sent again does not move.
 FIRST_EVERY_MS = HOUR_MS
 
@@ -78,6 +80,11 @@ class CampaignFeed:
         """How many calls reports take a day, by today so far and by yesterday."""
         counted = self.counted(0, now_ms)
         return max(counted.report_calls, counted.report_calls_before)
+
+    def reserved(self, now_ms: int, tick_ms: int) -> int:
+        """How many calls of a day are for reports and for the two lists; 0 while no report is read."""
+        reports = self.report_calls_a_day(now_ms)
+        return reports + LISTS * DAY_MS // tick_ms if reports else 0
 
 
 def _is_past(at_ms: int | None, every_ms: int, now_ms: int) -> bool:

@@ -7,6 +7,7 @@ from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, WEEK_MS
 
 MAX_FAILURE_WAIT_MS = DAY_MS
 MAX_GONE_WAIT_MS = 4 * WEEK_MS
+LEAST_FOR_CONTACTS_PERCENT = 10
 QUEUED_TICKS = 2
 MAX_GONE = 10
 MAX_GONE_PERCENT = 1
@@ -18,13 +19,17 @@ HELD_LONGER_MS = 60_000
 MAX_HELD_MS = 15 * 60_000 + HELD_LONGER_MS
 
 
-def next_due_ms(now_ms: int, *, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> int:
+def next_due_ms(
+    now_ms: int, *, contacts: int, calls_each: int, tick_ms: int, limits: Limits, reserved: int = 0
+) -> int:
     """When a contact that was just synced is due again: as often as the day's calls allow for all.
 
-    `calls_each`: how many calls a sync takes when nothing is new.
+    `calls_each`: how many calls a sync takes when nothing is new. `reserved`: how many calls of a day are
+    for others than contacts, who have a tenth in any case.
     """
     calls_a_day = min(limits.calls_per_day, DAY_MS // limits.slot_ms)
-    return now_ms + max(tick_ms, contacts * calls_each * DAY_MS // max(1, calls_a_day))
+    for_contacts = max(1, calls_a_day * LEAST_FOR_CONTACTS_PERCENT // 100, calls_a_day - reserved)
+    return now_ms + max(tick_ms, contacts * calls_each * DAY_MS // for_contacts)
 
 
 def due_after_failure_ms(now_ms: int, *, failures: int, tick_ms: int) -> int:
@@ -74,9 +79,18 @@ class LongestWaits:
         return now_ms + self.by_standing_ms[standing] + CLOCKS_DIFFER_MS
 
 
-def longest_waits(*, contacts: int, calls_each: int, tick_ms: int, limits: Limits) -> LongestWaits:
-    """The longest waits in an account of so many contacts."""
-    usual_ms = next_due_ms(0, contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
+def longest_waits(
+    *, contacts: int, calls_each: int, tick_ms: int, limits: Limits, reserved: int = 0
+) -> LongestWaits:
+    """The longest waits in an account of so many contacts. What is reserved may have been more before."""
+    usual_ms = next_due_ms(
+        0,
+        contacts=contacts,
+        calls_each=calls_each,
+        tick_ms=tick_ms,
+        limits=limits,
+        reserved=limits.calls_per_day if reserved else 0,
+    )
     return LongestWaits((usual_ms, MAX_FAILURE_WAIT_MS, *_gone_waits_ms(tick_ms)))
 
 

@@ -40,6 +40,9 @@ class Match(StrEnum):
     ABSENT = "absent"
 
 
+DIFFERENT = (Match.UNEQUAL, Match.SHIFTED)
+
+
 @dataclass(frozen=True, slots=True)
 class SampledRow:
     """A row of a report: id, time, and digest of the `data` that its event would have."""
@@ -112,6 +115,11 @@ class TypeTrust:
         """Without what is held of a contact."""
         return replace(self, pending={of: rows for of, rows in self.pending.items() if of != contact_id})
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether its two sides were seen to differ."""
+        return self.mode is Mode.OFF or any(self.found.get(match) for match in DIFFERENT)
+
     def is_asked_again(self, now_ms: int) -> bool:
         """Whether to hand the contacts of the sample out again: some rows may show by now."""
         return bool(self.pending) and not 0 <= now_ms - (self.asked_ms or 0) < BOTH_SHOW_MS
@@ -126,7 +134,7 @@ class TypeTrust:
     @property
     def is_disproved(self) -> bool:
         """Whether a row of the sample differed, or too many rows are shifted."""
-        if self.found.get(Match.UNEQUAL) or self.found.get(Match.SHIFTED):
+        if any(self.found.get(match) for match in DIFFERENT):
             return True
         met = self.news + self.shifted
         is_often = met >= SHIFTED_OF_LEAST and self.shifted * 100 > met * MAX_SHIFTED_PERCENT

@@ -54,7 +54,14 @@ def status_of_store(
 
     `calls_each` is the number of calls that a contact takes when nothing is new.
     """
-    limits, listing = store.limiter.limits, store.listings.get()
+    limits, listing, feed = store.limiter.limits, store.listings.get(), store.reports.feed()
+    waits = longest_waits(
+        contacts=listing.contacts,
+        calls_each=calls_each,
+        tick_ms=tick_ms,
+        limits=limits,
+        reserved=feed.reserved(now_ms, tick_ms),
+    )
     stored = StoredState(
         name=name,
         contacts=store.contacts.outlines(),
@@ -63,9 +70,9 @@ def status_of_store(
         pauses=store.pauses.get(),
         published=_last_two_days(store.tally, now_ms),
         tick_failure=store.listings.failure(),
-        waits=longest_waits(contacts=listing.contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits),
+        waits=waits,
         listing=listing,
-        feed=store.reports.feed(),
+        feed=feed,
         trust=store.reports.trust(),
         reports=store.reports.outlines(),
         messages=messages,

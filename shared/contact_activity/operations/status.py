@@ -139,12 +139,14 @@ class ReportsStatus:
 
     `mode`: that of the least trusted type of those that were compared so far, `probation` if none was;
     `refused` while the API refuses to list the campaigns. `modes`: of each type, by the name of its report.
+    `differing`: the types that were seen to differ from what contacts' own reports show.
     `failing`: whose last read failed. `calls_today`: about, as they were planned. What `CAMPAIGN_REPORTS`
     says is not stored: while it is off nobody trusts any type, so that each of them shows `probation`.
     """
 
     mode: str
     modes: Mapping[str, str]
+    differing: tuple[str, ...]
     watched: int
     due: int
     failing: int
@@ -207,6 +209,7 @@ def _reports_status(stored: StoredState, now_ms: int) -> ReportsStatus:
     return ReportsStatus(
         mode=REFUSED if is_refused else _least_trusted(stored.trust).value,
         modes={type_.report: stored.trust.of(type_).mode.value for type_ in ActivityType},
+        differing=tuple(type_.report for type_ in ActivityType if stored.trust.of(type_).is_doubted),
         watched=len(reports),
         due=sum(report.due_ms is not None and report.due_ms <= now_ms for report in reports),
         failing=sum(report.last_error is not None for report in reports),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from contact_activity.settings import Credentials, Settings
 
-DEFAULT_TICK_MS = 15 * 60_000
+DEFAULT_TICK_MS = 5 * 60_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def hand_out_reports(
     _look(ports, report, types, deadline_ms)
     trust = ports.store.reports.trust()
     _ask_samples_again(ports, types, trust)
-    report.report_types_off = tuple(of.report for of in types if trust.of(of).mode is Mode.OFF)
+    report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
     if ports.store.pauses.get().active(ports.clock.now_ms()):
         return
     planned = _planned(ports, types, trust, tick_ms)
@@ -60,10 +60,13 @@ def hand_out_reports(
 
 
 def forget_trust(ports: TickPorts) -> None:
-    """While reports are switched off nobody trusts them: switched on again, they begin on probation."""
+    """While reports are switched off nobody trusts them: switched on again, they begin on probation.
+
+    All of them are due then: those of a type that was off would wait for a day.
+    """
     trust = ports.store.reports.trust()
-    if trust.types:
-        ports.store.reports.save_trust(replace(trust, types={}))
+    if trust.types and ports.store.reports.save_trust(replace(trust, types={})):
+        ports.store.reports.make_due(ports.clock.now_ms())
 
 
 def _ask_samples_again(ports: TickPorts, types: Iterable[ActivityType], trust: Trust) -> None:

@@ -237,12 +237,14 @@ class _Sync:
         self._report.rows_shifted = shifted
 
     def _next_due_ms(self) -> int:
+        now_ms, tick_ms = self._ports.clock.now_ms(), self._policy.tick_ms
         return schedule.next_due_ms(
-            self._ports.clock.now_ms(),
+            now_ms,
             contacts=self._ports.store.listings.get().contacts,
             calls_each=len(self._reading.reports),
-            tick_ms=self._policy.tick_ms,
+            tick_ms=tick_ms,
             limits=self._ports.store.limiter.limits,
+            reserved=self._ports.store.reports.feed().reserved(now_ms, tick_ms),
         )
 
     def _end_gone(self) -> Outcome:

@@ -247,7 +247,10 @@ def _hand_out(
 def _pull_back(ports: TickPorts, now_ms: int, tick_ms: int, calls_each: int) -> int:
     """If a clock that ran ahead put contacts off for days or years, make them due now."""
     contacts, limits = ports.store.listings.get().contacts, ports.store.limiter.limits
-    waits = schedule.longest_waits(contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits)
+    reserved = ports.store.reports.feed().reserved(now_ms, tick_ms)
+    waits = schedule.longest_waits(
+        contacts=contacts, calls_each=calls_each, tick_ms=tick_ms, limits=limits, reserved=reserved
+    )
     return ports.store.contacts.pull_back(now_ms, waits)
 
 

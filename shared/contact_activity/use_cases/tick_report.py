@@ -19,7 +19,7 @@ class TickReport:
     `listing_waits`: the listing has spent its share of the day's calls, and goes on at 00:00 UTC.
     `pulled_back`: how many contacts were due later than any contact should be, and are due now.
     `report_calls`: about how many calls the campaigns' reports take that were handed out.
-    `report_types_off`: the types whose reports are not trusted any more.
+    `report_types_off`: the types whose reports were seen to differ from what contacts' own reports show.
     `campaigns_failed`: why the campaigns could not be listed.
     `lag_ms`: how long the contact that waits longest has been due at the end of the tick. It and the
     calls are None if another tick was under way.
