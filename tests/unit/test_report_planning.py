@@ -9,13 +9,19 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.campaign_feed import FIRST_EVERY_MS, REFUSED_FOR_MS, WHOLE_EVERY_MS
-from contact_activity.domain.campaign_report import WATCHED_MS, ReportId
+from contact_activity.domain.campaign_report import (
+    WATCHED_MS,
+    WATCHED_WEEKLY_MS,
+    CampaignReport,
+    ReportId,
+)
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.domain.times import midnight_after
 from contact_activity.domain.trust import Mode, TypeTrust
 from contact_activity.domain.work import Outcome, WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
+from contact_activity.state.reports import MAX_DUE
 from contact_activity.use_cases.hand_out_reports import MAX_SAMPLING
 from contact_activity.use_cases.look_at_campaigns import MAX_LOOKED_AT
 from contact_activity.use_cases.look_at_campaigns import MAX_PAGES as MAX_LIST_PAGES
@@ -510,3 +516,33 @@ def test_an_account_of_campaigns_is_read_to_its_end(world: World) -> None:
             world.work_on(item)
     known = [row for row in rows if row.contact_id != "3"]
     assert len(world.ids) == len(set(world.ids)) == len(known)
+
+
+def test_reports_that_wait_for_a_sample_hold_up_no_other(world: World) -> None:
+    """However many there are: a store gives only so many of those that are due, who waits longest first.
+
+    https://github.com/apache/airflow/issues/19622: tasks that could not run stood before all others.
+    """
+    world.trust(SENT, mode=Mode.PROBATION)
+    for number in range(MAX_DUE):
+        id_ = ReportId(f"old{number}", SENT)
+        assert world.reports.save(CampaignReport(id_, NOON_MS, world.clock.now_ms()))
+    asked_by_tick(world)
+    handed_out(world)
+    campaigns(world, "d", "c", "b", "a", sent_ms=NOON_MS + 1)
+    asked_by_tick(world)
+    asked_by_tick(world)
+    assert "d-opens" in handed_out(world)
+
+
+def test_a_report_that_waits_for_a_sample_is_over_after_ninety_days(world: World) -> None:
+    """Though none was taken of it."""
+    asked_by_tick(world)
+    assert set(reports("a", "b", "c", types=(SENT,))) <= set(watched(world))
+    world.wait(WATCHED_WEEKLY_MS)
+    trust = world.reports.trust()
+    now_ms = world.clock.now_ms()
+    taken = TypeTrust(Mode.PROBATION, now_ms, sampled_ms=now_ms)
+    assert world.reports.save_trust(trust.with_type(SENT, taken))
+    asked_by_tick(world)
+    assert not set(watched(world)) & set(reports("a", "b", "c", types=(SENT,)))

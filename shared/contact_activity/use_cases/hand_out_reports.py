@@ -102,7 +102,7 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
 def _planned(ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, tick_ms: int) -> PlannedReports:
     store, now_ms = ports.store, ports.clock.now_ms()
     # What is due before the next tick is due now, or a wait of one tick would take two.
-    due = _wanted(ports, store.reports.due(now_ms + tick_ms // 2), types, trust, now_ms)
+    due = _wanted(ports, store.reports.due(now_ms + tick_ms // 2), types, trust, tick_ms)
     if not due:
         return PlannedReports()
     return plan_reports(
@@ -121,9 +121,13 @@ def _wanted(
     due: Iterable[CampaignReport],
     types: tuple[ActivityType, ...],
     trust: Trust,
-    now_ms: int,
+    tick_ms: int,
 ) -> list[CampaignReport]:
-    """Those of the types that are read and trusted, and a few of those that need a sample."""
+    """Those of the types that are read and trusted, and a few of those that need a sample.
+
+    The others are put off: a store gives only the first that are due, and they would stay before all.
+    """
+    now_ms = ports.clock.now_ms()
     wanted: list[CampaignReport] = []
     sampling = dict.fromkeys(types, 0)
     for report in due:
@@ -136,6 +140,8 @@ def _wanted(
         elif _needs_sample(of_type, now_ms) and sampling[type_] < MAX_SAMPLING:
             sampling[type_] += 1
             wanted.append(report)
+        else:
+            ports.store.reports.save(report.put_off(now_ms, tick_ms))
     return wanted
 
 
