@@ -223,12 +223,14 @@ class CampaignReport:
         """From where on to read: only rows that came in since the last read lie behind it.
 
         Stamps may be hours off, so the newest stamp counts where it is older than the last read. What is
-        older than that has all come in once a read began an overlap after it was first seen.
+        older than that has all come in once a read began an overlap after it was first seen. A whole
+        mailing may bear that stamp, so it is left out too, once a read found nothing new.
         """
         if self.read_ms is None or self.through_ms is None or self._is_deep_read_due(now_ms):
             return None
         is_settled = self.read_ms >= (self.through_seen_ms or self.read_ms) + OVERLAP_MS
-        from_through_ms = self.through_ms if is_settled else self.through_ms - OVERLAP_MS
+        left_out_ms = 1 if self.quiet else 0
+        from_through_ms = self.through_ms + (left_out_ms if is_settled else -OVERLAP_MS)
         return max(0, min(self.read_ms - OVERLAP_MS, from_through_ms))
 
     def _is_deep_read_due(self, now_ms: int) -> bool:
