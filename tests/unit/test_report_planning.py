@@ -23,7 +23,7 @@ from contact_activity.domain.work import Outcome, WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
 from contact_activity.state.reports import MAX_DUE
 from contact_activity.use_cases.hand_out_reports import MAX_SAMPLING
-from contact_activity.use_cases.look_at_campaigns import MAX_LOOKED_AT
+from contact_activity.use_cases.look_at_campaigns import MAX_ASKED_AGAIN, MAX_LOOKED_AT
 from contact_activity.use_cases.look_at_campaigns import MAX_PAGES as MAX_LIST_PAGES
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickOutcome
@@ -204,6 +204,38 @@ def test_a_campaign_that_was_never_sent_is_not_watched(world: World) -> None:
     world.source.resources["b"] = SentCampaign("b", None, {})
     asked_by_tick(world)
     assert watched(world) == reports("a", "c")
+
+
+@pytest.mark.parametrize("sent_ms", [None, "gone"])
+def test_a_campaign_that_is_listed_before_it_tells_of_its_send_is_asked_again(
+    world: World, sent_ms: object
+) -> None:
+    """With the whole list, once a day.
+
+    https://github.com/MisterClean/chicago-crashes-pipeline/issues/85: children came in before their parents.
+    """
+    told = world.source.resources["b"]
+    world.source.resources["b"] = SentCampaign("b", None, {})
+    if sent_ms:
+        del world.source.resources["b"]
+    asked_by_tick(world)
+    assert not set(watched(world)) & set(reports("b"))
+    world.source.resources["b"] = told
+    asked_by_tick(world, WHOLE_EVERY_MS)
+    assert set(reports("b")) <= set(watched(world))
+    assert "campaign b" not in asked_by_tick(world, WHOLE_EVERY_MS)
+
+
+def test_of_those_that_never_tell_ten_are_asked_again_a_day(world: World) -> None:
+    """However many there are."""
+    ids = [f"never{number}" for number in range(MAX_ASKED_AGAIN + 5)]
+    campaigns(world, *ids)
+    for id_ in ids:
+        world.source.resources[id_] = SentCampaign(id_, None, {})
+    asked_by_tick(world)
+    asked = [name for name in asked_by_tick(world, WHOLE_EVERY_MS) if name.startswith("campaign ")]
+    assert len(asked) == MAX_ASKED_AGAIN
+    assert asked_by_tick(world) == ["campaigns"]
 
 
 def test_old_campaigns_end_the_list(world: World) -> None:

@@ -14,6 +14,8 @@ from contact_activity.ports import TickPorts
 MAX_PAGES = 100
 # Each costs a call. The next tick looks at the rest.
 MAX_LOOKED_AT = 60
+# Of those that did not tell when they were sent, asked again when the list is read whole.
+MAX_ASKED_AGAIN = 10
 LOOKING_TIME_MS = 60_000
 # One campaign that the API cannot tell about does not use up the time of all.
 CAMPAIGN_TIME_MS = 10_000
@@ -45,6 +47,7 @@ class _Look:
         self._listed: list[str] = []
         self._looked_at: set[str] = set()
         self._failed: set[str] = set()
+        self._untold: list[str] = []
         self._failure: RetryError | FatalError | None = None
         self._has_left = False
         self._is_at_end = False
@@ -90,7 +93,8 @@ class _Look:
         if self._feed.is_first_due(self._now_ms) and self._listed and not self._tried:
             to_look_at = list(dict.fromkeys([self._listed[0], *to_look_at]))
             self._feed = replace(self._feed, first_ms=self._now_ms)
-        for id_ in to_look_at:
+        untold = [id_ for id_ in self._untold[:MAX_ASKED_AGAIN] if id_ not in self._tried]
+        for id_ in dict.fromkeys([*to_look_at, *untold]):
             if len(self._tried) >= MAX_LOOKED_AT:
                 self._has_left = True
                 return True
@@ -148,11 +152,16 @@ class _Look:
         return watched
 
     def _watch_known(self, campaign_ids: Sequence[str]) -> None:
-        """Watch also the types that are read since lately, and what was in hand when it was sent again."""
+        """Watch also the types that are read since lately, and what was in hand when it was sent again.
+
+        One that was listed before its own resource told when it was sent is asked again.
+        """
         for campaign_id in campaign_ids:
             campaign = self._ports.store.reports.watched(campaign_id)
-            if campaign:
+            if campaign and campaign.sent_ms is not None:
                 self._watch_reports(campaign)
+            elif campaign_id in self._feed.listed:
+                self._untold.append(campaign_id)
 
     def _watch_reports(self, campaign: WatchedCampaign) -> None:
         if campaign.sent_ms is not None and not self._is_old(campaign):
