@@ -142,7 +142,7 @@ def test_a_quiet_report_is_read_again_from_its_newest_stamp(rows: list[Row], shi
 def test_no_read_goes_back_for_more_than_the_overlap(
     rows: list[Row], reads: list[tuple[int, int]], shift_h: int
 ) -> None:
-    """Beyond the newest stamp and the last read it is ten minutes, on a day without a read of all."""
+    """Beyond the newest stamp and the last read it is the overlap, on a day without a read of all."""
     rows = [Row(row.stamp_ms + shift_h * HOUR_MS, row.inserted_ms) for row in rows]
     report, now_ms = new_report(), SENT_MS
     for gap_s, takes_s in reads:
