@@ -738,11 +738,11 @@ def since_asked(world: World) -> list[int | None]:
 
 
 def test_a_report_is_read_from_its_beginning_once(world: World) -> None:
-    """Then from ten minutes before its newest row on, and behind that row once nothing else can come in."""
+    """Then from an overlap before its newest row on, and behind that row once nothing else can come in."""
     show(world, opens(3))
     newest_ms = opens(3)[-1].occurred_ms
     world.read()
-    read_again(world)
+    read_again(world, OVERLAP_MS)
     read_again(world)
     assert since_asked(world) == [None, newest_ms - OVERLAP_MS, newest_ms + 1]
 
