@@ -7,6 +7,7 @@ from contact_activity.domain.summary import Summarized, SummaryKind
 
 # DynamoDB takes 400 KB an item, and JSON writes a strange character in twelve bytes.
 MAX_URLS_CHARACTERS = 30_000
+MAX_LINKS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class WatchedCampaign:
 
 
 def _bounded(urls: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The URLs that have room in one item; the others count as not told."""
+    """The URLs that have room in one item, but for those with an address. Others count as not told."""
     room, bounded = MAX_URLS_CHARACTERS, dict[str, str | None]()
-    for link_id, url in urls.items():
+    for link_id, url in list(urls.items())[:MAX_LINKS]:
         room -= len(link_id) + len(url or "")
-        bounded[link_id] = url if room >= 0 else None
+        bounded[link_id] = url if room >= 0 and "@" not in (url or "") else None
     return bounded

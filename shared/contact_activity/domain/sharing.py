@@ -18,6 +18,8 @@ YOUNG_PERCENT = 50
 LEAST_RESERVE_PERCENT = 3
 RESERVE_PERCENT_OF_USED = 150
 PAGE_ROWS = 500
+# A read that is planned as one page may take so many.
+USUAL_PAGES = 20
 # What a page takes that is published and remembered, at its worst.
 PAGE_MS = 4_000
 # About how many of its contacts do what is reported, in percent.
@@ -27,9 +29,13 @@ _OTHER_SHARE = 5
 
 @dataclass(frozen=True, slots=True)
 class PlannedReports:
-    """What a tick hands out. `calls`: about how many they take; `work_ms`: about how long."""
+    """What a tick hands out. `pages`: the most that each may read; `calls`: about how many all take.
+
+    `work_ms`: about how long that is.
+    """
 
     reports: tuple[CampaignReport, ...] = ()
+    pages: tuple[int, ...] = ()
     calls: int = 0
     work_ms: int = 0
 
@@ -46,9 +52,10 @@ def plan_reports(
 ) -> PlannedReports:
     """Choose reports, those of the newest sends first, then who waits longest.
 
-    `trusted_ms`: since when each type is trusted. Young campaigns may take half of what the day has left,
-    all together nine tenths of this tick's even part of it. A long read goes on from tick to tick, so of
-    those that are no longer young the one that waits longest is always read, by what the others leave.
+    `trusted_ms`: since when each type is trusted; of one that is not, a page is read. Young campaigns may
+    take half of what the day has left, all together nine tenths of this tick's even part of it. A long read
+    goes on from tick to tick, so of those that are no longer young the one that waits longest is always
+    read, by what the others leave.
     """
     if calls_left == 0:
         return PlannedReports()
@@ -58,21 +65,24 @@ def plan_reports(
     others = sorted((of for of in due if not _is_young(of, now_ms)), key=lambda report: report.due_ms or 0)
     longest = others.pop(0) if others else None
     chosen: list[CampaignReport] = []
+    granted: list[int] = []
     calls = pages = 0
     for report in (*young, *others, *([longest] if longest else [])):
         is_young = _is_young(report, now_ms)
         room = (most_young if is_young else even) - calls
-        is_long = report.is_long(trusted_ms.get(report.id.type, 0))
+        type_ = report.id.type
+        is_long = type_ in trusted_ms and report.is_long(trusted_ms[type_])
         cost = 1 + _pages(report.id.type, contacts) if is_long else 1
         if report is longest:
             cost = max(1, min(cost, room))
         elif cost > room and (chosen or not is_young):
             continue
         chosen.append(report)
+        granted.append(max(cost, USUAL_PAGES))
         calls += cost
         pages += cost if is_long else 0
     calls = min(calls, calls_left)
-    return PlannedReports(tuple(chosen), calls, calls * slot_ms + pages * (PAGE_MS - slot_ms))
+    return PlannedReports(tuple(chosen), tuple(granted), calls, calls * slot_ms + pages * (PAGE_MS - slot_ms))
 
 
 def contacts_most(

@@ -20,6 +20,8 @@ SAMPLE_EVERY_MS = DAY_MS
 BOTH_SHOW_MS = HOUR_MS
 MAX_SHIFTED = 10
 MAX_SHIFTED_PERCENT = 1
+# One may be a person who opened twice, at whole hours.
+MAX_SHIFTED_SAMPLED = 2
 SHIFTED_OF_LEAST = 200
 
 
@@ -102,12 +104,12 @@ class TypeTrust:
         return _judged(compared, now_ms)
 
     def counted(self, *, news: int, shifted: int, now_ms: int) -> "TypeTrust":
-        """With rows that reports published, and with shifted ones that either side met."""
+        """With rows that reports published, and with contacts of whom either side met shifted rows."""
         counted = replace(
             self,
             news=self.news + news,
             shifted=self.shifted + shifted,
-            shifted_in_a_row=self.shifted_in_a_row + shifted,
+            shifted_in_a_row=self.shifted_in_a_row + shifted if shifted else 0,
         )
         return _judged(counted, now_ms)
 
@@ -134,7 +136,7 @@ class TypeTrust:
     @property
     def is_disproved(self) -> bool:
         """Whether a row of the sample differed, or too many rows are shifted."""
-        if any(self.found.get(match) for match in DIFFERENT):
+        if self.found.get(Match.UNEQUAL) or self.found.get(Match.SHIFTED, 0) >= MAX_SHIFTED_SAMPLED:
             return True
         met = self.news + self.shifted
         is_often = met >= SHIFTED_OF_LEAST and self.shifted * 100 > met * MAX_SHIFTED_PERCENT

@@ -63,7 +63,8 @@ class Walk:
     this makes another forgotten, however long the walk is interrupted.
     `pages`: how many pages of this report were read since it was begun or begun anew.
     `memory_is_full`: more activity lies inside the overlap than can be remembered, which shortens the
-    promised window. `is_resumed`: some pages were read by an earlier invocation.
+    promised window. `is_resumed`: some pages were read by an earlier invocation. `is_hasty`: it began anew
+    for what was set aside, in vain, and sets nothing aside any more.
 
     A new row whose like at another hour a campaign's report published is set aside: either the two sides
     differ in their stamps, or both happened. If this walk shows the like too, both did.
@@ -77,6 +78,7 @@ class Walk:
     pages: int = 0
     memory_is_full: bool = False
     is_resumed: bool = False
+    is_hasty: bool = False
     _published_before: set[bytes] = field(init=False)
     _remembered: set[bytes] = field(init=False)
     _known: set[bytes] = field(init=False)
@@ -114,6 +116,7 @@ class Walk:
             restarts=progress.restarts,
             pages=progress.pages,
             is_resumed=True,
+            is_hasty=progress.is_hasty,
         )
         walk._candidates = set(unpack(progress.candidates))
         walk._known |= walk._candidates
@@ -223,6 +226,7 @@ class Walk:
             oldest=tuple(self._oldest.items()),
             again_from=tuple(self._again_from.items()),
             partly=pack(self._partly),
+            is_hasty=self.is_hasty or (self.is_resumed and self.is_undecided),
         )
 
     def finish(self) -> Watermark:
@@ -246,6 +250,8 @@ class Walk:
         forgotten_ms = latest(forgotten_ms, self._forgotten_ms)
         # Thousands of future stamps could force a floor into the future, which would lose what comes next.
         latest_ms = self.started_ms if newest_ms is None else newest_ms
+        # What reports published is newer than what this walk was shown, and fills the memory as well.
+        latest_ms = min(self.started_ms, max(latest_ms, self._newest_reported_ms))
         floor_ms = None if forgotten_ms is None else min(forgotten_ms + 1, latest_ms)
         marks = []
         for type_ in ActivityType:
@@ -267,6 +273,10 @@ class Walk:
             unreadable=b"".join(self._unreadable),
             reported=pack(unshown),
         )
+
+    @property
+    def _newest_reported_ms(self) -> int:
+        return max(map(key_time_ms, unpack(self.watermark.reported)), default=0)
 
     @property
     def _start_ms(self) -> int:
@@ -298,7 +308,7 @@ class Walk:
 
         A walk that dropped something from memory cannot tell what it has shown, and publishes.
         """
-        if key in self._published_before or self._forgotten_ms is not None:
+        if self.is_hasty or key in self._published_before or self._forgotten_ms is not None:
             return False
         for like in self._shadows.of(activity):
             own, _ = self._aside.get(like, (key, activity))

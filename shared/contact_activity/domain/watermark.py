@@ -144,7 +144,7 @@ class Watermark:
         for, beside the next walk, is forgotten as well.
         """
         remembered = unpack(self.remembered)
-        room = max(0, 2 * MAX_REMEMBERED - len(remembered))
+        room = max(0, 2 * MAX_REMEMBERED - len(remembered) - len(unpack(self.reported)))
         known = {*remembered, *unpack(self.reported)}
         candidates = sorted(set(unpack(progress.candidates)).difference(known), reverse=True)
         let_go = key_time_ms(candidates[room]) if len(candidates) > room else None
@@ -209,6 +209,7 @@ class Progress:
     `oldest`: the oldest activity of each type that was read of this report; `again_from`: the same at
     the moment when the report was begun anew.
     `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
+    `is_hasty`: it began anew for what was set aside, in vain.
     """
 
     started_ms: int
@@ -224,6 +225,7 @@ class Progress:
     oldest: tuple[tuple[ActivityType, int], ...] = ()
     again_from: tuple[tuple[ActivityType, int], ...] = ()
     partly: bytes = b""
+    is_hasty: bool = False
 
     @property
     def start_ms(self) -> int:

@@ -29,7 +29,8 @@ class WorkItem:
 
     `correlation_id` names the tick that planned it, for logs and events. `window`: when it may be worked
     on; None: at any time, where nothing else works meanwhile. `is_sampled`: its reports' rows are to be
-    compared with a sample.
+    compared with a sample. `pages`: how many of a report may be read, by this message and those that go on
+    with it; None: all.
     """
 
     kind: WorkKind
@@ -38,6 +39,7 @@ class WorkItem:
     correlation_id: str | None = None
     window: Window | None = None
     is_sampled: bool = False
+    pages: int | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

@@ -70,6 +70,7 @@ def progress_to_json(progress: Progress) -> str:
             "oldest": {type_.report: time_ms for type_, time_ms in progress.oldest},
             "again_from": {type_.report: time_ms for type_, time_ms in progress.again_from},
             "partly": base64.b64encode(progress.partly).decode(),
+            "is_hasty": progress.is_hasty,
         }
     )
 
@@ -90,6 +91,7 @@ def progress_from_json(text: str) -> Progress:
         oldest=_times(stored.get("oldest", {})),
         again_from=_times(stored.get("again_from", {})),
         partly=base64.b64decode(stored.get("partly", "")),
+        is_hasty=stored.get("is_hasty", False),
     )
     # An earlier version stored neither `oldest` nor `again_from`.
     return progress if "oldest" in stored else progress.with_oldest()
@@ -231,7 +233,8 @@ def item_to_body(item: WorkItem) -> str:
     """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`
 
     Work on a campaign has a `campaign_id` instead, on a campaign's report a `report_id`. `from` and
-    `until`: when it may be worked on. `is_sampled` is left out where it is false.
+    `until`: when it may be worked on. `is_sampled` is left out where it is false, and `pages`
+    where a report may be read to its end.
     """
     body: dict[str, object] = {_id_name(item.kind): item.id, "planned_at": iso(item.planned_ms)}
     if item.correlation_id is not None:
@@ -240,6 +243,8 @@ def item_to_body(item: WorkItem) -> str:
         body |= {"from": iso(item.window.from_ms), "until": iso(item.window.until_ms)}
     if item.is_sampled:
         body["is_sampled"] = True
+    if item.pages is not None:
+        body["pages"] = item.pages
     return json.dumps(body)
 
 
@@ -267,7 +272,9 @@ def item_from_body(body: str) -> WorkItem:
     ):
         raise ValueError("a message body whose correlation_id cannot be used")
     is_sampled = sent.get("is_sampled") is True
-    return WorkItem(kind, id_, planned_ms, correlation_id, _window(sent), is_sampled)
+    pages = sent.get("pages")
+    granted = pages if isinstance(pages, int) and pages > 0 else None
+    return WorkItem(kind, id_, planned_ms, correlation_id, _window(sent), is_sampled, granted)
 
 
 def _window(sent: Mapping[str, object]) -> Window | None:

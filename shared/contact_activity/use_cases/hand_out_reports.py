@@ -50,7 +50,8 @@ def hand_out_reports(
         return
     now_ms = ports.clock.now_ms()
     items = [
-        WorkItem(WorkKind.REPORT, str(of.id), now_ms, correlation_id, turn.window) for of in planned.reports
+        WorkItem(WorkKind.REPORT, str(of.id), now_ms, correlation_id, turn.window, pages=pages)
+        for of, pages in zip(planned.reports, planned.pages, strict=True)
     ]
     rejected = ports.queue.send(items)
     report.reports_enqueued = len(items) - len(rejected)
@@ -108,7 +109,9 @@ def _planned(ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, ti
     return plan_reports(
         due,
         contacts=store.listings.get().contacts,
-        trusted_ms={type_: trust.of(type_).since_ms for type_ in types},
+        trusted_ms={
+            type_: trust.of(type_).since_ms for type_ in types if trust.of(type_).mode is Mode.PUBLISH
+        },
         calls_left=calls_left(store.limiter.pace(), store.limiter.limits, now_ms),
         now_ms=now_ms,
         tick_ms=tick_ms,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from contact_activity.domain.activity import Activity, Link
-from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign import MAX_LINKS, WatchedCampaign
 from contact_activity.ports import Reports
 
 
@@ -31,7 +31,9 @@ def decided(campaign: WatchedCampaign, link_ids: Iterable[str], reports: Reports
     if not undecided:
         return campaign
     known = replace(campaign, urls={**campaign.urls, **undecided})
-    reports.put_watched(known)
+    # A campaign of so many links has no room for more: none of those is ever told.
+    if len(campaign.urls) < MAX_LINKS:
+        reports.put_watched(known)
     return known
 
 

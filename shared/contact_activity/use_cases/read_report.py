@@ -112,7 +112,7 @@ class _Read:
             return self._stop(is_paused=wait.reason is not WaitReason.TIME)
 
     def _read_pages(self) -> Outcome:
-        for _ in range(MAX_PAGES):
+        for _ in range(MAX_PAGES if self._item.pages is None else min(MAX_PAGES, self._item.pages)):
             page = self._next_page()
             if page is None:
                 continue
@@ -238,9 +238,10 @@ class _Read:
         """Leave a row to its contact, which is read soon if the row was not met before."""
         self._report.rows_left += 1
         is_met_first = self._read.since_ms is None or row.occurred_ms > (self._stored.through_ms or 0)
-        if is_met_first:
+        if is_met_first and not self._read.restarts:
+            # Of one person who opens at whole hours only one row counts.
+            self._report.rows_shifted += is_shifted and row.contact_id not in left
             left.append(row.contact_id)
-            self._report.rows_shifted += is_shifted
 
     def _remember(
         self, contacts: Mapping[str, Contact], published: Mapping[str, Sequence[Activity]], left: set[str]
@@ -408,10 +409,20 @@ class _Read:
             return Outcome.RACE_LOST
         if is_paused:
             return Outcome.PAUSED
-        window = self._item.window
-        if has_read and not (window and window.is_ending(self._ports.clock.now_ms())):
-            self._ports.queue.send([self._item])
+        if self._goes_on(has_read=bool(has_read)):
+            pages = self._item.pages
+            left = None if pages is None else pages - self._report.pages - self._report.restarts
+            self._ports.queue.send([replace(self._item, pages=left)])
         return Outcome.UNFINISHED
+
+    def _goes_on(self, *, has_read: bool) -> bool:
+        """Whether another message goes on in this shift: it has pages left, or was not begun."""
+        window, pages = self._item.window, self._item.pages
+        if pages is not None and self._report.pages + self._report.restarts >= pages:
+            return False
+        if window is None:
+            return has_read
+        return not window.is_ending(self._ports.clock.now_ms())
 
     def _fail(self, error: Exception) -> None:
         self._report.outcome, self._report.error = Outcome.FAILED, describe(error)
