@@ -339,14 +339,15 @@ def test_a_report_without_rows_takes_no_sample() -> None:
 
 
 @pytest.mark.parametrize("found", [Match.UNEQUAL, Match.SHIFTED])
-def test_one_row_that_differs_switches_a_trusted_type_off(found: Match) -> None:
-    """The contacts carry it from then on, and know what was published."""
+def test_rows_that_differ_switch_a_trusted_type_off(found: Match) -> None:
+    """One whose data differ, two at another hour. The contacts carry it then, and know what was published."""
     world = trusted(4)
     (own,) = world.source.activities["1"]
     if found is Match.UNEQUAL:
         other = replace(own, email_address="ada@example.org")
     else:
         (other,) = shift([own], 5 * HOUR_MS)
+        world.source.activities["2"] = shift(world.source.activities["2"], 5 * HOUR_MS)
     world.source.activities["1"] = [other]
     assert world.read().published == 4
     sync_sampled(world)

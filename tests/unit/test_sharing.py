@@ -67,7 +67,7 @@ def plan(
     return plan_reports(
         due,
         contacts=contacts,
-        trusted_ms={},
+        trusted_ms=dict.fromkeys(ActivityType, 0),
         calls_left=calls_left,
         now_ms=now_ms,
         tick_ms=tick_ms,

@@ -209,7 +209,7 @@ class Progress:
     `oldest`: the oldest activity of each type that was read of this report; `again_from`: the same at
     the moment when the report was begun anew.
     `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
-    `is_hasty`: it began anew for what was set aside, in vain.
+    `times_undecided`: how often it began anew for what was set aside.
     """
 
     started_ms: int
@@ -225,7 +225,7 @@ class Progress:
     oldest: tuple[tuple[ActivityType, int], ...] = ()
     again_from: tuple[tuple[ActivityType, int], ...] = ()
     partly: bytes = b""
-    is_hasty: bool = False
+    times_undecided: int = 0
 
     @property
     def start_ms(self) -> int:
