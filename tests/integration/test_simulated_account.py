@@ -708,7 +708,7 @@ class TestCampaignReports:
         assert sorted(by_campaign, key=str) == sorted(by_contact, key=str)
 
     def test_a_report_has_one_type_in_order(self, serve: Serve, account: SimulatedAccount) -> None:
-        """Newest first, from `created_since` on, which bounces ignore as those of contacts do."""
+        """Newest first, from `created_since` on, bounces as well."""
         for hours in (1, 2, 3):
             for kind in (Kind.OPEN, Kind.BOUNCE):
                 account.add_row(kind, "4711", CAMPAIGN, at=NOW - timedelta(hours=hours))
@@ -718,7 +718,7 @@ class TestCampaignReports:
         assert dates == sorted(dates, reverse=True)
         assert all(date >= "2026-01-15T08:00" for date in dates)
         bounces = caller.results(campaign_report("bounces"), created_since=since)
-        assert len(bounces) == len(caller.results(campaign_report("bounces")))
+        assert len(bounces) == len(caller.results(campaign_report("bounces"))) - 1
 
     @pytest.mark.parametrize("side", Side)
     @pytest.mark.parametrize("from_h", [None, 2])

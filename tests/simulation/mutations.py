@@ -526,12 +526,6 @@ MUTATIONS = (
         (151,),
     ),
     Mutation(
-        "a report ends at rows that are known",
-        "use_cases/read_report.py",
-        "            if page.next is None:\n",
-        "            if page.next is None or self._report.counts.known == self._report.counts.rows:\n",
-    ),
-    Mutation(
         "a report has no backfill",
         "use_cases/read_report.py",
         "backfill=row.occurred_ms < min(contact.registered_ms, now_ms)",
@@ -546,34 +540,11 @@ MUTATIONS = (
         (4,),
     ),
     Mutation(
-        "a report overlaps by five minutes",
-        "domain/campaign_report.py",
-        "OVERLAP_MS = 10 * 60_000",
-        "OVERLAP_MS = 5 * 60_000",
-    ),
-    Mutation(
         "a report does not know what an unfinished walk published",
         "domain/reported.py",
         '*unpack(progress.candidates if progress else b"")',
         "",
-    ),
-    Mutation(
-        "a report publishes what is forgotten",
-        "domain/reported.py",
-        "tuple(known_spans(self._marks.mark(type_), start_ms))",
-        "()",
-    ),
-    Mutation(
-        "a report publishes what is before the start date",
-        "domain/reported.py",
-        "        return Window(start_ms, ",
-        "        return Window(0, ",
-    ),
-    Mutation(
-        "a report publishes the like of what is known",
-        "domain/reported.py",
-        "        if any(True for _ in self._shadows.of(activity)):\n",
-        "        if False:\n",
+        (48, 253),
     ),
     Mutation(
         "a report moves a mark",
@@ -613,29 +584,11 @@ MUTATIONS = (
         (18,),
     ),
     Mutation(
-        "a walk forgets that a report published what it was not shown",
-        "domain/walk.py",
-        "unshown = remembered & (",
-        "unshown = set() & (",
-    ),
-    Mutation(
-        "a walk forgets what reports published",
-        "domain/walk.py",
-        "        self._published_before = {*remembered, *reported}\n",
-        "        self._published_before = {*remembered}\n",
-    ),
-    Mutation(
         "a walk publishes what reports published",
         "domain/walk.py",
         "        self._remembered.update(reported)\n",
         "",
         (2,),
-    ),
-    Mutation(
-        "what a report published is no news for a summary",
-        "use_cases/sync_contact.py",
-        "is_reported = self._held.contact.watermark.reported != watermark.reported",
-        "is_reported = False",
     ),
     Mutation(
         "a message is worked on in any shift",
@@ -649,21 +602,10 @@ MUTATIONS = (
         (2,),
     ),
     Mutation(
-        "a message is worked on before its shift",
-        "use_cases/in_shift.py",
-        "    wait_ms = window.wait_ms(ports.clock.now_ms()) if window else 0\n",
-        "    wait_ms = 0\n",
-    ),
-    Mutation(
-        "a contact whose message came late stays in it",
-        "use_cases/in_shift.py",
-        "        ports.store.contacts.release([item.id])\n",
-        "",
-    ),
-    Mutation(
         "a memory overwrites another's",
         "sqlite/contacts.py",
         '" version = version + 1 WHERE id = ? AND version = ?"',
         '" version = version + 1 WHERE id = ? AND ? >= 0"',
+        (37, 56),
     ),
 )
