@@ -8,7 +8,7 @@ from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.sharing import PlannedReports, plan_reports
 from contact_activity.domain.times import DAY_MS
-from contact_activity.domain.trust import Mode, Trust, TypeTrust
+from contact_activity.domain.trust import Mode, Trust
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, describe
 from contact_activity.ports import TickPorts
@@ -140,13 +140,9 @@ def _wanted(
             ports.store.reports.save(replace(report, due_ms=now_ms + DAY_MS))
         elif of_type.mode is Mode.PUBLISH:
             wanted.append(report)
-        elif _needs_sample(of_type, now_ms) and sampling[type_] < MAX_SAMPLING:
+        elif of_type.is_sample_due(now_ms) and sampling[type_] < MAX_SAMPLING:
             sampling[type_] += 1
             wanted.append(report)
         else:
             ports.store.reports.save(report.put_off(now_ms, tick_ms))
     return wanted
-
-
-def _needs_sample(trust: TypeTrust, now_ms: int) -> bool:
-    return trust.is_sample_due(now_ms)

@@ -86,7 +86,6 @@ class _Read:
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
         self._report = Report(Outcome.UNFINISHED)
-        self._shifted = 0
 
     def run(self) -> Report:
         if self._trust.mode is Mode.OFF:
