@@ -15,6 +15,8 @@ from tests.support.running import key_of_row
 from tests.support.virtual_reader import TICK_MS, VirtualReader
 from tests.support.week import LINKS, reactions
 
+pytestmark = pytest.mark.long
+
 START_MS = round(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1_000)
 # Where contacts are few, each tick reads all of them.
 SLOW_TICK_MS = 30 * 60_000
@@ -39,7 +41,6 @@ def _moved(row: Row, by_ms: int) -> Row:
     return replace(row, occurred_ms=row.occurred_ms + by_ms, inserted_ms=row.inserted_ms + by_ms)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_mailing_to_20_000_contacts_is_published_within_the_day() -> None:
     """Every send, open, click and bounce, under 10,000 calls; then a whole sweep publishes nothing again."""
