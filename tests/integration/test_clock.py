@@ -89,7 +89,7 @@ FOR_PEOPLE = {"published.day", "tick_failure.at_ms"}
 NO_TIMES = {
     *("contact.version", "contact.failures", "contact.times_gone", "contact.due_shard"),
     *("contact.progress.pages", "contact.progress.restarts", "contact.progress.next"),
-    *("contact.progress", "contact.progress.times_undecided", "contact.last_error"),
+    *("contact.progress", "contact.progress.undecided_pages", "contact.last_error"),
     *("contact.summaries.*.published.*[0]", *(f"contact.summaries.*.published.*[{n}]" for n in range(1, 7))),
     *("campaign.version", *(f"campaign.summary.*.published.*[{n}]" for n in range(7))),
     *("listing.contacts", "listing.counted", "listing.next", "listing.pages"),

@@ -535,7 +535,7 @@ MUTATIONS = (
     Mutation(
         "a report is read on from where it ended",
         "domain/campaign_report.py",
-        "OVERLAP_MS = 10 * 60_000",
+        "OVERLAP_MS = 20 * 60_000",
         "OVERLAP_MS = 0",
         (4,),
     ),

@@ -30,7 +30,7 @@ from contact_activity.domain.watermark import (
 )
 
 # A walk that does not fit into one invocation would begin anew for ever.
-MAX_TIMES_UNDECIDED = 10
+MAX_UNDECIDED_PAGES = 500
 
 
 @dataclass(slots=True)
@@ -66,8 +66,8 @@ class Walk:
     this makes another forgotten, however long the walk is interrupted.
     `pages`: how many pages of this report were read since it was begun or begun anew.
     `memory_is_full`: more activity lies inside the overlap than can be remembered, which shortens the
-    promised window. `is_resumed`: some pages were read by an earlier invocation. `times_undecided`: how
-    often it began anew for what was set aside; after so many times it sets nothing aside any more.
+    promised window. `is_resumed`: some pages were read by an earlier invocation. `undecided_pages`: how
+    many were read in vain, since it began anew for what was set aside; after so many it sets nothing aside.
 
     A new row whose like at another hour a campaign's report published is set aside: either the two sides
     differ in their stamps, or both happened. If this walk shows the like too, both did.
@@ -81,7 +81,7 @@ class Walk:
     pages: int = 0
     memory_is_full: bool = False
     is_resumed: bool = False
-    times_undecided: int = 0
+    undecided_pages: int = 0
     _published_before: set[bytes] = field(init=False)
     _remembered: set[bytes] = field(init=False)
     _known: set[bytes] = field(init=False)
@@ -119,7 +119,7 @@ class Walk:
             restarts=progress.restarts,
             pages=progress.pages,
             is_resumed=True,
-            times_undecided=progress.times_undecided,
+            undecided_pages=progress.undecided_pages,
         )
         walk._candidates = set(unpack(progress.candidates))
         walk._known |= walk._candidates
@@ -229,7 +229,7 @@ class Walk:
             oldest=tuple(self._oldest.items()),
             again_from=tuple(self._again_from.items()),
             partly=pack(self._partly),
-            times_undecided=self.times_undecided + self.is_undecided,
+            undecided_pages=self.undecided_pages + (self.pages if self.is_undecided else 0),
         )
 
     def finish(self) -> Watermark:
@@ -313,7 +313,7 @@ class Walk:
         """
         if key in self._published_before or self._forgotten_ms is not None:
             return False
-        if self.times_undecided >= MAX_TIMES_UNDECIDED:
+        if self.undecided_pages >= MAX_UNDECIDED_PAGES:
             return False
         for like in self._shadows.of(activity):
             own, _ = self._aside.get(like, (key, activity))

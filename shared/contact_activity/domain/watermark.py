@@ -209,7 +209,7 @@ class Progress:
     `oldest`: the oldest activity of each type that was read of this report; `again_from`: the same at
     the moment when the report was begun anew.
     `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
-    `times_undecided`: how often it began anew for what was set aside.
+    `undecided_pages`: how many were read before it began anew for what was set aside.
     """
 
     started_ms: int
@@ -225,7 +225,7 @@ class Progress:
     oldest: tuple[tuple[ActivityType, int], ...] = ()
     again_from: tuple[tuple[ActivityType, int], ...] = ()
     partly: bytes = b""
-    times_undecided: int = 0
+    undecided_pages: int = 0
 
     @property
     def start_ms(self) -> int:

@@ -70,7 +70,7 @@ def progress_to_json(progress: Progress) -> str:
             "oldest": {type_.report: time_ms for type_, time_ms in progress.oldest},
             "again_from": {type_.report: time_ms for type_, time_ms in progress.again_from},
             "partly": base64.b64encode(progress.partly).decode(),
-            "times_undecided": progress.times_undecided,
+            "undecided_pages": progress.undecided_pages,
         }
     )
 
@@ -91,7 +91,7 @@ def progress_from_json(text: str) -> Progress:
         oldest=_times(stored.get("oldest", {})),
         again_from=_times(stored.get("again_from", {})),
         partly=base64.b64decode(stored.get("partly", "")),
-        times_undecided=stored.get("times_undecided", 0),
+        undecided_pages=stored.get("undecided_pages", 0),
     )
     # An earlier version stored neither `oldest` nor `again_from`.
     return progress if "oldest" in stored else progress.with_oldest()
