@@ -287,7 +287,7 @@ def test_queue_table_and_schedule_are_as_the_template_says(emulator: Emulator, s
     scheduler = emulator.client("scheduler")
     (listed,) = scheduler.list_schedules()["Schedules"]
     schedule = scheduler.get_schedule(Name=listed["Name"])
-    assert schedule["ScheduleExpression"] == "rate(15 minutes)"
+    assert schedule["ScheduleExpression"] == "rate(5 minutes)"
     assert schedule["State"] == "ENABLED"
 
 
