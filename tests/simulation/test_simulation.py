@@ -41,6 +41,7 @@ def test_a_history_is_the_same_each_time(seed: int) -> None:
     assert run_seed(seed) == run_seed(seed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_the_histories_have_teeth(mutation: Mutation, tmp_path: Path) -> None:
     """Each of these mistakes in the product breaks a promise within 300 histories."""
