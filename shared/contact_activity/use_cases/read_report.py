@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from contact_activity.domain import schedule
-from contact_activity.domain.activity import Activity, ActivityType
+from contact_activity.domain.activity import Activity, ActivityType, derive_id
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
@@ -354,8 +354,8 @@ class _Read:
                 continue
             if memory.standing(row) not in (Standing.OUTSIDE, Standing.LEFT):
                 digest = data_digest(row, reading.account, self._policy.email_addresses)
-                event_id = self._event(contacts[row.contact_id], row, now_ms).id
-                found.setdefault(row.contact_id, []).append(SampledRow(event_id, row.occurred_ms, digest))
+                sampled = SampledRow(derive_id(reading.account, row), row.occurred_ms, digest)
+                found.setdefault(row.contact_id, []).append(sampled)
         return found
 
     def _take_sample(self, rows: Mapping[str, Sequence[SampledRow]], now_ms: int) -> None:
@@ -388,14 +388,14 @@ class _Read:
         now_ms = self._ports.clock.now_ms()
         finished = self._stored.finished(self._read, now_ms, self._policy.tick_ms)
         if self._stored.is_sent_again(self._read):
-            self._watch_anew(now_ms)
-            finished = replace(finished, sent_ms=min(now_ms, self._read.newest_ms or now_ms), due_ms=now_ms)
+            sent_ms = min(now_ms, self._read.newest_ms or now_ms)
+            self._watch_anew(sent_ms, now_ms)
+            finished = replace(finished, sent_ms=sent_ms, due_ms=now_ms)
         return Outcome.READ if self._save(finished) else Outcome.RACE_LOST
 
-    def _watch_anew(self, now_ms: int) -> None:
+    def _watch_anew(self, sent_ms: int, now_ms: int) -> None:
         """The campaign was sent once more: its other reports are due now. One that is in hand comes later."""
         reports = self._ports.store.reports
-        sent_ms = min(now_ms, self._read.newest_ms or now_ms)
         for type_ in self._policy.reading.types:
             other = reports.get(ReportId(self._stored.id.campaign_id, type_))
             if other and type_ is not self._type:
