@@ -111,7 +111,7 @@ def test_a_report_without_history_shows_what_comes_in_from_now_on(
     watched_ms = SENT_MS + HOUR_MS
     rows = [Row(row.stamp_ms + shift_h * HOUR_MS, row.inserted_ms) for row in rows]
     report, found, now_ms = (
-        CampaignReport.of_new(OPENS, SENT_MS, watched_ms, has_history=False),
+        CampaignReport(OPENS, SENT_MS, watched_ms, 0, watched_ms, watched_ms, watched_ms),
         set(),
         watched_ms,
     )

@@ -104,12 +104,6 @@ class CampaignReport:
     last_error: str | None = None
     failed_ms: int | None = None
 
-    @classmethod
-    def of_new(cls, id_: ReportId, sent_ms: int, now_ms: int, *, has_history: bool) -> "CampaignReport":
-        """A report that is watched from now on. Without `has_history` only what comes in from now on."""
-        known_ms = None if has_history else now_ms
-        return cls(id_, sent_ms, now_ms, 0, known_ms, known_ms, known_ms)
-
     def is_held(self, now_ms: int) -> bool:
         return is_held(self.held_until_ms, now_ms)
 
