@@ -1,5 +1,6 @@
 """A tick looks at the campaign list, and hands out the reports that are due, before the contacts."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,12 @@ import pytest
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
-from contact_activity.domain.campaign_feed import FIRST_EVERY_MS, REFUSED_FOR_MS, WHOLE_EVERY_MS
+from contact_activity.domain.campaign_feed import (
+    FIRST_EVERY_MS,
+    REFUSED_FOR_MS,
+    WHOLE_EVERY_MS,
+    CampaignFeed,
+)
 from contact_activity.domain.campaign_report import (
     WATCHED_MS,
     WATCHED_WEEKLY_MS,
@@ -264,6 +270,18 @@ def test_of_many_new_campaigns_a_tick_looks_at_sixty(world: World, *, is_first: 
     assert looked_at[0] == [f"campaign {id_}" for id_ in ids[:MAX_LOOKED_AT]]
     assert {id_ for of in looked_at for id_ in of} == {f"campaign {id_}" for id_ in ids}
     assert set(reports(*ids)) <= set(watched(world))
+
+
+def test_a_list_in_another_order_each_time_takes_a_share_of_the_day(world: World) -> None:
+    """All of it looks moved each time, and contacts have the rest of the calls."""
+    ids = [f"n{number}" for number in range(50)]
+    looked_at: Counter[int] = Counter()
+    for tick in range(2 * DAY_MS // TICK_MS):
+        campaigns(world, *(ids if tick % 2 else ids[::-1]))
+        asked = asked_by_tick(world)
+        looked_at[world.clock.now_ms() // DAY_MS] += sum(name.startswith("campaign ") for name in asked)
+    most = CampaignFeed().looks_left(world.limits.calls_per_day, NOON_MS)
+    assert max(looked_at.values()) == most
 
 
 # --- a list that fails ------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ REFUSED_FOR_MS = DAY_MS
 LISTS = 2
 # One that is first in the list and is sent again does not move.
 FIRST_EVERY_MS = HOUR_MS
+# Each costs a call. A list in another order each time would otherwise use up the day.
+LEAST_LOOKS_A_DAY = 60
+LOOKS_PERCENT_OF_DAY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class CampaignFeed:
     `first_ms`: when the first campaign was looked at last, though it had not moved.
     `refused_ms`: when the API last refused the list; None: it does not.
     `report_calls`: how many calls reports were planned to take on `day`, which counts UTC days since
-    1970; `report_calls_before`: on the day before.
+    1970; `report_calls_before`: on the day before. `looks`: how many campaigns were looked at on `day`.
     """
 
     listed: tuple[str, ...] = ()
@@ -35,6 +38,7 @@ class CampaignFeed:
     day: int = 0
     report_calls: int = 0
     report_calls_before: int = 0
+    looks: int = 0
 
     def is_to_be_read_whole(self, now_ms: int) -> bool:
         """Whether to read the list to the end of the watch, not only as far as it is new."""
@@ -68,13 +72,18 @@ class CampaignFeed:
         rest = (id_ for id_ in self.listed if id_ not in now_listed)
         return replace(self, listed=(*now_listed, *rest)[:MAX_LISTED])
 
-    def counted(self, calls: int, now_ms: int) -> "CampaignFeed":
-        """With so many more calls planned for reports."""
+    def counted(self, calls: int, now_ms: int, *, looks: int = 0) -> "CampaignFeed":
+        """With so many more calls planned for reports, and so many more campaigns looked at."""
         day = now_ms // DAY_MS
         if day == self.day:
-            return replace(self, report_calls=self.report_calls + calls)
+            return replace(self, report_calls=self.report_calls + calls, looks=self.looks + looks)
         before = self.report_calls if day == self.day + 1 else 0
-        return replace(self, day=day, report_calls=calls, report_calls_before=before)
+        return replace(self, day=day, report_calls=calls, report_calls_before=before, looks=looks)
+
+    def looks_left(self, calls_per_day: int, now_ms: int) -> int:
+        """How many campaigns may still be looked at on this UTC day."""
+        most = max(LEAST_LOOKS_A_DAY, calls_per_day * LOOKS_PERCENT_OF_DAY // 100)
+        return max(0, most - self.counted(0, now_ms).looks)
 
     def report_calls_a_day(self, now_ms: int) -> int:
         """How many calls reports take a day, by today so far and by yesterday."""

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from contact_activity.domain.activity import USABLE_ID, ActivityType
@@ -164,7 +164,9 @@ def feed_to_json(feed: CampaignFeed) -> str:
 
 
 def feed_from_json(text: str) -> CampaignFeed:
-    stored = json.loads(text)
+    """What a later release added is left out."""
+    known = {of.name for of in fields(CampaignFeed)}
+    stored = {name: value for name, value in json.loads(text).items() if name in known}
     return CampaignFeed(**{**stored, "listed": tuple(stored["listed"])})
 
 

@@ -44,6 +44,8 @@ class _Look:
         self._deadline_ms = deadline_ms
         self._now_ms = ports.clock.now_ms()
         self._is_whole = feed.is_to_be_read_whole(self._now_ms)
+        calls_per_day = ports.store.limiter.limits.calls_per_day
+        self._most = min(MAX_LOOKED_AT, feed.looks_left(calls_per_day, self._now_ms))
         self._listed: list[str] = []
         self._looked_at: set[str] = set()
         self._failed: set[str] = set()
@@ -60,7 +62,7 @@ class _Look:
         except (RetryError, FatalError, WaitError):
             self._keep()
             raise
-        seen = self._feed.seen(self._seen())
+        seen = self._after()
         whole_ms = self._now_ms if self._is_whole and is_all else seen.whole_ms
         return replace(seen, whole_ms=None if self._has_left else whole_ms, refused_ms=None)
 
@@ -95,7 +97,7 @@ class _Look:
             self._feed = replace(self._feed, first_ms=self._now_ms)
         untold = [id_ for id_ in self._untold[:MAX_ASKED_AGAIN] if id_ not in self._tried]
         for id_ in dict.fromkeys([*to_look_at, *untold]):
-            if len(self._tried) >= MAX_LOOKED_AT:
+            if len(self._tried) >= self._most:
                 self._has_left = True
                 return True
             campaign = self._try(id_)
@@ -123,8 +125,11 @@ class _Look:
 
     def _keep(self) -> None:
         """Store what was looked at before a failure, so that it is not asked for again."""
-        if self._looked_at:
-            self._ports.store.reports.put_feed(self._feed.seen(self._seen()))
+        if self._tried:
+            self._ports.store.reports.put_feed(self._after())
+
+    def _after(self) -> CampaignFeed:
+        return self._feed.seen(self._seen()).counted(0, self._now_ms, looks=len(self._tried))
 
     def _seen(self) -> list[str]:
         """The part of the list that need not be looked at again. Behind an old campaign all are old."""
