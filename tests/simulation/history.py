@@ -437,6 +437,7 @@ class History:
             credential_revoked_meanwhile=often / 4,
             operator_paused_meanwhile=often / 20,
             operator_asks_before_memory=min(0.5, 3 * often) if self.has_reports else 0.0,
+            report_handled_again_before_memory=min(0.5, 3 * often) if self.has_reports else 0.0,
             bus_takes_a_part_of_report=min(0.5, 3 * often) if self.has_reports else 0.0,
             operator_asks_meanwhile=often / 2 if self.world.has_shifts else 0.0,
             connection_timed_out=often / 4,
@@ -823,7 +824,7 @@ class History:
         return ticks
 
     def _reports_bring_what_comes_late(self) -> None:
-        """Rows that come in nine minutes after their stamp, though no contact is asked meanwhile."""
+        """Rows that come in minutes after their stamp, though no contact is asked meanwhile."""
         world = self.world
         is_sure = self.world.has_reports and not (
             self.promises.is_one_side_shifted
@@ -850,9 +851,9 @@ class History:
                 self.promises.fail("the report of a fresh campaign is not read")
         self.next_tick_ms = max(self.clock.now_ms(), self.next_tick_ms)
         self.clock.time_ms = self.next_tick_ms
-        rows = []
+        rows, late_h = [], self.reports_rng.choice([8, 18]) / 60
         for number, contact_id in enumerate(self._contacts_at_rest()):
-            late = [(1 / 60, 8 / 60), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)]
+            late = [(1 / 60, late_h), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)]
             for row, (ago_h, inserted_in_h) in enumerate(late):
                 rows.append(
                     self._add_row(
@@ -863,13 +864,14 @@ class History:
                         campaign_id=campaign.id,
                     )
                 )
-        for _ in range(4):
+        # A read that found nothing is followed by one ten minutes later, then by one twenty minutes later.
+        for _ in range(4 if late_h < 0.2 else 9):
             self._tick_of_reports()
         is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
         world.accidents["late_rows_of_reports"] += not is_paused
         told = [self.promises.by_id[self.promises.id_of(row, world.reading.account)] for row in rows]
         if not is_paused and not all(one.is_had for one in told):
-            self.promises.fail("a report did not bring a row that came in nine minutes after its stamp")
+            self.promises.fail("a report did not bring a row that came in minutes after its stamp")
         # What reports leave to contacts comes now.
         self._sweep()
 

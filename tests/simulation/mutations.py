@@ -540,6 +540,20 @@ MUTATIONS = (
         (4,),
     ),
     Mutation(
+        "a report is read on from five minutes before it ended",
+        "domain/campaign_report.py",
+        "OVERLAP_MS = 20 * 60_000",
+        "OVERLAP_MS = 5 * 60_000",
+        (),
+    ),
+    Mutation(
+        "a report ends at rows that are known",
+        "use_cases/read_report.py",
+        "            if page.next is None:\n",
+        "            if page.next is None or self._report.counts.known >= len(page.activities) > 0:\n",
+        (),
+    ),
+    Mutation(
         "a report does not know what an unfinished walk published",
         "domain/reported.py",
         '*unpack(progress.candidates if progress else b"")',

@@ -127,6 +127,7 @@ class Chances:
     operator_paused_meanwhile: float = 0.0
     operator_asks_meanwhile: float = 0.0
     operator_asks_before_memory: float = 0.0
+    report_handled_again_before_memory: float = 0.0
     bus_takes_a_part_of_report: float = 0.0
     connection_timed_out: float = 0.0
     answer_timed_out: float = 0.0
@@ -554,12 +555,17 @@ class Process:
             self.met_others = True
             world.deliver()
         if self.item and world.happens("message_handled_twice_at_once"):
-            self.met_others = True
-            world.hand(self.item)
+            self.handle_again()
         if world.happens("second_dispatcher"):
             self.met_others = True
             world.tick()
         world.depth -= 1
+
+    def handle_again(self) -> None:
+        """The queue gives this message to another worker too."""
+        assert self.item
+        self.met_others = True
+        self.world.hand(self.item)
 
     def may_call(self) -> None:
         """What the API or the operator said before holds."""
@@ -821,6 +827,8 @@ class SimulatedBus:
         if self._process.is_report and self._world.happens("operator_asks_before_memory"):
             ids = {json.loads(event.detail)["data"]["contact"]["id"] for event in events}
             self._world.ask_as_operator(sorted(ids))
+        if self._process.is_report and self._world.happens("report_handled_again_before_memory"):
+            self._process.handle_again()
 
     def _take(self, events: Sequence[Event]) -> None:
         self._world.trace(f"published: {len(events)} of {self._process.subject}")
