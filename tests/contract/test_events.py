@@ -362,7 +362,7 @@ def rows(draw: st.DrawFn, type_: ActivityType) -> Mapping[str, object]:
 
 
 @each_type
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(data=st.data(), mode=st.sampled_from(EmailAddresses), backfill=st.booleans())
 def test_any_row_that_parses_gives_a_valid_event(
     type_: ActivityType, data: st.DataObject, mode: EmailAddresses, *, backfill: bool

@@ -426,6 +426,7 @@ class TestContacts:
         saved = save(family.contacts, "4711", watermark=watermark, progress=progress, summaries=summaries)
         assert stored(family.contacts, "4711") == saved
 
+    @pytest.mark.long
     def test_many_contacts_are_read_at_once(self, family: Family) -> None:
         """As they are one by one; also more than one read of the store holds, and the same one twice."""
         ids = [f"contact-{number}" for number in range(620)]
@@ -725,6 +726,7 @@ class TestReports:
             watch(family.reports, str(number), sent_ms=sent_ms, due_ms=due_ms)
         assert campaigns_of(family.reports.due(NOW_MS)) == ["4", "1", "3", "2", "0"]
 
+    @pytest.mark.long
     def test_at_most_a_thousand_are_due_at_once(self, family: Family) -> None:
         """Those that wait longest: the others are due when these are read."""
         at_once(lambda number: watch(family.reports, *(f"{number}-{n}" for n in range(63)), due_ms=NOW_MS))

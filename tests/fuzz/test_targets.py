@@ -74,6 +74,7 @@ INPUTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", targets.TARGETS)
 @settings(max_examples=400)
 @given(data=st.data())

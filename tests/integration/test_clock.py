@@ -339,6 +339,7 @@ def test_work_goes_on_in_a_table_whatever_time_lies_in_the_future(moto: Store, n
     work_goes_on(system)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beyond", BEYOND_MS)
 @pytest.mark.parametrize("engine", ["embedded", "moto"])
 def test_work_goes_on_though_all_times_lie_in_the_future(

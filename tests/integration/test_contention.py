@@ -17,6 +17,7 @@ def assert_within_limits(seen: Contention, limits: Limits) -> None:
     assert seen.counted == seen.calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("work_ms", [0, 1_000])
 @pytest.mark.parametrize("latency_ms", LATENCIES_MS)
 def test_a_call_costs_a_write_and_a_sixteenth(latency_ms: int, work_ms: int) -> None:

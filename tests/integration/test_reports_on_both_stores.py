@@ -163,6 +163,7 @@ class OvertakenBus(CollectingBus):
             self._write.pop()()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["saved", "resynced", "erased"])
 def test_whoever_writes_a_contact_between_bus_and_memory_repeats_and_loses_nothing(
     system: System, what: str
