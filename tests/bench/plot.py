@@ -2,9 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import log
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 380, 56, 24, 120, 44
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 380, 56, 24, 160, 44
+LABEL_HEIGHT = 15
 TICKS_S = {
     "1 min": 60,
     "5 min": 300,
@@ -20,17 +22,35 @@ POINTS = 120
 FONT = 'role="img" font-family="sans-serif" font-size="12"'
 
 
-def delays_svg(title: str, curves: Mapping[str, tuple[Sequence[float], int]]) -> str:
-    """Draw a curve for each name: the delays in seconds of those that arrived, and how many there are."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The delays in seconds of those that arrived, of `count`. Curves of one `group` have one colour."""
+
+    name: str
+    group: str
+    delays_s: Sequence[float]
+    count: int
+    is_dashed: bool = False
+
+    def shares(self) -> list[tuple[float, float]]:
+        """How many arrived after so many seconds."""
+        ordered = sorted(self.delays_s)
+        steps = (FIRST_S * (LAST_S / FIRST_S) ** (n / POINTS) for n in range(POINTS + 1))
+        return [(at_s, bisect_right(ordered, at_s) / max(1, self.count)) for at_s in steps]
+
+
+def delays_svg(title: str, curves: Sequence[Curve]) -> str:
+    groups = list(dict.fromkeys(curve.group for curve in curves))
+    colours = {curve: COLOURS[groups.index(curve.group) % len(COLOURS)] for curve in curves}
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT}>',
         f"<title>{title}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="15" font-size="13">{title}</text>',
         *_grid(),
+        *(_line(curve, colour) for curve, colour in colours.items()),
+        *_labels(colours),
     ]
-    for number, (name, (delays_s, count)) in enumerate(curves.items()):
-        parts += _curve(name, sorted(delays_s), count, COLOURS[number % len(COLOURS)])
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -51,15 +71,21 @@ def _grid() -> list[str]:
     return lines
 
 
-def _curve(name: str, delays_s: Sequence[float], count: int, colour: str) -> list[str]:
-    steps = [FIRST_S * (LAST_S / FIRST_S) ** (n / POINTS) for n in range(POINTS + 1)]
-    shares = [bisect_right(delays_s, at_s) / max(1, count) for at_s in steps]
-    points = " ".join(f"{_x(at_s):.1f},{_y(share):.1f}" for at_s, share in zip(steps, shares, strict=True))
-    label_y = _y(shares[-1]) + 4
-    return [
-        f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
-        f'<text x="{WIDTH - RIGHT + 6}" y="{label_y:.1f}" fill="{colour}">{name}</text>',
-    ]
+def _line(curve: Curve, colour: str) -> str:
+    points = " ".join(f"{_x(at_s):.1f},{_y(share):.1f}" for at_s, share in curve.shares())
+    dashes = ' stroke-dasharray="5 4"' if curve.is_dashed else ""
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
+
+
+def _labels(colours: Mapping[Curve, str]) -> list[str]:
+    """The names at the ends of the curves, moved down where they would lie on each other."""
+    labels, free_y = [], 0.0
+    for curve in sorted(colours, key=lambda curve: -curve.shares()[-1][1]):
+        y = max(free_y, _y(curve.shares()[-1][1]) + 4)
+        free_y = y + LABEL_HEIGHT
+        colour = colours[curve]
+        labels.append(f'<text x="{WIDTH - RIGHT + 6}" y="{y:.1f}" fill="{colour}">{curve.name}</text>')
+    return labels
 
 
 def _x(at_s: float) -> float:
