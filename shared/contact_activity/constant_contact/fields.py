@@ -8,10 +8,22 @@ import json
 import re
 from collections.abc import Mapping
 
-from contact_activity.domain.activity import USABLE_ID
+from contact_activity.domain.activity import USABLE_ID, BounceCategory
+from contact_activity.domain.addresses import cut
+from contact_activity.errors import FatalError
 
 # Above it a float can no longer hold every whole number.
 MAX_EXACT_INTEGER = 2**53
+# The codes are in the documentation of v2 and v3: B non-existent address, S suspended, D undeliverable,
+# F mailbox full, Z blocked, V vacation reply, X other.
+_CATEGORY_BY_CODE = {
+    "B": BounceCategory.HARD,
+    "S": BounceCategory.HARD,
+    "D": BounceCategory.SOFT,
+    "F": BounceCategory.SOFT,
+    "Z": BounceCategory.BLOCKED,
+    "V": BounceCategory.AUTO_REPLY,
+}
 
 
 def whole_number(value: object) -> int | None:
@@ -55,3 +67,34 @@ def row_digest(row: object) -> str:
     except RecursionError:
         canonical = "nested too deep"
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def path_part(id_: str) -> str:
+    """The id, which is to be part of a path. Raises `FatalError` if it cannot be."""
+    if not USABLE_ID.fullmatch(id_):
+        raise FatalError("an id that cannot be part of a path")
+    return id_
+
+
+def text_of(row: Mapping[str, object], name: str) -> str | None:
+    """Return a field as text of at most 4 KB, or None."""
+    text = whole_text_of(row, name)
+    return None if text is None else cut(text)
+
+
+def whole_text_of(row: Mapping[str, object], name: str) -> str | None:
+    """Return a field as text, a number as its digits. None for any other value."""
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return id_text(value) or str(value)
+
+
+def cut_id_of(row: Mapping[str, object], name: str) -> str | None:
+    """Return a field as an id of at most 4 KB, or None."""
+    text = id_text(row.get(name))
+    return None if text is None else cut(text)
+
+
+def bounce_category(code: str | None) -> BounceCategory:
+    return _CATEGORY_BY_CODE.get(code or "", BounceCategory.UNKNOWN)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
+from contact_activity.constant_contact.fields import path_part
 from contact_activity.constant_contact.v2_pages import (
     Page,
     listed_campaign,
@@ -21,7 +22,7 @@ from contact_activity.constant_contact.v2_summaries import (
     parse_contact_summary,
     parse_summary_by_campaign,
 )
-from contact_activity.domain.activity import USABLE_ID, Activity, ActivityType, Unreadable
+from contact_activity.domain.activity import Activity, ActivityType, Unreadable
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
 from contact_activity.domain.campaign import SentCampaign
 from contact_activity.domain.summary import SummaryKind, SummaryReport
@@ -73,7 +74,7 @@ class ConstantContactV2:
     def tracking(
         self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> TrackingPage | Refusal:
-        path = f"/contacts/{_path_part(contact_id)}/tracking" + ("" if report == ALL_REPORT else f"/{report}")
+        path = f"/contacts/{path_part(contact_id)}/tracking" + ("" if report == ALL_REPORT else f"/{report}")
         params = {"limit": str(PAGE_ROWS)}
         # The bounces of a contact are the one report without this filter. The caller drops old rows.
         if since_ms is not None and report != ActivityType.BOUNCED.report:
@@ -92,7 +93,7 @@ class ConstantContactV2:
         next_: str | None,
         deadline_ms: int,
     ) -> TrackingPage | Refusal:
-        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}/tracking/{type_.report}"
+        path = f"/emailmarketing/campaigns/{path_part(campaign_id)}/tracking/{type_.report}"
         params = {"limit": str(PAGE_ROWS)}
         if since_ms is not None:
             params["created_since"] = iso(since_ms)
@@ -103,18 +104,18 @@ class ConstantContactV2:
         return _tracking_page(parsed, page.next)
 
     def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
-        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}"
+        path = f"/emailmarketing/campaigns/{path_part(campaign_id)}"
         return self._get(path, {}, lambda body: sent_campaign(body, campaign_id), deadline_ms)
 
     def contact_summary(
         self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
     ) -> SummaryReport | Refusal:
         report, parse = _CONTACT_SUMMARIES[kind]
-        path = f"/contacts/{_path_part(contact_id)}/tracking/reports/{report}"
+        path = f"/contacts/{path_part(contact_id)}/tracking/reports/{report}"
         return self._get(path, {}, lambda body: parse(body, contact_id), deadline_ms)
 
     def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
-        path = f"/emailmarketing/campaigns/{_path_part(campaign_id)}/tracking/reports/summary"
+        path = f"/emailmarketing/campaigns/{path_part(campaign_id)}/tracking/reports/summary"
         params = {"updateSummary": "true"}
         return self._get(path, params, lambda body: parse_campaign_summary(body, campaign_id), deadline_ms)
 
@@ -160,9 +161,3 @@ def _tracking_page(parsed: Sequence[Activity | Unreadable], next_: str | None) -
         unreadable=tuple(row.digest for row in parsed if isinstance(row, Unreadable)),
         next=next_,
     )
-
-
-def _path_part(id_: str) -> str:
-    if not USABLE_ID.fullmatch(id_):
-        raise FatalError("an id that cannot be part of a path")
-    return id_

@@ -3,17 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from contact_activity.constant_contact.fields import id_text, row_digest, usable_id
+from contact_activity.constant_contact.fields import (
+    bounce_category,
+    cut_id_of,
+    row_digest,
+    text_of,
+    usable_id,
+    whole_text_of,
+)
 from contact_activity.domain.activity import (
     Activity,
     ActivityType,
     Bounce,
-    BounceCategory,
     Link,
     Unreadable,
     Unsubscribe,
 )
-from contact_activity.domain.addresses import cut
 from contact_activity.domain.times import parse_time
 
 # A row's `activity_type`.
@@ -35,16 +40,6 @@ TIME_FIELDS = {
     ActivityType.UNSUBSCRIBED: "unsubscribe_date",
 }
 _TYPES = {provider_type: type_ for type_, provider_type in PROVIDER_TYPES.items()}
-# The codes are in the documentation of v2 and v3: B non-existent address, S suspended, D undeliverable,
-# F mailbox full, Z blocked, V vacation reply, X other.
-_CATEGORY_BY_CODE = {
-    "B": BounceCategory.HARD,
-    "S": BounceCategory.HARD,
-    "D": BounceCategory.SOFT,
-    "F": BounceCategory.SOFT,
-    "Z": BounceCategory.BLOCKED,
-    "V": BounceCategory.AUTO_REPLY,
-}
 
 
 def parse_campaign_row(row: object, campaign_id: str, type_: ActivityType) -> Activity | Unreadable:
@@ -83,11 +78,11 @@ def parse_row(row: object, contact_id: str) -> Activity | Unreadable:
     return Activity(
         type=type_,
         contact_id=contact_id,
-        campaign_id=_id(row, "campaign_id"),
+        campaign_id=cut_id_of(row, "campaign_id"),
         occurred_ms=occurred_ms,
         provider_time=str(provider_time),
         provider_type=PROVIDER_TYPES[type_],
-        email_address=_text(row, "email_address"),
+        email_address=text_of(row, "email_address"),
         link=_link(row) if type_ is ActivityType.CLICKED else None,
         bounce=_bounce(row) if type_ is ActivityType.BOUNCED else None,
         unsubscribe=_unsubscribe(row) if type_ is ActivityType.UNSUBSCRIBED else None,
@@ -95,41 +90,22 @@ def parse_row(row: object, contact_id: str) -> Activity | Unreadable:
 
 
 def _link(row: Mapping[str, object]) -> Link | None:
-    link = Link(id=_id(row, "link_id"), url=_whole_text(row, "link_uri"))
+    link = Link(id=cut_id_of(row, "link_id"), url=whole_text_of(row, "link_uri"))
     return None if link == Link(None, None) else link
 
 
 def _bounce(row: Mapping[str, object]) -> Bounce:
-    code = _whole_text(row, "bounce_code")
+    code = whole_text_of(row, "bounce_code")
     return Bounce(
         code=code,
-        category=_CATEGORY_BY_CODE.get(code or "", BounceCategory.UNKNOWN),
-        description=_whole_text(row, "bounce_description"),
-        message=_whole_text(row, "bounce_message"),
+        category=bounce_category(code),
+        description=whole_text_of(row, "bounce_description"),
+        message=whole_text_of(row, "bounce_message"),
     )
 
 
 def _unsubscribe(row: Mapping[str, object]) -> Unsubscribe | None:
     unsubscribe = Unsubscribe(
-        source=_whole_text(row, "unsubscribe_source"), reason=_whole_text(row, "unsubscribe_reason")
+        source=whole_text_of(row, "unsubscribe_source"), reason=whole_text_of(row, "unsubscribe_reason")
     )
     return None if unsubscribe == Unsubscribe(None, None) else unsubscribe
-
-
-def _text(row: Mapping[str, object], name: str) -> str | None:
-    """Return a field as text of at most 4 KB, or None."""
-    text = _whole_text(row, name)
-    return None if text is None else cut(text)
-
-
-def _whole_text(row: Mapping[str, object], name: str) -> str | None:
-    """Return a field as text, a number as its digits. None for any other value."""
-    value = row.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return id_text(value) or str(value)
-
-
-def _id(row: Mapping[str, object], name: str) -> str | None:
-    text = id_text(row.get(name))
-    return None if text is None else cut(text)

@@ -18,6 +18,8 @@ MAX_RETRY_AFTER_S = 60.0
 
 _QPS_KEY = "mashery.not.authorized.over.qps"
 _RATE_KEY = "mashery.not.authorized.over.ratelimit"
+# v2's key, and v3's.
+_DAY_KEYS = (_RATE_KEY, "quota_exceeded")
 # Mashery, the gateway of the API, sends these codes in a header. They serve when the body has no key.
 _KEY_BY_HEADER = {"ERR_403_DEVELOPER_OVER_QPS": _QPS_KEY, "ERR_403_DEVELOPER_OVER_RATE": _RATE_KEY}
 # What status an error means that arrives with status 200, by the beginning of its key.
@@ -69,13 +71,14 @@ class Answer:
 def judge(answer: Answer, *, has_cursor: bool) -> Verdict:
     """Return what an answer means. `has_cursor`: the call sent a cursor, which can have expired."""
     match answer.status:
-        case 200:
+        case status if 200 <= status < 300:
+            # v3 answers some lists with 202 or 209.
             return Verdict.RETRY if answer.body is None else Verdict.OK
         case 400 | 404 if has_cursor:
             return Verdict.NEXT_EXPIRED
         case 404:
             return Verdict.GONE
-        case 401 | 403 | 429 if answer.error_key == _RATE_KEY:
+        case 401 | 403 | 429 if answer.error_key in _DAY_KEYS:
             return Verdict.DAY_USED_UP
         case 401 | 403 if answer.error_key == _QPS_KEY:
             return Verdict.SLOW_DOWN

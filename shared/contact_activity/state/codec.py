@@ -151,12 +151,14 @@ def report_from_json(id_: ReportId, version: int, due_ms: int | None, text: str)
 
 
 def watched_to_json(campaign: WatchedCampaign) -> str:
-    return _dump({"sent_ms": campaign.sent_ms, "urls": dict(campaign.urls)})
+    mailings = {"mailings": campaign.mailings} if campaign.mailings else {}
+    return _dump({"sent_ms": campaign.sent_ms, "urls": dict(campaign.urls), **mailings})
 
 
 def watched_from_json(campaign_id: str, text: str) -> WatchedCampaign:
     stored = json.loads(text)
-    return WatchedCampaign(campaign_id, stored["sent_ms"], stored["urls"])
+    mailings = tuple(stored.get("mailings", ()))
+    return WatchedCampaign(campaign_id, stored["sent_ms"], stored["urls"], mailings)
 
 
 def feed_to_json(feed: CampaignFeed) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import Refusal
-from contact_activity.domain.campaign import SentCampaign, WatchedCampaign
+from contact_activity.domain.campaign import ListedCampaign, SentCampaign, WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import WATCHED_MS, CampaignReport, ReportId
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError
@@ -47,6 +48,7 @@ class _Look:
         calls_per_day = ports.store.limiter.limits.calls_per_day
         self._most = min(MAX_LOOKED_AT, feed.looks_left(calls_per_day, self._now_ms))
         self._listed: list[str] = []
+        self._rows: dict[str, ListedCampaign] = {}
         self._looked_at: set[str] = set()
         self._failed: set[str] = set()
         self._untold: list[str] = []
@@ -78,6 +80,7 @@ class _Look:
                 raise RetryError("the campaign list's cursor did not hold")
             shown = [id_ for id_ in dict.fromkeys(of.id for of in page.campaigns) if id_ not in self._listed]
             self._listed += shown
+            self._rows |= {of.id: of for of in page.campaigns}
             if self._is_whole:
                 self._watch_known(shown)
             if self._look_at_new():
@@ -150,7 +153,9 @@ class _Look:
         before = reports.watched(campaign_id) or WatchedCampaign(campaign_id, None)
         deadline_ms = min(self._deadline_ms, self._ports.clock.monotonic_ms() + CAMPAIGN_TIME_MS)
         told = self._ports.source.campaign(campaign_id, deadline_ms=deadline_ms)
-        watched = before.told(told) if isinstance(told, SentCampaign) else before
+        watched = (
+            before.told(told).listed(self._rows[campaign_id]) if isinstance(told, SentCampaign) else before
+        )
         if watched != before:
             reports.put_watched(watched)
         self._watch_reports(watched)
@@ -170,8 +175,8 @@ class _Look:
 
     def _watch_reports(self, campaign: WatchedCampaign) -> None:
         if campaign.sent_ms is not None and not self._is_old(campaign):
-            for type_ in self._types:
-                self._watch_report(ReportId(campaign.id, type_), campaign.sent_ms)
+            for id_, type_ in product(campaign.reported_ids, self._types):
+                self._watch_report(ReportId(id_, type_), campaign.sent_ms)
 
     def _watch_report(self, id_: ReportId, sent_ms: int) -> None:
         """A report that is in hand meanwhile is watched anew by the next look at the whole list."""

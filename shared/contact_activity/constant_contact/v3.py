@@ -1,0 +1,198 @@
+"""Read contacts, mailings and their tracking reports from the v3 API.
+
+Everything that only v3 has is here and in the modules named `v3_…`. A campaign of v3 has campaign
+activities: its mail, and what was sent again to those who did not open. They have the reports, and rows
+name them, so they are what the rest of the product calls a campaign.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
+from contact_activity.constant_contact.fields import path_part
+from contact_activity.constant_contact.v3_pages import (
+    Page,
+    listed_campaign,
+    listed_contact,
+    parameters,
+    read_page,
+    sent_campaign,
+    tracking_page,
+)
+from contact_activity.constant_contact.v3_rows import PROVIDER_TYPES, parse_campaign_row, parse_row
+from contact_activity.constant_contact.v3_summaries import (
+    SummariesPage,
+    contact_report,
+    read_contact_summaries,
+    read_mailing_summary,
+)
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
+from contact_activity.domain.campaign import SentCampaign
+from contact_activity.domain.summary import SummaryKind, SummaryReport
+from contact_activity.domain.times import iso
+from contact_activity.domain.watermark import TYPES_BY_REPORT
+from contact_activity.errors import FatalError, RetryError
+
+# The largest pages that the v3 contract allows.
+CONTACT_PAGE_ROWS = 100
+PAGE_ROWS = 500
+MAX_SUMMARY_PAGES = 20
+TRACKING, MAILING = "tracking_activities", "campaign_activity_id"
+# The listing of who changed is followed by one of who unsubscribed, which is no change (v3 contract).
+UNSUBSCRIBED = "unsubscribed"
+# What a summary covers: the provider was not there before.
+SINCE_EVER, UNTIL_EVER = "1995-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+REPORTS = {
+    ActivityType.SENT: "sends",
+    ActivityType.OPENED: "opens",
+    ActivityType.CLICKED: "clicks",
+    ActivityType.FORWARDED: "forwards",
+    ActivityType.BOUNCED: "bounces",
+    ActivityType.UNSUBSCRIBED: "optouts",
+}
+
+V3 = ApiVersion(
+    neutral_call=Call("/contacts", {"limit": "1"}, lambda body: read_page(body, "contacts")),
+    credential_params=lambda _: {},
+)
+
+T = TypeVar("T")
+
+
+class ConstantContactV3:
+    """The `Source` port on the v3 API. One instance serves any number of threads.
+
+    v3 has no filter by date on reports and shows the newest rows first, so a report ends here at the
+    first page that lies wholly before the time that is asked for.
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def close(self) -> None:
+        self._client.close()
+
+    def contacts(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> ContactsPage | Refusal:
+        """Read a page of the contacts that changed, then of those who unsubscribed."""
+        filter_ = "optout_after" if next_ == UNSUBSCRIBED else "updated_after"
+        params = {"status": "all", "limit": str(PAGE_ROWS)}
+        if since_ms is not None:
+            params[filter_] = iso(since_ms)
+        cursor = None if next_ == UNSUBSCRIBED else next_
+        page = self._page("/contacts", "contacts", params, cursor, deadline_ms)
+        if page is Refusal.GONE:
+            raise FatalError("the API does not know /contacts: check CONSTANT_CONTACT_BASE_URL")
+        if isinstance(page, Refusal):
+            return page
+        listed = [listed_contact(row) for row in page.rows]
+        readable = tuple(contact for contact in listed if contact)
+        is_of_changed = since_ms is not None and next_ != UNSUBSCRIBED and "optout_after" not in (next_ or "")
+        after = UNSUBSCRIBED if page.next is None and is_of_changed else page.next
+        return ContactsPage(readable, len(listed) - len(readable), after)
+
+    def tracking(
+        self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> TrackingPage | Refusal:
+        path = f"/reports/contact_reports/{path_part(contact_id)}/activity_details"
+        params = {
+            "tracking_activities_list": ",".join(PROVIDER_TYPES[type_] for type_ in TYPES_BY_REPORT[report]),
+            "include_campaign_activity_names": "false",
+            "limit": str(CONTACT_PAGE_ROWS),
+        }
+        page = self._page(path, TRACKING, params, next_, deadline_ms, ("contact_id", contact_id))
+        if isinstance(page, Refusal):
+            return page
+        return tracking_page([parse_row(row, contact_id) for row in page.rows], page.next, since_ms)
+
+    def campaign_report(
+        self,
+        campaign_id: str,
+        type_: ActivityType,
+        *,
+        since_ms: int | None,
+        next_: str | None,
+        deadline_ms: int,
+    ) -> TrackingPage | Refusal:
+        path = f"/reports/email_reports/{path_part(campaign_id)}/tracking/{REPORTS[type_]}"
+        params = {"limit": str(PAGE_ROWS)}
+        page = self._page(path, TRACKING, params, next_, deadline_ms, (MAILING, campaign_id))
+        if isinstance(page, Refusal):
+            return page
+        parsed = [parse_campaign_row(row, campaign_id, type_) for row in page.rows]
+        return tracking_page(parsed, page.next, since_ms)
+
+    def campaigns(
+        self, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> CampaignsPage | Refusal:
+        """Read a page of what was sent, last sent first. `since_ms`: until the first that is older."""
+        path = "/reports/summary_reports/email_campaign_summaries"
+        params = {"limit": str(PAGE_ROWS)}
+        page = self._page(path, "bulk_email_campaign_summaries", params, next_, deadline_ms)
+        if page is Refusal.GONE:
+            raise FatalError("the API does not know the campaigns that were sent")
+        if isinstance(page, Refusal):
+            return page
+        listed = [listed_campaign(row) for row in page.rows]
+        campaigns = tuple(campaign for campaign in listed if campaign)
+        sent_ms = [campaign.sent_ms for campaign in campaigns if campaign.sent_ms is not None]
+        is_past = since_ms is not None and bool(sent_ms) and max(sent_ms) < since_ms
+        return CampaignsPage(campaigns, None if is_past else page.next)
+
+    def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
+        path = f"/emails/{path_part(campaign_id)}"
+        return self._get(path, {}, lambda body: sent_campaign(body, campaign_id), deadline_ms)
+
+    def contact_summary(
+        self, contact_id: str, kind: SummaryKind, *, deadline_ms: int
+    ) -> SummaryReport | Refusal:
+        """Read the summary of a contact by campaign activity; that of all of them is their sum."""
+        pages: list[SummariesPage] = []
+        path = f"/reports/contact_reports/{path_part(contact_id)}/activity_summary"
+        query: Mapping[str, str] = {"start": SINCE_EVER, "end": UNTIL_EVER}
+        while len(pages) < MAX_SUMMARY_PAGES:
+            page = self._get(path, query, lambda body: read_contact_summaries(body, contact_id), deadline_ms)
+            if page is Refusal.NEXT_EXPIRED:
+                raise RetryError("a summary's cursor did not hold")
+            if isinstance(page, Refusal):
+                return page
+            pages.append(page)
+            if page.next is None:
+                break
+            query = parameters(page.next)
+        return contact_report(pages, kind, contact_id)
+
+    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
+        path = f"/reports/stats/email_campaign_activities/{path_part(campaign_id)}"
+        return self._get(path, {}, lambda body: read_mailing_summary(body, campaign_id), deadline_ms)
+
+    def probe(self, *, deadline_ms: int) -> None:
+        self._client.probe(V3, deadline_ms=deadline_ms)
+
+    def _page(
+        self,
+        path: str,
+        rows: str,
+        params: Mapping[str, str],
+        cursor: str | None,
+        deadline_ms: int,
+        of: tuple[str, str] | None = None,
+    ) -> Page | Refusal:
+        """Read one page. A cursor is the whole query of the link to a later page."""
+        query = params if cursor is None else parameters(cursor)
+        return self._get(
+            path, query, lambda body: read_page(body, rows, of), deadline_ms, has_cursor=cursor is not None
+        )
+
+    def _get(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        read: Callable[[object], T | None],
+        deadline_ms: int,
+        *,
+        has_cursor: bool = False,
+    ) -> T | Refusal:
+        return self._client.call(Call(path, params, read, has_cursor), V3, deadline_ms=deadline_ms)
