@@ -16,6 +16,7 @@ from contact_activity.domain.contact import Contact
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, key_time_ms, pack, unpack
 from contact_activity.domain.reported import ROOM_FOR_REPORTS, ContactMemory, Standing, once_each
 from contact_activity.domain.shadows import MAX_SHIFT_H, Shadows, is_shifted
+from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import (
     ALL_REPORT,
     TYPES_BY_REPORT,
@@ -28,6 +29,7 @@ from contact_activity.domain.watermark import (
 from contact_activity.ports import Source
 from contact_activity.state.codec import progress_from_json, progress_to_json
 from contact_activity.use_cases.read_history import History
+from contact_activity.use_cases.sync_contact import history_of
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS, TYPES, activity
 
 ALL = Reading("a")
@@ -273,7 +275,7 @@ class OneContact:
         As the use case does it: hold the contact before the first publication, give way to another's write.
         """
         begun, is_held = self.stored, False
-        history = History(cast(Source, self), begun, self.reading, self.now_ms)
+        history = history_of(cast(Source, self), begun, self.reading, self.now_ms)
         while (page := history.next_page(0)) is not None:
             assert isinstance(page, TrackingPage)
             fresh = history.walk.take(page.activities, page.unreadable, self.now_ms).activities
@@ -301,14 +303,14 @@ class OneContact:
         self.stored = begun.synced(finished, summaries=(), started_ms=self.now_ms, due_ms=self.now_ms)
         return True
 
-    def _stop(self, history: History, begun: Contact, *, is_held: bool) -> bool:
+    def _stop(self, history: History[Walk], begun: Contact, *, is_held: bool) -> bool:
         if self.stored is begun:
             self.stored = begun.interrupted(self._stored_progress(history))
         elif is_held:
             self.stored = self.stored.given_way(begun.watermark, self._stored_progress(history))
         return False
 
-    def _stored_progress(self, history: History) -> Progress:
+    def _stored_progress(self, history: History[Walk]) -> Progress:
         return progress_from_json(progress_to_json(history.progress()))
 
     def resync(self, from_ms: int) -> None:

@@ -17,6 +17,8 @@ from contact_activity.domain.schedule import LongestWaits
 from contact_activity.domain.watermark import Watermark
 from contact_activity.ports import Clock
 from contact_activity.state.codec import (
+    asks_from_json,
+    asks_to_json,
     marks_from_json,
     marks_to_json,
     progress_from_json,
@@ -248,6 +250,7 @@ class DynamoContacts:
             "marks": marks_to_json(contact.watermark.marks),
             "remembered": contact.watermark.remembered,
             "reported": contact.watermark.reported or None,
+            "asks": asks_to_json(contact.asks) if contact.asks else None,
         }
         return self._table.save(CONTACT + contact.id, contact.version, {**values, **remembered})
 
@@ -330,4 +333,5 @@ def _contact(contact_id: str, item: Item) -> Contact:
         last_error=item.text_or_none("last_error"),
         failed_ms=item.whole_or_none("failed_at"),
         held_until_ms=item.whole_or_none("held_until"),
+        asks=asks_from_json(item.text("asks", "{}")),
     )

@@ -82,7 +82,7 @@ def _read(arguments: argparse.Namespace, environment: Environment) -> list[Statu
     from contact_activity.operations.read_status import folder_status
 
     settings = read_settings(environment)
-    calls_each = len(settings.reading.reports)
+    calls_each = settings.reading.calls_each
     return folder_status(Path(arguments.state), settings.limits, calls_each)
 
 

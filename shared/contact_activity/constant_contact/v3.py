@@ -97,8 +97,9 @@ class ConstantContactV3:
         self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> TrackingPage | Refusal:
         path = f"/reports/contact_reports/{path_part(contact_id)}/activity_details"
+        types = (type_ for name in report.split(",") for type_ in TYPES_BY_REPORT[name])
         params = {
-            "tracking_activities_list": ",".join(PROVIDER_TYPES[type_] for type_ in TYPES_BY_REPORT[report]),
+            "tracking_activities_list": ",".join(PROVIDER_TYPES[type_] for type_ in types),
             "include_campaign_activity_names": "false",
             "limit": str(CONTACT_PAGE_ROWS),
         }

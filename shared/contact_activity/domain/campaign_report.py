@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.schedule import is_held
 from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS
+from contact_activity.domain.witness import NO_EDGE, Edge
 
 # Rows appear minutes after their stamp: of a mean of 90 s one in a million is later than 20 minutes.
 OVERLAP_MS = 20 * 60_000
@@ -28,6 +29,11 @@ REFUSALS_BELIEVED = 2
 YOUNG_MS = DAY_MS
 # A campaign whose sends report shows a send so much later was sent again.
 SENT_WITHIN_MS = HOUR_MS
+# After the newest ask of a contact's row. The last one lets a row that is missing be judged.
+ASKED_AGAIN_AFTER_MS = (0, HOUR_MS, 4 * HOUR_MS, 23 * HOUR_MS)
+# A report that answered nothing so often is read once a day for what is asked.
+MISSES_BELIEVED = 2
+MAX_REFUSED_WAIT_MS = 28 * DAY_MS
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 
 
@@ -60,6 +66,8 @@ class ReportProgress:
     `since_ms`: from where on it reads; None: from the report's beginning. `next`: the cursor of the next
     page; None for the first. `newest_ms`: the newest stamp so far. `news`: how many rows it published.
     `pages`, `kept_page` and `repeats` detect pages that go in circles, however few an invocation reads.
+    `edge`: the clicks of the last stamp that was read, and `answered`: how many rows that contacts ask
+    for it showed, where rows only vouch.
     """
 
     started_ms: int
@@ -72,6 +80,75 @@ class ReportProgress:
     pages: int = 0
     kept_page: str | None = None
     repeats: int = 0
+    edge: Edge = NO_EDGE
+    answered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What contacts' rows ask of a report, where rows only vouch.
+
+    `since_ms`: the oldest stamp that is asked for; None: all of it, since it was never read to its end.
+    `newest_ms`: when a row asked for the first time, of the newest that did. `due_ms`: when to read it for
+    them; None: no more. `misses`: how many reads for them in a row answered none. `read_ms`: when the last
+    such read began that is finished, and `read_since_ms`: how far down it went.
+    """
+
+    newest_ms: int
+    since_ms: int | None = None
+    due_ms: int | None = None
+    misses: int = 0
+    read_ms: int | None = None
+    read_since_ms: int | None = None
+
+    def again(self, since_ms: int | None, now_ms: int) -> "Asked":
+        """With one more row that asks from now on."""
+        is_over = self.due_ms is None
+        oldest_ms = since_ms if is_over else _oldest(self.since_ms, since_ms)
+        waits_ms = DAY_MS if self.misses >= MISSES_BELIEVED and self.read_ms is not None else 0
+        due_ms = max(now_ms, (self.read_ms or 0) + waits_ms)
+        return replace(self, newest_ms=now_ms, since_ms=oldest_ms, due_ms=_earliest(due_ms, self.due_ms))
+
+    def after(self, read: ReportProgress, *, answered: bool) -> "Asked":
+        """After a finished read. One that began before the newest ask, or went less deep, is no answer."""
+        if self.due_ms is None:
+            return self
+        is_deep = read.since_ms is None or (self.since_ms is not None and read.since_ms <= self.since_ms)
+        if not is_deep or read.started_ms < self.newest_ms:
+            return self
+        misses = 0 if answered else self.misses + 1
+        due_ms = _next_read_ms(self.newest_ms, read.started_ms, misses)
+        return replace(
+            self, due_ms=due_ms, misses=misses, read_ms=read.started_ms, read_since_ms=read.since_ms
+        )
+
+    def set_right(self, now_ms: int) -> "Asked":
+        """Without times after `now_ms`, which a clock that ran ahead wrote."""
+        due_ms = self.due_ms
+        if due_ms is not None and due_ms > now_ms + MAX_REFUSED_WAIT_MS:
+            due_ms = now_ms
+        return replace(
+            self,
+            newest_ms=min(self.newest_ms, now_ms),
+            due_ms=due_ms,
+            read_ms=_at_most(self.read_ms, now_ms),
+        )
+
+    def has_looked_for(self, stamp_ms: int, began_ms: int) -> bool:
+        """Whether a finished read that began then or later went down to a stamp."""
+        is_late = self.read_ms is not None and self.read_ms >= began_ms
+        return is_late and (self.read_since_ms is None or self.read_since_ms <= stamp_ms)
+
+
+def _next_read_ms(newest_ms: int, read_ms: int, misses: int) -> int | None:
+    left = [newest_ms + after_ms for after_ms in ASKED_AGAIN_AFTER_MS if newest_ms + after_ms > read_ms]
+    if not left:
+        return None
+    return read_ms + DAY_MS if misses >= MISSES_BELIEVED else left[0]
+
+
+def _oldest(one_ms: int | None, other_ms: int | None) -> int | None:
+    return None if one_ms is None or other_ms is None else min(one_ms, other_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +162,7 @@ class CampaignReport:
     `quiet`: finished reads in a row without news. `rows`: of the last read from its beginning.
     `refusals`: how many of its last failures in a row were refusals. `failed_ms`: when it failed last.
     `held_until_ms`: until when a worker publishes from it and no other may.
+    `asked`: what contacts' rows ask of it; `due_ms` is the earlier of its times and that of its watch.
     """
 
     id: ReportId
@@ -103,6 +181,24 @@ class CampaignReport:
     progress: ReportProgress | None = None
     last_error: str | None = None
     failed_ms: int | None = None
+    asked: Asked | None = None
+
+    def asked_for(self, stamp_ms: int, now_ms: int) -> "CampaignReport":
+        """Due for a contact's row that no report has shown. It is read to its end if it never was."""
+        since_ms = None if self.deep_ms is None else stamp_ms
+        asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms)
+        return replace(self, asked=asked, due_ms=_earliest(self.due_ms, asked.due_ms))
+
+    def will_look_for(self, stamp_ms: int, now_ms: int) -> bool:
+        """Whether a read that has not begun, and comes next, goes down to a stamp anyway."""
+        asked = self.asked
+        if self.progress or not asked or asked.due_ms is None or asked.due_ms > now_ms:
+            return False
+        return asked.since_ms is None or asked.since_ms <= stamp_ms
+
+    @property
+    def is_asked(self) -> bool:
+        return self.asked is not None and self.asked.due_ms is not None
 
     def is_held(self, now_ms: int) -> bool:
         return is_held(self.held_until_ms, now_ms)
@@ -120,6 +216,7 @@ class CampaignReport:
             through_seen_ms=_at_most(self.through_seen_ms, now_ms),
             deep_ms=_at_most(self.deep_ms, now_ms),
             progress=progress,
+            asked=self.asked and self.asked.set_right(now_ms),
         )
 
     def begun(self, now_ms: int, trusted_ms: int) -> ReportProgress:
@@ -130,21 +227,29 @@ class CampaignReport:
         if self.progress and self.progress.started_ms >= trusted_ms:
             return self.progress
         is_known = self.read_ms is not None and self.read_ms >= trusted_ms
-        return ReportProgress(now_ms, self._since_ms(now_ms) if is_known else None)
+        since_ms = self._since_ms(now_ms) if is_known else None
+        if self.asked and self.is_asked:
+            since_ms = _oldest(since_ms, self.asked.since_ms)
+        return ReportProgress(now_ms, since_ms)
 
     def is_long(self, trusted_ms: int) -> bool:
         """Whether the next read may take more than a few pages."""
         return self.progress is not None or self.read_ms is None or self.read_ms < trusted_ms
 
-    def finished(self, read: ReportProgress, now_ms: int, tick_ms: int) -> "CampaignReport":
-        """After a read to its last page."""
+    def finished(
+        self, read: ReportProgress, now_ms: int, tick_ms: int, *, answered: bool = False
+    ) -> "CampaignReport":
+        """After a read to its last page. `answered`: it showed a row that a contact asked for."""
+        asked = self.asked and self.asked.after(read, answered=answered)
         is_deep = read.since_ms is None
         newest_ms = None if read.newest_ms is None else min(now_ms, read.newest_ms)
         is_newer = newest_ms is not None and (self.through_ms is None or newest_ms > self.through_ms)
-        quiet = 0 if read.news else min(MAX_QUIET, self.quiet + 1)
+        quiet = 0 if read.news else min(MAX_QUIET, self.quiet + (not self.is_asked))
+        due_ms = due_after_read_ms(now_ms, sent_ms=self.sent_ms, quiet=quiet, tick_ms=tick_ms)
         return replace(
             self,
-            due_ms=due_after_read_ms(now_ms, sent_ms=self.sent_ms, quiet=quiet, tick_ms=tick_ms),
+            due_ms=_earliest(due_ms, asked.due_ms if asked else None),
+            asked=asked,
             read_ms=read.started_ms,
             through_ms=newest_ms if is_newer else self.through_ms,
             through_seen_ms=now_ms if is_newer else self.through_seen_ms,
@@ -193,9 +298,16 @@ class CampaignReport:
         is_old = age_ms >= YOUNG_MS
         is_believed = refusals >= REFUSALS_BELIEVED and is_old
         wait_ms = MAX_WAIT_MS if is_believed else min(MAX_FAILURE_WAIT_MS, tick_ms << min(failures - 1, 20))
+        asked, due_ms = self.asked, None if age_ms >= WATCHED_WEEKLY_MS else now_ms + wait_ms
+        if asked and asked.due_ms is not None:
+            if refusals:
+                wait_ms = min(MAX_REFUSED_WAIT_MS, HOUR_MS << 5 * min(refusals - 1, 5))
+            asked = replace(asked, due_ms=now_ms + wait_ms)
+            due_ms = _earliest(due_ms, asked.due_ms)
         return replace(
             self,
-            due_ms=None if age_ms >= WATCHED_WEEKLY_MS else now_ms + wait_ms,
+            due_ms=due_ms,
+            asked=asked,
             failures=failures,
             refusals=refusals,
             held_until_ms=None,
@@ -249,6 +361,10 @@ def due_after_read_ms(now_ms: int, *, sent_ms: int, quiet: int, tick_ms: int) ->
     else:
         wait_ms = min(MAX_WAIT_MS, age_ms // WAITS_AN_OLD_AGE << quiet)
     return now_ms + max(tick_ms, wait_ms)
+
+
+def _earliest(one_ms: int | None, other_ms: int | None) -> int | None:
+    return min((time_ms for time_ms in (one_ms, other_ms) if time_ms is not None), default=None)
 
 
 def _at_most(time_ms: int | None, now_ms: int) -> int | None:

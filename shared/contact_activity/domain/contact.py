@@ -1,7 +1,10 @@
 """What is stored of a contact, and what a sync, a failure, a 404 or a resync makes of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.asks import Ask, unanswered
 from contact_activity.domain.schedule import due_after_failure_ms, due_after_gone_ms
 from contact_activity.domain.summary import Summarized, SummaryKind
 from contact_activity.domain.times import parse_time
@@ -27,6 +30,7 @@ class Contact:
 
     `last_error` and `failed_ms`: why its last try failed, in one line, and when; None after a sync.
     `held_until_ms`: until when a worker publishes its activity and no other may; None: nobody does.
+    `asks`: its rows that no report has shown yet, where rows only vouch.
     """
 
     id: str
@@ -42,6 +46,7 @@ class Contact:
     last_error: str | None = None
     failed_ms: int | None = None
     held_until_ms: int | None = None
+    asks: tuple[Ask, ...] = ()
 
     def summarized(self, kind: SummaryKind) -> Summarized:
         """What is known of a summary report; nothing yet for one that was never asked for."""
@@ -57,7 +62,23 @@ class Contact:
             registered_ms=min(self.registered_ms, now_ms),
             watermark=set_right(self.watermark, now_ms),
             progress=progress,
+            asks=tuple(replace(ask, met_ms=min(ask.met_ms, now_ms)) for ask in self.asks),
         )
+
+    def vouched(
+        self, type_: ActivityType, keys: Collection[bytes], resync: tuple[int | None, int | None]
+    ) -> "Contact":
+        """With what a report shows, while that resync was asked for. What it answers asks no more."""
+        watermark = self.watermark.with_vouched(type_, keys, resync)
+        return replace(self, watermark=watermark, asks=unanswered(self.asks, set(keys)))
+
+    def cut_back(self, now_ms: int) -> "Contact":
+        """Without all that a resync wants again. What happened before it was asked for is backfill."""
+        if self.watermark.resync_ms is None:
+            return self
+        known_ms = min(now_ms, self.watermark.resync_asked_ms or now_ms)
+        registered_ms = max(self.registered_ms, known_ms)
+        return replace(self, registered_ms=registered_ms, watermark=self.watermark.cut_back(), progress=None)
 
     def continued(self, reading: Reading) -> "tuple[Contact, Reading]":
         """This contact and what to read of it, if other settings began its unfinished walk.

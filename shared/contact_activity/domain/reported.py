@@ -1,7 +1,8 @@
 """What of a campaign's report is new, by the memory of the contacts that it names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import Protocol
 
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact
@@ -23,6 +24,15 @@ class Standing(Enum):
     OUTSIDE = "outside of what is published"
     LEFT = "left to the contact's own walk"
     SHIFTED = "the like of a known activity at another hour"
+
+
+class Memory(Protocol):
+    """What one contact knows of a report's rows."""
+
+    def standing(self, activity: Activity) -> Standing: ...
+
+    def keys_of(self, published: Sequence[Activity], known: Sequence[Activity]) -> set[bytes]:
+        """What to remember of rows that are out: of those just published, and those known before."""
 
 
 class ContactMemory:
@@ -55,6 +65,9 @@ class ContactMemory:
         self._known.add(key)
         self._room -= 1
         return Standing.NEW
+
+    def keys_of(self, published: Sequence[Activity], known: Sequence[Activity]) -> set[bytes]:  # noqa: ARG002
+        return {activity_key(self._reading.account, row) for row in published}
 
     def _is_near_forgotten(self, activity: Activity) -> bool:
         """Whether its like at another hour may be forgotten. The contact's walk asks from there on."""

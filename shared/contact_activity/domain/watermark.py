@@ -18,6 +18,7 @@ from contact_activity.domain.memory import (
     pack,
     unpack,
 )
+from contact_activity.domain.witness import NO_EDGE, Edge
 
 # A start date that moves later again and again leaves so many gaps that were never asked for.
 MAX_SPANS = 8
@@ -132,6 +133,29 @@ class Watermark:
             return replace(marked, remembered=pack({*unpack(self.remembered), *keys}))
         return replace(marked, reported=pack({*unpack(self.reported), *keys}))
 
+    def with_vouched(
+        self, type_: ActivityType, keys: Iterable[bytes], resync: tuple[int | None, int | None]
+    ) -> "Watermark":
+        """With what a report shows while that resync was asked for, where contacts' rows only vouch.
+
+        A resync that was asked for since then wants what lies in it again.
+        """
+        is_unread = self.mark(type_) not in self.marks
+        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
+        is_newer = resync != self.resync and self.resync_ms is not None
+        added = {key for key in keys if not is_newer or key_time_ms(key) < (self.resync_ms or 0)}
+        return replace(marked, remembered=pack({*unpack(self.remembered), *added}))
+
+    def cut_back(self) -> "Watermark":
+        """Without all that a resync wants again, where contacts' rows only vouch."""
+        if self.resync_ms is None:
+            return self
+        from_ms = self.resync_ms
+        keys = {*unpack(self.remembered), *unpack(self.reported)}
+        marks = tuple(replace(mark, forgotten=_cut(mark.forgotten, from_ms)) for mark in self.marks)
+        remembered = pack(key for key in keys if key_time_ms(key) < from_ms)
+        return Watermark(marks, remembered, self.unreadable)
+
     def is_too_long_with(self, progress: "Progress") -> bool:
         """Whether the memory has no room for all that an unfinished walk published, if it is given up."""
         packed_bytes = len(self.remembered) + len(self.reported) + len(progress.candidates)
@@ -167,13 +191,17 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read of each contact, and how much of it is remembered."""
+    """What is read of each contact, and how much of it is remembered.
+
+    `is_witnessed`: its own rows only vouch, and campaigns' reports publish (v3).
+    """
 
     account: str
     reports: tuple[str, ...] = (ALL_REPORT,)
     start_ms: int | None = None
     overlap_h: int = 168
     remembered_min: int = 200
+    is_witnessed: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -183,6 +211,11 @@ class Reading:
     @property
     def types(self) -> tuple[ActivityType, ...]:
         return _types_of(self.reports)
+
+    @property
+    def calls_each(self) -> int:
+        """How many calls a contact takes when nothing is new. Where rows only vouch, one has all types."""
+        return 1 if self.is_witnessed else len(self.reports)
 
     @classmethod
     def of_fingerprint(cls, fingerprint: str) -> "Reading":
@@ -210,6 +243,7 @@ class Progress:
     the moment when the report was begun anew.
     `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
     `undecided_pages`: how many were read before it began anew for what was set aside.
+    `edge`: the clicks of the last stamp that was read, where rows only vouch.
     """
 
     started_ms: int
@@ -226,6 +260,7 @@ class Progress:
     again_from: tuple[tuple[ActivityType, int], ...] = ()
     partly: bytes = b""
     undecided_pages: int = 0
+    edge: Edge = NO_EDGE
 
     @property
     def start_ms(self) -> int:
@@ -282,15 +317,25 @@ def _from_ms(span: Span, start_ms: int) -> int:
 
 def united(spans: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
     """Join the spans that meet, in the order of time, and the earliest of more than `MAX_SPANS`."""
-    united: list[tuple[int, int]] = []
-    for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
-        if united and from_ms <= united[-1][1]:
-            united[-1] = (united[-1][0], max(to_ms, united[-1][1]))
-        else:
-            united.append((from_ms, to_ms))
+    united = touching(spans)
     early, late = united[: -MAX_SPANS + 1], united[-MAX_SPANS + 1 :]
     joined = [(early[0][0], early[-1][1])] if early else []
     return tuple(Span(*span) for span in [*joined, *late])
+
+
+def _cut(spans: Iterable[Span], to_ms: int) -> tuple[Span, ...]:
+    return tuple(Span(of.from_ms, min(of.to_ms, to_ms)) for of in spans if (of.from_ms or 0) < to_ms)
+
+
+def touching(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join the spans that meet, in the order of time."""
+    joined: list[tuple[int, int]] = []
+    for from_ms, to_ms in sorted(span for span in spans if span[0] < span[1]):
+        if joined and from_ms <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(to_ms, joined[-1][1]))
+        else:
+            joined.append((from_ms, to_ms))
+    return joined
 
 
 def set_right(watermark: Watermark, now_ms: int) -> Watermark:

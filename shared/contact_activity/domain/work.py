@@ -99,6 +99,7 @@ class Report:
     holds row digests, which are safe to log. `summaries_owed` will be asked for at the next sync;
     `summaries_refused` are refused by the API; `campaigns_left_out` is what a summary by campaign has
     beyond its bound. `is_newly_gone`: the API did not know the contact, for the first time.
+    `asking`: rows of a contact that no report has shown yet, `owed` of them though reports were read for it.
     Of a campaign's report: `rows_left` to their contacts' own walks, `rows_unknown` of contacts that are
     not registered. `rows_shifted` are the like of a known activity at another hour. `error`: why a report
     failed.
@@ -119,6 +120,8 @@ class Report:
     rows_left: int = 0
     rows_unknown: int = 0
     rows_shifted: int = 0
+    asking: int = 0
+    owed: int = 0
     error: str | None = None
 
     @property

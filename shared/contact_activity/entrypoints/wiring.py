@@ -33,7 +33,7 @@ def dispatcher() -> Dispatcher:
     """Return the dispatcher of this process. Raises `SettingsError`."""
     shared, settings = _shared(), read_settings(os.environ)
     ports = TickPorts(shared.store, shared.source, shared.queue, CLOCK)
-    calls_each = len(settings.reading.reports)
+    calls_each = settings.reading.calls_each
     tick_ms = read_tick_ms(os.environ)
     return Dispatcher(
         ports,

@@ -27,7 +27,7 @@ def stack_status(stack_name: str) -> Status:
         dynamo_store(aws_client("dynamodb"), outputs["TableName"], settings.limits, clock),
         now_ms=clock.now_ms(),
         tick_ms=read_tick_ms(environment),
-        calls_each=len(settings.reading.reports),
+        calls_each=settings.reading.calls_each,
         messages=_messages(aws_client("sqs"), outputs),
     )
 

@@ -82,6 +82,7 @@ def run_on(
                 policy=policy,
                 campaign_lookback_days=settings.lookback_days,
                 campaign_reports=settings.campaign_reports,
+                has_watch=settings.has_campaign_reports,
                 display=display,
             )
             return loop.run_once() if options.is_one_time else loop.run_every()

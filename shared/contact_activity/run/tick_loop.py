@@ -50,6 +50,7 @@ class TickLoop:
         policy: WorkPolicy,
         campaign_lookback_days: int | None,
         campaign_reports: tuple[ActivityType, ...],
+        has_watch: bool,
         display: Display,
     ) -> None:
         self._ports, self._store, self._workers, self._watch = ports, store, workers, watch
@@ -57,21 +58,21 @@ class TickLoop:
         self._summary = summary
         self._options, self._policy = options, policy
         self._campaign_lookback_days = campaign_lookback_days
-        self._campaign_reports = campaign_reports
+        self._campaign_reports, self._has_watch = campaign_reports, has_watch
         self._display = display
 
     def run_once(self) -> Summary:
         """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
 
-        Only the first tick reads campaigns' reports: those that are due at the start. Also ends when the
-        API cannot be reached.
+        Only the first tick reads campaigns' reports: those that are due at the start. Where contacts' rows
+        only vouch, each tick reads those that rows ask for. Also ends when the API cannot be reached.
         """
         report = self._tick(begin_listing=True)
         pause = active_pause(self._store, self._clock.now_ms())
         while not (self._watch.has_given_up or pause or self._is_all_done(report)):
             # A contact may be due and still claimed or held, so that this tick could not queue it.
             self._clock.sleep(POLL_S)
-            report = self._tick(begin_listing=False, has_reports=False)
+            report = self._tick(begin_listing=False, has_reports=self._policy.reading.is_witnessed)
             pause = active_pause(self._store, self._clock.now_ms())
         self._record_end(pause)
         return self._summary
@@ -129,10 +130,12 @@ class TickLoop:
                 self._ports,
                 tick_ms=self._options.tick_ms,
                 deadline_ms=self._clock.monotonic_ms() + MAX_TICK_MS,
-                calls_each=len(self._policy.reading.reports),
+                calls_each=self._policy.reading.calls_each,
                 begin_listing=begin_listing,
                 campaign_lookback_days=self._campaign_lookback_days,
                 types=self._campaign_reports,
+                is_witnessed=self._policy.reading.is_witnessed,
+                has_watch=self._has_watch,
                 turns=OneAfterTheOther(self._wait_for_reports),
                 has_reports=has_reports,
                 is_paced=not self._options.is_one_time,
@@ -155,7 +158,14 @@ class TickLoop:
         self._show_progress(counted=counted)
 
     def _is_all_done(self, report: TickReport) -> bool:
-        return report.is_listed and not self._store.contacts.count_due(self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        return report.is_listed and not self._store.contacts.count_due(now_ms) and not self._are_asked(now_ms)
+
+    def _are_asked(self, now_ms: int) -> bool:
+        """Whether contacts' rows ask for reports that are to be read now."""
+        if not self._policy.reading.is_witnessed:
+            return False
+        return any(report.is_asked for report in self._store.reports.due(now_ms))
 
     def _record_end(self, pause: Pause | None) -> None:
         if self._watch.cause:

@@ -9,6 +9,8 @@ from contact_activity.domain.watermark import Watermark
 from contact_activity.ports import Clock
 from contact_activity.sqlite.database import FAILED_OR_GONE, Database, blob, whole, whole_or_none
 from contact_activity.state.codec import (
+    asks_from_json,
+    asks_to_json,
     marks_from_json,
     marks_to_json,
     progress_from_json,
@@ -21,7 +23,7 @@ from contact_activity.state.forgotten import id_digest
 _COLUMNS = (
     "registered_ms, due_ms, version, synced_ms, failures, times_gone,"
     " marks, remembered, unreadable, progress, summaries, resync_ms, last_error, failed_ms,"
-    " held_until_ms, reported, resync_asked_ms"
+    " held_until_ms, reported, resync_asked_ms, asks"
 )
 READ_AT_ONCE = 500
 # One transaction takes about a tenth of a second.
@@ -134,13 +136,14 @@ class SqliteContacts:
     def remember(self, contacts: Sequence[Contact], *, due: Collection[str] = ()) -> list[str]:
         changed = self._database.execute_each(
             "UPDATE contact SET due_ms = coalesce(?, due_ms), marks = ?, remembered = ?, reported = ?,"
-            " version = version + 1 WHERE id = ? AND version = ?",
+            " asks = ?, version = version + 1 WHERE id = ? AND version = ?",
             [
                 (
                     contact.due_ms if contact.id in due else None,
                     marks_to_json(contact.watermark.marks),
                     contact.watermark.remembered,
                     contact.watermark.reported,
+                    asks_to_json(contact.asks),
                     contact.id,
                     contact.version,
                 )
@@ -153,7 +156,7 @@ class SqliteContacts:
         changed = self._database.execute(
             "UPDATE contact SET registered_ms = ?, due_ms = ?, synced_ms = ?, failures = ?, times_gone = ?,"
             " marks = ?, remembered = ?, unreadable = ?, progress = ?, summaries = ?, resync_ms = ?,"
-            " last_error = ?, failed_ms = ?, held_until_ms = ?, reported = ?, resync_asked_ms = ?,"
+            " last_error = ?, failed_ms = ?, held_until_ms = ?, reported = ?, resync_asked_ms = ?, asks = ?,"
             " queued_until_ms = ?, version = version + 1"
             " WHERE id = ? AND version = ?",
             (
@@ -173,6 +176,7 @@ class SqliteContacts:
                 contact.held_until_ms,
                 contact.watermark.reported,
                 contact.watermark.resync_asked_ms,
+                asks_to_json(contact.asks),
                 queued_until_ms,
                 contact.id,
                 contact.version,
@@ -249,6 +253,7 @@ def _contact(
     held_until_ms: object,
     reported: object,
     resync_asked_ms: object,
+    asks: object,
 ) -> Contact:
     return Contact(
         id=contact_id,
@@ -271,4 +276,5 @@ def _contact(
         last_error=None if last_error is None else str(last_error),
         failed_ms=whole_or_none(failed_ms),
         held_until_ms=whole_or_none(held_until_ms),
+        asks=asks_from_json(str(asks)),
     )

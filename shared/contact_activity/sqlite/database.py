@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS contact (
     failed_ms INTEGER,
     held_until_ms INTEGER,
     reported BLOB NOT NULL DEFAULT x'',
-    resync_asked_ms INTEGER
+    resync_asked_ms INTEGER,
+    asks TEXT NOT NULL DEFAULT '{{}}'
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS due ON contact (due_ms);
 CREATE INDEX IF NOT EXISTS slow ON contact (due_ms) WHERE {FAILED_OR_GONE};
@@ -60,6 +61,7 @@ _ADDED_COLUMNS = {
     "held_until_ms": "INTEGER",
     "reported": "BLOB NOT NULL DEFAULT x''",
     "resync_asked_ms": "INTEGER",
+    "asks": "TEXT NOT NULL DEFAULT '{}'",
 }
 # Tables that a file of an earlier version does not have.
 _ADDED_TABLES = {

@@ -7,9 +7,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from contact_activity.domain.activity import USABLE_ID, ActivityType
+from contact_activity.domain.asks import Ask
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
-from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
+from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId, ReportProgress
+from contact_activity.domain.memory import KEY_BYTES, TIME_BYTES, unpack
 from contact_activity.domain.pace import Limits, PaceChange, SetRight, SlowDown, Take
 from contact_activity.domain.shifts import Shifts, Window
 from contact_activity.domain.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
@@ -17,6 +19,7 @@ from contact_activity.domain.tally import DayTally
 from contact_activity.domain.times import iso, parse_time
 from contact_activity.domain.trust import Match, Mode, SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Mark, Progress, Span
+from contact_activity.domain.witness import Edge, NumberedClick
 from contact_activity.domain.work import WorkItem, WorkKind
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
@@ -71,6 +74,7 @@ def progress_to_json(progress: Progress) -> str:
             "again_from": {type_.report: time_ms for type_, time_ms in progress.again_from},
             "partly": base64.b64encode(progress.partly).decode(),
             "undecided_pages": progress.undecided_pages,
+            **({} if progress.edge == Edge() else {"edge": asdict(progress.edge)}),
         }
     )
 
@@ -92,6 +96,7 @@ def progress_from_json(text: str) -> Progress:
         again_from=_times(stored.get("again_from", {})),
         partly=base64.b64decode(stored.get("partly", "")),
         undecided_pages=stored.get("undecided_pages", 0),
+        edge=_edge(stored.get("edge")),
     )
     # An earlier version stored neither `oldest` nor `again_from`.
     return progress if "oldest" in stored else progress.with_oldest()
@@ -134,20 +139,52 @@ def summaries_from_json(text: str) -> tuple[Summarized, ...]:
 def report_to_json(report: CampaignReport) -> str:
     """All of a report but its id, its version and when it is due."""
     stored = {key: value for key, value in asdict(report).items() if key not in ("id", "version", "due_ms")}
+    if report.progress and report.progress.edge == Edge():
+        del stored["progress"]["edge"]
     return _dump({key: value for key, value in stored.items() if value not in (None, 0)})
 
 
 def report_from_json(id_: ReportId, version: int, due_ms: int | None, text: str) -> CampaignReport:
     stored = json.loads(text)
-    progress = stored.pop("progress", None)
+    progress, asked = stored.pop("progress", None), stored.pop("asked", None)
     return CampaignReport(
         id_,
         stored.pop("sent_ms", 0),
         due_ms,
         version,
-        progress=progress and ReportProgress(**progress),
+        progress=progress and ReportProgress(**{**progress, "edge": _edge(progress.get("edge"))}),
+        asked=asked and Asked(**asked),
         **stored,
     )
+
+
+def _edge(stored: Mapping[str, Any] | None) -> Edge:
+    """The edge of a page; an empty one where none is stored."""
+    if stored is None:
+        return Edge()
+    return Edge(stored["stamp_ms"], tuple(NumberedClick(**click) for click in stored["clicks"]))
+
+
+def asks_to_json(asks: Sequence[Ask]) -> str:
+    """`{"8892baf9-...-clicks": "..."}`: for each report key, time and whether it is owed, in base 64."""
+    by_report: dict[str, bytes] = {}
+    for ask in asks:
+        packed = ask.key + ask.met_ms.to_bytes(TIME_BYTES) + bytes([ask.is_owed])
+        by_report[str(ask.report)] = by_report.get(str(ask.report), b"") + packed
+    return _dump({report: base64.b64encode(packed).decode() for report, packed in by_report.items()})
+
+
+def asks_from_json(text: str) -> tuple[Ask, ...]:
+    """Those of a type that this version does not know are left out."""
+    asks = []
+    for report, stored in json.loads(text).items():
+        id_ = ReportId.parse(report)
+        if id_ is None:
+            continue
+        for packed in unpack(base64.b64decode(stored), KEY_BYTES + TIME_BYTES + 1):
+            met_ms = int.from_bytes(packed[KEY_BYTES:-1])
+            asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, is_owed=bool(packed[-1])))
+    return tuple(sorted(asks, key=lambda ask: ask.key, reverse=True))
 
 
 def watched_to_json(campaign: WatchedCampaign) -> str:

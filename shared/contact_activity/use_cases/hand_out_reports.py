@@ -8,7 +8,7 @@ from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.sharing import PlannedReports, plan_reports
 from contact_activity.domain.times import DAY_MS
-from contact_activity.domain.trust import Mode, Trust
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, describe
 from contact_activity.ports import TickPorts
@@ -31,18 +31,25 @@ def hand_out_reports(
     tick_ms: int,
     deadline_ms: int,
     correlation_id: str | None,
+    is_witnessed: bool = False,
+    has_watch: bool = True,
 ) -> None:
     """Look at the campaign list, and send a message for each report that this tick reads.
 
     A list that fails is reported and holds up nothing: reports that are known are read all the same.
+    `is_witnessed`: contacts' rows only vouch, so that reports need no trust. `has_watch` False: only what
+    contacts' rows ask for is read.
     """
-    _look(ports, report, types, deadline_ms)
-    trust = ports.store.reports.trust()
-    _ask_samples_again(ports, types, trust)
-    report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
+    if has_watch:
+        _look(ports, report, types, deadline_ms)
+    trust = Trust({type_: TypeTrust(Mode.PUBLISH) for type_ in types})
+    if not is_witnessed:
+        trust = ports.store.reports.trust()
+        _ask_samples_again(ports, types, trust)
+        report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
     if ports.store.pauses.get().active(ports.clock.now_ms()):
         return
-    planned = _planned(ports, types, trust, tick_ms)
+    planned = _planned(ports, types, trust, tick_ms, only_asked=not has_watch)
     if not planned.reports:
         return
     turn = turns.of_reports(planned.work_ms)
@@ -100,10 +107,14 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
         reports.put_feed(seen)
 
 
-def _planned(ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, tick_ms: int) -> PlannedReports:
+def _planned(
+    ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, tick_ms: int, *, only_asked: bool
+) -> PlannedReports:
     store, now_ms = ports.store, ports.clock.now_ms()
     # What is due before the next tick is due now, or a wait of one tick would take two.
-    due = _wanted(ports, store.reports.due(now_ms + tick_ms // 2), types, trust, tick_ms)
+    found = store.reports.due(now_ms + tick_ms // 2)
+    wanted = [report for report in found if report.is_asked or not only_asked]
+    due = _wanted(ports, wanted, types, trust, tick_ms)
     if not due:
         return PlannedReports()
     return plan_reports(

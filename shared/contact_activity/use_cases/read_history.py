@@ -1,12 +1,10 @@
 """Read a contact's tracking reports, page by page, with their cursors and restarts."""
 
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from contact_activity.domain.answers import Refusal, TrackingPage
-from contact_activity.domain.contact import Contact
 from contact_activity.domain.paging import MAX_RESTARTS, Rounds
-from contact_activity.domain.walk import Walk
-from contact_activity.domain.watermark import Progress, Reading
+from contact_activity.domain.watermark import Progress
 from contact_activity.errors import FatalError, RetryError
 from contact_activity.ports import Source
 
@@ -18,26 +16,46 @@ RESTARTS_WITH_STORED_CURSOR = 1
 CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the walk"
 
 
-class History:
+class PagedWalk(Protocol):
+    """What a walk through pages tells of itself, and is told."""
+
+    restarts: int
+    pages: int
+
+    @property
+    def is_undecided(self) -> bool: ...
+
+    def since_ms(self, report: str) -> int | None: ...
+
+    def begin_report(self) -> None: ...
+
+    def begin_anew(self) -> None: ...
+
+    def progress(self, report: str, next_: str | None) -> Progress: ...
+
+
+W = TypeVar("W", bound=PagedWalk)
+
+
+class History(Generic[W]):
     """The reading position of one walk: which report, which page, and how often it began again.
 
-    Take a page with `next_page`, publish it, then call `turn`. `walk` decides what of a page is new.
+    Take a page with `next_page`, let the walk take it, then call `turn`. `reports`: which are read, one
+    after the other; `progress`: where the walk goes on.
     """
 
-    def __init__(self, source: Source, contact: Contact, reading: Reading, started_ms: int) -> None:
+    def __init__(
+        self, source: Source, contact_id: str, walk: W, reports: tuple[str, ...], progress: Progress | None
+    ) -> None:
         self._source = source
-        self._contact_id = contact.id
-        self._reports = reading.reports
+        self._contact_id = contact_id
+        self.walk = walk
+        self._reports = reports
         self._rounds = Rounds()
         self._is_report_read = False
         self._restarts_before = 0
-        progress = contact.progress
-        if progress:
-            self.walk = Walk.resume(contact.watermark, reading, progress)
-            self._report, self._next = progress.report, progress.next
-        else:
-            self.walk = Walk(contact.watermark, reading, started_ms)
-            self._report, self._next = self._reports[0], None
+        self._report = progress.report if progress else reports[0]
+        self._next = progress.next if progress else None
 
     @property
     def restarts(self) -> int:

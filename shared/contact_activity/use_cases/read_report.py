@@ -6,7 +6,7 @@ between costs at most a second publication of one part of a page, with equal ids
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -18,12 +18,13 @@ from contact_activity.domain.campaign_report import CampaignReport, ReportId, Re
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, data_digest, to_event
 from contact_activity.domain.freshness import by_bucket
-from contact_activity.domain.memory import activity_key
 from contact_activity.domain.paging import MAX_RESTARTS, Rounds
-from contact_activity.domain.reported import ContactMemory, Standing, lacks_url, once_each
+from contact_activity.domain.reported import ContactMemory, Memory, Standing, lacks_url, once_each
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
-from contact_activity.domain.trust import Mode, SampledRow
+from contact_activity.domain.trust import Mode, SampledRow, TypeTrust
+from contact_activity.domain.vouching import VouchingMemory
+from contact_activity.domain.witness import Edge, numbered
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     FatalError,
@@ -79,13 +80,15 @@ class _Read:
         self._policy = policy
         self._deadline_ms = deadline_ms
         self._type = report.id.type
-        self._trust = ports.store.reports.trust().of(self._type)
+        self._trust = trust_of(self._type, ports, policy)
         self._read = report.begun(ports.clock.now_ms(), self._trust.since_ms)
         self._rounds = Rounds.resume(self._read.pages, self._read.kept_page, self._read.repeats)
         self._is_held = False
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
         self._report = Report(Outcome.UNFINISHED)
+        self._numbered: list[tuple[Activity, int]] = []
+        self._next_edge = Edge()
 
     def run(self) -> Report:
         if self._trust.mode is Mode.OFF:
@@ -117,7 +120,8 @@ class _Read:
                 continue
             if not self._take(page):
                 return Outcome.RACE_LOST
-            if self._report.pages == 1 and self._trust.is_sample_due(self._ports.clock.now_ms()):
+            is_sampled = self._report.pages == 1 and not self._policy.reading.is_witnessed
+            if is_sampled and self._trust.is_sample_due(self._ports.clock.now_ms()):
                 self._take_sample_of(page)
             if page.next is None:
                 return self._finish()
@@ -159,6 +163,7 @@ class _Read:
                 pages=self._rounds.pages,
                 kept_page=str(self._rounds.kept),
                 repeats=self._rounds.repeats,
+                edge=self._next_edge,
             )
 
     def _begin_again(self) -> None:
@@ -174,6 +179,9 @@ class _Read:
         """Publish what is new on a page. False if another worker has the report in hand."""
         self._report.pages += 1
         self._report.counts.rows += len(page.activities)
+        # Before rows collapse: each of a contact's clicks in one moment vouches by itself.
+        numbers, self._next_edge = numbered(page.activities, self._read.edge)
+        self._numbered = list(zip(page.activities, numbers, strict=True))
         rows = once_each(self._policy.reading.account, self._with_urls(page.activities))
         self._report.counts.collapsed += len(page.activities) - len(rows)
         newest = [
@@ -197,15 +205,17 @@ class _Read:
 
     def _take_part(self, contacts: Sequence[Contact], rows: Mapping[str, Sequence[Activity]]) -> bool:
         now_ms = self._ports.clock.now_ms()
+        memories = {contact.id: self._memory_of(contact, rows[contact.id], now_ms) for contact in contacts}
         new: dict[str, list[Activity]] = {}
+        known: dict[str, list[Activity]] = {}
         left: list[str] = []
-        for contact in contacts:
-            memory = ContactMemory(contact.set_right(now_ms), self._policy.reading, now_ms)
-            for row in rows[contact.id]:
+        for contact_id, memory in memories.items():
+            for row in rows[contact_id]:
                 match memory.standing(row):
                     case Standing.NEW:
-                        new.setdefault(contact.id, []).append(row)
+                        new.setdefault(contact_id, []).append(row)
                     case Standing.KNOWN:
+                        known.setdefault(contact_id, []).append(row)
                         self._report.counts.known += 1
                     case Standing.OUTSIDE:
                         self._report.counts.out_of_window += 1
@@ -229,9 +239,21 @@ class _Read:
                 id_: [row for row, event in zip(own, events[id_], strict=True) if event.id in accepted]
                 for id_, own in new.items()
             }
-            self._remember(by_id, {id_: own for id_, own in out.items() if own}, set(left))
+            keys = {
+                id_: own
+                for id_, memory in memories.items()
+                if (own := memory.keys_of(out.get(id_, ()), known.get(id_, ())))
+            }
+            self._remember(by_id, keys, set(left))
             self._note_published(by_id, events, out, accepted, now_ms)
         return True
+
+    def _memory_of(self, contact: Contact, rows: Sequence[Activity], now_ms: int) -> Memory:
+        contact, reading = contact.set_right(now_ms), self._policy.reading
+        if not reading.is_witnessed:
+            return ContactMemory(contact, reading, now_ms)
+        ids = {row.contact_id for row in rows}
+        return VouchingMemory(contact, reading, [of for of in self._numbered if of[0].contact_id in ids])
 
     def _leave(self, row: Activity, left: list[str], *, is_shifted: bool) -> None:
         """Leave a row to its contact, which is read soon if the row was not met before."""
@@ -243,38 +265,44 @@ class _Read:
             left.append(row.contact_id)
 
     def _remember(
-        self, contacts: Mapping[str, Contact], published: Mapping[str, Sequence[Activity]], left: set[str]
+        self, contacts: Mapping[str, Contact], keys: Mapping[str, set[bytes]], left: set[str]
     ) -> None:
         """Add what is published to the memory of its contacts, whoever else writes them meanwhile."""
-        before = {id_: contacts[id_].watermark.resync for id_ in {*published, *left}}
+        before = {id_: contacts[id_].watermark.resync for id_ in {*keys, *left}}
         current = {id_: contacts[id_] for id_ in before}
         now_ms = self._ports.clock.now_ms()
         while current:
             due = {id_ for id_ in left if id_ in current and current[id_].due_ms > now_ms}
             changed = [
                 replace(
-                    self._with_published(contact, published.get(id_, ()), before[id_]),
+                    self._with_keys(contact, keys.get(id_, set()), before[id_]),
                     due_ms=now_ms if id_ in due else contact.due_ms,
                 )
                 for id_, contact in current.items()
-                if id_ in published or id_ in due
+                if id_ in keys or id_ in due
             ]
             lost = self._ports.store.contacts.remember(changed, due=due)
+            self._count_answered(current, changed, lost)
             # Who was erased meanwhile is not there any more.
             current = self._ports.store.contacts.get_many(lost) if lost else {}
         if left:
             self._ports.store.reports.add_urgent(left)
 
-    def _with_published(
-        self,
-        contact: Contact,
-        rows: Iterable[Activity],
-        resync: tuple[int | None, int | None],
+    def _with_keys(
+        self, contact: Contact, keys: set[bytes], resync: tuple[int | None, int | None]
     ) -> Contact:
-        keys = [activity_key(self._policy.reading.account, row) for row in rows]
         if not keys:
             return contact
+        if self._policy.reading.is_witnessed:
+            return contact.vouched(self._type, keys, resync)
         return replace(contact, watermark=contact.watermark.with_reported(self._type, keys, resync))
+
+    def _count_answered(
+        self, before: Mapping[str, Contact], after: Iterable[Contact], lost: Collection[str]
+    ) -> None:
+        answered = sum(len(before[of.id].asks) - len(of.asks) for of in after if of.id not in lost)
+        if answered:
+            self._read = replace(self._read, answered=self._read.answered + answered)
 
     def _note_published(
         self,
@@ -294,7 +322,7 @@ class _Read:
 
     def _with_urls(self, rows: Sequence[Activity]) -> Sequence[Activity]:
         """The rows, with the URL of each link that is clicked: a campaign's report has only its id."""
-        if self._type is not ActivityType.CLICKED:
+        if self._type is not ActivityType.CLICKED or self._policy.reading.is_witnessed:
             return rows
         link_ids = {row.link.id for row in rows if row.link and row.link.id and link_urls.lacks_url(row)}
         return link_urls.with_urls(rows, self._decided(link_ids))
@@ -386,7 +414,9 @@ class _Read:
 
     def _finish(self) -> Outcome:
         now_ms = self._ports.clock.now_ms()
-        finished = self._stored.finished(self._read, now_ms, self._policy.tick_ms)
+        finished = self._stored.finished(
+            self._read, now_ms, self._policy.tick_ms, answered=self._read.answered > 0
+        )
         if self._stored.is_sent_again(self._read):
             sent_ms = min(now_ms, self._read.newest_ms or now_ms)
             self._watch_anew(sent_ms, now_ms)
@@ -438,7 +468,7 @@ class _Read:
     def _count_published(self) -> None:
         now_ms = self._ports.clock.now_ms()
         published, shifted = self._report.by_type, self._report.rows_shifted
-        if published or shifted:
+        if (published or shifted) and not self._policy.reading.is_witnessed:
             change_trust(
                 self._ports.store.reports,
                 self._type,
@@ -449,8 +479,15 @@ class _Read:
             self._ports.store.tally.add(now_ms // DAY_MS, published, ages)
 
 
+def trust_of(type_: ActivityType, ports: WorkPorts, policy: WorkPolicy) -> TypeTrust:
+    """How far a type is trusted. Where contacts' rows only vouch, nothing else publishes."""
+    if policy.reading.is_witnessed:
+        return TypeTrust(Mode.PUBLISH)
+    return ports.store.reports.trust().of(type_)
+
+
 def _from_first_page(read: ReportProgress) -> ReportProgress:
-    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0)
+    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0, edge=Edge())
 
 
 def _digest(page: TrackingPage) -> str:

@@ -18,7 +18,8 @@ from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import TypeTrust
-from contact_activity.domain.walk import NewOnPage
+from contact_activity.domain.walk import NewOnPage, Walk
+from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     PartlyAcceptedError,
@@ -28,7 +29,7 @@ from contact_activity.errors import (
     WaitReason,
     describe,
 )
-from contact_activity.ports import WorkPorts
+from contact_activity.ports import Source, WorkPorts
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.compare_sample import SampleComparison
 from contact_activity.use_cases.held_contact import HeldContact
@@ -47,6 +48,14 @@ def sync(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: i
     `StandstillError` if nothing can be stored; it stays due.
     """
     now_ms = ports.clock.now_ms()
+    contact = taken_in_hand(item, ports, now_ms)
+    if isinstance(contact, Report):
+        return contact
+    return _Sync(contact, item, ports, policy, deadline_ms, now_ms).run()
+
+
+def taken_in_hand(item: WorkItem, ports: WorkPorts, now_ms: int) -> Contact | Report:
+    """The contact of an item as it is stored, or how the message ended that needs no work."""
     if ports.store.pauses.get().active(now_ms):
         ports.store.contacts.release([item.id])
         return Report(Outcome.PAUSED)
@@ -60,7 +69,7 @@ def sync(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: i
         # If that worker is dead, the next tick hands the contact out again.
         ports.store.contacts.release([item.id])
         return Report(Outcome.HELD)
-    return _Sync(stored.set_right(now_ms), item, ports, policy, deadline_ms, now_ms).run()
+    return stored.set_right(now_ms)
 
 
 class _Sync:
@@ -83,7 +92,7 @@ class _Sync:
         self._held = HeldContact(
             contact, ports.store.contacts, ports.clock, tick_ms=policy.tick_ms, deadline_ms=deadline_ms
         )
-        self._history = History(ports.source, contact, self._reading, started_ms)
+        self._history = history_of(ports.source, contact, self._reading, started_ms)
         self._is_resumed = contact.progress is not None
         is_compared = item.is_sampled and not self._is_resumed
         reports = ports.store.reports
@@ -222,7 +231,7 @@ class _Sync:
             watermark,
             summaries=summaries.renewed(self._policy.summaries, found_new=found_new),
             started_ms=walk.started_ms,
-            due_ms=self._next_due_ms(),
+            due_ms=next_due_ms(self._ports, self._policy),
         )
         return Outcome.SYNCED if self._held.save(synced) else Outcome.RACE_LOST
 
@@ -235,17 +244,6 @@ class _Sync:
             counted = partial(TypeTrust.counted, news=0, shifted=rows, now_ms=now_ms)
             change_trust(self._ports.store.reports, type_, counted)
         self._report.rows_shifted = shifted
-
-    def _next_due_ms(self) -> int:
-        now_ms, tick_ms = self._ports.clock.now_ms(), self._policy.tick_ms
-        return schedule.next_due_ms(
-            now_ms,
-            contacts=self._ports.store.listings.get().contacts,
-            calls_each=len(self._reading.reports),
-            tick_ms=tick_ms,
-            limits=self._ports.store.limiter.limits,
-            reserved=self._ports.store.reports.feed().reserved(now_ms, tick_ms),
-        )
 
     def _end_gone(self) -> Outcome:
         """What was read of it before stays stored: it may only have been out of sight."""
@@ -284,3 +282,27 @@ class _Sync:
     @property
     def _has_read(self) -> bool:
         return bool(self._report.pages or self._report.published)
+
+
+def history_of(source: Source, contact: Contact, reading: Reading, started_ms: int) -> History[Walk]:
+    """The position of a contact's walk: where an earlier one stopped, or the beginning of a new one."""
+    progress = contact.progress
+    walk = (
+        Walk.resume(contact.watermark, reading, progress)
+        if progress
+        else Walk(contact.watermark, reading, started_ms)
+    )
+    return History(source, contact.id, walk, reading.reports, progress)
+
+
+def next_due_ms(ports: WorkPorts, policy: WorkPolicy) -> int:
+    """When a contact is due again that was just read."""
+    now_ms, tick_ms = ports.clock.now_ms(), policy.tick_ms
+    return schedule.next_due_ms(
+        now_ms,
+        contacts=ports.store.listings.get().contacts,
+        calls_each=policy.reading.calls_each,
+        tick_ms=tick_ms,
+        limits=ports.store.limiter.limits,
+        reserved=ports.store.reports.feed().reserved(now_ms, tick_ms),
+    )

@@ -38,6 +38,8 @@ def run_tick(
     correlation_id: str | None = None,
     campaign_lookback_days: int | None = None,
     types: tuple[ActivityType, ...] = (),
+    is_witnessed: bool = False,
+    has_watch: bool = True,
     turns: Turns | None = None,
     has_reports: bool = True,
     is_paced: bool = True,
@@ -48,7 +50,9 @@ def run_tick(
     `calls_each`: how many calls a contact takes when nothing is new. If `begin_listing` is False,
     it only continues a listing that is under way. `correlation_id` goes into every message.
     `campaign_lookback_days`: how long after its send a campaign's summary is asked for; None: never.
-    `types`: whose reports of campaigns are read; none: contacts have the whole tick. `turns`: when reports
+    `types`: whose reports of campaigns are read; none: contacts have the whole tick. `is_witnessed`:
+    contacts' rows only vouch, and reports publish. `has_watch` False: of those only what rows ask for is
+    read. `turns`: when reports
     and contacts are worked on; None: at any time. `has_reports` False: none in this tick.
     `is_paced`: where the day has too few calls for all,
     contacts get a part of it in each tick, so that reports find some until midnight.
@@ -79,6 +83,8 @@ def run_tick(
                 tick_ms=tick_ms,
                 deadline_ms=deadline_ms,
                 correlation_id=correlation_id,
+                is_witnessed=is_witnessed,
+                has_watch=has_watch,
             )
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         turn = turns.of_contacts()

@@ -7,6 +7,7 @@ from typing import Protocol
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind, WorkPolicy
 from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.in_shift import deadline_in, wait_for_shift, window_of
+from contact_activity.use_cases.judge_contact import judge
 from contact_activity.use_cases.read_report import read_report
 from contact_activity.use_cases.summarize_campaign import summarize
 from contact_activity.use_cases.sync_contact import sync
@@ -20,8 +21,14 @@ class UseCase(Protocol):
     ) -> Report: ...
 
 
+def read_contact(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
+    """Sync a contact, or judge its rows where they only vouch."""
+    use_case: UseCase = judge if policy.reading.is_witnessed else sync
+    return use_case(item, ports, policy, deadline_ms=deadline_ms)
+
+
 USE_CASES: Mapping[WorkKind, UseCase] = {
-    WorkKind.CONTACT: sync,
+    WorkKind.CONTACT: read_contact,
     WorkKind.CAMPAIGN: summarize,
     WorkKind.REPORT: read_report,
 }
