@@ -415,6 +415,7 @@ class World:
             campaign_lookback_days=self.lookback_days,
             correlation_id=correlation_id,
             types=self.types,
+            is_witnessed=self.reading.is_witnessed,
             turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.has_shifts else None,
         )
 

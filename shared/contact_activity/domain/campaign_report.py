@@ -155,7 +155,8 @@ def _oldest(one_ms: int | None, other_ms: int | None) -> int | None:
 class CampaignReport:
     """All that is stored of a report.
 
-    `sent_ms`: when its campaign was sent last. `due_ms`: None when it is no longer watched.
+    `sent_ms`: when its campaign was sent last; 0 for one that only contacts' rows tell of.
+    `due_ms`: None when it is no longer watched.
     `read_ms`: when its last finished read began. `through_ms`: the newest stamp of all finished reads,
     never later than now; `through_seen_ms`: when the read ended that met it first.
     `deep_ms`: when a finished read from its beginning began last.
@@ -266,7 +267,7 @@ class CampaignReport:
 
     def is_sent_again(self, read: ReportProgress) -> bool:
         """Whether a read of the sends shows that the campaign was sent once more since `sent_ms`."""
-        is_of_sends = self.id.type is ActivityType.SENT and read.news > 0
+        is_of_sends = self.id.type is ActivityType.SENT and read.news > 0 and self.sent_ms > 0
         return is_of_sends and (read.newest_ms or 0) > self.sent_ms + SENT_WITHIN_MS
 
     def put_off(self, now_ms: int, tick_ms: int) -> "CampaignReport":

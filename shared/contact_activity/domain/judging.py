@@ -116,7 +116,7 @@ class Judging:
     def take(self, activities: Sequence[Activity], digests: Sequence[str], now_ms: int) -> tuple[str, ...]:
         """Judge the rows of a page. Return the digests of unreadable rows that were not told before."""
         self.pages += 1
-        numbers, self._edge = numbered(activities, self._edge)
+        numbers, self._edge = numbered(activities, self._edge, is_report=False)
         for activity, number in zip(activities, numbers, strict=True):
             self.counts.rows += 1
             self._note_time(activity, now_ms)

@@ -47,16 +47,18 @@ def witness_key(account: str, activity: Activity, number: int) -> bytes:
     return activity.occurred_ms.to_bytes(TIME_BYTES) + bytes.fromhex(_digest(parts))
 
 
-def numbered(page: Sequence[Activity], edge: Edge) -> tuple[list[int], Edge]:
+def numbered(page: Sequence[Activity], edge: Edge, *, is_report: bool) -> tuple[list[int], Edge]:
     """The number of each row of a page (1 for all but clicks), and the edge at its end.
 
-    Rows come newest first, and those that come in meanwhile shift the pages: rows that end the page
-    before and begin this one are the same rows. A page that begins above the edge shows all of it again.
+    Rows come newest first, and those that come in meanwhile shift the pages. A page that begins above the
+    edge shows all of it again. Equal rows that end the page before and begin this one may be the same rows
+    or others: a report counts them once, since what vouches too little is only asked for again, and a
+    contact's rows all count, since what asks too much is only asked for in vain.
     """
     clicks = [row for row in page if row.type is ActivityType.CLICKED]
     goes_on = bool(page) and page[0].occurred_ms == edge.stamp_ms
     known = edge.clicks if goes_on else ()
-    repeated = _repeated(known, [_row(click) for click in clicks])
+    repeated = _repeated(known, [_row(click) for click in clicks]) if is_report else 0
     counts = {(edge.stamp_ms, of.group): of.number for of in known}
     found: list[NumberedClick] = []
     for at, click in enumerate(clicks):

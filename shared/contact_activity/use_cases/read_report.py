@@ -180,7 +180,7 @@ class _Read:
         self._report.pages += 1
         self._report.counts.rows += len(page.activities)
         # Before rows collapse: each of a contact's clicks in one moment vouches by itself.
-        numbers, self._next_edge = numbered(page.activities, self._read.edge)
+        numbers, self._next_edge = numbered(page.activities, self._read.edge, is_report=True)
         self._numbered = list(zip(page.activities, numbers, strict=True))
         rows = once_each(self._policy.reading.account, self._with_urls(page.activities))
         self._report.counts.collapsed += len(page.activities) - len(rows)
