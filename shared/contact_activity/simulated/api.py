@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from contact_activity.simulated import api_json
@@ -17,7 +17,7 @@ from contact_activity.simulated.paging import (
 )
 from contact_activity.simulated.replies import Refusal, Reply, bad_request, error, not_found
 from contact_activity.simulated.switches import Order, Side, Switches
-from contact_activity.simulated.times import DAY_MS, HOUR_MS
+from contact_activity.simulated.visibility import computed_ms, is_listed, visible
 
 T = TypeVar("T")
 
@@ -28,11 +28,20 @@ _CAMPAIGN_STATUSES = {"ALL", "DRAFT", "RUNNING", "SENT", "SCHEDULED", "DELETED"}
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A GET request that passed the gateway. `parameters` are without `api_key`, `now_ms` is its time."""
+    """A GET request that passed the gateway. `parameters` are without `api_key`, `now_ms` is its time.
+
+    `repeated` holds the values of parameters that came more than once.
+    """
 
     path: str
     parameters: Mapping[str, str]
     now_ms: int
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return all values of a parameter, in their order. Empty if it is not there."""
+        alone = (self.parameters[name],) if name in self.parameters else ()
+        return self.repeated.get(name, alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,8 @@ class Api:
             raise Refusal(error(403, "http.status.forbidden", "This key may not read reports of campaigns."))
         self._check_sent(self._known_campaign(campaign_id, query.now_ms))
         start = self._start(query, default_limit=500, max_limit=500)
-        rows = self._visible(self._account.rows_of_campaign(campaign_id, query.now_ms), query.now_ms)
+        shown = self._account.rows_of_campaign(campaign_id, query.now_ms)
+        rows = visible(shown, query.now_ms, self._switches)
         items = self._items(rows, kind, start, Side.CAMPAIGN)
         return self._tracking_reply(
             query,
@@ -171,25 +181,7 @@ class Api:
         return api_json.activity(row, self._switches) | counters
 
     def _visible_of_contact(self, contact_id: str, now_ms: int) -> list[Row]:
-        return self._visible(self._account.rows_of_contact(contact_id, now_ms), now_ms)
-
-    def _visible(self, rows: list[Row], now_ms: int) -> list[Row]:
-        """Leave out what is too old to be shown, and opens after the first if only that is a row."""
-        if self._switches.retention_days is not None:
-            oldest_ms = now_ms - self._switches.retention_days * DAY_MS
-            rows = [row for row in rows if row.occurred_ms >= oldest_ms]
-        if self._switches.repeated_opens:
-            return rows
-        first: dict[tuple[str, str], Row] = {}
-        for row in rows:
-            place = (row.contact_id, row.campaign_id)
-            if row.kind is Kind.OPEN and (place not in first or row.occurred_ms <= first[place].occurred_ms):
-                first[place] = row
-        return [
-            row
-            for row in rows
-            if row.kind is not Kind.OPEN or first[(row.contact_id, row.campaign_id)] is row
-        ]
+        return visible(self._account.rows_of_contact(contact_id, now_ms), now_ms, self._switches)
 
     def _contact_summary(self, query: Query, contact_id: str) -> Reply:
         contact = self._known_contact(contact_id)
@@ -236,7 +228,7 @@ class Api:
         found = [
             campaign
             for campaign in self._account.campaigns()
-            if self._is_listed(campaign, query.now_ms)
+            if is_listed(campaign, query.now_ms, self._switches)
             and (campaign.status == status or (status == "ALL" and campaign.status != "DELETED"))
             and campaign.modified_ms >= (start.since_ms or 0)
         ]
@@ -259,8 +251,7 @@ class Api:
         self._check_sent(campaign)
         if query.parameters.get("updateSummary") == "true":
             self._updated_ms[campaign_id] = query.now_ms
-        every_ms = max(round(self._switches.summary_every_h * HOUR_MS), 1)
-        as_of_ms = max(self._updated_ms.get(campaign_id, 0), query.now_ms - query.now_ms % every_ms)
+        as_of_ms = max(self._updated_ms.get(campaign_id, 0), computed_ms(query.now_ms, self._switches))
         rows = self._account.rows_of_campaign(campaign_id, as_of_ms)
         return Reply(200, api_json.campaign_summary(campaign, rows, self._switches))
 
@@ -299,15 +290,13 @@ class Api:
 
     def _known_campaign(self, campaign_id: str, now_ms: int) -> Campaign:
         campaign = self._account.campaign(campaign_id)
-        if campaign is None or campaign.status == "DELETED" or not self._is_listed(campaign, now_ms):
+        if (
+            campaign is None
+            or campaign.status == "DELETED"
+            or not is_listed(campaign, now_ms, self._switches)
+        ):
             raise Refusal(not_found("campaign", self._switches))
         return campaign
-
-    def _is_listed(self, campaign: Campaign, now_ms: int) -> bool:
-        if campaign.sent_ms is not None and now_ms < campaign.sent_ms + self._switches.listed_after_s * 1_000:
-            return False
-        unlisted = api_json.chosen(self._switches.unlisted_campaign_share, "campaign", campaign.id)
-        return campaign.listed and not unlisted
 
 
 def _shown_time(item: tuple[int, object]) -> int:

@@ -4,7 +4,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
@@ -18,7 +18,11 @@ _MAX_BODY_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """The parts of a request that the simulated API uses. `query` is without `api_key`."""
+    """The parts of a request that the simulated API uses. `query` is without `api_key`.
+
+    `repeated` holds all values of parameters that came more than once. `form` holds the fields of a
+    form that was posted; None if the body is no form.
+    """
 
     method: str
     path: str
@@ -26,6 +30,8 @@ class Incoming:
     api_key: str | None
     authorization: str | None
     accept: str | None
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None
 
 
 class HttpServer(ThreadingMixIn, TCPServer):
@@ -93,11 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.server.answer(self._incoming()))
 
     def do_other(self) -> None:
-        """Answer another method, which is refused. The body is read, or the answer might be lost."""
+        """Answer another method. The body is read, or the answer might be lost."""
         sent = self.headers.get("Content-Length", "")
-        self.rfile.read(min(int(sent), _MAX_BODY_BYTES) if sent.isdecimal() else 0)
+        body = self.rfile.read(min(int(sent), _MAX_BODY_BYTES) if sent.isdecimal() else 0)
         self.close_connection = True
-        self.do_GET()
+        self._send(self.server.answer(replace(self._incoming(), form=self._form_of(body))))
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_other  # noqa: N815 (names that the base class looks up)
 
@@ -106,12 +112,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _incoming(self) -> Incoming:
         target = urlsplit(self.path)
-        query = dict(parse_qsl(target.query, keep_blank_values=True))
+        pairs = parse_qsl(target.query, keep_blank_values=True)
+        query = dict(pairs)
         api_key = query.pop("api_key", None)
         headers = self.headers
         return Incoming(
-            self.command, target.path, query, api_key, headers.get("Authorization"), headers.get("Accept")
+            self.command,
+            target.path,
+            query,
+            api_key,
+            headers.get("Authorization"),
+            headers.get("Accept"),
+            _repeated(pairs),
         )
+
+    def _form_of(self, body: bytes) -> dict[str, str] | None:
+        if self.headers.get_content_type() != "application/x-www-form-urlencoded":
+            return None
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
     def _send(self, delivery: Delivery) -> None:
         if delivery.status == 0:
@@ -136,6 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.stopping.wait(delivery.pause_s)
         self.wfile.write(delivery.sent[half:])
         self.wfile.flush()
+
+
+def _repeated(pairs: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: tuple(given) for name, given in values.items() if len(given) > 1}
 
 
 def _hang_up(connection: socket.socket) -> None:

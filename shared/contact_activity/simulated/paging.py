@@ -61,22 +61,26 @@ def start_of(
     if token is not None:
         if len(parameters) > 1:
             raise Refusal(bad_request("next can only be used alone."))
-        return _continued(decode(token), now_ms, switches)
+        start = start_of_token(decode(token), now_ms, switches)
+        if start is None:
+            raise Refusal(expired_next(switches))
+        return start
     limit = _limit(parameters.get("limit"), default_limit, max_limit, switches)
     since = next((name for name in ("created_since", "modified_since") if name in parameters), None)
     since_ms = _since(parameters[since], since, switches) if since else None
     return Start(min(limit, switches.max_page_rows), None, since_ms, parameters)
 
 
-def _continued(asked: Mapping[str, str], now_ms: int, switches: Switches) -> Start:
+def start_of_token(asked: Mapping[str, str], now_ms: int, switches: Switches) -> Start | None:
+    """Return where the page of a decoded token begins. None if the token is malformed or expired."""
     position = next((asked[name] for name in _POSITIONS if name in asked), "")
     limit = asked.get("limit", asked.get("pageSize", ""))
     since, issued = asked.get("since", "0"), asked.get("at", "0")
     if not all(text.isdecimal() for text in (position, limit, since, issued)) or int(limit) < 1:
-        raise Refusal(expired_next(switches))
+        return None
     lifetime_s = switches.next_lifetime_s
     if lifetime_s is not None and now_ms - int(issued) > lifetime_s * 1000:
-        raise Refusal(expired_next(switches))
+        return None
     return Start(int(limit), int(position), int(since) if "since" in asked else None, asked)
 
 

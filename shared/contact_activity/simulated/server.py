@@ -1,4 +1,4 @@
-"""Serves a simulated account as the v2 API of Constant Contact over HTTP, on 127.0.0.1."""
+"""Serves a simulated account as the API of Constant Contact over HTTP, on 127.0.0.1."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from contact_activity.simulated.account import SimulatedAccount
-from contact_activity.simulated.api import Api, Query
+from contact_activity.simulated.api import Query
 from contact_activity.simulated.delivery import Delivery, deliver
 from contact_activity.simulated.faults import Fault, FaultPicker, can_happen
-from contact_activity.simulated.faulty_replies import INVALID_TOKEN, faulty_reply, over_quota
+from contact_activity.simulated.gateway import Gateway, StaticToken, V2Gateway
 from contact_activity.simulated.http_server import HttpServer, Incoming
 from contact_activity.simulated.quota import Over, Quota, most_in_a_second
-from contact_activity.simulated.replies import Reply, error
+from contact_activity.simulated.replies import Reply
 from contact_activity.simulated.switches import Switches
 from contact_activity.simulated.times import to_ms
 
@@ -63,8 +63,8 @@ class Server:
         port: int = 0,
     ) -> None:
         self._switches = switches or Switches()
-        self._api = Api(account, self._switches)
-        self._api_key, self._access_token = api_key, access_token
+        self._token = StaticToken(access_token)
+        self._v2 = V2Gateway(account, self._switches, api_key, self._token)
         self._now, self._monotonic = now, monotonic
         counts = self._switches.refused_calls_count
         self._quota = Quota(calls_per_second, calls_per_day, counts_refused=counts)
@@ -73,7 +73,6 @@ class Server:
         self._scripts: dict[str, deque[Step]] = {}
         self._calls: list[Call] = []
         self._violations: list[str] = []
-        self._is_token_good = True
         self._wanted_port = port
         self._running: HttpServer | None = None
 
@@ -118,11 +117,11 @@ class Server:
 
     def revoke_token(self) -> None:
         """Answer 401 to the access token from now on."""
-        self._is_token_good = False
+        self._token.is_good = False
 
     def restore_token(self) -> None:
         """Accept the access token again."""
-        self._is_token_good = True
+        self._token.is_good = True
 
     def calm(self) -> None:
         """Show no fault and follow no script from now on."""
@@ -143,12 +142,12 @@ class Server:
     def answer(self, incoming: Incoming) -> Delivery:
         """Answer a request. Callers without a socket may call this too."""
         at_s, at, over = self._arrive()
-        query = Query(incoming.path, incoming.query, to_ms(at))
-        refusal = self._refusal(incoming, over)
-        reply, fault = (refusal, None) if refusal else self._answer(query)
+        query = Query(incoming.path, incoming.query, to_ms(at), incoming.repeated)
+        refusal = self._v2.refusal(incoming, over, query.now_ms)
+        reply, fault = (refusal, None) if refusal else self._answer(query, self._v2)
         delivery = deliver(reply, fault, self._switches.slow_s)
         call = Call(at_s, at, incoming.method, query.path, query.parameters, delivery.status, fault)
-        self._record(call, None if refusal else self._api.violation(query))
+        self._record(call, None if refusal else self._v2.violation(query))
         return delivery
 
     def _arrive(self) -> tuple[float, datetime, Over | None]:
@@ -157,32 +156,17 @@ class Server:
             over = self._quota.take(at_s, at.astimezone(UTC).date())
         return at_s, at, over if self._switches.rate_limits else None
 
-    def _refusal(self, incoming: Incoming, over: Over | None) -> Reply | None:
-        """Return the refusal of the gateway. None if it lets the call through."""
-        if incoming.api_key != self._api_key:
-            return error(403, "mashery.not.authorized.inactive", "The API key is not active.")
-        if over is not None:
-            return over_quota(over, self._switches)
-        if not self._is_token_good or incoming.authorization != f"Bearer {self._access_token}":
-            return error(401, INVALID_TOKEN, "The access token is not valid.")
-        if not _accepts_json(incoming.accept, anything=self._switches.accept_anything):
-            return error(406, self._switches.not_acceptable_key, "Only application/json can be given.")
-        if incoming.method != "GET":
-            return error(405, "http.status.method_not_allowed", "This account can only be read.")
-        return None
-
-    def _answer(self, query: Query) -> tuple[Reply, Fault | None]:
+    def _answer(self, query: Query, gateway: Gateway) -> tuple[Reply, Fault | None]:
         with self._lock:
             steps = self._script_of(query.path)
             step: Step = steps.popleft() if steps else self._faults.next_fault(query.path)
         if isinstance(step, Reply):
             return step, None
         if isinstance(step, Fault) and can_happen(step, query.parameters):
-            reply = self._api.answer(query)
-            return faulty_reply(step, reply, query.path, query.parameters, self._switches), step
+            return gateway.faulty(step, query), step
         if callable(step):
             step()
-        return self._api.answer(query), None
+        return gateway.answer(query), None
 
     def _script_of(self, path: str) -> deque[Step] | None:
         contact_id = path.split("/")[3] if path.startswith("/v2/contacts/") else ""
@@ -195,8 +179,3 @@ class Server:
                 self._faults.record_success()
             if violation:
                 self._violations.append(violation)
-
-
-def _accepts_json(accept: str | None, *, anything: bool) -> bool:
-    ranges = {part.split(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
-    return "application/json" in ranges or (anything and "*/*" in ranges)
