@@ -244,6 +244,11 @@ class SimulatedAccount:
         with self._lock:
             return list(self._campaigns.values())
 
+    def campaign_ids(self) -> list[str]:
+        """Return the ids of all campaigns, and of those that only rows name."""
+        with self._lock:
+            return list(self._campaigns | self._by_campaign)
+
     def rows_of_contact(self, contact_id: str, now_ms: int) -> list[Row]:
         """Return the rows of a contact that are visible at a time, newest activity first."""
         with self._lock:

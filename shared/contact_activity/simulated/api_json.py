@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row
 from contact_activity.simulated.switches import Side, Switches
 from contact_activity.simulated.times import HOUR_MS, iso
+from contact_activity.simulated.v3_ids import contact_uuid
 
 Json = dict[str, object]
 
@@ -93,11 +94,7 @@ def contact(contact: Contact, switches: Switches, *, with_uuid: bool) -> Json:
         "created_date": iso(contact.created_ms),
         "modified_date": iso(contact.modified_ms),
     }
-    return shown | ({"contact_id": _uuid(contact)} if with_uuid else {})
-
-
-def _uuid(contact: Contact) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"contact:{contact.id}"))
+    return shown | ({"contact_id": contact_uuid(contact.id)} if with_uuid else {})
 
 
 def listed_campaign(campaign: Campaign, switches: Switches) -> Json:

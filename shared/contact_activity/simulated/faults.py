@@ -27,6 +27,8 @@ class Fault(Enum):
 
 
 _NEED_NEXT = {Fault.REPEATED_NEXT, Fault.NEXT_REFUSED_400, Fault.NEXT_REFUSED_404}
+# The parameters that ask for a next page: v2's and v3's.
+_TOKENS = {"next", "cursor"}
 
 
 class FaultPicker:
@@ -67,4 +69,4 @@ class FaultPicker:
 
 def can_happen(fault: Fault, parameters: Mapping[str, str]) -> bool:
     """Whether a fault can happen to a call with these parameters."""
-    return "next" in parameters or fault not in _NEED_NEXT
+    return fault not in _NEED_NEXT or not _TOKENS.isdisjoint(parameters)

@@ -26,17 +26,23 @@ def faulty_reply(
         Fault.OVER_QPS: over_quota(Over.SECOND, switches),
         Fault.TOO_MANY: error(429, TOO_MANY_REQUESTS, "Too many requests."),
         Fault.SERVER_ERROR: error(500, switches.server_error_key, "Internal server error."),
-        Fault.BAD_GATEWAY: Reply(502, b""),
-        Fault.UNAVAILABLE_HTML: Reply(503, _HTML, "text/html; charset=utf-8"),
-        Fault.EMPTY_BODY: Reply(200, b""),
         Fault.NEXT_REFUSED_400: bad_request("The next parameter is not valid."),
         Fault.NEXT_REFUSED_404: not_found("page", switches),
     }
-    if fault in refusals:
-        return refusals[fault]
+    if refusal := refusals.get(fault) or damaged_reply(fault):
+        return refusal
     if isinstance(reply.content, dict) and "meta" in reply.content:
         return replace(reply, content=_misleading_page(fault, reply.content, path, parameters))
     return reply
+
+
+def damaged_reply(fault: Fault) -> Reply | None:
+    """Return the reply of a fault that knows no version of the API. None for any other fault."""
+    return {
+        Fault.BAD_GATEWAY: Reply(502, b""),
+        Fault.UNAVAILABLE_HTML: Reply(503, _HTML, "text/html; charset=utf-8"),
+        Fault.EMPTY_BODY: Reply(200, b""),
+    }.get(fault)
 
 
 def _misleading_page(

@@ -65,7 +65,9 @@ def start_of(
         if start is None:
             raise Refusal(expired_next(switches))
         return start
-    limit = _limit(parameters.get("limit"), default_limit, max_limit, switches)
+    limit = limit_of(parameters.get("limit"), default_limit, max_limit, switches)
+    if limit is None:
+        raise Refusal(bad_request(f"limit must be from 1 to {max_limit}."))
     since = next((name for name in ("created_since", "modified_since") if name in parameters), None)
     since_ms = _since(parameters[since], since, switches) if since else None
     return Start(min(limit, switches.max_page_rows), None, since_ms, parameters)
@@ -84,14 +86,13 @@ def start_of_token(asked: Mapping[str, str], now_ms: int, switches: Switches) ->
     return Start(int(limit), int(position), int(since) if "since" in asked else None, asked)
 
 
-def _limit(text: str | None, default: int, max_limit: int, switches: Switches) -> int:
+def limit_of(text: str | None, default: int, max_limit: int, switches: Switches) -> int | None:
+    """Return the `limit` of a list. None for a bad one that is refused."""
     if text is None:
         return default
     if text.isdecimal() and 1 <= int(text) <= max_limit:
         return int(text)
-    if switches.bad_limit is BadValue.IGNORED:
-        return default
-    raise Refusal(bad_request(f"limit must be from 1 to {max_limit}."))
+    return default if switches.bad_limit is BadValue.IGNORED else None
 
 
 def _since(text: str, name: str, switches: Switches) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from contact_activity.simulated.faults import Fault
+from contact_activity.simulated.v3_switches import V3Switches
 
 
 class Cursor(StrEnum):
@@ -155,6 +156,9 @@ class Switches:
     not_found_key: str = "http.status.not_found"
     not_acceptable_key: str = "http.status.not_acceptable"
     server_error_key: str = "http.status.internal_server_error"
+
+    v3: V3Switches = field(default_factory=V3Switches)
+    """What only v3 has. All other switches hold for both versions as far as both have the thing."""
 
     faults: Mapping[Fault, float] = field(default_factory=dict)
     """The probability of each fault, for one call."""

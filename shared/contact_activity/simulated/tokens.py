@@ -1,0 +1,416 @@
+"""The OAuth2 authorisation server of the simulated account: code, refresh and device flow.
+
+The flows are those of RFC 6749, 7636 and 8628, as far as the v3 documentation has them.
+"""
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import urlencode, urlsplit
+
+from contact_activity.simulated.faults import Fault
+from contact_activity.simulated.faulty_replies import damaged_reply
+from contact_activity.simulated.grants import (
+    AccessToken,
+    Code,
+    DeviceCode,
+    Family,
+    Grants,
+    Mint,
+    challenge_of,
+)
+from contact_activity.simulated.http_server import Incoming
+from contact_activity.simulated.quota import Quota
+from contact_activity.simulated.replies import Refusal, Reply
+from contact_activity.simulated.times import SECOND_MS
+from contact_activity.simulated.token_switches import (
+    APPLICATIONS,
+    SCOPES,
+    Application,
+    Consent,
+    TokenSwitches,
+)
+
+ROOT = "/oauth2/default/v1"
+AUTHORIZE_PATH = f"{ROOT}/authorize"
+TOKEN_PATH = f"{ROOT}/token"
+DEVICE_PATH = f"{ROOT}/device/authorize"
+ACTIVATE_PATH = "/activate"
+PATHS = frozenset((AUTHORIZE_PATH, TOKEN_PATH, DEVICE_PATH, ACTIVATE_PATH))
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+_NO_DAY = date.min
+_ANY_NUMBER = 1 << 62
+_SLOW_DOWN_MS = 5 * SECOND_MS
+_LOOPBACK = {"127.0.0.1", "localhost"}
+_DELIVERY_FAULTS = {
+    *(Fault.TRUNCATED_JSON, Fault.CUT_CONNECTION, Fault.CLOSED_CONNECTION, Fault.SLOW_BODY),
+    Fault.EMPTY_BODY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An access token and, unless the flow gave none, a refresh token."""
+
+    access_token: str
+    refresh_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A call of a token or device endpoint, whose client is known."""
+
+    client: Application
+    fields: Mapping[str, str]
+    now_ms: int
+
+    def field(self, name: str) -> str:
+        """Return a field. Raises `Refusal` if it is missing."""
+        if not self.fields.get(name):
+            raise Refusal(oauth_error("invalid_request", f"{name} is missing."))
+        return self.fields[name]
+
+
+class AuthorizationServer:
+    """Issues and checks tokens. Every method may be called from any thread.
+
+    `now_ms` is the clock of all lives. `origin` gives scheme, host and port of the server.
+    """
+
+    def __init__(
+        self,
+        switches: TokenSwitches,
+        applications: tuple[Application, ...] = APPLICATIONS,
+        *,
+        now_ms: Callable[[], int],
+        origin: Callable[[], str],
+    ) -> None:
+        self._switches = switches
+        self._applications = {application.client_id: application for application in applications}
+        self._now_ms, self._origin = now_ms, origin
+        self._lock = threading.RLock()
+        self._grants = Grants()
+        self._mint = Mint(switches.seed)
+        self._quota = Quota(switches.calls_per_second, _ANY_NUMBER, counts_refused=True)
+        self._grant_types: Mapping[str, Callable[[_Request], Reply]] = {
+            "authorization_code": self._grant_code,
+            "refresh_token": self._grant_refresh,
+            DEVICE_GRANT: self._grant_device,
+        }
+
+    def issue(self, client_id: str = APPLICATIONS[0].client_id, scopes: frozenset[str] = SCOPES) -> Tokens:
+        """Issue tokens of a new family, as if its user had just given consent.
+
+        There is a refresh token if `scopes` has `offline_access`.
+        """
+        with self._lock:
+            return self._issue(Family(client_id, scopes), self._now_ms())
+
+    def scopes_of(self, authorization: str | None) -> frozenset[str] | None:
+        """Return the scopes of the access token in an `Authorization` header. None if it is not good."""
+        with self._lock:
+            token = self._grants.access.get((authorization or "").removeprefix("Bearer "))
+            if token is None or token.family.is_revoked or self._now_ms() >= token.expires_ms:
+                return None
+            return token.family.scopes
+
+    def revoke_access_tokens(self) -> None:
+        """Accept no access token that was issued so far. Refresh tokens stay as they are."""
+        with self._lock:
+            self._grants.access.clear()
+
+    def revoke_families(self) -> None:
+        """Accept no token that was issued so far, as if all users had taken their consent back."""
+        with self._lock:
+            self._grants.access.clear()
+            for family in (*self._grants.refresh.values(), *self._grants.spent.values()):
+                family.is_revoked = True
+
+    def allow_device(self, user_code: str) -> None:
+        """Decide as the user who types this code and consents. Raises `KeyError` for an unknown one."""
+        self._decide(user_code, is_allowed=True)
+
+    def refuse_device(self, user_code: str) -> None:
+        """Decide as the user who types this code and refuses. Raises `KeyError` for an unknown one."""
+        self._decide(user_code, is_allowed=False)
+
+    def answer(self, incoming: Incoming, at_s: float) -> Reply:
+        """Answer a call of one of `PATHS`, at a time of the clock of the rate limit."""
+        with self._lock:
+            if incoming.path == TOKEN_PATH and self._is_busy(at_s):
+                return _busy(self._switches.busy_status)
+            try:
+                return self._answer(incoming)
+            except Refusal as refusal:
+                return refusal.reply
+
+    def faulty(self, fault: Fault, incoming: Incoming, at_s: float) -> Reply:
+        """Return the answer with a fault. Only faults of the delivery come after what was asked is done."""
+        if fault in _DELIVERY_FAULTS:
+            reply = self.answer(incoming, at_s)
+            return damaged_reply(fault) or reply
+        refusals = {
+            Fault.UNAUTHORIZED: oauth_error("invalid_client", "Invalid client.", 401),
+            Fault.SERVER_ERROR: oauth_error("server_error", "The server failed.", 500),
+        }
+        return refusals.get(fault) or damaged_reply(fault) or _busy(self._switches.busy_status)
+
+    def _is_busy(self, at_s: float) -> bool:
+        return self._quota.take(at_s, _NO_DAY) is not None and self._switches.rate_limits
+
+    def _answer(self, incoming: Incoming) -> Reply:
+        if incoming.path == AUTHORIZE_PATH:
+            return self._authorize(incoming.query)
+        if incoming.path == ACTIVATE_PATH:
+            return self._activate(incoming.query.get("user_code", ""))
+        if incoming.method != "POST":
+            raise Refusal(oauth_error("invalid_request", "Only POST is accepted.", 405))
+        if incoming.form is None:
+            raise Refusal(oauth_error("invalid_request", "The body is no form."))
+        fields = {**incoming.query, **incoming.form}
+        request = _Request(self._client(incoming.authorization, fields), fields, self._now_ms())
+        return self._device(request) if incoming.path == DEVICE_PATH else self._token(request)
+
+    def _client(self, authorization: str | None, fields: Mapping[str, str]) -> Application:
+        """Return the client of a call. One with a secret must come with HTTP Basic."""
+        basic = _basic(authorization)
+        client_id, secret = basic or (fields.get("client_id", ""), None)
+        application = self._applications.get(client_id)
+        if application is None or application.client_secret != secret:
+            headers = {"WWW-Authenticate": 'Basic realm="authorization server"'} if authorization else {}
+            reply = oauth_error("invalid_client", "The client is unknown or its secret is wrong.", 401)
+            raise Refusal(Reply(reply.status, reply.content, headers=headers))
+        return application
+
+    def _authorize(self, query: Mapping[str, str]) -> Reply:
+        """Answer the browser of a user: with a redirection, or with an error if there is nowhere to go."""
+        application = self._applications.get(query.get("client_id", ""))
+        redirect_uri = query.get("redirect_uri", "")
+        if application is None or not _may_redirect(application, redirect_uri):
+            return oauth_error("invalid_request", "The client or its redirect address is unknown.")
+        state = {"state": query["state"]} if "state" in query else {}
+        problem = _problem_of(application, query) or self._refused()
+        if problem:
+            return _redirect(redirect_uri, {"error": problem, **state})
+        code = self._mint.text("code")
+        self._grants.codes[code] = Code(
+            application.client_id,
+            _scopes(query),
+            redirect_uri,
+            query.get("code_challenge"),
+            self._now_ms() + self._switches.code_lifetime_s * SECOND_MS,
+        )
+        return _redirect(redirect_uri, {"code": code, **state})
+
+    def _refused(self) -> str:
+        return "" if self._switches.consent is Consent.GIVEN else "access_denied"
+
+    def _token(self, request: _Request) -> Reply:
+        grant = self._grant_types.get(request.field("grant_type"))
+        if grant is None:
+            return oauth_error("unsupported_grant_type", "The grant type is not supported.")
+        return grant(request)
+
+    def _grant_code(self, request: _Request) -> Reply:
+        text = request.field("code")
+        if text in self._grants.used_codes:
+            _revoke(self._grants.used_codes[text])
+        code = self._grants.codes.pop(text, None)
+        if code is None or not _fits(code, request):
+            return _invalid_grant("The authorization code is invalid or has expired.")
+        family = Family(code.client_id, code.scopes)
+        self._grants.used_codes[text] = family
+        return self._issued(family, request.now_ms)
+
+    def _grant_refresh(self, request: _Request) -> Reply:
+        text = request.field("refresh_token")
+        if spent := self._grants.spent.get(text):
+            # Somebody else has the token too: nobody may go on with this consent.
+            _revoke(spent)
+        family = self._grants.refresh.get(text)
+        if family is None or not self._is_good(family, request):
+            return _invalid_grant("The refresh token is invalid or expired.")
+        wanted = frozenset(request.fields.get("scope", "").split())
+        if not wanted <= family.scopes:
+            return oauth_error("invalid_scope", "A scope was not granted before.")
+        if self._switches.rotating:
+            self._grants.spent[text] = self._grants.refresh.pop(text)
+            family.refresh_token = None
+        return self._issued(family, request.now_ms)
+
+    def _is_good(self, family: Family, request: _Request) -> bool:
+        idle_ms = request.now_ms - family.used_ms
+        return (
+            not family.is_revoked
+            and family.client_id == request.client.client_id
+            and idle_ms < self._switches.refresh_idle_s * SECOND_MS
+        )
+
+    def _device(self, request: _Request) -> Reply:
+        scopes = _scopes(request.fields)
+        if not scopes or not scopes <= SCOPES:
+            return oauth_error("invalid_scope", "A scope is missing or unknown.")
+        consent, switches = self._switches.device_consent, self._switches
+        code = self._mint.text("device code")
+        decided = None if consent is Consent.WAITED_FOR else consent is Consent.GIVEN
+        device = DeviceCode(
+            request.client.client_id,
+            scopes,
+            self._mint.user_code(),
+            request.now_ms + switches.device_lifetime_s * SECOND_MS,
+            switches.device_interval_s * SECOND_MS,
+            is_allowed=decided,
+        )
+        self._grants.devices[code] = device
+        address = f"{self._origin()}{ACTIVATE_PATH}"
+        return Reply(
+            200,
+            {
+                "device_code": code,
+                "user_code": device.user_code,
+                "verification_uri": address,
+                "verification_uri_complete": f"{address}?user_code={device.user_code}",
+                "expires_in": switches.device_lifetime_s,
+                "interval": switches.device_interval_s,
+            },
+        )
+
+    def _activate(self, user_code: str) -> Reply:
+        """Answer the browser of a user who was sent to the verification address: to come is to consent."""
+        try:
+            self.allow_device(user_code)
+        except KeyError:
+            return Reply(404, "Unknown code.\n", "text/plain")
+        return Reply(200, "The device is connected. You may close this page.\n", "text/plain")
+
+    def _grant_device(self, request: _Request) -> Reply:
+        text = request.field("device_code")
+        device = self._grants.devices.get(text)
+        if device is None or device.client_id != request.client.client_id:
+            return _invalid_grant("The device code is invalid.")
+        if request.now_ms >= device.expires_ms:
+            return oauth_error("expired_token", "The device code has expired.")
+        if _polls_too_soon(device, request.now_ms):
+            return oauth_error("slow_down", "The device polls too often.")
+        if device.is_allowed is None:
+            return oauth_error("authorization_pending", "The user has not decided yet.")
+        del self._grants.devices[text]
+        if not device.is_allowed:
+            return oauth_error("access_denied", "The user refused.")
+        left_out = frozenset() if self._switches.device_refresh_token else {"offline_access"}
+        return self._issued(Family(device.client_id, device.scopes - left_out), request.now_ms)
+
+    def _decide(self, user_code: str, *, is_allowed: bool) -> None:
+        with self._lock:
+            for device in self._grants.devices.values():
+                if device.user_code == user_code:
+                    device.is_allowed = is_allowed
+                    return
+        raise KeyError(user_code)
+
+    def _issued(self, family: Family, now_ms: int) -> Reply:
+        tokens = self._issue(family, now_ms)
+        content: dict[str, object] = {
+            "token_type": "Bearer",
+            "expires_in": self._switches.expires_in_s,
+            "access_token": tokens.access_token,
+            "scope": " ".join(sorted(family.scopes)),
+        }
+        if tokens.refresh_token is not None:
+            content["refresh_token"] = tokens.refresh_token
+        return Reply(200, content, headers={"Cache-Control": "no-store"})
+
+    def _issue(self, family: Family, now_ms: int) -> Tokens:
+        access_token = self._mint.access_token()
+        expires_ms = now_ms + self._switches.expires_in_s * SECOND_MS
+        self._grants.access[access_token] = AccessToken(family, expires_ms)
+        if "offline_access" in family.scopes and family.refresh_token is None:
+            family.refresh_token = self._mint.text("refresh token")
+            self._grants.refresh[family.refresh_token] = family
+        family.used_ms = now_ms
+        return Tokens(access_token, family.refresh_token)
+
+
+def oauth_error(code: str, description: str, status: int = 400) -> Reply:
+    """Return an error reply of an authorisation server (RFC 6749, section 5.2)."""
+    return Reply(status, {"error": code, "error_description": description})
+
+
+def _invalid_grant(description: str) -> Reply:
+    return oauth_error("invalid_grant", description)
+
+
+def _busy(status: int) -> Reply:
+    # Not an error of RFC 6749: the limit stands before the authorisation server.
+    return Reply(status, {"error_key": "throttled", "error_message": "Too many requests."})
+
+
+def _revoke(family: Family | None) -> None:
+    if family is not None:
+        family.is_revoked = True
+
+
+def _scopes(fields: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(fields.get("scope", "").split())
+
+
+def _problem_of(application: Application, query: Mapping[str, str]) -> str:
+    """Return the error code of a bad authorisation request. Empty for a good one."""
+    if query.get("response_type") != "code":
+        return "unsupported_response_type"
+    has_challenge = bool(query.get("code_challenge"))
+    if has_challenge and query.get("code_challenge_method") != "S256":
+        return "invalid_request"
+    if "state" not in query or (application.client_secret is None and not has_challenge):
+        return "invalid_request"
+    scopes = _scopes(query)
+    return "" if scopes and scopes <= SCOPES else "invalid_scope"
+
+
+def _may_redirect(application: Application, redirect_uri: str) -> bool:
+    if application.redirect_uris:
+        return redirect_uri in application.redirect_uris
+    address = urlsplit(redirect_uri)
+    return address.scheme == "http" and address.hostname in _LOOPBACK
+
+
+def _redirect(redirect_uri: str, fields: Mapping[str, str]) -> Reply:
+    joint = "&" if "?" in redirect_uri else "?"
+    location = f"{redirect_uri}{joint}{urlencode(fields)}"
+    return Reply(302, b"", headers={"Location": location, "Cache-Control": "no-store"})
+
+
+def _fits(code: Code, request: _Request) -> bool:
+    verifier = request.fields.get("code_verifier", "")
+    return (
+        code.client_id == request.client.client_id
+        and code.redirect_uri == request.fields.get("redirect_uri")
+        and request.now_ms < code.expires_ms
+        and code.challenge in (None, challenge_of(verifier))
+    )
+
+
+def _polls_too_soon(device: DeviceCode, now_ms: int) -> bool:
+    """Record a poll, and whether it came too soon. Then the device must wait longer (RFC 8628)."""
+    last_ms, device.polled_ms = device.polled_ms, now_ms
+    if last_ms is None or now_ms - last_ms >= device.interval_ms:
+        return False
+    device.interval_ms += _SLOW_DOWN_MS
+    return True
+
+
+def _basic(authorization: str | None) -> tuple[str, str] | None:
+    """Return client id and secret of an HTTP Basic header. None if there is none."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return "", ""
+    return client_id, secret

@@ -1,0 +1,94 @@
+"""Lists of v3: where a page begins, how it links to the next one, and how the last one ends."""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from contact_activity.simulated.account import Row
+from contact_activity.simulated.api import Query
+from contact_activity.simulated.api_json import Json, shown_ms
+from contact_activity.simulated.paging import (
+    Page,
+    Stamped,
+    Start,
+    decode,
+    encode,
+    limit_of,
+    start_of_token,
+    tracking_page,
+)
+from contact_activity.simulated.replies import Refusal, Reply, error
+from contact_activity.simulated.switches import Order, Side, Switches
+from contact_activity.simulated.v3_replies import invalid
+from contact_activity.simulated.v3_switches import PageEnd
+
+# What a cursor holds beside the parameters of the first page.
+_OF_CURSOR = {"cursor", "limit", "next", "startAt", "at"}
+_ENDS: dict[PageEnd, Json] = {
+    PageEnd.NO_LINKS: {},
+    PageEnd.EMPTY_LINKS: {"_links": {}},
+    PageEnd.NEXT_NULL: {"_links": {"next": None}},
+    PageEnd.HREF_NULL: {"_links": {"next": {"href": None}}},
+}
+
+
+def v3_start(query: Query, service: str, switches: Switches, *, default_limit: int, max_limit: int) -> Start:
+    """Read the parameters of a list. What stands beside a cursor is not looked at.
+
+    Raises `Refusal` for a bad limit or cursor, with a key that begins with `service`.
+    """
+    token = query.parameters.get("cursor")
+    if token is not None:
+        start = start_of_token(decode(token), query.now_ms, switches)
+        if start is None:
+            status = switches.expired_next_status
+            raise Refusal(error(status, f"{service}.validation.error", "cursor is not valid"))
+        return start
+    limit = limit_of(query.parameters.get("limit"), default_limit, max_limit, switches)
+    if limit is None:
+        raise invalid(service, f"limit must be from 1 to {max_limit}")
+    asked = {name: ",".join(query.values(name)) for name in query.parameters}
+    return Start(min(limit, switches.max_page_rows), None, None, asked)
+
+
+def v3_tracking_page(rows: Sequence[Row], start: Start, switches: Switches, side: Side) -> Page[Stamped[Row]]:
+    """Return a page of rows, newest first. The stamps that they show may be less exact than their order.
+
+    A cursor stands behind one row, so that rows of one time may be on two pages. Equal rows are
+    numbered.
+    """
+    seen: Counter[tuple[object, ...]] = Counter()
+    items: list[Stamped[Row]] = []
+    for row in rows:
+        seen[row.key] += 1
+        tie = zlib.crc32(f"{seen[row.key]}:{row.key}".encode())
+        items.append((shown_ms(row, switches, side) << 32 | tie, row))
+    items.sort(key=lambda item: item[0], reverse=True)
+    return tracking_page(items, start, switches, Order.NEWEST_FIRST)
+
+
+def v3_list_reply(
+    query: Query,
+    start: Start,
+    following: Mapping[str, int] | None,
+    content: Json,
+    switches: Switches,
+    *,
+    needs_links: bool = False,
+) -> Reply:
+    """Return the reply of a page. Its link is relative, and the cursor holds all that was asked for."""
+    asked = {name: text for name, text in start.asked.items() if name not in _OF_CURSOR}
+    if following is None:
+        return Reply(200, content | _end(query.path, asked, switches, needs_links=needs_links))
+    issued = {"at": query.now_ms} if switches.next_lifetime_s is not None else {}
+    beside = {"limit": start.limit, **asked} if switches.v3.links_keep_parameters else {}
+    cursor = encode({**asked, **following, **issued})
+    href = f"{query.path}?{urlencode({**beside, 'cursor': cursor})}"
+    return Reply(200, {**content, "_links": {"next": {"href": href}}})
+
+
+def _end(path: str, asked: Mapping[str, str], switches: Switches, *, needs_links: bool) -> Json:
+    number = zlib.crc32(f"{path}?{urlencode(asked)}".encode())
+    end = switches.v3.page_end or list(PageEnd)[number % len(PageEnd)]
+    return _ENDS[PageEnd.EMPTY_LINKS if needs_links and end is PageEnd.NO_LINKS else end]
