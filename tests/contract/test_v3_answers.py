@@ -119,7 +119,7 @@ def test_the_schema_is_one() -> None:
 
 
 def test_the_schema_refuses(caller: V3Caller) -> None:
-    """A link in a contact's row, a bounce without its code, and a list without the links that it must have."""
+    """A link in a contact's row, a bounce without its code, a list without links that it must have."""
     details, bounces = (body_of(caller.get(path)) for path in (DETAILS, f"{REPORT}/bounces"))
     details["tracking_activities"][0]["link_url"] = "https://example.org/"
     del bounces["tracking_activities"][0]["bounce_code"], bounces["_links"]
