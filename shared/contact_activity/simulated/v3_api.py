@@ -215,7 +215,7 @@ class V3Api:
         return [
             row
             for row in visible(rows, now_ms, self._switches)
-            if role_of(row, self._account) is role and not chosen(share, "report", *row.key)
+            if role_of(row, self._account) is role and not (share and chosen(share, "report", *row.key))
         ]
 
     def _reported(self, activity_uuid: str, now_ms: int) -> tuple[str, Role]:

@@ -58,11 +58,12 @@ def v3_tracking_page(rows: Sequence[Row], start: Start, switches: Switches, side
     A cursor stands behind one row, so that rows of one time may be on two pages. Equal rows are
     numbered.
     """
-    seen: Counter[tuple[object, ...]] = Counter()
+    seen: Counter[str] = Counter()
     items: list[Stamped[Row]] = []
     for row in rows:
-        seen[row.key] += 1
-        tie = zlib.crc32(f"{seen[row.key]}:{row.key}".encode())
+        name = f"{row.occurred_ms} {row.contact_id} {row.campaign_id} {row.kind.report} {row.own}"
+        seen[name] += 1
+        tie = zlib.crc32(f"{seen[name]} {name}".encode())
         items.append((shown_ms(row, switches, side) << 32 | tie, row))
     items.sort(key=lambda item: item[0], reverse=True)
     return tracking_page(items, start, switches, Order.NEWEST_FIRST)
