@@ -3,13 +3,10 @@
 The flows are those of RFC 6749, 7636 and 8628, as far as the v3 documentation has them.
 """
 
-import base64
-import binascii
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import urlencode, urlsplit
 
 from contact_activity.simulated.faults import Fault
 from contact_activity.simulated.faulty_replies import damaged_reply
@@ -23,6 +20,16 @@ from contact_activity.simulated.grants import (
     challenge_of,
 )
 from contact_activity.simulated.http_server import Incoming
+from contact_activity.simulated.oauth import (
+    TokenRequest,
+    client_of,
+    invalid_grant,
+    may_redirect,
+    oauth_error,
+    problem_of,
+    redirection,
+    scopes_in,
+)
 from contact_activity.simulated.quota import Quota
 from contact_activity.simulated.replies import Refusal, Reply
 from contact_activity.simulated.times import SECOND_MS
@@ -46,7 +53,6 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _NO_DAY = date.min
 _ANY_NUMBER = 1 << 62
 _SLOW_DOWN_MS = 5 * SECOND_MS
-_LOOPBACK = {"127.0.0.1", "localhost"}
 _DELIVERY_FAULTS = {
     *(Fault.TRUNCATED_JSON, Fault.CUT_CONNECTION, Fault.CLOSED_CONNECTION, Fault.SLOW_BODY),
     Fault.EMPTY_BODY,
@@ -59,21 +65,6 @@ class Tokens:
 
     access_token: str
     refresh_token: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A call of a token or device endpoint, whose client is known."""
-
-    client: Application
-    fields: Mapping[str, str]
-    now_ms: int
-
-    def field(self, name: str) -> str:
-        """Return a field. Raises `Refusal` if it is missing."""
-        if not self.fields.get(name):
-            raise Refusal(oauth_error("invalid_request", f"{name} is missing."))
-        return self.fields[name]
 
 
 class AuthorizationServer:
@@ -97,7 +88,7 @@ class AuthorizationServer:
         self._grants = Grants()
         self._mint = Mint(switches.seed)
         self._quota = Quota(switches.calls_per_second, _ANY_NUMBER, counts_refused=True)
-        self._grant_types: Mapping[str, Callable[[_Request], Reply]] = {
+        self._grant_types: Mapping[str, Callable[[TokenRequest], Reply]] = {
             "authorization_code": self._grant_code,
             "refresh_token": self._grant_refresh,
             DEVICE_GRANT: self._grant_device,
@@ -173,68 +164,59 @@ class AuthorizationServer:
         if incoming.form is None:
             raise Refusal(oauth_error("invalid_request", "The body is no form."))
         fields = {**incoming.query, **incoming.form}
-        request = _Request(self._client(incoming.authorization, fields), fields, self._now_ms())
+        request = TokenRequest(
+            client_of(incoming.authorization, fields, self._applications), fields, self._now_ms()
+        )
         return self._device(request) if incoming.path == DEVICE_PATH else self._token(request)
-
-    def _client(self, authorization: str | None, fields: Mapping[str, str]) -> Application:
-        """Return the client of a call. One with a secret must come with HTTP Basic."""
-        basic = _basic(authorization)
-        client_id, secret = basic or (fields.get("client_id", ""), None)
-        application = self._applications.get(client_id)
-        if application is None or application.client_secret != secret:
-            headers = {"WWW-Authenticate": 'Basic realm="authorization server"'} if authorization else {}
-            reply = oauth_error("invalid_client", "The client is unknown or its secret is wrong.", 401)
-            raise Refusal(Reply(reply.status, reply.content, headers=headers))
-        return application
 
     def _authorize(self, query: Mapping[str, str]) -> Reply:
         """Answer the browser of a user: with a redirection, or with an error if there is nowhere to go."""
         application = self._applications.get(query.get("client_id", ""))
         redirect_uri = query.get("redirect_uri", "")
-        if application is None or not _may_redirect(application, redirect_uri):
+        if application is None or not may_redirect(application, redirect_uri):
             return oauth_error("invalid_request", "The client or its redirect address is unknown.")
         state = {"state": query["state"]} if "state" in query else {}
-        problem = _problem_of(application, query) or self._refused()
+        problem = problem_of(application, query) or self._refused()
         if problem:
-            return _redirect(redirect_uri, {"error": problem, **state})
+            return redirection(redirect_uri, {"error": problem, **state})
         code = self._mint.text("code")
         self._grants.codes[code] = Code(
             application.client_id,
-            _scopes(query),
+            scopes_in(query),
             redirect_uri,
             query.get("code_challenge"),
             self._now_ms() + self._switches.code_lifetime_s * SECOND_MS,
         )
-        return _redirect(redirect_uri, {"code": code, **state})
+        return redirection(redirect_uri, {"code": code, **state})
 
     def _refused(self) -> str:
         return "" if self._switches.consent is Consent.GIVEN else "access_denied"
 
-    def _token(self, request: _Request) -> Reply:
+    def _token(self, request: TokenRequest) -> Reply:
         grant = self._grant_types.get(request.field("grant_type"))
         if grant is None:
             return oauth_error("unsupported_grant_type", "The grant type is not supported.")
         return grant(request)
 
-    def _grant_code(self, request: _Request) -> Reply:
+    def _grant_code(self, request: TokenRequest) -> Reply:
         text = request.field("code")
         if text in self._grants.used_codes:
             _revoke(self._grants.used_codes[text])
         code = self._grants.codes.pop(text, None)
         if code is None or not _fits(code, request):
-            return _invalid_grant("The authorization code is invalid or has expired.")
+            return invalid_grant("The authorization code is invalid or has expired.")
         family = Family(code.client_id, code.scopes)
         self._grants.used_codes[text] = family
         return self._issued(family, request.now_ms)
 
-    def _grant_refresh(self, request: _Request) -> Reply:
+    def _grant_refresh(self, request: TokenRequest) -> Reply:
         text = request.field("refresh_token")
         if spent := self._grants.spent.get(text):
             # Somebody else has the token too: nobody may go on with this consent.
             _revoke(spent)
         family = self._grants.refresh.get(text)
         if family is None or not self._is_good(family, request):
-            return _invalid_grant("The refresh token is invalid or expired.")
+            return invalid_grant("The refresh token is invalid or expired.")
         wanted = frozenset(request.fields.get("scope", "").split())
         if not wanted <= family.scopes:
             return oauth_error("invalid_scope", "A scope was not granted before.")
@@ -243,7 +225,7 @@ class AuthorizationServer:
             family.refresh_token = None
         return self._issued(family, request.now_ms)
 
-    def _is_good(self, family: Family, request: _Request) -> bool:
+    def _is_good(self, family: Family, request: TokenRequest) -> bool:
         idle_ms = request.now_ms - family.used_ms
         return (
             not family.is_revoked
@@ -251,8 +233,8 @@ class AuthorizationServer:
             and idle_ms < self._switches.refresh_idle_s * SECOND_MS
         )
 
-    def _device(self, request: _Request) -> Reply:
-        scopes = _scopes(request.fields)
+    def _device(self, request: TokenRequest) -> Reply:
+        scopes = scopes_in(request.fields)
         if not scopes or not scopes <= SCOPES:
             return oauth_error("invalid_scope", "A scope is missing or unknown.")
         consent, switches = self._switches.device_consent, self._switches
@@ -288,11 +270,11 @@ class AuthorizationServer:
             return Reply(404, "Unknown code.\n", "text/plain")
         return Reply(200, "The device is connected. You may close this page.\n", "text/plain")
 
-    def _grant_device(self, request: _Request) -> Reply:
+    def _grant_device(self, request: TokenRequest) -> Reply:
         text = request.field("device_code")
         device = self._grants.devices.get(text)
         if device is None or device.client_id != request.client.client_id:
-            return _invalid_grant("The device code is invalid.")
+            return invalid_grant("The device code is invalid.")
         if request.now_ms >= device.expires_ms:
             return oauth_error("expired_token", "The device code has expired.")
         if _polls_too_soon(device, request.now_ms):
@@ -336,15 +318,6 @@ class AuthorizationServer:
         return Tokens(access_token, family.refresh_token)
 
 
-def oauth_error(code: str, description: str, status: int = 400) -> Reply:
-    """Return an error reply of an authorisation server (RFC 6749, section 5.2)."""
-    return Reply(status, {"error": code, "error_description": description})
-
-
-def _invalid_grant(description: str) -> Reply:
-    return oauth_error("invalid_grant", description)
-
-
 def _busy(status: int) -> Reply:
     # Not an error of RFC 6749: the limit stands before the authorisation server.
     return Reply(status, {"error_key": "throttled", "error_message": "Too many requests."})
@@ -355,37 +328,7 @@ def _revoke(family: Family | None) -> None:
         family.is_revoked = True
 
 
-def _scopes(fields: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(fields.get("scope", "").split())
-
-
-def _problem_of(application: Application, query: Mapping[str, str]) -> str:
-    """Return the error code of a bad authorisation request. Empty for a good one."""
-    if query.get("response_type") != "code":
-        return "unsupported_response_type"
-    has_challenge = bool(query.get("code_challenge"))
-    if has_challenge and query.get("code_challenge_method") != "S256":
-        return "invalid_request"
-    if "state" not in query or (application.client_secret is None and not has_challenge):
-        return "invalid_request"
-    scopes = _scopes(query)
-    return "" if scopes and scopes <= SCOPES else "invalid_scope"
-
-
-def _may_redirect(application: Application, redirect_uri: str) -> bool:
-    if application.redirect_uris:
-        return redirect_uri in application.redirect_uris
-    address = urlsplit(redirect_uri)
-    return address.scheme == "http" and address.hostname in _LOOPBACK
-
-
-def _redirect(redirect_uri: str, fields: Mapping[str, str]) -> Reply:
-    joint = "&" if "?" in redirect_uri else "?"
-    location = f"{redirect_uri}{joint}{urlencode(fields)}"
-    return Reply(302, b"", headers={"Location": location, "Cache-Control": "no-store"})
-
-
-def _fits(code: Code, request: _Request) -> bool:
+def _fits(code: Code, request: TokenRequest) -> bool:
     verifier = request.fields.get("code_verifier", "")
     return (
         code.client_id == request.client.client_id
@@ -402,15 +345,3 @@ def _polls_too_soon(device: DeviceCode, now_ms: int) -> bool:
         return False
     device.interval_ms += _SLOW_DOWN_MS
     return True
-
-
-def _basic(authorization: str | None) -> tuple[str, str] | None:
-    """Return client id and secret of an HTTP Basic header. None if there is none."""
-    scheme, _, encoded = (authorization or "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return "", ""
-    return client_id, secret
