@@ -7,6 +7,7 @@ and says how to correct it. An empty value counts as not set; any other value mu
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -40,13 +41,38 @@ class Setting:
     secret: bool = False
 
 
+class Version(StrEnum):
+    """A version of the API."""
+
+    V2 = "v2"
+    V3 = "v3"
+
+
+_API_KEY, _ACCESS_TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
+_CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
+_REFRESH_TOKEN, _VERSION = "CONSTANT_CONTACT_REFRESH_TOKEN", "CONSTANT_CONTACT_API_VERSION"
+_V3_ONLY = (_CLIENT_ID, _CLIENT_SECRET, _REFRESH_TOKEN)
+_BASE_URL, _TOKEN_URL = "CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_TOKEN_URL"
+_BASE_URLS = {Version.V2: "https://api.constantcontact.com/v2", Version.V3: "https://api.cc.email/v3"}
+
+GET_CLIENT_ID = (
+    "It is the API key (Client ID) of an application: in Constant Contact's developer portal open My "
+    "Applications, click New Application (or open one), and copy it from there"
+)
+
 SETTINGS = (
-    Setting("CONSTANT_CONTACT_API_KEY", "", "the application's key", secret=True),
-    Setting("CONSTANT_CONTACT_ACCESS_TOKEN", "", "the account's token", secret=True),
-    Setting("CONSTANT_CONTACT_BASE_URL", "https://api.constantcontact.com/v2", "where the API is"),
+    Setting(_API_KEY, "", "v2: the application's key", secret=True),
+    Setting(_ACCESS_TOKEN, "", "v2: the account's token; alone: v3, for a day's trial", secret=True),
+    Setting(_CLIENT_ID, "", "v3: the application's API key (Client ID)", secret=True),
+    Setting(_CLIENT_SECRET, "", "v3: its secret, unless it has none", secret=True),
+    Setting(_REFRESH_TOKEN, "", "v3: a refresh token, instead of `contact-activity login`", secret=True),
+    Setting(_BASE_URL, _BASE_URLS[Version.V2], "where the API is; of v3 " + _BASE_URLS[Version.V3]),
+    Setting(
+        _TOKEN_URL, "https://authz.constantcontact.com/oauth2/default/v1/token", "v3: where tokens come from"
+    ),
     Setting("CONSTANT_CONTACT_PROXY", "", "the proxy for every call, as http://host:port"),
     Setting("CONSTANT_CONTACT_CA_BUNDLE", "", "a PEM file with the only authorities to trust"),
-    Setting("CONSTANT_CONTACT_API_VERSION", "v2", "the API's version"),
+    Setting(_VERSION, Version.V2.value, "the API's version: v2, or v3; by the credentials that are set"),
     Setting("CALLS_PER_SECOND", "4", "the key's calls in any second, shared by every worker"),
     Setting("CALLS_PER_DAY", "10000", "the key's calls in a UTC day"),
     Setting("QUOTA_SHARE", "0.9", "the part of the day's calls that this system may use"),
@@ -76,10 +102,27 @@ _DEFAULTS = {setting.name: setting.default for setting in SETTINGS + DEPLOYMENT_
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The API key and the access token. Every call sends both. `repr` shows neither."""
+    """The API key and the access token of v2. Every call sends both. `repr` shows neither."""
 
     api_key: str = field(repr=False)
     access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class V3Credentials:
+    """What the environment gives for v3. Each may be missing; `repr` shows no secret.
+
+    `access_token` is used as it is, and stands alone. Otherwise tokens are refreshed: from
+    `refresh_token`, or from what `login` stored.
+    """
+
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+
+
+AnyCredentials = Credentials | V3Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +146,8 @@ class Settings:
     has_campaign_reports: bool
     campaign_lookback_days: int
     email_addresses: EmailAddresses
+    api_version: Version
+    token_url: str
 
     @property
     def limits(self) -> Limits:
@@ -131,11 +176,15 @@ class Settings:
         return self.campaign_lookback_days if SummaryKind.CAMPAIGN.report in self.reports else None
 
 
-def read_settings(environment: Environment) -> Settings:
-    """Parse all settings. Raises `SettingsError` for the first one that cannot be used."""
-    _parse(environment, "CONSTANT_CONTACT_API_VERSION", _api_version)
+def read_settings(environment: Environment, *, is_logged_in: bool = False) -> Settings:
+    """Parse all settings. Raises `SettingsError` for the first one that cannot be used.
+
+    `is_logged_in`: `contact-activity login` stored tokens, which makes v3 the version if the environment
+    does not decide.
+    """
+    version = read_version(environment, is_logged_in=is_logged_in)
     return Settings(
-        base_url=_parse(environment, "CONSTANT_CONTACT_BASE_URL", _base_url),
+        base_url=_parse(environment, _BASE_URL, _base_url, _BASE_URLS[version]),
         proxy=_parse(environment, "CONSTANT_CONTACT_PROXY", _proxy),
         ca_bundle=_parse(environment, "CONSTANT_CONTACT_CA_BUNDLE", _path),
         calls_per_second=_parse(environment, "CALLS_PER_SECOND", _number(0.01, 1_000)),
@@ -149,22 +198,98 @@ def read_settings(environment: Environment) -> Settings:
         has_campaign_reports=_parse(environment, "CAMPAIGN_REPORTS", _auto_or_off),
         campaign_lookback_days=_parse(environment, "CAMPAIGN_LOOKBACK_DAYS", _whole(1, 366)),
         email_addresses=_parse(environment, "EMAIL_ADDRESSES", _email_addresses),
+        api_version=version,
+        token_url=_parse(environment, _TOKEN_URL, _base_url),
     )
 
 
-def read_credentials(environment: Environment) -> Credentials | None:
-    """Return both credentials, or None if neither is set. Raises `SettingsError` if only one is."""
-    names = ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN")
-    values = [environment.get(name, "").strip() for name in names]
-    if not any(values):
+def read_version(environment: Environment, *, is_logged_in: bool = False) -> Version:
+    """Return the API's version: as it is set, else that of the credentials, else v3 after a login, else v2.
+
+    Raises `SettingsError` for a version that does not exist, and for credentials of both versions.
+    """
+    if environment.get(_VERSION, "").strip():
+        return _parse(environment, _VERSION, _api_version)
+    given = _given(environment)
+    of_v3 = [name for name in _V3_ONLY if name in given]
+    if _API_KEY in given:
+        if of_v3:
+            raise SettingsError(
+                f"{_VERSION} is not set, but {_API_KEY} of v2 and {of_v3[0]} of v3 are: set it to v2 or v3"
+            )
+        return Version.V2
+    return Version.V3 if of_v3 or _ACCESS_TOKEN in given or is_logged_in else Version.V2
+
+
+def read_credentials(environment: Environment, *, is_logged_in: bool = False) -> AnyCredentials | None:
+    """Return the credentials of the version in use, or None if there are none.
+
+    `is_logged_in`: as for `read_settings`. Raises `SettingsError` if one is missing, or too many are set.
+    """
+    version, given = read_version(environment, is_logged_in=is_logged_in), _given(environment)
+    return _v2_credentials(given) if version is Version.V2 else _v3_credentials(given, is_logged_in)
+
+
+def read_client(environment: Environment, client_id: str | None = None) -> V3Credentials:
+    """Return the client id and the client secret for a login. `client_id` comes before the environment's.
+
+    Raises `SettingsError` if there is no client id, or if the credentials are those of v2.
+    """
+    given = _given(environment)
+    if client_id and client_id != given.get(_CLIENT_ID):
+        # The secret in the environment belongs to another application.
+        given.pop(_CLIENT_SECRET, None)
+        given[_CLIENT_ID] = client_id
+    if _CLIENT_ID not in given:
+        instead = f", but {_API_KEY} is, which is of v2" if _API_KEY in given else ""
+        raise SettingsError(f"{_CLIENT_ID} is not set{instead}: set it, or give --client-id. {GET_CLIENT_ID}")
+    for name in (_CLIENT_ID, _CLIENT_SECRET):
+        check_credential(name, given.get(name, "-"))
+    return V3Credentials(given[_CLIENT_ID], given.get(_CLIENT_SECRET))
+
+
+def _given(environment: Environment) -> dict[str, str]:
+    """Return the credentials that are set, of either version."""
+    names = (_API_KEY, _ACCESS_TOKEN, *_V3_ONLY)
+    return {name: value for name in names if (value := environment.get(name, "").strip())}
+
+
+def _v2_credentials(given: Mapping[str, str]) -> Credentials | None:
+    names = (_API_KEY, _ACCESS_TOKEN)
+    missing = [name for name in names if name not in given]
+    if len(missing) == len(names):
         return None
-    for name, value in zip(names, values, strict=True):
-        if not value:
-            other = names[1 - names.index(name)]
-            raise SettingsError(f"{name} is not set, but {other} is: set both, or neither")
-    for name, value in zip(names, values, strict=True):
+    if missing:
+        other = names[1 - names.index(missing[0])]
+        raise SettingsError(f"{missing[0]} is not set, but {other} is: set both, or neither")
+    for name in names:
+        check_credential(name, given[name])
+    return Credentials(given[_API_KEY], given[_ACCESS_TOKEN])
+
+
+def _v3_credentials(given: Mapping[str, str], is_logged_in: bool) -> V3Credentials | None:
+    if _API_KEY in given:
+        raise SettingsError(
+            f"{_API_KEY} is of v2, but the version is v3: set {_CLIENT_ID} to the API key (Client ID) instead"
+        )
+    if _ACCESS_TOKEN in given and _REFRESH_TOKEN in given:
+        raise SettingsError(f"{_ACCESS_TOKEN} and {_REFRESH_TOKEN} are both set: leave one of them out")
+    for name in (_REFRESH_TOKEN, _CLIENT_SECRET):
+        if name in given and _CLIENT_ID not in given:
+            raise SettingsError(f"{_CLIENT_ID} is not set, but {name} is: set it, too. {GET_CLIENT_ID}")
+    for name, value in given.items():
         check_credential(name, value)
-    return Credentials(*values)
+    has_token = is_logged_in or _ACCESS_TOKEN in given or _REFRESH_TOKEN in given
+    if not has_token and given:
+        raise SettingsError(
+            f"{_REFRESH_TOKEN} is not set, but {_CLIENT_ID} is: run `contact-activity login`, set it, or "
+            "leave both out for the simulated account"
+        )
+    if not has_token:
+        return None
+    if _ACCESS_TOKEN in given:
+        return V3Credentials(access_token=given[_ACCESS_TOKEN])
+    return V3Credentials(given.get(_CLIENT_ID), given.get(_CLIENT_SECRET), given.get(_REFRESH_TOKEN))
 
 
 def check_credential(name: str, value: str) -> None:
@@ -185,8 +310,8 @@ def read_tick_ms(environment: Environment) -> int:
     return _parse(environment, "TICK_MINUTES", _whole(1, 24 * 60)) * 60_000
 
 
-def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
-    text = environment.get(name, "").strip() or _DEFAULTS[name]
+def _parse(environment: Environment, name: str, parse: Callable[[str], T], default: str = "") -> T:
+    text = environment.get(name, "").strip() or default or _DEFAULTS[name]
     try:
         return parse(text)
     except ValueError as error:
@@ -195,7 +320,7 @@ def _parse(environment: Environment, name: str, parse: Callable[[str], T]) -> T:
 
 def _shown(name: str, text: str) -> str:
     """Return the value for an error text. A URL is left out, because it may hold a password or a key."""
-    if name in ("CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_PROXY"):
+    if name in (_BASE_URL, _TOKEN_URL, "CONSTANT_CONTACT_PROXY"):
         return ""
     shown = text if len(text) <= 80 else text[:77] + "..."
     return f"={shown!r}"
@@ -219,12 +344,10 @@ def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
     return parse
 
 
-def _api_version(text: str) -> str:
-    if text == "v3":
-        raise ValueError("v3 is not supported yet, give v2")
-    if text != "v2":
-        raise ValueError("give v2")
-    return text
+def _api_version(text: str) -> Version:
+    if text not in list(Version):
+        raise ValueError("give v2 or v3")
+    return Version(text)
 
 
 def _base_url(text: str) -> str:

@@ -235,7 +235,7 @@ def test_template_and_code_take_the_same_values(setting: str, text: str) -> None
         ("CONSTANT_CONTACT_PROXY", "socks5://proxy.example.org:1080"),
         ("CONSTANT_CONTACT_PROXY", "https://proxy.example.org:3128"),
         ("CONSTANT_CONTACT_CA_BUNDLE", "company.pem"),
-        ("CONSTANT_CONTACT_API_VERSION", "v3"),
+        ("CONSTANT_CONTACT_API_VERSION", "v1"),
         ("CALLS_PER_SECOND", "0.001"),
         ("CALLS_PER_SECOND", "1001"),
         ("CALLS_PER_DAY", "0"),
@@ -298,6 +298,10 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             *("https://api.example.org/a b", " https://api.example.org", "https://me@api.example.org"),
             *("https://api..org", "https://api.example.org/ü", "http://127.0.0.1.example.org"),
         ],
+    ),
+    "ConstantContactTokenUrl": (
+        ["https://authz.example.org/oauth2/default/v1/token", "http://127.0.0.1:8080/token"],
+        ["", "authz.example.org/token", "http://authz.example.org/token", "https://me@authz.example.org"],
     ),
     "ConstantContactProxy": (
         ["", "http://proxy:3128", "http://10.0.0.1:65535/"],

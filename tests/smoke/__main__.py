@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.local_cloud.template import REPOSITORY
-from contact_activity.settings import SettingsError, read_credentials, read_settings
+from contact_activity.settings import Credentials, SettingsError, read_credentials, read_settings
 from tests.smoke.round import SmokeError, smoke
 
 _DESCRIPTION = """\
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"smoke: {error}", file=sys.stderr)
         return 2
-    if credentials is None or urlsplit(base_url).scheme != "https":
+    if not isinstance(credentials, Credentials) or urlsplit(base_url).scheme != "https":
         print("smoke: give both credentials, and an address that AWS reaches by https", file=sys.stderr)
         return 2
     parameters = {

@@ -15,6 +15,9 @@ from contact_activity.settings import (
     Credentials,
     Settings,
     SettingsError,
+    V3Credentials,
+    Version,
+    read_client,
     read_credentials,
     read_settings,
     read_tick_ms,
@@ -23,12 +26,19 @@ from contact_activity.settings import (
 from tests.support.rows import ANY_TEXT
 
 KEY, TOKEN = "CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"
-URL = "CONSTANT_CONTACT_BASE_URL"
+CLIENT_ID, CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
+REFRESH, VERSION = "CONSTANT_CONTACT_REFRESH_TOKEN", "CONSTANT_CONTACT_API_VERSION"
+URL, TOKEN_URL = "CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_TOKEN_URL"
+V3_TOKEN_URL = "https://authz.constantcontact.com/oauth2/default/v1/token"
 PROXY, CA_BUNDLE = "CONSTANT_CONTACT_PROXY", "CONSTANT_CONTACT_CA_BUNDLE"
 
 DEFAULTS = {
     KEY: "",
     TOKEN: "",
+    CLIENT_ID: "",
+    CLIENT_SECRET: "",
+    REFRESH: "",
+    TOKEN_URL: V3_TOKEN_URL,
     URL: "https://api.constantcontact.com/v2",
     "CONSTANT_CONTACT_PROXY": "",
     "CONSTANT_CONTACT_CA_BUNDLE": "",
@@ -60,6 +70,8 @@ PARSED_DEFAULTS = Settings(
     has_campaign_reports=True,
     campaign_lookback_days=30,
     email_addresses=EmailAddresses.PLAIN,
+    api_version=Version.V2,
+    token_url=V3_TOKEN_URL,
 )
 
 
@@ -160,7 +172,11 @@ def test_summaries_are_told_from_activity_reports() -> None:
         ("CAMPAIGN_LOOKBACK_DAYS", "0"),
         ("EMAIL_ADDRESSES", "none"),
         ("CONSTANT_CONTACT_API_VERSION", "v1"),
-        ("CONSTANT_CONTACT_API_VERSION", "v3"),
+        ("CONSTANT_CONTACT_API_VERSION", "3"),
+        ("CONSTANT_CONTACT_API_VERSION", "V3"),
+        (TOKEN_URL, "authz.constantcontact.com/oauth2"),
+        (TOKEN_URL, "http://authz.constantcontact.com/oauth2"),
+        (TOKEN_URL, "https://host/token?client_secret=hunter2"),
         (URL, "api.constantcontact.com/v2"),
         (URL, "ftp://api.constantcontact.com/v2"),
         (URL, "https://"),
@@ -217,6 +233,7 @@ def test_a_very_long_value_is_not_shown_in_full() -> None:
 def test_http_is_accepted_for_this_machine(host: str) -> None:
     """A loopback host needs no encryption."""
     assert read_settings({URL: f"http://{host}/v2"}).base_url == f"http://{host}/v2"
+    assert read_settings({TOKEN_URL: f"http://{host}/token"}).token_url == f"http://{host}/token"
 
 
 @pytest.mark.parametrize(
@@ -235,19 +252,23 @@ def test_http_is_accepted_for_this_machine(host: str) -> None:
 def test_http_is_refused_for_any_other_host(host: str) -> None:
     """It would show the credentials to the network."""
     assert refusal({URL: f"http://{host}/v2"}).startswith(URL)
+    assert refusal({TOKEN_URL: f"http://{host}/token"}).startswith(TOKEN_URL)
 
 
 # --- secrets --------------------------------------------------------------------------------------
 
 
 def test_the_credentials_are_both_or_neither() -> None:
-    """Without both, the simulated account is used. If one is missing, the error names it."""
+    """Without both, the simulated account is used. If one is missing, the error names it.
+
+    A token alone is one of v3, unless the version says otherwise.
+    """
     assert read_credentials({}) is None
     assert read_credentials({KEY: " ", TOKEN: ""}) is None
     assert read_credentials({KEY: " k ", TOKEN: "t"}) == Credentials("k", "t")
     for missing, given_one in ((KEY, TOKEN), (TOKEN, KEY)):
         with pytest.raises(SettingsError) as error:
-            read_credentials({given_one: "hunter2"})
+            read_credentials({given_one: "hunter2", VERSION: "v2"})
         assert str(error.value).startswith(missing)
         assert "hunter2" not in str(error.value)
 
@@ -269,6 +290,7 @@ def test_a_credential_that_cannot_be_sent_is_an_error_without_its_value(name: st
 def test_a_credential_in_the_url_is_refused_without_showing_it(url: str) -> None:
     """The error does not show the URL."""
     assert "hunter2" not in refusal({URL: url})
+    assert "hunter2" not in refusal({TOKEN_URL: url})
 
 
 @pytest.mark.parametrize(
@@ -283,8 +305,100 @@ def test_the_password_of_a_proxy_is_never_shown(proxy: str) -> None:
 
 
 def test_credentials_are_not_shown() -> None:
-    """Neither is in the text of `Credentials`."""
+    """No secret is in the text of the credentials of either version."""
     assert "hunter2" not in f"{Credentials('hunter2', 'hunter2')!r}"
+    assert "hunter2" not in f"{V3Credentials('id', 'hunter2', 'hunter2', 'hunter2')!r}"
+
+
+# --- v3 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "is_logged_in", "version"),
+    [
+        ({}, False, Version.V2),
+        ({}, True, Version.V3),
+        ({KEY: "k", TOKEN: "t"}, False, Version.V2),
+        ({KEY: "k", TOKEN: "t"}, True, Version.V2),
+        ({TOKEN: "t"}, False, Version.V3),
+        ({CLIENT_ID: "c", REFRESH: "r"}, False, Version.V3),
+        ({CLIENT_ID: "c"}, True, Version.V3),
+        ({VERSION: "v3"}, False, Version.V3),
+        ({VERSION: "v2"}, True, Version.V2),
+        ({VERSION: "v2", KEY: "k", TOKEN: "t", CLIENT_ID: "c"}, False, Version.V2),
+    ],
+)
+def test_the_version_is_as_set_or_that_of_the_credentials(
+    given: dict[str, str], is_logged_in: bool, version: Version
+) -> None:
+    """What the environment gives comes before what login stored. The address follows the version."""
+    settings = read_settings(given, is_logged_in=is_logged_in)
+    assert settings.api_version is version
+    assert settings.base_url == (
+        "https://api.cc.email/v3" if version is Version.V3 else "https://api.constantcontact.com/v2"
+    )
+    assert read_settings({**given, URL: "https://host"}, is_logged_in=is_logged_in).base_url == "https://host"
+
+
+@pytest.mark.parametrize(
+    ("given", "is_logged_in", "credentials"),
+    [
+        ({TOKEN: " t "}, False, V3Credentials(access_token="t")),
+        ({TOKEN: "t", CLIENT_ID: "c"}, True, V3Credentials(access_token="t")),
+        ({CLIENT_ID: "c", REFRESH: "r"}, False, V3Credentials("c", None, "r")),
+        ({CLIENT_ID: "c", CLIENT_SECRET: "s", REFRESH: "r"}, True, V3Credentials("c", "s", "r")),
+        ({}, True, V3Credentials()),
+        ({CLIENT_ID: "c", CLIENT_SECRET: "s"}, True, V3Credentials("c", "s")),
+        ({VERSION: "v3"}, False, None),
+        ({VERSION: "v2"}, True, None),
+        ({VERSION: "v2", KEY: "k", TOKEN: "t", CLIENT_ID: "c", REFRESH: "r"}, True, Credentials("k", "t")),
+    ],
+)
+def test_the_credentials_of_v3(
+    given: dict[str, str], is_logged_in: bool, credentials: V3Credentials | Credentials | None
+) -> None:
+    """An access token alone, a refresh token with its client, or what login stored."""
+    assert read_credentials(given, is_logged_in=is_logged_in) == credentials
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({TOKEN: "hunter2", REFRESH: "hunter3", CLIENT_ID: "c"}, (TOKEN, REFRESH)),
+        ({REFRESH: "hunter2"}, (CLIENT_ID, REFRESH)),
+        ({CLIENT_SECRET: "hunter2"}, (CLIENT_ID, CLIENT_SECRET)),
+        ({CLIENT_ID: "hunter2"}, (REFRESH, "contact-activity login")),
+        ({KEY: "hunter2", VERSION: "v3"}, (KEY, CLIENT_ID)),
+        ({KEY: "hunter2", TOKEN: "hunter3", CLIENT_ID: "c", VERSION: "v3"}, (KEY, CLIENT_ID)),
+        ({KEY: "hunter2", TOKEN: "hunter3", CLIENT_ID: "c"}, (VERSION, KEY, CLIENT_ID)),
+        ({KEY: "hunter2", REFRESH: "hunter3"}, (VERSION, KEY, REFRESH)),
+        ({CLIENT_ID: "c", REFRESH: "hunter2 hunter3"}, (REFRESH,)),
+        ({TOKEN: "hünter2"}, (TOKEN,)),
+    ],
+)
+def test_credentials_that_do_not_fit_are_an_error_that_names_the_setting(
+    given: dict[str, str], named: tuple[str, ...]
+) -> None:
+    """One line, which names the settings and shows no value."""
+    with pytest.raises(SettingsError) as error:
+        read_credentials(given)
+    told = str(error.value)
+    assert told.startswith(named[0])
+    assert all(name in told for name in named)
+    assert "unter" not in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_login_needs_a_client_id_and_may_have_a_secret() -> None:
+    """The option comes before the environment, whose secret belongs to its own client id only."""
+    assert read_client({CLIENT_ID: "c", CLIENT_SECRET: "s"}) == V3Credentials("c", "s")
+    assert read_client({CLIENT_ID: "c", CLIENT_SECRET: "s"}, "c") == V3Credentials("c", "s")
+    assert read_client({CLIENT_ID: "c", CLIENT_SECRET: "s"}, "d") == V3Credentials("d")
+    for environment in ({}, {KEY: "hunter2"}):
+        with pytest.raises(SettingsError, match=CLIENT_ID) as error:
+            read_client(environment)
+        assert "My Applications" in str(error.value)
+        assert "hunter2" not in str(error.value)
 
 
 # --- the environment ------------------------------------------------------------------------------

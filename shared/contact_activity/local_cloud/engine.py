@@ -22,13 +22,13 @@ from contact_activity.run.connection_watch import (
     WatchedLimiter,
     watched_source,
 )
-from contact_activity.run.errors import RunError
+from contact_activity.run.errors import RunError, UsageError
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import locked
 from contact_activity.run.summary import Summary
-from contact_activity.settings import Settings, SettingsError
+from contact_activity.settings import Credentials, Settings, SettingsError
 
 # The template takes no shorter schedule.
 MIN_SCHEDULE_MINUTES = 2
@@ -118,5 +118,7 @@ def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
 
 def _put_secret(emulator: Emulator, secret_id: str, account: Account) -> None:
     credentials = account.credentials
+    if not isinstance(credentials, Credentials):
+        raise UsageError("--engine cloud reads v2 only: set CONSTANT_CONTACT_API_VERSION to v2")
     value = {"api_key": credentials.api_key, "access_token": credentials.access_token}
     emulator.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))

@@ -15,6 +15,7 @@ from contact_activity.domain.pace import Limits, Pace
 from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
 from contact_activity.ports import Clock, Limiter
 from contact_activity.run.options import Account
+from contact_activity.settings import Credentials, SettingsError
 
 WARNING_INTERVAL_MS = 10_000
 MAX_CONNECTION_TRIES = 3
@@ -187,7 +188,9 @@ def watched_source(
     account: Account, limiter: Limiter, watch: ConnectionWatch, *, connections: int
 ) -> ConstantContactV2:
     """Return the API of an account, watched. Raises `SettingsError` if the CA bundle cannot be used."""
-    settings = account.settings
+    settings, credentials = account.settings, account.credentials
+    if not isinstance(credentials, Credentials):
+        raise SettingsError("CONSTANT_CONTACT_API_VERSION is v3, which cannot be read yet: give v2")
     transport = HttpTransport(
         settings.base_url,
         connections=connections,
@@ -196,7 +199,7 @@ def watched_source(
     )
     client = ApiClient(
         settings.base_url,
-        lambda: account.credentials,
+        lambda: credentials,
         limiter,
         WatchedClock(watch),
         transport=WatchedTransport(transport, watch),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from contact_activity.settings import Credentials, Settings
+from contact_activity.settings import AnyCredentials, Settings
 
 DEFAULT_TICK_MS = 5 * 60_000
 
@@ -36,5 +36,5 @@ class Account:
     """The Constant Contact account that a run reads."""
 
     settings: Settings
-    credentials: Credentials
+    credentials: AnyCredentials
     is_simulated: bool
