@@ -5,6 +5,7 @@ somebody may set the clock while the caller works.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -23,6 +24,7 @@ from contact_activity.domain.schedule import LongestWaits
 from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.summary import SummaryKind, SummaryReport
 from contact_activity.domain.tally import DayTally
+from contact_activity.domain.tokens import StoredTokens
 from contact_activity.domain.trust import Trust
 from contact_activity.domain.work import DeadLetter, WorkItem
 
@@ -85,6 +87,47 @@ class Source(Protocol):
 
     def probe(self, *, deadline_ms: int) -> None:
         """Make one cheap call, to learn whether the API accepts calls again."""
+
+
+class BearerTokens(Protocol):
+    """The access tokens of the v3 API, for any number of threads. What a client does with them:
+
+    - ask for one before each try, and send that one;
+    - after any answer but a refusal say `accepted`;
+    - after a 401 ask again: if another token comes, try with it (the first was due, or somebody renewed
+      it). Otherwise make the neutral call. If that is accepted, the 401 is the resource's own failure. If
+      it gets a 401 too, say `refused`, and try again when that returns.
+    """
+
+    def access_token(self, *, deadline_ms: int) -> str:
+        """Return the token to send now. One that is due is refreshed first.
+
+        Raises `WaitError`: `credential` if there is none and no try can bring one, `time` if the deadline
+        leaves no time to refresh it; and `RetryError` if the token endpoint failed until the deadline.
+        """
+
+    def accepted(self, token: str) -> None:
+        """Note that the API accepted a call with this token."""
+
+    def refused(self, token: str, *, deadline_ms: int) -> None:
+        """Renew a token that the API refuses, on the neutral call too. Return when another one is there.
+
+        Raises as `access_token`: `credential` also if the token is itself such a renewed one, and was never
+        accepted.
+        """
+
+
+class TokenStore(Protocol):
+    """Where the tokens of one credential are stored, for any number of processes."""
+
+    def read(self) -> StoredTokens:
+        """What is stored now; empty tokens if nothing is."""
+
+    def exclusive(self, *, within_s: float) -> AbstractContextManager[bool]:
+        """Give the right to refresh and to save, which one thread has at a time: True if it came in time."""
+
+    def save(self, tokens: StoredTokens) -> None:
+        """Store all of it, or nothing. It is kept whatever happens once this returns."""
 
 
 class Limiter(Protocol):

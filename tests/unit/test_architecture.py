@@ -27,7 +27,7 @@ LEFT_OUT_OF_THE_LAYER = {"__main__", "sqlite", "run", "local_cloud", "simulated"
 # Beside all of the domain.
 PURE = {
     *("constant_contact.fields", "constant_contact.v2_pages", "constant_contact.v2_rows"),
-    *("constant_contact.v2_summaries", "example_subscriber.timeline"),
+    *("constant_contact.v2_summaries", "constant_contact.token_answers", "example_subscriber.timeline"),
 }
 # What makes a module depend on when, where or how often it runs.
 IMPURE = {

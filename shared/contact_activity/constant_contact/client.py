@@ -27,7 +27,7 @@ from contact_activity.domain.answers import Refusal
 from contact_activity.domain.pace import back_off_s
 from contact_activity.domain.pauses import quota_refused_until
 from contact_activity.errors import Cause, FatalError, RefusedError, RetryError, WaitError, WaitReason
-from contact_activity.ports import Clock, Limiter
+from contact_activity.ports import BearerTokens, Clock, Limiter
 from contact_activity.settings import Credentials
 
 FIRST_BACKOFF_S = 0.25
@@ -78,6 +78,7 @@ class ApiVersion:
 class ApiClient:
     """A client of the API, for any number of threads.
 
+    `credentials`: the key and the token of v2, or the tokens of v3, which are then all that is sent.
     `proxy`, `ca_bundle`: see `HttpTransport`. `on_failure` is called after each failed try with its
     cause, the status (0: no answer came) and the number of failures of this call so far.
     """
@@ -85,7 +86,7 @@ class ApiClient:
     def __init__(
         self,
         base_url: str,
-        credentials: Callable[[], Credentials],
+        credentials: Callable[[], Credentials] | BearerTokens,
         limiter: Limiter,
         clock: Clock,
         *,
@@ -97,7 +98,8 @@ class ApiClient:
         transport: Transport | None = None,
     ) -> None:
         self._base_url = base_url
-        self._credentials = credentials
+        self._credentials = credentials if callable(credentials) else None
+        self._tokens = None if callable(credentials) else credentials
         self._limiter = limiter
         self._clock = clock
         self._jitter = jitter
@@ -137,6 +139,8 @@ class ApiClient:
         """
         tries = _Tries(deadline_ms, version)
         verdict, answer = self._make_neutral_call(tries)
+        if verdict is Verdict.REFUSED and self._renew_token(answer, tries):
+            verdict, answer = self._make_neutral_call(tries)
         match verdict:
             case Verdict.OK:
                 return
@@ -159,6 +163,8 @@ class ApiClient:
         if result is None:
             return judge_misfit(answer, has_cursor=call.has_cursor), answer, None
         self._accepted_ms = self._clock.monotonic_ms()
+        if self._tokens:
+            self._tokens.accepted(tries.token)
         return verdict, answer, result
 
     def _make_neutral_call(self, tries: "_Tries") -> tuple[Verdict, Answer]:
@@ -172,17 +178,34 @@ class ApiClient:
         resource. Under load the API was seen to answer 401 at random, so a resource has to be refused
         twice with 401.
         """
-        self._check_credential(tries)
+        if self._has_another_token(answer, tries) or not self._is_credential_accepted(tries):
+            return
         tries.refusals += 1
         if answer.status == 403 or tries.refusals >= REFUSALS_BELIEVED:
             text = f"the API refuses this resource: {answer.status} {answer.error_key}"
             raise RefusedError(text.rstrip())
 
-    def _check_credential(self, tries: "_Tries") -> None:
-        """Wait a second, then make the neutral call. Raises `WaitError` if that is refused too.
+    def _has_another_token(self, answer: Answer, tries: "_Tries") -> bool:
+        """Whether a token that was refused was due, or is replaced already."""
+        if not self._tokens or answer.status != 401:
+            return False
+        return self._tokens.access_token(deadline_ms=tries.deadline_ms) != tries.token
 
-        If another worker's call was accepted in the meantime, the refusal was a random one, and the
-        neutral call is made again.
+    def _renew_token(self, answer: Answer, tries: "_Tries") -> bool:
+        """Renew a token that the neutral call refused. False if there is nothing to renew.
+
+        Raises `WaitError` if the credential is dead. A 403 is no matter of the token.
+        """
+        if not self._tokens or answer.status != 401:
+            return False
+        self._tokens.refused(tries.token, deadline_ms=tries.deadline_ms)
+        return True
+
+    def _is_credential_accepted(self, tries: "_Tries") -> bool:
+        """Wait a second, then make the neutral call. False if that was refused too, and the token renewed.
+
+        Raises `WaitError` if it was refused and there is no other token. If another worker's call was
+        accepted in the meantime, the refusal was a random one, and the neutral call is made again.
         """
         if self._is_too_late(CONFIRM_REFUSAL_S, tries.deadline_ms):
             raise WaitError(WaitReason.TIME)
@@ -191,9 +214,11 @@ class ApiClient:
         while True:
             verdict, answer = self._make_neutral_call(tries)
             if verdict is Verdict.OK:
-                return
+                return True
             if verdict is Verdict.REFUSED:
                 if self._accepted_ms <= refused_ms:
+                    if self._renew_token(answer, tries):
+                        return False
                     raise WaitError(WaitReason.CREDENTIAL)
                 verdict, refused_ms = Verdict.RETRY, self._clock.monotonic_ms()
             self._prepare_next(verdict, answer, tries)
@@ -247,12 +272,12 @@ class ApiClient:
 
         Raises `WaitError`, or `RetryError` after a failure, when there is no slot before the deadline.
         """
-        credentials = self._credentials()
+        params = self._take_credentials(tries)
         request = Request(
             "GET",
             self._base_url + call.path,
-            params={**call.params, **tries.version.credential_params(credentials)},
-            headers={"Accept": "application/json", "Authorization": f"Bearer {credentials.access_token}"},
+            params={**call.params, **params},
+            headers={"Accept": "application/json", "Authorization": f"Bearer {tries.token}"},
         ).prepare()
         try:
             return read_answer(self._exchange(request, tries), self._clock.now_ms())
@@ -260,6 +285,16 @@ class ApiClient:
             if not tries.failures and self._is_cut_short(error, tries.deadline_ms):
                 raise WaitError(WaitReason.TIME) from None
             return Answer(0, failure=error.cause)
+
+    def _take_credentials(self, tries: "_Tries") -> Mapping[str, str]:
+        """Set the token of this try. Return the parameters that carry credentials."""
+        if self._tokens:
+            tries.token = self._tokens.access_token(deadline_ms=tries.deadline_ms)
+        if not self._credentials:
+            return {}
+        credentials = self._credentials()
+        tries.token = credentials.access_token
+        return tries.version.credential_params(credentials)
 
     def _is_cut_short(self, error: NoAnswerError, deadline_ms: int) -> bool:
         """Whether our own deadline ended the call, which is not a failure of the API."""
@@ -301,12 +336,13 @@ class ApiClient:
 
 @dataclass(slots=True)
 class _Tries:
-    """The tries of one call: how many failed, how many were refused, and the last failure."""
+    """The tries of one call: how many failed, how many were refused, the last token and failure."""
 
     deadline_ms: int
     version: ApiVersion
     failures: int = 0
     refusals: int = 0
+    token: str = field(default="", repr=False)
     last: Answer = field(default_factory=lambda: Answer(0))
 
     def error(self) -> RetryError:

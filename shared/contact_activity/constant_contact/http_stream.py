@@ -60,13 +60,18 @@ class Stream(io.RawIOBase):
         self._is_probing = self._has_ended = False
 
     def request(
-        self, method: str, target: str, headers: Mapping[str, str], limits: ExchangeLimits
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        limits: ExchangeLimits,
+        body: bytes | None = None,
     ) -> HTTPResponse:
         """Send a request and read the head of its final answer. Interim 1xx answers are skipped."""
         self._limits = limits
         request = HTTPConnection("")
         request.sock = self  # it only sends
-        request.request(method, target, headers=dict(headers))
+        request.request(method, target, body, headers=dict(headers))
         while True:
             response = HTTPResponse(self, method=method)  # type: ignore[arg-type]  # it only reads
             response.begin()

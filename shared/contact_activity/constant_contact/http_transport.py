@@ -14,12 +14,12 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from threading import Lock
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from contact_activity.constant_contact.http_stream import ExchangeLimits, Stream, decode_body, read_body
-from contact_activity.constant_contact.transport import ANSWER_TIMEOUT_S, Connection, NoAnswerError, Reply
+from contact_activity.constant_contact.transport import ANSWER_TIMEOUT_S, FormConnection, NoAnswerError, Reply
 from contact_activity.errors import Cause
 
 CONNECT_TIMEOUT_S = 5.0
@@ -59,7 +59,7 @@ class HttpTransport:
         self._lock = Lock()
 
     @contextmanager
-    def connected(self, *, within_s: float) -> Iterator[Connection]:
+    def connected(self, *, within_s: float) -> Iterator[FormConnection]:
         """Return an idle connection, or open a new one."""
         connection = self._take_idle() or self._connect(min(within_s, CONNECT_TIMEOUT_S))
         try:
@@ -149,7 +149,7 @@ class HttpTransport:
 
 
 class _HttpConnection:
-    """The `Connection` port on a connected socket."""
+    """The `FormConnection` port on a connected socket."""
 
     def __init__(self, connected: socket.socket, headers: Mapping[str, str], target_prefix: str) -> None:
         self._stream = Stream(connected)
@@ -173,22 +173,33 @@ class _HttpConnection:
         return self._is_reusable and self._stream.is_quiet()
 
     def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> Reply:
+        return self._exchange("GET", target, headers, None, within_s)
+
+    def post_form(
+        self, target: str, headers: Mapping[str, str], form: Mapping[str, str], *, within_s: float
+    ) -> Reply:
+        headers = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        return self._exchange("POST", target, headers, urlencode(form).encode(), within_s)
+
+    def _exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, within_s: float
+    ) -> Reply:
         self._is_reusable = False
         try:
             limits = ExchangeLimits(min(within_s, ANSWER_TIMEOUT_S))
             response = self._stream.request(
-                "GET", self._target_prefix + target, {**self._headers, **headers}, limits
+                method, self._target_prefix + target, {**self._headers, **headers}, limits, body
             )
         except _READ_ERRORS as error:
             raise NoAnswerError(_cause_of(error, Cause.CONNECTION_CLOSED)) from None
         received = {name.lower(): value for name, value in response.getheaders()}
         try:
-            body = self._read_body(response, received.get("content-encoding", ""))
+            content = self._read_body(response, received.get("content-encoding", ""))
         except NoAnswerError:
             if _needs_body(response.status, received):
                 raise
-            body = b""
-        return Reply(response.status, received, body)
+            content = b""
+        return Reply(response.status, received, content)
 
     def _read_body(self, response: HTTPResponse, encoding: str) -> bytes:
         try:

@@ -44,3 +44,19 @@ class Transport(Protocol):
         """Return a connection for one call. Raises `NoAnswerError`."""
 
     def close(self) -> None: ...
+
+
+class FormConnection(Connection, Protocol):
+    """A connection that can send a form."""
+
+    def post_form(
+        self, target: str, headers: Mapping[str, str], form: Mapping[str, str], *, within_s: float
+    ) -> Reply:
+        """Send a form to a path. Raises `NoAnswerError`: then the server may have received it."""
+
+
+class FormTransport(Protocol):
+    """Opens connections that can send a form."""
+
+    def connected(self, *, within_s: float) -> AbstractContextManager[FormConnection]:
+        """Return a connection for one call. Raises `NoAnswerError`: then nothing was sent."""

@@ -1,0 +1,224 @@
+"""Give out access tokens of the v3 API, and refresh them: one thread of one process at a time.
+
+Before a refresh token is sent, it is stored that it is; what comes back is stored before it is used. So
+wherever the process is killed, the next one knows whether the refresh token may be spent.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from contact_activity.constant_contact.token_answers import INVALID_GRANT, Busy, Denied, Lost, TokenAnswer
+from contact_activity.domain.pace import back_off_s
+from contact_activity.domain.tokens import Granted, Step, StoredTokens
+from contact_activity.errors import Cause, RetryError, WaitError, WaitReason
+from contact_activity.ports import Clock, TokenStore
+from contact_activity.settings import V3Credentials
+
+# The token endpoint takes one call a second.
+CALL_INTERVAL_MS = 1_000
+# No refresh begins that our own deadline could cut: its answer would be lost.
+REFRESH_MS = 26_000
+# While the access token still lives, a refresh that failed is tried again this much later.
+TRY_AGAIN_MS = 30_000
+# How long to wait for the lock to note that a token was accepted. The next call notes it otherwise.
+NOTE_S = 1.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 1.0, 16.0
+
+
+class Refresher(Protocol):
+    """Spends refresh tokens: the authorization server."""
+
+    def refresh(self, refresh_token: str, client_id: str | None) -> TokenAnswer: ...
+
+
+class Tokens:
+    """The `BearerTokens` port over a store.
+
+    `given`: what the environment gives. A refresh token in it that was never taken replaces what is stored.
+    `tell` is called with a line for the operator when a refresh fails. It holds no secret.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        server: Refresher,
+        clock: Clock,
+        given: V3Credentials,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._store, self._server, self._clock, self._given = store, server, clock, given
+        self._tell = tell
+        self._turn = threading.Lock()
+        self._not_before_ms = 0
+        self._accepted: str | None = None
+        # What is stored, and what could not be stored in its place.
+        self._unsaved: tuple[StoredTokens, StoredTokens] | None = None
+
+    def access_token(self, *, deadline_ms: int) -> str:
+        stored = self._store.read()
+        living = self._living(stored)
+        if living and (self._is_too_soon() or stored.next_step(self._clock.now_ms()) is Step.USE):
+            return living
+        within_s = 0.0 if living else self._left_s(deadline_ms)
+        with self._exclusive(within_s) as is_exclusive:
+            if is_exclusive:
+                return self._settled(deadline_ms)
+        if living:
+            # Somebody else refreshes it.
+            return living
+        raise WaitError(WaitReason.TIME)
+
+    def accepted(self, token: str) -> None:
+        if token == self._accepted:
+            return
+        if self._store.read().is_unproven:
+            with self._exclusive(NOTE_S) as is_exclusive:
+                if not is_exclusive:
+                    return
+                stored = self._store.read()
+                if stored.access and stored.access.text == token:
+                    self._store.save(stored.proven())
+        self._accepted = token
+
+    def refused(self, token: str, *, deadline_ms: int) -> None:
+        with self._exclusive(self._left_s(deadline_ms)) as is_exclusive:
+            if not is_exclusive:
+                raise WaitError(WaitReason.TIME)
+            self._settled(deadline_ms, refused=token)
+
+    def _living(self, stored: StoredTokens) -> str | None:
+        """Return the stored access token, if it can be used without a look at anything else."""
+        if self._is_news(stored) or self._unsaved:
+            return None
+        is_living = stored.access and not stored.access.has_ended(self._clock.now_ms())
+        return stored.access.text if stored.access and is_living else None
+
+    def _is_news(self, stored: StoredTokens) -> bool:
+        """Whether the environment has a refresh token that was never taken."""
+        token = self._given.refresh_token
+        return token is not None and not stored.has_taken(token)
+
+    def _is_too_soon(self) -> bool:
+        return self._clock.monotonic_ms() < self._not_before_ms
+
+    def _settled(self, deadline_ms: int, refused: str | None = None) -> str:
+        """Return the access token to use, after a refresh if one is due. The caller is exclusive."""
+        stored, failures = self._current(), 0
+        if refused and stored.is_unproven and stored.access and stored.access.text == refused:
+            raise WaitError(WaitReason.CREDENTIAL)
+        while True:
+            is_refused = stored.access is not None and stored.access.text == refused
+            step = stored.next_step(self._clock.now_ms(), is_refused=is_refused)
+            if step is Step.GIVE_UP:
+                raise WaitError(WaitReason.CREDENTIAL)
+            if step is Step.USE and stored.access:
+                return stored.access.text
+            has_ended = is_refused or not self._living(stored)
+            if not self._wait_for_slot(stored, deadline_ms):
+                if has_ended or not stored.access:
+                    raise WaitError(WaitReason.TIME)
+                return stored.access.text
+            stored, answer = self._refresh(stored, is_refused=is_refused)
+            if isinstance(answer, Granted) and stored.access:
+                return stored.access.text
+            if isinstance(answer, Busy | Denied) and answer != Denied(INVALID_GRANT):
+                if stored.access and not has_ended:
+                    self._not_before_ms = self._clock.monotonic_ms() + TRY_AGAIN_MS
+                    return stored.access.text
+                failures += 1
+                self._back_off(answer, failures, deadline_ms)
+
+    def _current(self) -> StoredTokens:
+        """Return what is stored, with what could not be saved and what the environment has new."""
+        stored = self._store.read()
+        if self._unsaved:
+            before, after = self._unsaved
+            if stored == before:
+                self._store.save(after)
+                stored = after
+            self._unsaved = None
+        token = self._given.refresh_token
+        if token and self._is_news(stored):
+            stored = stored.taking(token, self._given.client_id)
+            self._store.save(stored)
+        return stored
+
+    def _refresh(self, stored: StoredTokens, *, is_refused: bool) -> tuple[StoredTokens, TokenAnswer]:
+        """Spend the refresh token once. Return what is stored then, and the answer."""
+        asked_ms = self._clock.now_ms()
+        sending = stored.sending(asked_ms)
+        self._store.save(sending)
+        answer = self._server.refresh(stored.refresh_token or "", stored.client_id)
+        match answer:
+            case Granted():
+                after = sending.renewed(answer, asked_ms=asked_ms, is_unproven=is_refused)
+            case Denied(error):
+                self._tell(f"the token endpoint refuses: {error}")
+                after = sending.not_spent()
+                after = after.dead() if error == INVALID_GRANT else after
+            case Busy(why):
+                self._tell(f"the token endpoint cannot be used: {why}")
+                after = sending.not_spent()
+            case Lost(why):
+                self._tell(f"the answer of the token endpoint is lost: {why}")
+                return sending, answer
+        self._unsaved = (sending, after)
+        self._store.save(after)
+        self._unsaved = None
+        return after, answer
+
+    def _wait_for_slot(self, stored: StoredTokens, deadline_ms: int) -> bool:
+        """Wait until the endpoint takes a call. Return False if there is no time for one."""
+        wait_ms = min(CALL_INTERVAL_MS, max(0, stored.sent_ms + CALL_INTERVAL_MS - self._clock.now_ms()))
+        if self._clock.monotonic_ms() + wait_ms + REFRESH_MS > deadline_ms:
+            return False
+        self._clock.sleep(wait_ms / 1_000)
+        return True
+
+    def _back_off(self, answer: Busy | Denied, failures: int, deadline_ms: int) -> None:
+        if isinstance(answer, Denied):
+            # The refresh token is unspent, but the client id, its secret or its rights are wrong.
+            raise WaitError(WaitReason.CREDENTIAL)
+        wait_s = back_off_s(failures, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=1.0)
+        wait_s = max(wait_s, answer.retry_after_s)
+        if self._clock.monotonic_ms() + wait_s * 1_000 + REFRESH_MS > deadline_ms:
+            raise RetryError(f"the token endpoint cannot be used: {answer.why}", _cause(answer.why))
+        self._clock.sleep(wait_s)
+
+    @contextmanager
+    def _exclusive(self, within_s: float) -> Iterator[bool]:
+        """Be the only thread of all processes. Gives False if that takes too long."""
+        begun_ms = self._clock.monotonic_ms()
+        if not self._turn.acquire(timeout=within_s):
+            yield False
+            return
+        try:
+            left_s = within_s - (self._clock.monotonic_ms() - begun_ms) / 1_000
+            with self._store.exclusive(within_s=max(0.0, left_s)) as is_exclusive:
+                yield is_exclusive
+        finally:
+            self._turn.release()
+
+    def _left_s(self, deadline_ms: int) -> float:
+        return max(0.0, (deadline_ms - self._clock.monotonic_ms()) / 1_000)
+
+
+class FixedToken:
+    """The `BearerTokens` port for an access token that nobody can refresh."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def access_token(self, *, deadline_ms: int) -> str:  # noqa: ARG002  the port's
+        return self._token
+
+    def accepted(self, token: str) -> None: ...
+
+    def refused(self, token: str, *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
+        raise WaitError(WaitReason.CREDENTIAL)
+
+
+def _cause(why: str) -> Cause:
+    return next((cause for cause in Cause if cause.value == why), Cause.SERVER_ERROR)

@@ -1,0 +1,160 @@
+"""The tokens of the v3 API in the state folder: a file that only its owner can read.
+
+It is written beside, synced and renamed, so that it is old or new, never half. Another file is the lock.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from contact_activity.domain.tokens import AccessToken, StoredTokens
+from contact_activity.errors import StandstillError
+from contact_activity.run.files import sync_folder
+
+FILE, LOCK_FILE = "credentials.json", "credentials.lock"
+_FORM = 1
+_POLL_S = 0.02
+_Stamp = tuple[int, int, int]
+
+
+class CredentialsFile:
+    """The `TokenStore` port on a folder. Raises `StandstillError` when its file cannot be used."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir
+        self._path = state_dir / FILE
+        self._known: tuple[_Stamp, StoredTokens] | None = None
+
+    def read(self) -> StoredTokens:
+        """Return what is stored. The file is read only if it is another one than before."""
+        try:
+            stamp = _stamp(self._path)
+            known = self._known
+            if known and known[0] == stamp:
+                return known[1]
+            tokens = _tokens_of(json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return StoredTokens()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise self._unusable("holds no tokens of ours", is_passing=False) from None
+        except OSError as error:
+            raise self._unusable(f"cannot be read ({error.strerror})", is_passing=True) from None
+        self._known = (stamp, tokens)
+        return tokens
+
+    @contextmanager
+    def exclusive(self, *, within_s: float) -> Iterator[bool]:
+        until_s = time.monotonic() + within_s
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(f"cannot be locked ({error.strerror})", is_passing=True) from None
+        try:
+            while not (is_locked := _lock(lock)) and time.monotonic() < until_s:
+                time.sleep(_POLL_S)
+            # Whoever may refresh reads the file itself, however alike it looks.
+            self._known = None
+            yield is_locked
+        finally:
+            os.close(lock)
+
+    def save(self, tokens: StoredTokens) -> None:
+        beside = self._folder / f"{FILE}.new"
+        try:
+            _write(beside, json.dumps(_json_of(tokens)).encode())
+            beside.replace(self._path)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise self._unusable(f"cannot be written ({error.strerror})", is_passing=True) from None
+
+    def remove(self) -> None:
+        """Remove what is stored, but not the digests of what was taken. The caller has the lock."""
+        left = self.read().logged_out()
+        if left.taken:
+            self.save(left)
+        else:
+            self._path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+
+    def _unusable(self, fault: str, *, is_passing: bool) -> StandstillError:
+        remedy = "" if is_passing else ": delete it and run `contact-activity login`"
+        return StandstillError(f"{self._path} {fault}{remedy}", is_passing=is_passing)
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whatever was there, and sync it."""
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(file, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _json_of(tokens: StoredTokens) -> dict[str, object]:
+    access = tokens.access
+    return {
+        "form": _FORM,
+        "client_id": tokens.client_id,
+        "refresh_token": tokens.refresh_token,
+        "access_token": access and access.text,
+        "asked_ms": access and access.asked_ms,
+        "expires_ms": access and access.expires_ms,
+        "unanswered": tokens.unanswered,
+        "is_dead": tokens.is_dead,
+        "is_unproven": tokens.is_unproven,
+        "sent_ms": tokens.sent_ms,
+        "taken": sorted(tokens.taken),
+    }
+
+
+def _tokens_of(value: Mapping[str, object]) -> StoredTokens:
+    """Raises `ValueError`, `TypeError` or `KeyError` for anything that `_json_of` does not write."""
+    if value["form"] != _FORM:
+        raise ValueError("form")
+    text, taken = _text(value["access_token"]), value["taken"]
+    if not isinstance(taken, list):
+        raise TypeError("taken")
+    access = None
+    if text is not None:
+        access = AccessToken(text, _number(value["asked_ms"]), _number(value["expires_ms"]))
+    return StoredTokens(
+        client_id=_text(value["client_id"]),
+        refresh_token=_text(value["refresh_token"]),
+        access=access,
+        unanswered=_number(value["unanswered"]),
+        is_dead=value["is_dead"] is True,
+        is_unproven=value["is_unproven"] is True,
+        sent_ms=_number(value["sent_ms"]),
+        taken=frozenset(str(digest) for digest in taken),
+    )
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("number")
+    return value

@@ -1,0 +1,148 @@
+"""The tokens of the v3 API: when they are refreshed, and what an answer means."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contact_activity.constant_contact.token_answers import (
+    Busy,
+    Denied,
+    DeviceCode,
+    Lost,
+    read_device_answer,
+    read_token_answer,
+)
+from contact_activity.domain.tokens import AccessToken, Granted, Step, StoredTokens
+from tests.support.rows import ANY_TEXT
+
+DAY_MS = 86_400_000
+ANSWER = {"access_token": "a-1", "refresh_token": "r-1", "expires_in": 86_400, "token_type": "Bearer"}
+GRANTED = Granted("a-1", "r-1", DAY_MS)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*ANSWER, "error"]), inner),
+    max_leaves=8,
+)
+
+
+def stored(asked_ms: int = 0, life_ms: int = DAY_MS, **changes: object) -> StoredTokens:
+    tokens = StoredTokens("c", "r", AccessToken("a", asked_ms, asked_ms + life_ms))
+    return replace(tokens, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("life_ms", [DAY_MS, 10_000, 10])
+def test_a_token_is_refreshed_when_a_tenth_of_its_life_is_left(life_ms: int) -> None:
+    """Whether that is hours or a millisecond."""
+    tokens = stored(1_000, life_ms)
+    due_ms = 1_000 + life_ms * 9 // 10
+    assert tokens.next_step(due_ms - 1) is Step.USE
+    assert tokens.next_step(due_ms) is Step.REFRESH
+    assert tokens.next_step(1_000 + life_ms) is Step.REFRESH
+
+
+def test_a_token_that_the_api_refuses_is_refreshed_at_once() -> None:
+    """However young it is."""
+    assert stored().next_step(1, is_refused=True) is Step.REFRESH
+    assert stored(refresh_token=None).next_step(1, is_refused=True) is Step.GIVE_UP
+
+
+def test_a_token_of_a_clock_that_ran_ahead_is_refreshed() -> None:
+    """Nobody knows how long it lives. A few seconds are no matter."""
+    assert stored(asked_ms=30_000).next_step(0) is Step.USE
+    assert stored(asked_ms=90_000).next_step(0) is Step.REFRESH
+
+
+def test_a_refresh_token_without_an_answer_is_sent_once_more_when_nothing_else_is_left() -> None:
+    """While the access token lives, it is used."""
+    once = stored().sending(DAY_MS * 9 // 10)
+    assert once.next_step(DAY_MS - 1) is Step.USE
+    assert once.next_step(DAY_MS) is Step.REFRESH
+    assert once.next_step(1, is_refused=True) is Step.REFRESH
+    twice = once.sending(DAY_MS)
+    assert twice.next_step(DAY_MS) is Step.GIVE_UP
+    assert twice.not_spent().next_step(DAY_MS) is Step.REFRESH
+
+
+def test_a_dead_refresh_token_leaves_the_access_token_its_life() -> None:
+    """And so does none at all."""
+    for tokens in (stored().dead(), stored(refresh_token=None)):
+        assert tokens.next_step(DAY_MS - 1) is Step.USE
+        assert tokens.next_step(DAY_MS) is Step.GIVE_UP
+    assert StoredTokens().next_step(0) is Step.GIVE_UP
+
+
+def test_an_answer_without_a_refresh_token_keeps_the_old_one() -> None:
+    """Long-lived refresh tokens are not rotated."""
+    kept = stored().sending(5).renewed(Granted("a-2", None, 1_000), asked_ms=5)
+    assert (kept.refresh_token, kept.unanswered) == ("r", 0)
+    assert kept.access == AccessToken("a-2", 5, 1_005)
+    assert stored().renewed(GRANTED, asked_ms=5).refresh_token == "r-1"
+
+
+def test_what_was_taken_from_the_environment_is_known_for_ever() -> None:
+    """Whoever logs in or out after that. Nothing else is left of an earlier credential."""
+    taken = stored().taking("r-9", "c-9")
+    assert taken.has_taken("r-9")
+    assert taken.access is None
+    assert taken.next_step(0) is Step.REFRESH
+    later = taken.sending(1).dead().logged_in("c-2", Granted("a-2", None, 1_000), asked_ms=7)
+    assert later.has_taken("r-9")
+    assert (later.refresh_token, later.is_dead, later.unanswered) == (None, False, 0)
+    assert later.logged_out().has_taken("r-9")
+    assert later.logged_out().is_empty
+
+
+def test_no_token_is_shown() -> None:
+    """Not in the text of anything that holds one."""
+    shown = repr((stored().taking("hunter2", "c"), Granted("hunter2", "hunter2", 1)))
+    shown += repr((AccessToken("hunter2", 0, 1), DeviceCode("hunter2", "u", "https://u", None, 5, 900)))
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (200, ANSWER, GRANTED),
+        (200, ANSWER | {"expires_in": "86400"}, GRANTED),
+        (200, ANSWER | {"expires_in": 5}, Granted("a-1", "r-1", 5_000)),
+        (200, {"access_token": "a-1"}, Granted("a-1", None, 3_600_000)),
+        (200, ANSWER | {"refresh_token": None}, Granted("a-1", None, DAY_MS)),
+        (200, ANSWER | {"refresh_token": ""}, Granted("a-1", None, DAY_MS)),
+        (200, ANSWER | {"refresh_token": 7}, Lost("an answer that cannot be read")),
+        (200, ANSWER | {"access_token": "a\n1"}, Lost("an answer that cannot be read")),
+        (200, {"error": "invalid_grant"}, Lost("an answer that cannot be read")),
+        (200, None, Lost("an answer that cannot be read")),
+        (400, {"error": "invalid_grant", "error_description": "secret"}, Denied("invalid_grant")),
+        (401, {"error": "invalid_client"}, Denied("invalid_client")),
+        (400, {"error": "temporarily_unavailable"}, Busy("status 400")),
+        (400, None, Busy("status 400")),
+        (403, ["<html>"], Busy("status 403")),
+        (429, {"error": "invalid_grant"}, Busy("status 429", 3.0)),
+        (500, {"error": "invalid_grant"}, Busy("status 500", 3.0)),
+        (302, None, Busy("status 302")),
+    ],
+)
+def test_what_an_answer_means(status: int, body: object, answer: object) -> None:
+    """Only an error of RFC 6749 in a 4xx answer is a refusal; a 200 that cannot be read is lost."""
+    wait_s = 3.0 if status in (429, 500) else 0.0
+    assert read_token_answer(status, body, wait_s) == answer
+
+
+@given(st.integers(100, 599), JSON)
+def test_any_answer_can_be_read(status: int, body: object) -> None:
+    """Nothing raises, whatever the server sends."""
+    assert read_token_answer(status, body) is not None
+    assert read_device_answer(status, body) is not None
+
+
+def test_a_device_code_has_defaults_and_is_fit_to_be_shown() -> None:
+    """RFC 8628 lets the server leave out the interval. An address is printed, so it holds no control code."""
+    body: dict[str, object] = {"device_code": "d", "user_code": "U-1", "verification_uri": "https://u"}
+    assert read_device_answer(200, body) == DeviceCode("d", "U-1", "https://u", None, 5, 900)
+    full = body | {"verification_uri_complete": "https://u?c", "interval": 2, "expires_in": 60}
+    assert read_device_answer(200, full) == DeviceCode("d", "U-1", "https://u", "https://u?c", 2, 60)
+    for broken in ({"user_code": "\x1b[2J"}, {"verification_uri": ""}, {"device_code": None}):
+        assert isinstance(read_device_answer(200, body | broken), Lost)
+    assert read_device_answer(400, {"error": "invalid_scope"}) == Denied("invalid_scope")
