@@ -15,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
+from contact_activity.constant_contact.transport import NoAnswerError, Reply
+from contact_activity.errors import Cause
+
 PATH = "/oauth2/default/v1"
 CLIENT_ID = "client-1"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -237,3 +240,40 @@ def served(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class InProcess:
+    """The `FormTransport` port, straight to the rules. Every exchange takes 10 ms of `pass_ms`."""
+
+    def __init__(self, rules: Authorisation, pass_ms: Callable[[int], object] = lambda _: None) -> None:
+        self._rules = rules
+        self._pass_ms = pass_ms
+
+    @contextmanager
+    def connected(self, *, within_s: float) -> Iterator["InProcess"]:  # noqa: ARG002  the port's
+        yield self
+
+    def is_quiet(self) -> bool:
+        return True
+
+    def get(self, target: str, headers: Mapping[str, str], *, within_s: float) -> Reply:
+        raise NotImplementedError
+
+    def post_form(
+        self,
+        target: str,  # noqa: ARG002  the port's
+        headers: Mapping[str, str],
+        form: Mapping[str, str],
+        *,
+        within_s: float,  # noqa: ARG002  the port's
+    ) -> Reply:
+        self._pass_ms(10)
+        fault = self._rules.faults.popleft() if self._rules.faults else None
+        if fault == BUSY:
+            return Reply(503)
+        if fault == CLOSED:
+            raise NoAnswerError(Cause.CONNECTION_CLOSED)
+        status, body = self._rules.answer_token(form, headers.get("Authorization"))
+        if fault in (LOST, CUT):
+            raise NoAnswerError(Cause.TIMED_OUT)
+        return Reply(status, {}, json.dumps(body).encode())

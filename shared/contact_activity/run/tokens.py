@@ -1,0 +1,41 @@
+"""Puts together the tokens of the v3 API that a state folder holds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from contact_activity.constant_contact.certificates import checked_ca_bundle
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.tokens import FixedToken, Tokens
+from contact_activity.ports import BearerTokens, Clock
+from contact_activity.run.credentials_file import CredentialsFile
+from contact_activity.settings import Settings, V3Credentials
+
+
+def authorization_server(settings: Settings, client: V3Credentials, clock: Clock) -> AuthorizationServer:
+    """Return the provider's. Raises `SettingsError` if the CA bundle cannot be used."""
+    # No connection is kept: calls are rare, and none may be lost to one that the server has closed.
+    transport = HttpTransport(
+        settings.token_url,
+        connections=0,
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+    )
+    return AuthorizationServer(settings.token_url, client, transport, clock)
+
+
+def bearer_tokens(
+    state_dir: Path,
+    settings: Settings,
+    given: V3Credentials,
+    clock: Clock,
+    tell: Callable[[str], object] = lambda _: None,
+) -> BearerTokens:
+    """Return the tokens for a client of the API. `tell`: see `Tokens`.
+
+    An access token of the environment is used as it is, and what is stored is left alone.
+    """
+    if given.access_token:
+        return FixedToken(given.access_token)
+    server = authorization_server(settings, given, clock)
+    return Tokens(CredentialsFile(state_dir), server, clock, given, tell)
