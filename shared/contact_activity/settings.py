@@ -241,8 +241,11 @@ def read_client(environment: Environment, client_id: str | None = None) -> V3Cre
         given.pop(_CLIENT_SECRET, None)
         given[_CLIENT_ID] = client_id
     if _CLIENT_ID not in given:
-        instead = f", but {_API_KEY} is, which is of v2" if _API_KEY in given else ""
+        instead = f", but {_API_KEY} of v2 is" if _API_KEY in given else ""
         raise SettingsError(f"{_CLIENT_ID} is not set{instead}: set it, or give --client-id. {GET_CLIENT_ID}")
+    if read_version(environment, is_logged_in=True) is Version.V2:
+        name = _API_KEY if _API_KEY in given else _VERSION
+        raise SettingsError(f"{name} is of v2, but a login is for v3: leave it out")
     for name in (_CLIENT_ID, _CLIENT_SECRET):
         check_credential(name, given.get(name, "-"))
     return V3Credentials(given[_CLIENT_ID], given.get(_CLIENT_SECRET))

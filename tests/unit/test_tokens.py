@@ -143,6 +143,6 @@ def test_a_device_code_has_defaults_and_is_fit_to_be_shown() -> None:
     assert read_device_answer(200, body) == DeviceCode("d", "U-1", "https://u", None, 5, 900)
     full = body | {"verification_uri_complete": "https://u?c", "interval": 2, "expires_in": 60}
     assert read_device_answer(200, full) == DeviceCode("d", "U-1", "https://u", "https://u?c", 2, 60)
-    for broken in ({"user_code": "\x1b[2J"}, {"verification_uri": ""}, {"device_code": None}):
+    for broken in ({"user_code": "\x1b[2J"}, {"verification_uri": "file:///etc"}, {"device_code": None}):
         assert isinstance(read_device_answer(200, body | broken), Lost)
     assert read_device_answer(400, {"error": "invalid_scope"}) == Denied("invalid_scope")

@@ -11,6 +11,7 @@ from rich.console import Console
 from contact_activity.cli.dead_letters import add_dead_letters
 from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, fail
 from contact_activity.cli.forget import add_forget
+from contact_activity.cli.login import add_login, add_logout
 from contact_activity.cli.pause import add_pause, add_resume
 from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
@@ -70,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_run(commands)
     add_status(commands)
+    add_login(commands)
+    add_logout(commands)
     add_pause(commands)
     add_resume(commands)
     add_forget(commands)

@@ -15,13 +15,22 @@ from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FA
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary
 from contact_activity.domain.pauses import PauseReason
+from contact_activity.run.credentials_file import holds_login
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import EVENTS_FILES, SIMULATED_ACCOUNT
 from contact_activity.run.summary import Summary
-from contact_activity.settings import SETTINGS, Environment, SettingsError, read_credentials, read_settings
+from contact_activity.settings import (
+    SETTINGS,
+    Environment,
+    SettingsError,
+    Version,
+    read_credentials,
+    read_settings,
+    read_version,
+)
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
@@ -95,7 +104,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         with ProgressBar(console) as display:
             summary = _engine(arguments.engine)(account, options, display)
     print_summary(console, summary, options, time.monotonic() - started_s)
-    return _exit_status(summary)
+    return _exit_status(summary, account)
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -112,9 +121,14 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
 @contextmanager
 def _account(environment: Environment, options: RunOptions) -> Iterator[Account]:
     """Give the account of the credentials. Without credentials, serve the simulated account meanwhile."""
-    credentials = read_credentials(environment)
+    # Whether there was a login does not matter if the environment decides for v2.
+    is_logged_in = read_version(environment, is_logged_in=True) is Version.V3 and holds_login(
+        options.state_dir
+    )
+    credentials = read_credentials(environment, is_logged_in=is_logged_in)
     if credentials:
-        yield Account(read_settings(environment), credentials, is_simulated=False)
+        settings = read_settings(environment, is_logged_in=is_logged_in)
+        yield Account(settings, credentials, is_simulated=False)
         return
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
         raise SettingsError(
@@ -151,12 +165,12 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit_status(summary: Summary) -> int:
+def _exit_status(summary: Summary, account: Account) -> int:
     if summary.unreachable:
         return fail(EXIT_FAILED, summary.unreachable)
     if summary.pause:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
-        return fail(status, pause_text(summary.pause))
+        return fail(status, pause_text(summary.pause, account.credentials))
     if summary.failed:
         return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
     return EXIT_DONE

@@ -108,14 +108,14 @@ def _device_code(body: object) -> DeviceCode | None:
         return None
     device_code, user_code = body.get("device_code"), body.get("user_code")
     uri, complete = body.get("verification_uri"), body.get("verification_uri_complete")
-    if not (_is_token(device_code) and _is_shown(user_code) and _is_shown(uri)):
+    if not (_is_token(device_code) and _is_shown(user_code) and _is_address(uri)):
         return None
     interval_s, life_s = count_of(body.get("interval")), count_of(body.get("expires_in"))
     return DeviceCode(
         str(device_code),
         str(user_code),
         str(uri),
-        str(complete) if _is_shown(complete) else None,
+        str(complete) if _is_address(complete) else None,
         INTERVAL_UNSAID_S if interval_s is None else min(interval_s, MAX_INTERVAL_S),
         DEVICE_LIFE_UNSAID_S if life_s is None else life_s,
     )
@@ -129,3 +129,8 @@ def _is_token(value: object) -> bool:
 def _is_shown(value: object) -> bool:
     """Whether it can be shown on a terminal."""
     return isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]{1,2000}", value) is not None
+
+
+def _is_address(value: object) -> bool:
+    """Whether a browser may be sent there."""
+    return _is_shown(value) and re.match(r"https?://[^ ]+$", str(value)) is not None

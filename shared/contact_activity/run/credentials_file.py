@@ -86,6 +86,11 @@ class CredentialsFile:
         return StandstillError(f"{self._path} {fault}{remedy}", is_passing=is_passing)
 
 
+def holds_login(state_dir: Path) -> bool:
+    """Whether the folder holds tokens. Raises `StandstillError` if its file cannot be used."""
+    return not CredentialsFile(state_dir).read().is_empty
+
+
 def _stamp(path: Path) -> _Stamp:
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,179 @@
+"""`contact-activity login` and `contact-activity logout`: the tokens of the v3 API in a state folder."""
+
+import argparse
+import sys
+import webbrowser
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import Commands, print_line
+from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.token_answers import DeviceCode
+from contact_activity.domain.times import iso
+from contact_activity.operations.login import Login, code_login, device_login
+from contact_activity.operations.loopback import redirect_uri
+from contact_activity.run.credentials_file import CredentialsFile
+from contact_activity.run.errors import RunError
+from contact_activity.run.tokens import authorization_server
+from contact_activity.settings import Environment, read_client, read_settings
+
+# Longer than a run takes to refresh a token.
+MAX_WAIT_S = 40.0
+_LOGIN = """\
+Signs in to Constant Contact, for the v3 API, and stores the tokens in the state folder. Each `run` with
+this folder uses and renews them. Without --code it shows an address and a code, to be entered in any browser.
+"""
+_LOGIN_EPILOG = f"""\
+what to do first, in Constant Contact's developer portal (once):
+  1. open My Applications and click New Application;
+  2. give it a name, and choose Device Flow (for --code: PKCE Flow, or Authorization Code Flow and Implicit
+     Flow) and Rotating Refresh Tokens; click Create;
+  3. click Edit and copy the API Key (Client ID). It is CONSTANT_CONTACT_CLIENT_ID, or --client-id;
+  4. for --code add {redirect_uri()} as a Redirect URI. Of an Authorization Code Flow, click Generate
+     Client Secret, and set CONSTANT_CONTACT_CLIENT_SECRET to it.
+
+With --code and no way from the browser to this machine, paste the address that the browser is sent to.
+
+examples:
+  contact-activity login --client-id 2f1c...
+  contact-activity login --code --no-browser --state /var/lib/contact-activity
+"""
+
+
+def add_login(commands: Commands) -> None:
+    login = commands.add_parser(
+        "login",
+        help="sign in to Constant Contact, for the v3 API",
+        description=_LOGIN,
+        epilog=_LOGIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    login.add_argument("--client-id", metavar="ID", help="the API key (Client ID) of the application")
+    login.add_argument(
+        "--code", action="store_true", help="sign in by a browser that comes back to this machine"
+    )
+    login.add_argument("--no-browser", action="store_true", help="open no browser")
+    _add_common(login)
+    login.set_defaults(command=_login)
+
+
+def add_logout(commands: Commands) -> None:
+    logout = commands.add_parser(
+        "logout",
+        help="remove what login stored",
+        description="Removes the tokens from the state folder. Constant Contact is told nothing.",
+    )
+    _add_common(logout)
+    logout.set_defaults(command=_logout)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+
+
+def _login(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
+    client = read_client(environment, arguments.client_id)
+    settings = read_settings(environment, is_logged_in=True)
+    clock, store = SystemClock(), CredentialsFile(Path(arguments.state))
+    server = authorization_server(settings, client, clock)
+    # What would keep the tokens from being stored is told before anybody signs in.
+    _store_is_usable(store)
+    sign_in = _SignIn(console, opens_browser=not arguments.no_browser)
+    with console.status("waiting for the sign-in"):
+        if arguments.code:
+            login = code_login(server, clock, sign_in.show_address, sys.stdin)
+        else:
+            login = device_login(server, clock, sign_in.show_code)
+    _save(store, client.client_id or "", login)
+    _print_result(login)
+    _print_rivals(environment, store)
+    return EXIT_DONE
+
+
+def _logout(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+    folder = Path(arguments.state)
+    store = CredentialsFile(folder)
+    if not folder.is_dir() or store.read().is_empty:
+        print_line(f"nothing to remove: {folder} holds no login")
+        return EXIT_DONE
+    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
+        _check(is_exclusive)
+        store.remove()
+    print_line(f"logged out: {folder} holds no tokens any more")
+    return EXIT_DONE
+
+
+class _SignIn:
+    """Shows the user where to sign in, and opens a browser there if that is wanted."""
+
+    def __init__(self, console: Console, *, opens_browser: bool) -> None:
+        self._console, self._opens_browser = console, opens_browser
+
+    def show_code(self, device: DeviceCode) -> None:
+        self._print(f"Open {device.uri} and enter the code {device.user_code}")
+        self._open(device.complete_uri or device.uri)
+
+    def show_address(self, url: str) -> None:
+        self._print(f"Open {url}")
+        self._print("Then come back here, or paste the address that the browser is sent to:")
+        self._open(url)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _open(self, url: str) -> None:
+        if self._opens_browser:
+            open_browser(url)
+
+
+def open_browser(url: str) -> bool:
+    """Open an address in a window of its own. Return whether there is a browser that has one."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    # One of this class runs in the terminal, and takes it.
+    return type(browser) is not webbrowser.GenericBrowser and browser.open(url)
+
+
+def _store_is_usable(store: CredentialsFile) -> None:
+    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
+        _check(is_exclusive)
+        store.read()
+
+
+def _save(store: CredentialsFile, client_id: str, login: Login) -> None:
+    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
+        _check(is_exclusive)
+        store.save(store.read().logged_in(client_id, login.granted, asked_ms=login.asked_ms))
+
+
+def _check(is_exclusive: bool) -> None:
+    if not is_exclusive:
+        raise RunError("another process holds the credentials of this folder: try again in a minute")
+
+
+def _print_result(login: Login) -> None:
+    granted = login.granted
+    if granted.refresh_token:
+        print_line("logged in: the tokens are stored, and each run renews them")
+    else:
+        until = iso(login.asked_ms + granted.life_ms)
+        print_line(
+            f"logged in until {until}: Constant Contact gave no refresh token. Log in again then, or with "
+            "--code, which brings one"
+        )
+
+
+def _print_rivals(environment: Environment, store: CredentialsFile) -> None:
+    """Name what the environment has that comes before this login."""
+    access, refresh = "CONSTANT_CONTACT_ACCESS_TOKEN", "CONSTANT_CONTACT_REFRESH_TOKEN"
+    given = {name: environment.get(name, "").strip() for name in (access, refresh)}
+    if store.read().has_taken(given[refresh]):
+        given.pop(refresh)
+    for name, value in given.items():
+        if value:
+            print_line(f"{name} is set and comes before this login: unset it")

@@ -1,0 +1,122 @@
+"""Sign in to Constant Contact: by a code that is entered elsewhere, or by a browser on this machine."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.token_answers import (
+    ACCESS_DENIED,
+    EXPIRED,
+    PENDING,
+    SLOW_DOWN,
+    Busy,
+    Denied,
+    DeviceCode,
+    Lost,
+)
+from contact_activity.domain.tokens import Granted
+from contact_activity.operations.loopback import REDIRECT_PORT, await_redirect, redirect_uri
+from contact_activity.ports import Clock
+from contact_activity.run.errors import RunError
+from contact_activity.settings import SettingsError
+
+# RFC 8628, section 3.5.
+SLOWER_S = 5
+MAX_INTERVAL_S = 60
+CODE_LIFE_S = 900.0
+_AGAIN = "run `contact-activity login` again"
+_CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
+_WRONG_CLIENT = {
+    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET}, is not as the developer portal shows it: copy it again",
+    "unauthorized_client": f"{_CLIENT_ID} is of an application that may not sign in this way: create one for "
+    "the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow",
+    "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "
+    "another, as `contact-activity login --help` says",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a login brought, and when that was asked for."""
+
+    granted: Granted
+    asked_ms: int
+
+
+def device_login(server: AuthorizationServer, clock: Clock, show: Callable[[DeviceCode], object]) -> Login:
+    """Begin a device login, `show` its code, and wait until the user has entered it.
+
+    Raises `RunError` if the user denies it or the code expires, and `SettingsError` for a wrong client.
+    """
+    device = _begun(server)
+    show(device)
+    until_ms = clock.monotonic_ms() + device.life_s * 1_000
+    interval_s = max(1, device.interval_s)
+    while clock.monotonic_ms() + interval_s * 1_000 < until_ms:
+        clock.sleep(interval_s)
+        asked_ms = clock.now_ms()
+        match server.poll(device):
+            case Granted() as granted:
+                return Login(granted, asked_ms)
+            case Denied(error) if error in (PENDING, SLOW_DOWN):
+                interval_s += SLOWER_S if error == SLOW_DOWN else 0
+            case Denied(error) if error != EXPIRED:
+                raise _refusal(error)
+            case Denied():
+                break
+            case Busy() | Lost():
+                # If the grant was in an answer that is lost, the next one says that the code is spent.
+                interval_s = min(MAX_INTERVAL_S, 2 * interval_s)
+    raise RunError(f"the code has expired before it was entered: {_AGAIN}")
+
+
+def code_login(
+    server: AuthorizationServer,
+    clock: Clock,
+    show: Callable[[str], object],
+    pasted: TextIO | None,
+    port: int = REDIRECT_PORT,
+) -> Login:
+    """`show` the address of the sign-in, wait for its redirect, and spend the code that it brings.
+
+    The redirect reaches this machine on `port`, or somebody pastes its address into `pasted`. Raises as
+    `device_login`.
+    """
+    state, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
+    address = redirect_uri(port)
+    url = server.authorize_url(state=state, verifier=verifier, redirect_uri=address)
+    redirect = await_redirect(port, state, pasted, lambda: show(url), within_s=CODE_LIFE_S)
+    if redirect.error:
+        raise _refusal(redirect.error)
+    asked_ms = clock.now_ms()
+    answer = server.exchange(redirect.code, verifier=verifier, redirect_uri=address)
+    match answer:
+        case Granted():
+            return Login(answer, asked_ms)
+        case Denied(error):
+            raise _refusal(error)
+        case Busy(why) | Lost(why):
+            raise RunError(f"the sign-in cannot be finished ({why}): {_AGAIN}")
+
+
+def _begun(server: AuthorizationServer) -> DeviceCode:
+    answer = server.begin_device(secrets.token_urlsafe(24))
+    match answer:
+        case DeviceCode():
+            return answer
+        case Denied(error):
+            raise _refusal(error)
+        case Busy(why) | Lost(why):
+            raise RunError(
+                f"the sign-in cannot begin ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_AGAIN}"
+            )
+
+
+def _refusal(error: str) -> Exception:
+    if error in _WRONG_CLIENT:
+        return SettingsError(_WRONG_CLIENT[error])
+    if error == ACCESS_DENIED:
+        return RunError(f"the access was denied in the browser: {_AGAIN} and allow it")
+    return RunError(f"Constant Contact refuses the login ({error}): {_AGAIN}")
