@@ -47,6 +47,7 @@ class Authorisation:
     scopes: list[str] = field(default_factory=list)
     # What the device endpoint says before the user decides; then True or False, as the user decided.
     device_answers: deque[str] = field(default_factory=deque)
+    accepts_any: bool = True
     refused_access: set[str] = field(default_factory=set)
     _number: int = 0
     _family_of: dict[str, str] = field(default_factory=dict)
@@ -65,7 +66,9 @@ class Authorisation:
     def accepts(self, access_token: str) -> bool:
         """Whether the API takes this access token."""
         family = self._access.get(access_token)
-        return family is not None and family not in self._revoked and access_token not in self.refused_access
+        if family is None or not self.accepts_any:
+            return False
+        return family not in self._revoked and access_token not in self.refused_access
 
     def answer_token(self, form: Mapping[str, str], authorization: str | None) -> Answer:
         with self._lock:
@@ -196,7 +199,7 @@ def served(
         def do_GET(self) -> None:
             bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             requests.append((self.path, bearer))
-            if rules.accepts(bearer):
+            if rules.accepts(bearer) and "refused" not in self.path:
                 self._send(200, {"contacts": []})
             else:
                 self._send(401, {"error_key": "unauthorized", "error_message": "Unauthorized"})

@@ -29,7 +29,7 @@ CODE_LIFE_S = 900.0
 _AGAIN = "run `contact-activity login` again"
 _CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
 _WRONG_CLIENT = {
-    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET}, is not as the developer portal shows it: copy it again",
+    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET}, is not as the portal shows it: copy it again",
     "unauthorized_client": f"{_CLIENT_ID} is of an application that may not sign in this way: create one for "
     "the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow",
     "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "
