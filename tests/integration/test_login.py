@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.one_account import StoredAccount
 from contact_activity.operations.login import code_login
 from contact_activity.operations.loopback import Redirect, read_redirect
+from contact_activity.run.account_file import AccountFile
 from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
 from contact_activity.run.tokens import authorization_server
@@ -238,6 +240,27 @@ def test_a_code_that_is_not_of_this_sign_in_brings_nothing() -> None:
         code = rules.authorize(url).partition("code=")[2].partition("&")[0]
         answer = authorization.exchange(code, verifier="w" * 43, redirect_uri="http://localhost/c")
     assert str(answer) == "Denied(error='invalid_grant')"
+
+
+@pytest.mark.parametrize(
+    ("account_id", "status", "told"),
+    [
+        ("p07e1l8cdif9dl", 0, "logged in"),
+        ("another", 2, "another Constant Contact account"),
+        (None, 0, "is not known yet"),
+    ],
+)
+def test_a_login_is_of_the_account_of_the_folder(
+    tmp_path: Path, account_id: str | None, status: int, told: str
+) -> None:
+    """Another one is refused, and nothing of it is stored."""
+    AccountFile(tmp_path).save(StoredAccount("p07e1l8cdif9dl", ""))
+    with served(Authorisation(account_id=account_id), time.monotonic) as server:
+        where = {"CONSTANT_CONTACT_BASE_URL": server.base_url}
+        found, out, err = run(server, tmp_path, "login", "--no-browser", **where)
+    assert found == status
+    assert told in out + err
+    assert CredentialsFile(tmp_path).read().is_empty is (status != 0)
 
 
 def test_a_logout_keeps_only_what_was_taken(tmp_path: Path) -> None:

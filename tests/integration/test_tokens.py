@@ -16,6 +16,8 @@ import pytest
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.one_account import identified_by
 from contact_activity.constant_contact.tokens import FixedToken, Tokens
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.tokens import AccessToken, Granted, StoredTokens
@@ -23,7 +25,7 @@ from contact_activity.errors import RetryError, StandstillError, WaitError, Wait
 from contact_activity.ports import BearerTokens
 from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.tokens import authorization_server, bearer_tokens
-from contact_activity.settings import Settings, V3Credentials, read_settings
+from contact_activity.settings import Settings, SettingsError, V3Credentials, read_settings
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_limiter
 from tests.support.authorisation import (
@@ -502,6 +504,67 @@ def test_a_401_of_one_resource_refreshes_nothing(tmp_path: Path) -> None:
             refused = Call("/refused", {}, lambda body: body)
             with pytest.raises(Exception, match="refuses this resource: 401"):
                 client.call(refused, VERSION, deadline_ms=soon_ms())
+    assert len(rules.spent) == 1
+
+
+@contextmanager
+def client_of_one_account(
+    server: AuthorisationServer, folder: Path, credentials: V3Credentials, said: list[str] | None = None
+) -> Iterator[ApiClient]:
+    """A client whose tokens are of the account that the folder is of."""
+    transport = HttpTransport(server.base_url, connections=1)
+    with closing(Database(":memory:")) as database, closing(transport):
+        limiter = sqlite_limiter(database, Limits(100, 1_000), CLOCK)
+        identify = identified_by(server.base_url, limiter, CLOCK, transport, VERSION)
+        tell = (said if said is not None else []).append
+        tokens = bearer_tokens(folder, settings_of(server), credentials, CLOCK, tell, identify)
+        with closing(ApiClient(server.base_url, tokens, limiter, CLOCK)) as client:
+            yield client
+
+
+def test_a_folder_stays_with_its_account(tmp_path: Path) -> None:
+    """A token of another account makes no call but the one that says so. One call for each new token."""
+    rules = Authorisation()
+    first, second = rules.grant(), rules.grant()
+    with served(rules, time.monotonic) as server:
+        for _ in range(2):
+            with client_of_one_account(server, tmp_path, given(first)) as client:
+                assert call(client) == call(client) == {"contacts": []}
+        asked = [path for path, _ in server.requests]
+        assert asked.count("/v3/account/summary") == 1
+        rules.account_id = "another"
+        elsewhere = bearer_tokens(tmp_path / "elsewhere", settings_of(server), given(rules.grant()), CLOCK)
+        trial = V3Credentials(access_token=token_of(elsewhere))
+        del server.requests[:]
+        for credentials in (given(second), trial):
+            with (
+                client_of_one_account(server, tmp_path, credentials) as client,
+                pytest.raises(SettingsError, match="--state"),
+            ):
+                call(client)
+        assert [path for path, _ in server.requests if path != f"{PATH}/token"] == ["/v3/account/summary"] * 2
+
+
+def test_a_token_that_may_not_ask_for_its_account_is_used(tmp_path: Path) -> None:
+    """With a warning."""
+    rules, said = Authorisation(account_id=None), list[str]()
+    with (
+        served(rules, time.monotonic) as server,
+        client_of_one_account(server, tmp_path, given(rules.grant()), said) as client,
+    ):
+        assert call(client) == {"contacts": []}
+    assert ["account_read" in line for line in said] == [True]
+
+
+def test_a_refused_token_is_renewed_before_its_account_is_known(tmp_path: Path) -> None:
+    """The call that asks whose it is may be the first to be refused."""
+    rules = Authorisation()
+    store_token(tmp_path, rules.grant(), left_ms=DAY_MS)
+    with (
+        served(rules, time.monotonic) as server,
+        client_of_one_account(server, tmp_path, given()) as client,
+    ):
+        assert call(client) == {"contacts": []}
     assert len(rules.spent) == 1
 
 

@@ -48,6 +48,8 @@ class Authorisation:
     # What the device endpoint says before the user decides; then True or False, as the user decided.
     device_answers: deque[str] = field(default_factory=deque)
     accepts_any: bool = True
+    # The account of every token; None: no token may ask for it.
+    account_id: str | None = "p07e1l8cdif9dl"
     refused_access: set[str] = field(default_factory=set)
     _number: int = 0
     _family_of: dict[str, str] = field(default_factory=dict)
@@ -98,6 +100,16 @@ class Authorisation:
                 "expires_in": self.device_life_s,
                 "interval": self.interval_s,
             }
+
+    def answer_api(self, path: str, bearer: str) -> Answer:
+        """What the API says: to each good bearer the same, but for the account and what it refuses."""
+        if not self.accepts(bearer) or "refused" in path:
+            return 401, {"error_key": "unauthorized", "error_message": "Unauthorized"}
+        if path != "/v3/account/summary":
+            return 200, {"contacts": []}
+        if self.account_id is None:
+            return 403, {"error_key": "access_denied"}
+        return 200, {"encoded_account_id": self.account_id}
 
     def authorize(self, url: str) -> str:
         """What the browser does at the address of a sign-in. Returns where it is sent."""
@@ -199,10 +211,7 @@ def served(
         def do_GET(self) -> None:
             bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             requests.append((self.path, bearer))
-            if rules.accepts(bearer) and "refused" not in self.path:
-                self._send(200, {"contacts": []})
-            else:
-                self._send(401, {"error_key": "unauthorized", "error_message": "Unauthorized"})
+            self._send(*rules.answer_api(self.path, bearer))
 
         def do_POST(self) -> None:
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -14,6 +14,7 @@ from contact_activity.constant_contact.token_answers import DeviceCode
 from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
 from contact_activity.operations.loopback import redirect_uri
+from contact_activity.operations.own_account import is_of_known_account
 from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
 from contact_activity.run.tokens import authorization_server
@@ -87,8 +88,12 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
             login = code_login(server, clock, sign_in.show_address, sys.stdin)
         else:
             login = device_login(server, clock, sign_in.show_code)
+    state_dir, token = Path(arguments.state), login.granted.access_token
+    is_known = is_of_known_account(state_dir, settings, token, clock)
     _save(store, client.client_id or "", login)
     _print_result(login)
+    if not is_known:
+        print_line("whether it is the account of this folder is not known yet: the next run looks")
     _print_rivals(environment, store)
     return EXIT_DONE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contact_activity.domain.tokens import AccessToken, StoredTokens
 from contact_activity.errors import StandstillError
-from contact_activity.run.files import sync_folder
+from contact_activity.run.files import sync_folder, write_private
 
 FILE, LOCK_FILE = "credentials.json", "credentials.lock"
 _FORM = 1
@@ -64,11 +64,8 @@ class CredentialsFile:
             os.close(lock)
 
     def save(self, tokens: StoredTokens) -> None:
-        beside = self._folder / f"{FILE}.new"
         try:
-            _write(beside, json.dumps(_json_of(tokens)).encode())
-            beside.replace(self._path)
-            sync_folder(self._folder)
+            write_private(self._path, json.dumps(_json_of(tokens)).encode())
         except OSError as error:
             raise self._unusable(f"cannot be written ({error.strerror})", is_passing=True) from None
 
@@ -102,16 +99,6 @@ def _lock(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whatever was there, and sync it."""
-    path.unlink(missing_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _json_of(tokens: StoredTokens) -> dict[str, object]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.http_transport import HttpTransport
 from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.one_account import Identify, OneAccount
 from contact_activity.constant_contact.tokens import FixedToken, Tokens
 from contact_activity.ports import BearerTokens, Clock
+from contact_activity.run.account_file import AccountFile
 from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.settings import Settings, V3Credentials
 
@@ -30,12 +32,17 @@ def bearer_tokens(
     given: V3Credentials,
     clock: Clock,
     tell: Callable[[str], object] = lambda _: None,
+    identify: Identify | None = None,
 ) -> BearerTokens:
     """Return the tokens for a client of the API. `tell`: see `Tokens`.
 
-    An access token of the environment is used as it is, and what is stored is left alone.
+    An access token of the environment is used as it is, and what is stored is left alone. With `identify`
+    (see `identified_by`) only tokens of the account that the folder is of are given out.
     """
+    tokens: BearerTokens
     if given.access_token:
-        return FixedToken(given.access_token)
-    server = authorization_server(settings, given, clock)
-    return Tokens(CredentialsFile(state_dir), server, clock, given, tell)
+        tokens = FixedToken(given.access_token)
+    else:
+        server = authorization_server(settings, given, clock)
+        tokens = Tokens(CredentialsFile(state_dir), server, clock, given, tell)
+    return OneAccount(tokens, AccountFile(state_dir), identify, tell) if identify else tokens
