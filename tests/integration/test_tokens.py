@@ -366,7 +366,9 @@ def start(
         "CONSTANT_CONTACT_REFRESH_TOKEN": refresh_token or "",
     }
     command = [sys.executable, "-c", _PROCESS, str(folder), *(kill or ("never", "0"))]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
 
 
 def ask(server: AuthorisationServer, folder: Path, refresh_token: str | None, *kill: str) -> str | None:
@@ -419,6 +421,23 @@ def test_kill_9_before_the_pair_is_saved_leaves_the_living_token(
         for _ in range(2):
             assert ask(server, tmp_path, None) == "access-stored"
     assert len(rules.spent) == 1
+
+
+def test_a_process_that_is_interrupted_saves_what_is_on_its_way(tmp_path: Path) -> None:
+    """Ctrl-C, and SIGTERM which a run takes for it, lose no answer."""
+    rules = Authorisation()
+    refresh_token = rules.grant()
+    with served(rules, time.monotonic, answer_after_s=1.0) as server:
+        with start(server, tmp_path, refresh_token) as process:
+            while not rules.spent:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        assert process.returncode != 0
+        found = ask(server, tmp_path, refresh_token)
+    assert found
+    assert rules.accepts(found)
+    assert rules.spent == [refresh_token]
 
 
 def test_processes_that_start_at_once_spend_one_token(tmp_path: Path) -> None:

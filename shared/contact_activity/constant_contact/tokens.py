@@ -6,6 +6,7 @@ wherever the process is killed, the next one knows whether the refresh token may
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -120,7 +121,7 @@ class Tokens:
                 if has_ended or not stored.access:
                     raise WaitError(WaitReason.TIME)
                 return stored.access.text
-            stored, answer = self._refresh(stored, is_refused=is_refused)
+            stored, answer = self._refresh_to_the_end(stored, is_refused=is_refused)
             if isinstance(answer, Granted) and stored.access:
                 return stored.access.text
             if isinstance(answer, Busy | Denied) and answer != Denied(INVALID_GRANT):
@@ -145,9 +146,18 @@ class Tokens:
             self._store.save(stored)
         return stored
 
-    def _refresh(self, stored: StoredTokens, *, is_refused: bool) -> tuple[StoredTokens, TokenAnswer]:
+    def _refresh_to_the_end(
+        self, stored: StoredTokens, *, is_refused: bool
+    ) -> tuple[StoredTokens, TokenAnswer]:
+        """Refresh in a thread that Ctrl-C, SIGTERM and the end of the process wait for."""
+        now_ms = self._clock.now_ms()
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._refresh, stored, now_ms, is_refused).result()
+
+    def _refresh(
+        self, stored: StoredTokens, asked_ms: int, is_refused: bool
+    ) -> tuple[StoredTokens, TokenAnswer]:
         """Spend the refresh token once. Return what is stored then, and the answer."""
-        asked_ms = self._clock.now_ms()
         sending = stored.sending(asked_ms)
         self._store.save(sending)
         answer = self._server.refresh(stored.refresh_token or "", stored.client_id)
