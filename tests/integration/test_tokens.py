@@ -162,9 +162,9 @@ def test_a_token_of_seconds_is_refreshed_once_a_second_at_most(tmp_path: Path) -
             assert rules.accepts(token_of(tokens[turn % 2]))
             turn += 1
             time.sleep(0.02)
-    assert 3 <= len(rules.called_s) <= 4
+    assert 2 <= len(rules.called_s) <= 4
     assert all(
-        after - before > 0.95 for before, after in zip(rules.called_s, rules.called_s[1:], strict=False)
+        after - before > 0.98 for before, after in zip(rules.called_s, rules.called_s[1:], strict=False)
     )
     assert len(set(rules.spent)) == len(rules.spent)
 

@@ -83,10 +83,11 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     # What would keep the tokens from being stored is told before anybody signs in.
     _store_is_usable(store)
     sign_in = _SignIn(console, opens_browser=not arguments.no_browser)
-    with console.status("waiting for the sign-in"):
-        if arguments.code:
-            login = code_login(server, clock, sign_in.show_address, sys.stdin)
-        else:
+    if arguments.code:
+        # No spinner: somebody may paste a line here.
+        login = code_login(server, clock, sign_in.show_address, sys.stdin)
+    else:
+        with console.status("waiting until the code is entered"):
             login = device_login(server, clock, sign_in.show_code)
     state_dir, token = Path(arguments.state), login.granted.access_token
     is_known = is_of_known_account(state_dir, settings, token, clock)

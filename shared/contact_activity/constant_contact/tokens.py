@@ -111,23 +111,23 @@ class Tokens:
             raise WaitError(WaitReason.CREDENTIAL)
         while True:
             is_refused = stored.access is not None and stored.access.text == refused
+            living = None if is_refused else self._living(stored)
             step = stored.next_step(self._clock.now_ms(), is_refused=is_refused)
             if step is Step.GIVE_UP:
                 raise WaitError(WaitReason.CREDENTIAL)
-            if step is Step.USE and stored.access:
-                return stored.access.text
-            has_ended = is_refused or not self._living(stored)
+            if living and step is Step.USE:
+                return living
             if not self._wait_for_slot(stored, deadline_ms):
-                if has_ended or not stored.access:
-                    raise WaitError(WaitReason.TIME)
-                return stored.access.text
+                if living:
+                    return living
+                raise WaitError(WaitReason.TIME)
             stored, answer = self._refresh_to_the_end(stored, is_refused=is_refused)
-            if isinstance(answer, Granted) and stored.access:
-                return stored.access.text
+            if isinstance(answer, Granted):
+                return answer.access_token
             if isinstance(answer, Busy | Denied) and answer != Denied(INVALID_GRANT):
-                if stored.access and not has_ended:
+                if living:
                     self._not_before_ms = self._clock.monotonic_ms() + TRY_AGAIN_MS
-                    return stored.access.text
+                    return living
                 failures += 1
                 self._back_off(answer, failures, deadline_ms)
 
@@ -173,7 +173,8 @@ class Tokens:
                 after = sending.not_spent()
             case Lost(why):
                 self._tell(f"the answer of the token endpoint is lost: {why}")
-                return sending, answer
+                after = sending
+        after = after.called(self._clock.now_ms())
         self._unsaved = (sending, after)
         self._store.save(after)
         self._unsaved = None
@@ -181,7 +182,7 @@ class Tokens:
 
     def _wait_for_slot(self, stored: StoredTokens, deadline_ms: int) -> bool:
         """Wait until the endpoint takes a call. Return False if there is no time for one."""
-        wait_ms = min(CALL_INTERVAL_MS, max(0, stored.sent_ms + CALL_INTERVAL_MS - self._clock.now_ms()))
+        wait_ms = min(CALL_INTERVAL_MS, max(0, stored.called_ms + CALL_INTERVAL_MS - self._clock.now_ms()))
         if self._clock.monotonic_ms() + wait_ms + REFRESH_MS > deadline_ms:
             return False
         self._clock.sleep(wait_ms / 1_000)

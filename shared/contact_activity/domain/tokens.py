@@ -55,7 +55,7 @@ class StoredTokens:
 
     `client_id`: the application that the tokens belong to. `unanswered`: how often the refresh token was
     sent and no answer was saved. `is_dead`: the provider said that it is good for nothing. `is_unproven`:
-    the access token replaced one that the API refused, and was not accepted yet. `sent_ms`: the last call
+    the access token replaced one that the API refused, and was not accepted yet. `called_ms`: the last call
     for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment.
     """
 
@@ -65,7 +65,7 @@ class StoredTokens:
     unanswered: int = 0
     is_dead: bool = False
     is_unproven: bool = False
-    sent_ms: int = 0
+    called_ms: int = 0
     taken: frozenset[str] = frozenset()
 
     @property
@@ -93,11 +93,15 @@ class StoredTokens:
     def taking(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
         """Return the start of a new credential, from a refresh token of the environment."""
         taken = self.taken | {token_digest(refresh_token)}
-        return StoredTokens(client_id, refresh_token, sent_ms=self.sent_ms, taken=taken)
+        return StoredTokens(client_id, refresh_token, called_ms=self.called_ms, taken=taken)
 
     def sending(self, now_ms: int) -> "StoredTokens":
         """Return what to store before the refresh token is sent."""
-        return replace(self, unanswered=self.unanswered + 1, sent_ms=now_ms)
+        return replace(self, unanswered=self.unanswered + 1, called_ms=now_ms)
+
+    def called(self, now_ms: int) -> "StoredTokens":
+        """Return what to store when a call for tokens is over: the next one keeps its distance from then."""
+        return replace(self, called_ms=now_ms)
 
     def not_spent(self) -> "StoredTokens":
         """Return what to store when the call that `sending` counted did not spend the refresh token."""
@@ -122,12 +126,12 @@ class StoredTokens:
 
     def logged_in(self, client_id: str, granted: Granted, *, asked_ms: int) -> "StoredTokens":
         """Return what to store after a login. Nothing of an earlier credential stays but what was taken."""
-        return replace(self.logged_out(), client_id=client_id, sent_ms=asked_ms).renewed(
+        return replace(self.logged_out(), client_id=client_id, called_ms=asked_ms).renewed(
             granted, asked_ms=asked_ms
         )
 
     def logged_out(self) -> "StoredTokens":
-        return StoredTokens(sent_ms=self.sent_ms, taken=self.taken)
+        return StoredTokens(called_ms=self.called_ms, taken=self.taken)
 
 
 def token_digest(token: str) -> str:

@@ -113,7 +113,7 @@ def _json_of(tokens: StoredTokens) -> dict[str, object]:
         "unanswered": tokens.unanswered,
         "is_dead": tokens.is_dead,
         "is_unproven": tokens.is_unproven,
-        "sent_ms": tokens.sent_ms,
+        "called_ms": tokens.called_ms,
         "taken": sorted(tokens.taken),
     }
 
@@ -135,7 +135,7 @@ def _tokens_of(value: Mapping[str, object]) -> StoredTokens:
         unanswered=_number(value["unanswered"]),
         is_dead=value["is_dead"] is True,
         is_unproven=value["is_unproven"] is True,
-        sent_ms=_number(value["sent_ms"]),
+        called_ms=_number(value["called_ms"]),
         taken=frozenset(str(digest) for digest in taken),
     )
 
