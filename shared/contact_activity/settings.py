@@ -273,7 +273,7 @@ def _v2_credentials(given: Mapping[str, str]) -> Credentials | None:
 def _v3_credentials(given: Mapping[str, str], is_logged_in: bool) -> V3Credentials | None:
     if _API_KEY in given:
         raise SettingsError(
-            f"{_API_KEY} is of v2, but the version is v3: set {_CLIENT_ID} to the API key (Client ID) instead"
+            f"{_API_KEY} is of v2, but {_VERSION} is v3: set {_CLIENT_ID} to the API key (Client ID) instead"
         )
     if _ACCESS_TOKEN in given and _REFRESH_TOKEN in given:
         raise SettingsError(f"{_ACCESS_TOKEN} and {_REFRESH_TOKEN} are both set: leave one of them out")

@@ -266,8 +266,9 @@ def test_one_run_at_a_time_uses_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("CONSTANT_CONTACT_API_KEY", ""),
         ("CONSTANT_CONTACT_ACCESS_TOKEN", ""),
+        ("CONSTANT_CONTACT_CLIENT_ID", "of-v3"),
+        ("CONSTANT_CONTACT_TOKEN_URL", "http://authz.example.org/token"),
         ("CONSTANT_CONTACT_BASE_URL", "http://api.example.org/v2"),
         ("CONSTANT_CONTACT_API_VERSION", "v3"),
         ("CALLS_PER_SECOND", "fast"),

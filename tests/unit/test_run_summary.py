@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from contact_activity.cli.run_summary import print_summary
+from contact_activity.cli.run_summary import pause_text, print_summary
+from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
 from contact_activity.errors import RetryError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.summary import Summary, WorkRecorder
+from contact_activity.settings import AnyCredentials, Credentials, V3Credentials
 from tests.support.items import of_contact
 from tests.support.rows import NOON_MS
 
@@ -57,3 +59,20 @@ def told(summary: Summary) -> str:
     options = RunOptions(Path("state"), Path("events.jsonl"))
     print_summary(Console(file=written, width=200), summary, options, 1.0)
     return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "named"),
+    [
+        (Credentials("hunter2", "hunter2"), ["CONSTANT_CONTACT_ACCESS_TOKEN", "CONSTANT_CONTACT_API_KEY"]),
+        (V3Credentials("c", None, "hunter2"), ["contact-activity login", "CONSTANT_CONTACT_REFRESH_TOKEN"]),
+        (V3Credentials(), ["contact-activity login", "CONSTANT_CONTACT_REFRESH_TOKEN"]),
+        (V3Credentials(access_token="hunter2"), ["contact-activity login", "CONSTANT_CONTACT_ACCESS_TOKEN"]),
+    ],
+)
+def test_a_dead_credential_is_told_with_what_renews_it(credentials: AnyCredentials, named: list[str]) -> None:
+    """The command and the setting of the version that is read."""
+    told = pause_text(Pause(PauseReason.CREDENTIAL, None), credentials)
+    assert all(name in told for name in named)
+    assert "hunter2" not in told
+    assert len(told.splitlines()) == 1

@@ -190,7 +190,7 @@ def watched_source(
     """Return the API of an account, watched. Raises `SettingsError` if the CA bundle cannot be used."""
     settings, credentials = account.settings, account.credentials
     if not isinstance(credentials, Credentials):
-        raise SettingsError("CONSTANT_CONTACT_API_VERSION is v3, which cannot be read yet: give v2")
+        raise SettingsError("CONSTANT_CONTACT_API_VERSION is not v2")
     transport = HttpTransport(
         settings.base_url,
         connections=connections,
