@@ -26,6 +26,14 @@ TRY_AGAIN_MS = 30_000
 # How long to wait for the lock to note that a token was accepted. The next call notes it otherwise.
 NOTE_S = 1.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 1.0, 16.0
+# No further try changes these, so that nobody has to wait for the deadline to read what is wrong.
+MAX_HOPELESS = 3
+_HOPELESS = {
+    Cause.UNKNOWN_HOST,
+    Cause.CONNECTION_REFUSED,
+    Cause.PROXY_REFUSED,
+    Cause.CERTIFICATE_UNTRUSTED,
+}
 
 
 class Refresher(Protocol):
@@ -194,6 +202,11 @@ class Tokens:
             raise WaitError(WaitReason.CREDENTIAL)
         wait_s = back_off_s(failures, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=1.0)
         wait_s = max(wait_s, answer.retry_after_s)
+        if failures >= MAX_HOPELESS and _cause(answer.why) in _HOPELESS:
+            raise RetryError(
+                f"the token endpoint cannot be used: {answer.why}: check CONSTANT_CONTACT_TOKEN_URL, "
+                "CONSTANT_CONTACT_PROXY and CONSTANT_CONTACT_CA_BUNDLE"
+            )
         if self._clock.monotonic_ms() + wait_s * 1_000 + REFRESH_MS > deadline_ms:
             raise RetryError(f"the token endpoint cannot be used: {answer.why}", _cause(answer.why))
         self._clock.sleep(wait_s)
