@@ -157,12 +157,19 @@ class Settings:
     @property
     def reading(self) -> Reading:
         read = tuple(name for name in self.reports if name not in SUMMARY_REPORTS)
-        return Reading(self.account, read, self.start_ms, self.overlap_h, self.remembered_min)
+        is_witnessed = self.api_version is Version.V3
+        return Reading(
+            self.account, read, self.start_ms, self.overlap_h, self.remembered_min, is_witnessed=is_witnessed
+        )
 
     @property
     def campaign_reports(self) -> tuple[ActivityType, ...]:
-        """The types whose reports of campaigns are read; none if that is switched off."""
-        return self.reading.types if self.has_campaign_reports else ()
+        """The types whose reports of campaigns are read; none if that is switched off.
+
+        In v3 nothing else publishes: switched off, those are read that contacts' rows ask for.
+        """
+        reading = self.reading
+        return reading.types if self.has_campaign_reports or reading.is_witnessed else ()
 
     @property
     def contact_summaries(self) -> tuple[SummaryKind, ...]:
@@ -191,7 +198,7 @@ def read_settings(environment: Environment, *, is_logged_in: bool = False) -> Se
         calls_per_day=_parse(environment, "CALLS_PER_DAY", _whole(1, 100_000_000)),
         quota_share=_parse(environment, "QUOTA_SHARE", _number(0.0001, 1)),
         account=_parse(environment, "ACCOUNT", _account),
-        reports=_parse(environment, "REPORTS", _reports),
+        reports=_reports_of(version, _parse(environment, "REPORTS", _reports)),
         start_ms=_parse(environment, "START_DATE", _start),
         overlap_h=_parse(environment, "OVERLAP_HOURS", _whole(1, 24 * 366)),
         remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, MAX_REMEMBERED)),
@@ -420,6 +427,14 @@ def _reports(text: str) -> tuple[str, ...]:
     if ALL_REPORT in activity and len(activity) > 1:
         raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
     return activity + tuple(name for name in SUMMARY_REPORTS if name in given)
+
+
+def _reports_of(version: Version, reports: tuple[str, ...]) -> tuple[str, ...]:
+    if version is Version.V3 and SummaryKind.CAMPAIGN.report in reports:
+        raise SettingsError(
+            f"REPORTS has {SummaryKind.CAMPAIGN.report}, which is not read from v3 yet: leave it out"
+        )
+    return reports
 
 
 def _auto_or_off(text: str) -> bool:

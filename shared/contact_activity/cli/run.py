@@ -128,8 +128,6 @@ def _account(environment: Environment, options: RunOptions) -> Iterator[Account]
     credentials = read_credentials(environment, is_logged_in=is_logged_in)
     if credentials:
         settings = read_settings(environment, is_logged_in=is_logged_in)
-        if settings.api_version is Version.V3:
-            raise SettingsError("CONSTANT_CONTACT_API_VERSION is v3, which cannot be read yet: give v2")
         yield Account(settings, credentials, is_simulated=False)
         return
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():

@@ -6,6 +6,7 @@ This process deploys the stack, invokes the dispatcher and reads the events. It 
 import json
 import logging
 from contextlib import ExitStack
+from pathlib import Path
 
 from contact_activity.domain.times import iso
 from contact_activity.errors import FatalError, RetryError, WaitError
@@ -42,6 +43,8 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
     Return the summary. Raises `RunError` or `SettingsError`.
     """
     _check_proxy(account.settings)
+    if not isinstance(account.credentials, Credentials):
+        raise UsageError("--engine cloud does not read v3 yet: use the embedded engine, or credentials of v2")
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
         sink = stack.enter_context(
@@ -58,13 +61,13 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         queue_url = subscribe(emulator, deployed.outputs["EventBusName"])
         system = DeployedSystem(emulator, deployed.outputs, account.settings.limits)
         if options.is_one_time:
-            check_connection(account, system)
+            check_connection(account, system, options.state_dir)
         reader = EventReader(emulator.client("sqs"), queue_url, sink)
         loop = CloudTickLoop(system, reader, options, display)
         return loop.run_once() if options.is_one_time else loop.run_every()
 
 
-def check_connection(account: Account, system: DeployedSystem) -> None:
+def check_connection(account: Account, system: DeployedSystem, state_dir: Path) -> None:
     """Return once the API answers a call, whatever the answer is. Makes no call during a pause.
 
     Raises `RunError` with what to check if no call reaches the API. The functions would try for minutes.
@@ -73,7 +76,8 @@ def check_connection(account: Account, system: DeployedSystem) -> None:
     if store.pauses.get().active(clock.now_ms()):
         return
     watch = ConnectionWatch(clock, _log.warning, is_one_time=True)
-    source = watched_source(account, WatchedLimiter(store.limiter, watch), watch, connections=1)
+    limiter = WatchedLimiter(store.limiter, watch)
+    source = watched_source(account, limiter, watch, state_dir, connections=1)
     for _ in range(MAX_CONNECTION_TRIES):
         try:
             source.probe(deadline_ms=clock.monotonic_ms() + MAX_TRYING_MS)
@@ -118,7 +122,6 @@ def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
 
 def _put_secret(emulator: Emulator, secret_id: str, account: Account) -> None:
     credentials = account.credentials
-    if not isinstance(credentials, Credentials):
-        raise UsageError("--engine cloud reads v2 only: set CONSTANT_CONTACT_API_VERSION to v2")
+    assert isinstance(credentials, Credentials)  # noqa: S101  checked at the start
     value = {"api_key": credentials.api_key, "access_token": credentials.access_token}
     emulator.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))

@@ -1,21 +1,26 @@
 """Watches whether calls reach the API: warns of failed calls, and ends a run that cannot connect."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.one_account import identified_by
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import ConstantContactV2
+from contact_activity.constant_contact.v3 import V3, ConstantContactV3
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
-from contact_activity.ports import Clock, Limiter
+from contact_activity.ports import BearerTokens, Clock, Limiter
 from contact_activity.run.options import Account
-from contact_activity.settings import Credentials, SettingsError
+from contact_activity.run.tokens import bearer_tokens
+from contact_activity.settings import Credentials
 
 WARNING_INTERVAL_MS = 10_000
 MAX_CONNECTION_TRIES = 3
@@ -32,6 +37,8 @@ _SETTINGS_TO_CHECK = {
     Cause.CERTIFICATE_UNTRUSTED: "CONSTANT_CONTACT_CA_BUNDLE, CONSTANT_CONTACT_BASE_URL and "
     "CONSTANT_CONTACT_PROXY",
 }
+
+_log = logging.getLogger(__name__)
 
 
 class ConnectionWatch:
@@ -185,24 +192,33 @@ class WatchedLimiter:
 
 
 def watched_source(
-    account: Account, limiter: Limiter, watch: ConnectionWatch, *, connections: int
-) -> ConstantContactV2:
-    """Return the API of an account, watched. Raises `SettingsError` if the CA bundle cannot be used."""
+    account: Account, limiter: Limiter, watch: ConnectionWatch, state_dir: Path, *, connections: int
+) -> ConstantContactV2 | ConstantContactV3:
+    """Return the API of an account, watched. Raises `SettingsError` if the CA bundle cannot be used.
+
+    `state_dir`: where the tokens of v3 are.
+    """
     settings, credentials = account.settings, account.credentials
-    if not isinstance(credentials, Credentials):
-        raise SettingsError("CONSTANT_CONTACT_API_VERSION is not v2")
     transport = HttpTransport(
         settings.base_url,
         connections=connections,
         proxy=settings.proxy,
         ca_bundle=checked_ca_bundle(settings.ca_bundle),
     )
-    client = ApiClient(
-        settings.base_url,
-        lambda: credentials,
-        limiter,
-        WatchedClock(watch),
-        transport=WatchedTransport(transport, watch),
-        on_failure=watch.record_failed_call,
-    )
-    return ConstantContactV2(client)
+    clock, watched = WatchedClock(watch), WatchedTransport(transport, watch)
+
+    def client(credentials: Callable[[], Credentials] | BearerTokens) -> ApiClient:
+        return ApiClient(
+            settings.base_url,
+            credentials,
+            limiter,
+            clock,
+            transport=watched,
+            on_failure=watch.record_failed_call,
+        )
+
+    if isinstance(credentials, Credentials):
+        return ConstantContactV2(client(lambda: credentials))
+    identify = None if account.is_simulated else identified_by(settings.base_url, limiter, clock, watched, V3)
+    tokens = bearer_tokens(state_dir, settings, credentials, clock, _log.warning, identify)
+    return ConstantContactV3(client(tokens))

@@ -30,7 +30,7 @@ from contact_activity.run.state_folder import database_name, locked
 from contact_activity.run.summary import Summary, WorkRecorder
 from contact_activity.run.tick_loop import TickLoop
 from contact_activity.run.workers import WORKERS, Workers
-from contact_activity.settings import Settings
+from contact_activity.settings import Settings, SettingsError, Version
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
 
@@ -52,7 +52,8 @@ def run_embedded(account: Account, options: RunOptions, display: Display) -> Sum
         sink = stack.enter_context(
             opened_events(options.events, is_copied_to_stdout=options.is_copied_to_stdout)
         )
-        path = options.state_dir / database_name(is_simulated=account.is_simulated)
+        version = account.settings.api_version
+        path = options.state_dir / database_name(is_simulated=account.is_simulated, version=version)
         database = stack.enter_context(closing(_when_free(lambda: Database(path), options)))
         bus = FileBus(sink, SystemClock(), lambda: str(uuid.uuid4()))
         return run_on(database, bus, account, options, display)
@@ -67,7 +68,9 @@ def run_on(
     summary = Summary(events=bus.published, failed_calls=watch.failed_calls)
     store = _watched_store(database, settings, watch)
     queue, policy = MemoryQueue(), _policy(settings, options)
-    with closing(watched_source(account, store.limiter, watch, connections=WORKERS)) as source:
+    _keep_to_version(database, store, settings.api_version)
+    source = watched_source(account, store.limiter, watch, options.state_dir, connections=WORKERS)
+    with closing(source):
         _when_free(lambda: _prepare(store, clock, options), options)
         work_ports = WorkPorts(store, source, queue, bus, clock)
         recorder = WorkRecorder(summary)
@@ -95,6 +98,21 @@ def _watched_store(database: Database, settings: Settings, watch: ConnectionWatc
 
 def _policy(settings: Settings, options: RunOptions) -> WorkPolicy:
     return WorkPolicy(settings.reading, settings.email_addresses, options.tick_ms, settings.contact_summaries)
+
+
+def _keep_to_version(database: Database, store: SqliteStore, version: Version) -> None:
+    """Note by which version of the API the state was read: in the other one all activity has other ids.
+
+    Raises `SettingsError` if it was the other one.
+    """
+    # An earlier version of this program knew v2 only.
+    stored = database.get("api_version") or (Version.V2.value if store.contacts.count() else version.value)
+    if stored != version:
+        raise SettingsError(
+            f"CONSTANT_CONTACT_API_VERSION is {version.value}, but --state holds what {stored} told: "
+            "give another --state"
+        )
+    database.put("api_version", stored)
 
 
 def _prepare(store: SqliteStore, clock: SystemClock, options: RunOptions) -> None:

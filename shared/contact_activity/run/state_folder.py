@@ -7,25 +7,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contact_activity.run.errors import RunError
+from contact_activity.settings import Version
 
 # Two files, so that simulated and real activity never mix.
 ACCOUNT_DATABASE = "contact-activity.sqlite3"
 SIMULATED_DATABASE = "simulated.sqlite3"
+# The same simulated account has other ids in v3.
+SIMULATED_V3_DATABASE = "simulated-v3.sqlite3"
 SIMULATED_ACCOUNT = "simulated.json"
 # The default events file of each engine.
 EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
 _LOCK_FILE = "lock"
 
 
-def database_name(*, is_simulated: bool) -> str:
-    return SIMULATED_DATABASE if is_simulated else ACCOUNT_DATABASE
+def database_name(*, is_simulated: bool, version: Version = Version.V2) -> str:
+    if not is_simulated:
+        return ACCOUNT_DATABASE
+    return SIMULATED_V3_DATABASE if version is Version.V3 else SIMULATED_DATABASE
 
 
 def databases_in(state_dir: Path) -> dict[str, Path]:
     """Return the databases in the folder by the name of their system. Raises `RunError` if it has none."""
     found = {
         name: state_dir / file
-        for name, file in (("account", ACCOUNT_DATABASE), ("simulated", SIMULATED_DATABASE))
+        for name, file in (
+            ("account", ACCOUNT_DATABASE),
+            ("simulated", SIMULATED_DATABASE),
+            ("simulated v3", SIMULATED_V3_DATABASE),
+        )
         if (state_dir / file).is_file()
     }
     if not found:

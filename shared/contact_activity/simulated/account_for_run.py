@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contact_activity.settings import Credentials, Settings
+from contact_activity.settings import AnyCredentials, Credentials, Settings, V3Credentials, Version
 from contact_activity.simulated import Server, open_account
 
 _CREDENTIALS = Credentials("simulated-key", "simulated-token")
+_V3_CREDENTIALS = V3Credentials(access_token=_CREDENTIALS.access_token)
 
 
 @contextmanager
-def served_account(path: Path, settings: Settings) -> Iterator[tuple[str, Credentials]]:
+def served_account(path: Path, settings: Settings) -> Iterator[tuple[str, AnyCredentials]]:
     """Open the account in a file, serve it, and give its base URL and credentials."""
     account = open_account(path, datetime.now(UTC))
     with Server(
@@ -22,4 +23,7 @@ def served_account(path: Path, settings: Settings) -> Iterator[tuple[str, Creden
         calls_per_second=max(1, int(settings.calls_per_second)),
         calls_per_day=settings.calls_per_day,
     ) as server:
-        yield server.base_url, _CREDENTIALS
+        if settings.api_version is Version.V3:
+            yield server.v3_url, _V3_CREDENTIALS
+        else:
+            yield server.base_url, _CREDENTIALS
