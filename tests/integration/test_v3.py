@@ -1,0 +1,114 @@
+"""The v3 API, from the simulated account over HTTP to the events file, as an operator runs it."""
+
+from pathlib import Path
+
+import pytest
+
+from contact_activity.domain.times import iso
+from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
+from contact_activity.simulated.account import Kind, Row
+from contact_activity.simulated.v3_ids import activity_of, contact_uuid
+from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
+from tests.support.running import ACCESS_TOKEN, CALLS_PER_SECOND, NOW, Operator, account_of, served
+
+PROVIDER_TYPES = {
+    Kind.SEND: "em_sends",
+    Kind.OPEN: "em_opens",
+    Kind.CLICK: "em_clicks",
+    Kind.FORWARD: "em_forwards",
+    Kind.BOUNCE: "em_bounces",
+    Kind.UNSUBSCRIBE: "em_optouts",
+}
+
+UNCERTAIN = {str(end): V3Switches(page_end=end) for end in PageEnd} | {
+    "links keep parameters": V3Switches(links_keep_parameters=True),
+    "an opt-out is an update": V3Switches(optouts_update=True),
+}
+
+
+def operator_of(folder: Path, server: Server, **settings: str) -> Operator:
+    """Someone who has an access token of v3 and nothing else."""
+    environment = {
+        "CONSTANT_CONTACT_API_VERSION": "v3",
+        "CONSTANT_CONTACT_BASE_URL": server.v3_url,
+        "CONSTANT_CONTACT_ACCESS_TOKEN": ACCESS_TOKEN,
+        "CALLS_PER_SECOND": str(CALLS_PER_SECOND),
+    }
+    operator = Operator.of(folder, server, **settings)
+    for name in ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"):
+        del operator.environment[name]
+    operator.environment |= environment | settings
+    return operator
+
+
+def key_of_row(row: Row, account: SimulatedAccount, step_ms: int) -> tuple[str, ...]:
+    """What `key_of` returns of the event of a row in v3."""
+    at_ms = row.occurred_ms - row.occurred_ms % step_ms
+    mailing = activity_of(row, account)
+    return PROVIDER_TYPES[row.kind], mailing, contact_uuid(row.contact_id), iso(at_ms), row.key[4]
+
+
+def truth_of(account: SimulatedAccount, step: Step = Step.MINUTE) -> set[tuple[str, ...]]:
+    return {key_of_row(row, account, step) for row in account.truth(NOW)}
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_everything_is_published_once(step: Step, tmp_path: Path) -> None:
+    """By the first run; the second one finds nothing new. Stamps may be as exact as they like."""
+    account = account_of(40)
+    with served(account, Switches(v3=V3Switches(step=step))) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(2):
+            ran = operator.run("--all")
+            assert ran.returncode == 0, ran.stderr
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account, step)
+    assert server.violations == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("uncertain", UNCERTAIN)
+def test_what_no_source_is_certain_of_makes_no_difference(uncertain: str, tmp_path: Path) -> None:
+    """How a list ends, what a link holds, and what an opt-out changes."""
+    account = account_of(15)
+    with served(account, Switches(v3=UNCERTAIN[uncertain])) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(2):
+            assert operator.run("--all").returncode == 0
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cursor", list(Cursor))
+@pytest.mark.parametrize("step", [Step.SECOND, Step.MINUTE])
+def test_pages_of_few_rows_lose_and_repeat_nothing(cursor: Cursor, step: Step, tmp_path: Path) -> None:
+    """Wherever the edges of pages cut the clicks of one moment."""
+    account = account_of(15)
+    switches = Switches(cursor=cursor, max_page_rows=7, v3=V3Switches(step=step))
+    with served(account, switches) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(2):
+            assert operator.run("--all").returncode == 0
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account, step)
+
+
+def test_what_no_report_shows_is_owed_and_said(tmp_path: Path) -> None:
+    """The reports of automations may not be read: their rows wait, and hold up no other."""
+    account = account_of(15)
+    with served(account, Switches(v3=V3Switches(automation_reports_answer=False))) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(2):
+            assert operator.run("--all").returncode == 0
+    unlisted = {campaign.id for campaign in account.campaigns() if not campaign.listed}
+    owed = {
+        key_of_row(row, account, Step.MINUTE) for row in account.truth(NOW) if row.campaign_id in unlisted
+    }
+    assert owed
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account) - owed
