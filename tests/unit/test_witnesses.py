@@ -26,15 +26,25 @@ PROVIDER_TYPES = {
 }
 # Two that the list shows, one of an automation, and one that was sent before anybody watched.
 NEWS, MORE_NEWS, AUTOMATED, OLD = "m-news", "m-more", "m-auto", "m-old"
+# One whose reports are not there, and one whose reports show nobody.
+GONE, EMPTY = "m-gone", "m-empty"
+# One whose reports show a row when it was published without its details long ago.
+TARDY, TARDY_MS = "m-tardy", 45 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`shown_ms`: from when on the mailing's report shows it; `vouched_ms`: its contact's own report."""
+    """`shown_ms`: from when on the mailing's report shows it; `vouched_ms`: its contact's own report.
+
+    None: it never does.
+    """
 
     activity: Activity
-    shown_ms: int
+    shown_ms: int | None
     vouched_ms: int
+
+    def is_shown(self, now_ms: int) -> bool:
+        return self.shown_ms is not None and self.shown_ms <= now_ms
 
 
 class VouchingSource(ScriptedSource):
@@ -70,13 +80,13 @@ class VouchingSource(ScriptedSource):
         deadline_ms: int,
     ) -> TrackingPage | Refusal:
         refusal = self._call(f"{campaign_id}-{type_.report}", since_ms, next_, deadline_ms)
+        if campaign_id == GONE:
+            return Refusal.GONE
         now_ms = self._clock.now_ms()
         shown = [
             row.activity
             for row in self.rows
-            if row.activity.campaign_id == campaign_id
-            and row.activity.type is type_
-            and row.shown_ms <= now_ms
+            if row.activity.campaign_id == campaign_id and row.activity.type is type_ and row.is_shown(now_ms)
         ]
         return refusal or self._newest_first(shown, since_ms, next_)
 
@@ -108,7 +118,10 @@ class History:
         self.world.source.listed = [ListedContact(id_, "") for id_ in self.contacts]
         self._send(NEWS, NOON_MS - 2 * DAY_MS)
         for _ in range(self.rng.choice([0, 5, 40])):
-            self._add(self.rng.choice([NEWS, AUTOMATED, OLD]), ago_ms=self.rng.randrange(150 * DAY_MS))
+            self._add(
+                self.rng.choice([NEWS, AUTOMATED, OLD, GONE, EMPTY, TARDY]),
+                ago_ms=self.rng.randrange(150 * DAY_MS),
+            )
 
     def _send(self, mailing: str, sent_ms: int) -> None:
         source = self.world.source
@@ -130,14 +143,17 @@ class History:
             if type_ is ActivityType.CLICKED
             else None,
         )
-        self.rows.append(Row(activity, now_ms + lag_ms[0], now_ms + lag_ms[1]))
+        shown_ms = None if mailing in (GONE, EMPTY) else now_ms + lag_ms[0]
+        if mailing == TARDY:
+            shown_ms = now_ms + TARDY_MS
+        self.rows.append(Row(activity, shown_ms, now_ms + lag_ms[1]))
 
     def run(self) -> None:
         for number in range(self.rng.choice([3, 12])):
             if number == 2:
                 self._send(MORE_NEWS, self.world.clock.now_ms())
             for _ in range(self.rng.choice([0, 1, 8])):
-                mailing = self.rng.choice([NEWS, MORE_NEWS, AUTOMATED, OLD])
+                mailing = self.rng.choice([NEWS, MORE_NEWS, AUTOMATED, OLD, GONE, EMPTY, TARDY])
                 # All within the overlap, which is all that is promised.
                 most_ms = min(18, self.world.reading.overlap_h) * HOUR_MS // 3
                 late_ms = self.rng.choice([0, 0, MINUTE_MS, most_ms])
@@ -146,7 +162,7 @@ class History:
             self.tick(is_calm=False)
             self.world.wait(self.rng.choice([TICK_MS, TICK_MS, HOUR_MS, 30 * HOUR_MS]))
         self.world.bus.takes_only = None
-        for _ in range(40):
+        for _ in range(80):
             self.world.contacts.make_due(self.world.clock.now_ms())
             self.tick(is_calm=True)
             self.world.wait(HOUR_MS)
@@ -169,13 +185,37 @@ class History:
 
     def check(self) -> None:
         published = Counter(self.world.ids)
-        expected = {derive_id("a", row.activity) for row in self.rows}
-        assert {id_ for id_, times in published.items() if times > 1} == set(), "twice"
+        tardy = [row for row in self.rows if row.activity.campaign_id == TARDY]
+        expected = {derive_id("a", as_published(row)) for row in self.rows if row not in tardy}
+        self.check_tardy(tardy, set(published))
+        for row in tardy:
+            for activity in (row.activity, replace(row.activity, link=None)):
+                published.pop(derive_id("a", activity), None)
+        assert {id_ for id_, times in Counter(self.world.ids).items() if times > 1} == set(), "twice"
         assert expected - set(published) == set(), "lost"
         assert set(published) - expected == set(), "of nothing"
         # Clicks on one link in one moment, on both sides of a page's edge, vouch for one.
         asks = [ask for id_ in self.contacts for ask in self.world.contact(id_).asks]
         assert all(ask.is_owed and ask.report.type is ActivityType.CLICKED for ask in asks)
+
+    def check_tardy(self, tardy: list[Row], published: set[str]) -> None:
+        """Each is published with its details or without them; where links are many, once for all or each."""
+        moments: dict[tuple[object, ...], list[Activity]] = {}
+        for row in tardy:
+            of = row.activity
+            moments.setdefault((of.type, of.contact_id, of.occurred_ms), []).append(of)
+        for rows in moments.values():
+            whole = {derive_id("a", of) for of in rows}
+            without = {derive_id("a", replace(of, link=None)) for of in rows}
+            out = published & (whole | without)
+            assert out, "lost"
+            if len(rows) == 1:
+                assert len(out) == 1, "with its details and without them"
+
+
+def as_published(row: Row) -> Activity:
+    """A row as it is published: whole, or without its link where no report shows it."""
+    return row.activity if row.shown_ms is not None else replace(row.activity, link=None)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -68,7 +68,8 @@ class Activity:
     """One activity of one contact. None is a field that the provider left out; "" is kept.
 
     `provider_time` and `provider_type` are the provider's own words for `occurred_ms` and `type`. Free
-    text has its full length: an e-mail address in it is hidden before it is cut.
+    text has its full length: an e-mail address in it is hidden before it is cut. `missing`: what only a
+    report that does not show it would tell.
     """
 
     type: ActivityType
@@ -81,6 +82,7 @@ class Activity:
     link: Link | None = None
     bounce: Bounce | None = None
     unsubscribe: Unsubscribe | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,15 @@ class Ask:
     """A row that asks for its mailing's report.
 
     `key`: by which the report's row will be remembered. `met_ms`: when a walk met it first.
-    `is_owed`: a report that was read long enough after that does not show it.
+    `is_owed`: a report that was read long enough after that does not show it. `is_elsewhere`: the report
+    shows other rows of this contact, so that the two sides may differ in their stamps.
     """
 
     report: ReportId
     key: bytes
     met_ms: int
     is_owed: bool = False
+    is_elsewhere: bool = False
 
     @property
     def stamp_ms(self) -> int:

@@ -91,7 +91,8 @@ class Asked:
     `since_ms`: the oldest stamp that is asked for; None: all of it, since it was never read to its end.
     `newest_ms`: when a row asked for the first time, of the newest that did. `due_ms`: when to read it for
     them; None: no more. `misses`: how many reads for them in a row answered none. `read_ms`: when the last
-    such read began that is finished, and `read_since_ms`: how far down it went.
+    such read began that is finished, and `read_since_ms`: how far down it went. `gone_ms`: since when the
+    API says again and again that there is no such report.
     """
 
     newest_ms: int
@@ -100,6 +101,7 @@ class Asked:
     misses: int = 0
     read_ms: int | None = None
     read_since_ms: int | None = None
+    gone_ms: int | None = None
 
     def again(self, since_ms: int | None, now_ms: int) -> "Asked":
         """With one more row that asks from now on."""
@@ -119,7 +121,12 @@ class Asked:
         misses = 0 if answered else self.misses + 1
         due_ms = _next_read_ms(self.newest_ms, read.started_ms, misses)
         return replace(
-            self, due_ms=due_ms, misses=misses, read_ms=read.started_ms, read_since_ms=read.since_ms
+            self,
+            due_ms=due_ms,
+            misses=misses,
+            read_ms=read.started_ms,
+            read_since_ms=read.since_ms,
+            gone_ms=None,
         )
 
     def set_right(self, now_ms: int) -> "Asked":
@@ -132,12 +139,17 @@ class Asked:
             newest_ms=min(self.newest_ms, now_ms),
             due_ms=due_ms,
             read_ms=_at_most(self.read_ms, now_ms),
+            gone_ms=_at_most(self.gone_ms, now_ms),
         )
 
     def has_looked_for(self, stamp_ms: int, began_ms: int) -> bool:
         """Whether a finished read that began then or later went down to a stamp."""
         is_late = self.read_ms is not None and self.read_ms >= began_ms
         return is_late and (self.read_since_ms is None or self.read_since_ms <= stamp_ms)
+
+    def has_looked_through(self, began_ms: int) -> bool:
+        """Whether a read that began then or later went down to the report's end."""
+        return self.read_since_ms is None and self.read_ms is not None and self.read_ms >= began_ms
 
 
 def _next_read_ms(newest_ms: int, read_ms: int, misses: int) -> int | None:
@@ -184,18 +196,18 @@ class CampaignReport:
     failed_ms: int | None = None
     asked: Asked | None = None
 
-    def asked_for(self, stamp_ms: int, now_ms: int) -> "CampaignReport":
-        """Due for a contact's row that no report has shown. It is read to its end if it never was."""
+    def asked_for(self, stamp_ms: int | None, now_ms: int) -> "CampaignReport":
+        """Due for a contact's row that no report has shown; None: to its end, as if it never was read so."""
         since_ms = None if self.deep_ms is None else stamp_ms
         asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms)
         return replace(self, asked=asked, due_ms=_earliest(self.due_ms, asked.due_ms))
 
-    def will_look_for(self, stamp_ms: int, now_ms: int) -> bool:
-        """Whether a read that has not begun, and comes next, goes down to a stamp anyway."""
+    def will_look_for(self, stamp_ms: int | None, now_ms: int) -> bool:
+        """Whether a read that has not begun, and comes next, goes down to a stamp (or the end) anyway."""
         asked = self.asked
         if self.progress or not asked or asked.due_ms is None or asked.due_ms > now_ms:
             return False
-        return asked.since_ms is None or asked.since_ms <= stamp_ms
+        return asked.since_ms is None or (stamp_ms is not None and asked.since_ms <= stamp_ms)
 
     @property
     def is_asked(self) -> bool:
@@ -286,6 +298,7 @@ class CampaignReport:
         read: ReportProgress | None,
         *,
         is_refused: bool,
+        is_gone: bool = False,
         now_ms: int,
         tick_ms: int,
     ) -> "CampaignReport":
@@ -303,7 +316,9 @@ class CampaignReport:
         if asked and asked.due_ms is not None:
             if refusals:
                 wait_ms = min(MAX_REFUSED_WAIT_MS, HOUR_MS << 5 * min(refusals - 1, 5))
-            asked = replace(asked, due_ms=now_ms + wait_ms)
+            asked = replace(
+                asked, due_ms=now_ms + wait_ms, gone_ms=(asked.gone_ms or now_ms) if is_gone else None
+            )
             due_ms = _earliest(due_ms, asked.due_ms)
         return replace(
             self,

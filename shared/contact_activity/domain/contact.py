@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.asks import Ask, unanswered
+from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.schedule import due_after_failure_ms, due_after_gone_ms
 from contact_activity.domain.summary import Summarized, SummaryKind
 from contact_activity.domain.times import parse_time
@@ -71,6 +72,11 @@ class Contact:
         """With what a report shows, while that resync was asked for. What it answers asks no more."""
         watermark = self.watermark.with_vouched(type_, keys, resync)
         return replace(self, watermark=watermark, asks=unanswered(self.asks, set(keys)))
+
+    def met_in(self, report: ReportId) -> "Contact":
+        """After a report showed some row of it: what else asks for that report may have another stamp."""
+        asks = tuple(replace(ask, is_elsewhere=True) if ask.report == report else ask for ask in self.asks)
+        return replace(self, asks=asks)
 
     def cut_back(self, now_ms: int) -> "Contact":
         """Without all that a resync wants again. What happened before it was asked for is backfill."""

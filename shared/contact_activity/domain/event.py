@@ -88,6 +88,8 @@ def _data(activity: Activity, account: str, email_addresses: EmailAddresses) -> 
         "occurred_at": iso(activity.occurred_ms),
         **fields(provider_time=activity.provider_time),
     }
+    if activity.missing:
+        data["missing"] = list(activity.missing)
     if activity.link:
         data["link"] = fields(id=activity.link.id, url=activity.link.url)
     if activity.bounce:

@@ -11,6 +11,7 @@ from contact_activity.domain.memory import (
     DIGEST_BYTES,
     MAX_REMEMBERED,
     MAX_UNREADABLE,
+    activity_key,
     forget,
     key_time_ms,
     pack,
@@ -29,7 +30,7 @@ from contact_activity.domain.watermark import (
     latest,
     touching,
 )
-from contact_activity.domain.witness import Edge, numbered, witness_key
+from contact_activity.domain.witness import Edge, marker_key, numbered, witness_key
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Judging:
     _asks: dict[bytes, Ask] = field(init=False)
     _asked_before: dict[bytes, Ask] = field(init=False)
     _new_asks: set[bytes] = field(default_factory=set)
+    _rows: dict[bytes, Activity] = field(default_factory=dict)
     _unreadable: list[bytes] = field(init=False)
     _through: dict[ActivityType, int] = field(default_factory=dict)
     _oldest_ms: int | None = None
@@ -101,6 +103,30 @@ class Judging:
         """Take over what became of asks."""
         self._asks |= {ask.key: ask for ask in asks}
 
+    def row_of(self, ask: Ask) -> Activity | None:
+        """The row that asks; None if an earlier invocation read it."""
+        return self._rows.get(ask.key)
+
+    def is_published(self, activity: Activity) -> bool:
+        """Whether an equal row was published for itself before."""
+        return activity_key(self.reading.account, activity) in self._known
+
+    def note_published(self, asks: Iterable[Ask]) -> None:
+        """Remember rows that were published for themselves: they ask no more."""
+        account = self.reading.account
+        for ask in asks:
+            activity = self._rows[ask.key]
+            self._known |= {ask.key, activity_key(account, activity)}
+            if activity.type is ActivityType.CLICKED:
+                self._known.add(marker_key(account, activity, self._next_marker(activity)))
+            del self._asks[ask.key]
+
+    def _next_marker(self, click: Activity) -> int:
+        number = 1
+        while marker_key(self.reading.account, click, number) in self._known:
+            number += 1
+        return number
+
     def begin_report(self) -> None:
         """There is one report for all types."""
 
@@ -123,10 +149,11 @@ class Judging:
             if not self._windows[activity.type].holds(activity.occurred_ms):
                 self.counts.out_of_window += 1
                 continue
-            self._judge(activity, witness_key(self.reading.account, activity, number), now_ms)
+            self._judge(activity, number, now_ms)
         return self._new_digests(digests)
 
-    def _judge(self, activity: Activity, key: bytes, now_ms: int) -> None:
+    def _judge(self, activity: Activity, number: int, now_ms: int) -> None:
+        key = witness_key(self.reading.account, activity, number)
         if key in self._known:
             self.counts.known += 1
             return
@@ -135,6 +162,7 @@ class Judging:
             ask = Ask(ReportId(activity.campaign_id or "", activity.type), key, now_ms)
             self._new_asks.add(key)
         self._asks.setdefault(key, ask)
+        self._rows[key] = activity
 
     def _note_time(self, activity: Activity, now_ms: int) -> None:
         at_ms = activity.occurred_ms

@@ -29,6 +29,9 @@ class Standing(Enum):
 class Memory(Protocol):
     """What one contact knows of a report's rows."""
 
+    @property
+    def late_details(self) -> int: ...
+
     def standing(self, activity: Activity) -> Standing: ...
 
     def keys_of(self, published: Sequence[Activity], known: Sequence[Activity]) -> set[bytes]:
@@ -50,6 +53,11 @@ class ContactMemory:
         self._room = MAX_REMEMBERED + ROOM_FOR_REPORTS - len(reported) - len(unpack(watermark.remembered))
         is_compacted = progress is not None and progress.forgotten_ms is not None
         self._is_left = is_compacted or is_held(contact.held_until_ms, now_ms)
+
+    @property
+    def late_details(self) -> int:
+        """Where contacts' rows are whole, nothing is published without its details."""
+        return 0
 
     def standing(self, activity: Activity) -> Standing:
         """What a row is. A click without a URL that its contact's row has is left to that."""

@@ -7,7 +7,7 @@ does not name its link, so clicks are numbered: the n-th of one contact, mailing
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.memory import DIGEST_BYTES, TIME_BYTES, activity_key
@@ -37,14 +37,37 @@ class Edge:
 
 
 NO_EDGE = Edge()
+# What only a report tells of each type.
+_MISSING = {
+    ActivityType.SENT: ("email_address",),
+    ActivityType.OPENED: ("email_address",),
+    ActivityType.CLICKED: ("email_address", "link"),
+    ActivityType.FORWARDED: (),
+    ActivityType.BOUNCED: ("bounce", "email_address"),
+    ActivityType.UNSUBSCRIBED: ("unsubscribe",),
+}
 
 
 def witness_key(account: str, activity: Activity, number: int) -> bytes:
     """The key by which a contact's row vouches: its id's for all types but clicks, which have a number."""
     if activity.type is not ActivityType.CLICKED:
         return activity_key(account, activity)
-    parts = ("witness", account, *_group(activity), str(activity.occurred_ms), str(number))
-    return activity.occurred_ms.to_bytes(TIME_BYTES) + bytes.fromhex(_digest(parts))
+    return _click_key("witness", account, activity, number)
+
+
+def marker_key(account: str, click: Activity, number: int) -> bytes:
+    """Says that a click was published without its link: a report that shows it later has nothing new."""
+    return _click_key("alone", account, click, number)
+
+
+def spent_key(account: str, click: Activity, number: int) -> bytes:
+    """Says that a report showed one of those later."""
+    return _click_key("shown", account, click, number)
+
+
+def alone(activity: Activity) -> Activity:
+    """A contact's row as it is published where no report shows it."""
+    return replace(activity, missing=_MISSING[activity.type])
 
 
 def numbered(page: Sequence[Activity], edge: Edge, *, is_report: bool) -> tuple[list[int], Edge]:
@@ -94,6 +117,11 @@ def _repeated(known: Sequence[NumberedClick], rows: Sequence[str]) -> int:
         if ends[-size:] == list(rows[:size]):
             return size
     return 0
+
+
+def _click_key(what: str, account: str, click: Activity, number: int) -> bytes:
+    parts = (what, account, *_group(click), str(click.occurred_ms), str(number))
+    return click.occurred_ms.to_bytes(TIME_BYTES) + bytes.fromhex(_digest(parts))
 
 
 def _group(click: Activity) -> tuple[str, ...]:

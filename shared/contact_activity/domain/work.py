@@ -101,8 +101,8 @@ class Report:
     beyond its bound. `is_newly_gone`: the API did not know the contact, for the first time.
     `asking`: rows of a contact that no report has shown yet, `owed` of them though reports were read for it.
     Of a campaign's report: `rows_left` to their contacts' own walks, `rows_unknown` of contacts that are
-    not registered. `rows_shifted` are the like of a known activity at another hour. `error`: why a report
-    failed.
+    not registered. `rows_shifted` are the like of a known activity at another hour; `late_details` were
+    published without their details before. `error`: why a report failed.
     """
 
     outcome: Outcome
@@ -122,6 +122,7 @@ class Report:
     rows_shifted: int = 0
     asking: int = 0
     owed: int = 0
+    late_details: int = 0
     error: str | None = None
 
     @property

@@ -25,6 +25,7 @@ from contact_activity.domain.work import WorkItem, WorkKind
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
 _WITHIN = "within "
+_OWED, _ELSEWHERE = 1, 2
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
@@ -166,10 +167,11 @@ def _edge(stored: Mapping[str, Any] | None) -> Edge:
 
 
 def asks_to_json(asks: Sequence[Ask]) -> str:
-    """`{"8892baf9-...-clicks": "..."}`: for each report key, time and whether it is owed, in base 64."""
+    """`{"8892baf9-...-clicks": "..."}`: for each report key, time and flags, in base 64."""
     by_report: dict[str, bytes] = {}
     for ask in asks:
-        packed = ask.key + ask.met_ms.to_bytes(TIME_BYTES) + bytes([ask.is_owed])
+        flags = bytes([ask.is_owed * _OWED + ask.is_elsewhere * _ELSEWHERE])
+        packed = ask.key + ask.met_ms.to_bytes(TIME_BYTES) + flags
         by_report[str(ask.report)] = by_report.get(str(ask.report), b"") + packed
     return _dump({report: base64.b64encode(packed).decode() for report, packed in by_report.items()})
 
@@ -183,7 +185,8 @@ def asks_from_json(text: str) -> tuple[Ask, ...]:
             continue
         for packed in unpack(base64.b64decode(stored), KEY_BYTES + TIME_BYTES + 1):
             met_ms = int.from_bytes(packed[KEY_BYTES:-1])
-            asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, is_owed=bool(packed[-1])))
+            is_owed, is_elsewhere = bool(packed[-1] & _OWED), bool(packed[-1] & _ELSEWHERE)
+            asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, is_owed, is_elsewhere))
     return tuple(sorted(asks, key=lambda ask: ask.key, reverse=True))
 
 

@@ -1,30 +1,44 @@
 """Reads one contact's rows where they only vouch, and has the reports read that lack some of them.
 
-Nothing is published here. What no report shows is kept and asked for, so that no floor passes it.
+What no report shows is kept and asked for, so that no floor passes it. Only where there is no such report,
+or it shows nothing of the contact for a day, the row is published for itself, and says what it lacks.
 """
 
 from contextlib import suppress
 from dataclasses import replace
 
+from contact_activity.domain.activity import Activity
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.asks import Ask
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
 from contact_activity.domain.contact import Contact
+from contact_activity.domain.event import Event, to_event
 from contact_activity.domain.judging import Judging
-from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.shifts import publish_by_ms
+from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS
+from contact_activity.domain.witness import alone
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
-from contact_activity.errors import RetryError, StandstillError, WaitError, WaitReason, describe
+from contact_activity.errors import (
+    PartlyAcceptedError,
+    RetryError,
+    StandstillError,
+    WaitError,
+    WaitReason,
+    describe,
+)
 from contact_activity.ports import WorkPorts
 from contact_activity.use_cases.held_contact import HeldContact
 from contact_activity.use_cases.pause_for_wait import pause_for
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD, History
 from contact_activity.use_cases.summarize_contact import ContactSummaries
-from contact_activity.use_cases.sync_contact import next_due_ms, taken_in_hand
+from contact_activity.use_cases.sync_contact import count_published, next_due_ms, taken_in_hand
 
 PAGES_BETWEEN_MARKERS = 20
 # A row is judged by a report that was read so long after the row was met.
 JUDGED_AFTER_MS = DAY_MS
 LOOKED_FOR_AFTER_MS = 23 * HOUR_MS
+# The report of a mailing that was just sent may not be there yet.
+GONE_BELIEVED_AFTER_MS = DAY_MS
 
 
 def judge(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
@@ -38,6 +52,34 @@ def judge(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: 
     if isinstance(contact, Report):
         return contact
     return _Judge(contact, item, ports, policy, deadline_ms, now_ms).run()
+
+
+class _RaceLostError(Exception):
+    """Somebody else wrote the contact, and may publish of it."""
+
+
+def _stands_alone(ask: Ask, asked: Asked, now_ms: int) -> bool:
+    """Whether a row is published for itself: there is no report of it, or none that shows its contact."""
+    if asked.gone_ms is not None and now_ms - ask.stamp_ms > GONE_BELIEVED_AFTER_MS:
+        return True
+    is_old = now_ms - ask.met_ms >= JUDGED_AFTER_MS
+    return is_old and not ask.is_elsewhere and asked.has_looked_through(ask.met_ms + LOOKED_FOR_AFTER_MS)
+
+
+def _is_owed(ask: Ask, asked: Asked) -> bool:
+    """Whether a report was read for it long enough after it was met, as far down as it takes."""
+    began_ms = ask.met_ms + LOOKED_FOR_AFTER_MS
+    if not ask.is_elsewhere:
+        return asked.has_looked_through(began_ms)
+    return asked.has_looked_for(ask.stamp_ms, began_ms)
+
+
+def _is_asked_again(ask: Ask, asked: Asked, now_ms: int) -> bool:
+    """Whether to have a report read again, which may show a row days later: daily, after a week weekly."""
+    if not _is_owed(ask, asked):
+        return True
+    wait_ms = DAY_MS if now_ms - ask.met_ms < WEEK_MS else WEEK_MS
+    return now_ms - (asked.read_ms or 0) >= wait_ms
 
 
 class _Judge:
@@ -66,6 +108,7 @@ class _Judge:
         reports = (",".join(policy.reading.reports),)
         self._history = History(ports.source, contact.id, walk, reports, progress)
         self._report = Report(Outcome.UNFINISHED, counts=walk.counts)
+        self._is_spent = False
 
     def run(self) -> Report:
         try:
@@ -80,11 +123,14 @@ class _Judge:
             self._report.restarts = self._history.restarts
             self._report.asking = len(self._history.walk.asks)
             self._report.owed = sum(ask.is_owed for ask in self._history.walk.asks)
+            count_published(self._ports, self._report)
         return self._report
 
     def _read_or_wait(self) -> Outcome:
         try:
             return self._read()
+        except _RaceLostError:
+            return Outcome.RACE_LOST
         except WaitError as wait:
             return self._wait(wait)
 
@@ -154,40 +200,80 @@ class _Judge:
         return self._held.save(replace(stopped, held_until_ms=held_until_ms), is_queued=True)
 
     def _asked_for(self) -> tuple[Ask, ...]:
-        """Have the reports read that a row asks for, and judge those that were looked for in vain."""
+        """Have the reports read that a row asks for, and settle those that were looked for in vain."""
         now_ms = self._ports.clock.now_ms()
         walk = self._history.walk
-        new = {ask.key for ask in walk.new_asks}
-        asks: dict[bytes, Ask] = {ask.key: ask for ask in walk.asks}
         by_report: dict[ReportId, list[Ask]] = {}
-        for ask in asks.values():
-            is_to_be_judged = not ask.is_owed and now_ms - ask.met_ms >= JUDGED_AFTER_MS
-            if ask.key in new or is_to_be_judged:
+        for ask in walk.asks:
+            if ask.report.is_usable:
                 by_report.setdefault(ask.report, []).append(ask)
+        without: list[Ask] = []
         for id_, own in by_report.items():
-            owed = self._ask(id_, own, now_ms)
-            asks |= {ask.key: replace(ask, is_owed=True) for ask in owed}
-        walk.settle(asks.values())
+            asked = self._ask(id_, own, now_ms)
+            without += [ask for ask in own if asked and _stands_alone(ask, asked, now_ms)]
+            walk.settle(replace(ask, is_owed=True) for ask in own if asked and _is_owed(ask, asked))
+        self._publish(without, now_ms)
         return walk.asks
 
-    def _ask(self, id_: ReportId, asks: list[Ask], now_ms: int) -> list[Ask]:
-        """Have a report read for rows. Return those that it was read for in vain, long enough after."""
-        reports = self._ports.store.reports
-        is_stored = not id_.is_usable
-        owed: list[Ask] = []
-        while not is_stored:
+    def _ask(self, id_: ReportId, asks: list[Ask], now_ms: int) -> Asked | None:
+        """Have a report read for the rows that need it. Return what is known of it."""
+        reports, new = self._ports.store.reports, {ask.key for ask in self._history.walk.new_asks}
+        while True:
             stored = reports.get(id_) or CampaignReport(id_, 0, None)
             asked = stored.asked
-            owed = [
-                ask
-                for ask in asks
-                if asked and asked.has_looked_for(ask.stamp_ms, ask.met_ms + LOOKED_FOR_AFTER_MS)
-            ]
-            left = [ask.stamp_ms for ask in asks if ask not in owed]
-            if not left or stored.will_look_for(min(left), now_ms):
-                break
-            is_stored = reports.save(stored.asked_for(min(left), now_ms))
-        return owed
+            aged = [ask for ask in asks if now_ms - ask.met_ms >= JUDGED_AFTER_MS]
+            in_vain = [ask for ask in aged if not asked or _is_asked_again(ask, asked, now_ms)]
+            stamps_ms = [ask.stamp_ms for ask in (*in_vain, *asks) if ask in in_vain or ask.key in new]
+            # Whether a report shows nothing of a contact, only its end tells.
+            is_to_end = any(not ask.is_elsewhere for ask in in_vain)
+            down_to_ms = None if is_to_end else min(stamps_ms, default=0)
+            if not stamps_ms or stored.will_look_for(down_to_ms, now_ms):
+                return asked
+            if reports.save(stored.asked_for(down_to_ms, now_ms)):
+                return asked
+
+    def _publish(self, asks: list[Ask], now_ms: int) -> None:
+        """Publish rows for themselves, equal ones once. What the bus does not take asks on."""
+        walk, events, by_id = self._history.walk, list[Event](), dict[str, list[Ask]]()
+        ages_s: dict[str, int] = {}
+        for ask in asks:
+            row = walk.row_of(ask)
+            if row is None or self._is_spent:
+                continue
+            event = self._event(alone(row), now_ms)
+            if event.id not in by_id and not walk.is_published(row):
+                events.append(event)
+                if row.occurred_ms >= self._held.contact.registered_ms:
+                    ages_s[event.id] = max(0, now_ms - row.occurred_ms) // 1_000
+            by_id.setdefault(event.id, []).append(ask)
+        if not by_id:
+            return
+        if events and not self._held.hold():
+            raise _RaceLostError
+        accepted = frozenset(by_id) - {event.id for event in events}
+        # What fails once is left to the next sync.
+        self._is_spent = True
+        try:
+            if events:
+                self._ports.bus.publish(events, deadline_ms=publish_by_ms(self._deadline_ms))
+            accepted, self._is_spent = frozenset(by_id), False
+        except PartlyAcceptedError as error:
+            accepted |= error.accepted
+            raise
+        finally:
+            walk.note_published(ask for id_, own in by_id.items() if id_ in accepted for ask in own)
+            self._report.by_type.update(event.detail_type for event in events if event.id in accepted)
+            self._report.ages_s.extend(age_s for id_, age_s in ages_s.items() if id_ in accepted)
+
+    def _event(self, activity: Activity, now_ms: int) -> Event:
+        return to_event(
+            activity,
+            account=self._policy.reading.account,
+            email_addresses=self._policy.email_addresses,
+            observed_ms=now_ms,
+            backfill=activity.occurred_ms < min(self._held.contact.registered_ms, now_ms),
+            correlation_id=self._item.correlation_id,
+        )
 
     def _wait(self, wait: WaitError) -> Outcome:
         is_time = wait.reason is WaitReason.TIME

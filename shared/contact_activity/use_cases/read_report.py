@@ -45,6 +45,7 @@ MAX_PAGES = 20
 PAGES_BETWEEN_MARKERS = 5
 # Contacts whose rows are published and remembered together: a crash repeats at most so much.
 CONTACTS_AT_ONCE = 100
+CONFIRM_GONE_S = 1.0
 CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the report"
 
 
@@ -66,6 +67,10 @@ def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadlin
     if stored.is_held(now_ms):
         return Report(Outcome.HELD)
     return _Read(stored.set_right(now_ms), item, ports, policy, deadline_ms).run()
+
+
+class UnknownReportError(RefusedError):
+    """The API says that there is no such report."""
 
 
 class _Read:
@@ -135,20 +140,27 @@ class _Read:
 
         Raises `RefusedError` for a campaign that does not exist, and what the source raises.
         """
-        page = self._ports.source.campaign_report(
+        page = self._ask()
+        if page is Refusal.GONE and self._policy.reading.is_witnessed:
+            # A contact's row may be published for want of it, so that it is asked for twice.
+            self._ports.clock.sleep(CONFIRM_GONE_S)
+            page = self._ask()
+        if page is Refusal.GONE:
+            raise UnknownReportError("the API does not know this report")
+        if page is Refusal.NEXT_EXPIRED:
+            self._begin_again()
+            return None
+        assert isinstance(page, TrackingPage)  # noqa: S101  the other refusals are handled
+        return page
+
+    def _ask(self) -> TrackingPage | Refusal:
+        return self._ports.source.campaign_report(
             self._stored.id.campaign_id,
             self._type,
             since_ms=self._read.since_ms,
             next_=self._read.next,
             deadline_ms=self._deadline_ms,
         )
-        if page is Refusal.GONE:
-            raise RefusedError("the API does not know this report")
-        if page is Refusal.NEXT_EXPIRED:
-            self._begin_again()
-            return None
-        assert isinstance(page, TrackingPage)  # noqa: S101  the other refusals are handled
-        return page
 
     def _turn(self, page: TrackingPage, next_: str) -> None:
         if self._rounds.are_endless(_digest(page)):
@@ -244,6 +256,7 @@ class _Read:
                 for id_, memory in memories.items()
                 if (own := memory.keys_of(out.get(id_, ()), known.get(id_, ())))
             }
+            self._report.late_details += sum(memory.late_details for memory in memories.values())
             self._remember(by_id, keys, set(left))
             self._note_published(by_id, events, out, accepted, now_ms)
         return True
@@ -268,18 +281,19 @@ class _Read:
         self, contacts: Mapping[str, Contact], keys: Mapping[str, set[bytes]], left: set[str]
     ) -> None:
         """Add what is published to the memory of its contacts, whoever else writes them meanwhile."""
-        before = {id_: contacts[id_].watermark.resync for id_ in {*keys, *left}}
+        met = {id_ for id_, contact in contacts.items() if contact != contact.met_in(self._stored.id)}
+        before = {id_: contacts[id_].watermark.resync for id_ in {*keys, *left, *met}}
         current = {id_: contacts[id_] for id_ in before}
         now_ms = self._ports.clock.now_ms()
         while current:
             due = {id_ for id_ in left if id_ in current and current[id_].due_ms > now_ms}
             changed = [
                 replace(
-                    self._with_keys(contact, keys.get(id_, set()), before[id_]),
+                    self._with_keys(contact, keys.get(id_, set()), before[id_]).met_in(self._stored.id),
                     due_ms=now_ms if id_ in due else contact.due_ms,
                 )
                 for id_, contact in current.items()
-                if id_ in keys or id_ in due
+                if id_ in keys or id_ in due or id_ in met
             ]
             lost = self._ports.store.contacts.remember(changed, due=due)
             self._count_answered(current, changed, lost)
@@ -460,6 +474,7 @@ class _Read:
             describe(error),
             read,
             is_refused=isinstance(error, RefusedError),
+            is_gone=isinstance(error, UnknownReportError),
             now_ms=self._ports.clock.now_ms(),
             tick_ms=self._policy.tick_ms,
         )

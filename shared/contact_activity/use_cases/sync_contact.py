@@ -113,13 +113,8 @@ class _Sync:
             raise
         finally:
             self._report.restarts = self._history.restarts
-            self._count_published()
+            count_published(self._ports, self._report)
         return self._report
-
-    def _count_published(self) -> None:
-        if self._report.by_type:
-            ages = by_bucket(self._report.ages_s)
-            self._ports.store.tally.add(self._ports.clock.now_ms() // DAY_MS, self._report.by_type, ages)
 
     def _read_or_wait(self) -> Outcome:
         try:
@@ -306,3 +301,10 @@ def next_due_ms(ports: WorkPorts, policy: WorkPolicy) -> int:
         limits=ports.store.limiter.limits,
         reserved=ports.store.reports.feed().reserved(now_ms, tick_ms),
     )
+
+
+def count_published(ports: WorkPorts, report: Report) -> None:
+    """Count for the day what a message published."""
+    if report.by_type:
+        ages = by_bucket(report.ages_s)
+        ports.store.tally.add(ports.clock.now_ms() // DAY_MS, report.by_type, ages)
