@@ -53,6 +53,7 @@ from tests.support.running import (
 
 LIMIT = 9_000
 AGES_H = [1, 2, 3, 40]
+NONE_ASKS = {"asking": 0, "owed": 0}
 ON_PROBATION = dict.fromkeys(("sends", "opens", "clicks", "forwards", "bounces", "unsubscribes"), "probation")
 NO_REPORTS = {
     "mode": "probation",
@@ -124,7 +125,15 @@ def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
     assert list(system.pop("freshness_s").values()) == [None, {"p50": 3_600, "p95": 3_600}]
     assert system == {
         "name": "account",
-        "contacts": {"known": 5, "due": 4, "waiting": 1, "failing": 1, "gone": 1, "never_synced": 4},
+        "contacts": {
+            "known": 5,
+            "due": 4,
+            "waiting": 1,
+            "failing": 1,
+            "gone": 1,
+            "never_synced": 4,
+            **NONE_ASKS,
+        },
         "quota": {"used": 1, "limit": LIMIT},
         "pauses": [{"reason": "credential", "until": None}],
         "messages": None,
@@ -378,7 +387,7 @@ def test_the_status_of_a_stack_counts_what_is_stored(cloud: Cloud) -> None:
     """`--stack` reads what the functions have done, with the usual AWS settings."""
     (system,) = systems("--stack", "contact-activity", **cloud.environment)
     assert system["name"] == "contact-activity"
-    nothing = dict.fromkeys(("due", "waiting", "failing", "gone", "never_synced"), 0)
+    nothing = dict.fromkeys(("due", "waiting", "failing", "gone", "never_synced", *NONE_ASKS), 0)
     assert system["contacts"] == {"known": 6} | nothing
     assert (system["lag_s"], system["pauses"]) == (None, [])
     assert set(system["since_sync_s"]) == {"median", "p95", "oldest"}

@@ -43,7 +43,7 @@ CLAIMS_READ_AT_ONCE = 100
 MAX_PULLED_BACK = 5_000
 _OUTLINE_ATTRIBUTES = (
     *("pk", "due_at", "queued_until", "synced_at", "failures", "times_gone"),
-    *("last_error", "failed_at"),
+    *("last_error", "failed_at", "asks"),
 )
 _IS_FREE = "(attribute_not_exists(queued_until) OR queued_until <= :now OR queued_until > :latest)"
 _REGISTER = (
@@ -269,6 +269,7 @@ class DynamoContacts:
 
     def outlines(self) -> Iterator[ContactOutline]:
         for item in self._table.scan(CONTACT, *_OUTLINE_ATTRIBUTES):
+            asking = asks_from_json(item.text("asks", "{}"))
             yield ContactOutline(
                 id=item.text("pk").removeprefix(CONTACT),
                 due_ms=item.whole("due_at"),
@@ -278,6 +279,8 @@ class DynamoContacts:
                 times_gone=item.whole("times_gone"),
                 last_error=item.text_or_none("last_error"),
                 failed_ms=item.whole_or_none("failed_at"),
+                asking=len(asking),
+                owed=sum(ask.is_owed for ask in asking),
             )
 
     def oldest_due_ms(self, now_ms: int) -> int | None:

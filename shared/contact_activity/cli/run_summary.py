@@ -96,6 +96,11 @@ def _remarks(summary: Summary) -> list[str]:
         remarks.append(
             f"{summary.full_memories:,} contacts have more activity inside OVERLAP_HOURS than is remembered."
         )
+    if summary.asking:
+        remarks.append(
+            f"{summary.asking:,} activities wait until the report of their mailing shows them, "
+            f"{summary.owed:,} for more than a day; it is read again for them."
+        )
     if summary.owed_summaries:
         remarks.append(f"{summary.owed_summaries:,} summaries could not be read; they are asked for later.")
     return remarks
@@ -109,11 +114,16 @@ def _failed_calls(summary: Summary) -> list[str]:
 
 
 def _failed_reports(summary: Summary) -> list[str]:
-    """A line for each: contacts carry what they would have shown."""
-    return [
+    """A line for each of the first: what they would have shown is in contacts' own reports."""
+    shown = list(summary.failed_reports.items())[:MAX_FAILED_SHOWN]
+    lines = [
         f"Campaign report {id_} was not read: {cause}; its contacts are read all the same."
-        for id_, cause in summary.failed_reports.items()
+        for id_, cause in shown
     ]
+    if len(summary.failed_reports) > MAX_FAILED_SHOWN:
+        more = len(summary.failed_reports) - MAX_FAILED_SHOWN
+        lines.append(f"... and {more:,} more campaign reports were not read.")
+    return lines
 
 
 def _failed_contacts(summary: Summary) -> list[str]:

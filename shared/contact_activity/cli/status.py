@@ -23,7 +23,8 @@ from contact_activity.settings import Environment, read_settings
 _EPILOG = """\
 --json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system:
   name          the stack's, or "account" and "simulated" in a state folder
-  contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced
+  contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced;
+                activities of v3 that wait for their mailing's report: asking, owed (for more than a day)
   lag_s         median, p95, oldest: seconds that due contacts have been due; null if none is
   since_sync_s  median, p95, oldest: seconds since contacts were last read; null if none was
   quota         used and limit: calls of the UTC day, as this system counts them

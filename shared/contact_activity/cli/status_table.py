@@ -63,6 +63,10 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
     if status.tick_failure:
         failure = status.tick_failure
         facts.append(("last tick", f"failed at {iso(failure.at_ms)}: {failure.error}"))
+    if status.contacts.asking:
+        counts = status.contacts
+        text = f"{counts.asking:,} activities wait for it, {counts.owed:,} for more than a day"
+        facts.append(("mailings' reports", text))
     ahead = status.clock
     if ahead.due or ahead.read or ahead.failed:
         facts.append(("clock", _ahead_text(ahead)))

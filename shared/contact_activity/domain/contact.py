@@ -181,7 +181,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class ContactOutline:
-    """A contact without its memory, for counts and lists."""
+    """A contact without its memory, for counts and lists.
+
+    `asking`: how many of its rows no report has shown yet, `owed` of them for more than a day.
+    """
 
     id: str
     due_ms: int
@@ -191,3 +194,5 @@ class ContactOutline:
     times_gone: int
     last_error: str | None = None
     failed_ms: int | None = None
+    asking: int = 0
+    owed: int = 0

@@ -88,7 +88,8 @@ class ContactCounts:
     """Numbers of contacts.
 
     `due` counts them in a message or not, `waiting` those in a message, `failing` those whose last try
-    failed.
+    failed. `asking` and `owed` count activities: those that wait for the report of their mailing (v3), and
+    those of them that wait for more than a day.
     """
 
     known: int
@@ -97,6 +98,8 @@ class ContactCounts:
     failing: int
     gone: int
     never_synced: int
+    asking: int = 0
+    owed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,8 @@ def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int) -> Contac
         failing=sum(contact.failures > 0 for contact in contacts),
         gone=sum(contact.times_gone > 0 for contact in contacts),
         never_synced=sum(contact.synced_ms is None for contact in contacts),
+        asking=sum(contact.asking for contact in contacts),
+        owed=sum(contact.owed for contact in contacts),
     )
 
 

@@ -17,7 +17,8 @@ class Summary:
     `failed_reports` maps the ids of others to the error of their last try: no failure of the run, since
     contacts' own reports show the same. `failed_calls` counts calls by the cause of their failure,
     including calls that succeeded at a later try. `unreachable` says in one line why the run gave up
-    connecting to the API and what to check; None if it did not give up. `pause` is the pause that
+    connecting to the API and what to check; None if it did not give up. `asking`: the rows of contacts that
+    no report has shown yet, `owed` of them for more than a day. `pause` is the pause that
     ended the run; None if there was none.
     """
 
@@ -32,6 +33,8 @@ class Summary:
     restarts: int = 0
     owed_summaries: int = 0
     reports: int = 0
+    asking: int = 0
+    owed: int = 0
     calls_today: int = 0
     events: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)

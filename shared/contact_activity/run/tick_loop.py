@@ -173,6 +173,10 @@ class TickLoop:
         self._summary.unreachable = self._watch.what_to_check()
         self._summary.pause = pause
         self._summary.contacts = self._store.contacts.count()
+        if self._policy.reading.is_witnessed:
+            outlines = list(self._store.contacts.outlines())
+            self._summary.asking = sum(contact.asking for contact in outlines)
+            self._summary.owed = sum(contact.owed for contact in outlines)
         self._summary.calls_today = calls_today(self._store, self._clock.now_ms())
 
     def _show_progress(self, waits_for: str = "", counted: str = CONTACTS) -> None:

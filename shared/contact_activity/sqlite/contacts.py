@@ -204,10 +204,21 @@ class SqliteContacts:
 
     def outlines(self) -> Iterator[ContactOutline]:
         rows = self._database.rows(
-            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms"
-            " FROM contact ORDER BY id"
+            "SELECT id, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms,"
+            " asks FROM contact ORDER BY id"
         )
-        for id_, due_ms, queued_until_ms, synced_ms, failures, times_gone, last_error, failed_ms in rows:
+        for (
+            id_,
+            due_ms,
+            queued_until_ms,
+            synced_ms,
+            failures,
+            times_gone,
+            last_error,
+            failed_ms,
+            asks,
+        ) in rows:
+            asking = asks_from_json(str(asks))
             yield ContactOutline(
                 id=str(id_),
                 due_ms=whole(due_ms),
@@ -217,6 +228,8 @@ class SqliteContacts:
                 times_gone=whole(times_gone),
                 last_error=None if last_error is None else str(last_error),
                 failed_ms=whole_or_none(failed_ms),
+                asking=len(asking),
+                owed=sum(ask.is_owed for ask in asking),
             )
 
     def release_all(self) -> None:

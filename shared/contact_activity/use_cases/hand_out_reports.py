@@ -42,8 +42,9 @@ def hand_out_reports(
     """
     if has_watch:
         _look(ports, report, types, deadline_ms)
-    trust = Trust({type_: TypeTrust(Mode.PUBLISH) for type_ in types})
-    if not is_witnessed:
+    if is_witnessed:
+        trust = _all_trusted(ports, types)
+    else:
         trust = ports.store.reports.trust()
         _ask_samples_again(ports, types, trust)
         report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
@@ -65,6 +66,15 @@ def hand_out_reports(
     report.report_calls = planned.calls
     reports = ports.store.reports
     reports.put_feed(reports.feed().counted(planned.calls, now_ms))
+
+
+def _all_trusted(ports: TickPorts, types: tuple[ActivityType, ...]) -> Trust:
+    """Trust every type from the beginning, where nothing else publishes. Stored once, for who looks at it."""
+    trust = ports.store.reports.trust()
+    all_trusted = replace(trust, types={type_: TypeTrust(Mode.PUBLISH) for type_ in types})
+    if all_trusted != trust:
+        ports.store.reports.save_trust(all_trusted)
+    return all_trusted
 
 
 def forget_trust(ports: TickPorts) -> None:
