@@ -16,7 +16,8 @@ class Ask:
 
     `key`: by which the report's row will be remembered. `met_ms`: when a walk met it first.
     `is_owed`: a report that was read long enough after that does not show it. `is_elsewhere`: the report
-    shows other rows of this contact, so that the two sides may differ in their stamps.
+    shows other rows of this contact, so that the two sides may differ in their stamps. `is_unseen`: the
+    last walk did not show the row, as if pages had shifted.
     """
 
     report: ReportId
@@ -24,6 +25,7 @@ class Ask:
     met_ms: int
     is_owed: bool = False
     is_elsewhere: bool = False
+    is_unseen: bool = False
 
     @property
     def stamp_ms(self) -> int:

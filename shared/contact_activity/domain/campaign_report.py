@@ -200,6 +200,9 @@ class CampaignReport:
         """Due for a contact's row that no report has shown; None: to its end, as if it never was read so."""
         since_ms = None if self.deep_ms is None else stamp_ms
         asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms)
+        if self.refusals and self.asked and self.asked.due_ms is not None:
+            # One more row that asks is no reason to try again what the API refuses.
+            asked = replace(asked, due_ms=self.asked.due_ms)
         return replace(self, asked=asked, due_ms=_earliest(self.due_ms, asked.due_ms))
 
     def will_look_for(self, stamp_ms: int | None, now_ms: int) -> bool:

@@ -75,8 +75,10 @@ class Contact:
 
     def met_in(self, report: ReportId) -> "Contact":
         """After a report showed some row of it: what else asks for that report may have another stamp."""
-        asks = tuple(replace(ask, is_elsewhere=True) if ask.report == report else ask for ask in self.asks)
-        return replace(self, asks=asks)
+        if all(ask.is_elsewhere or ask.report != report for ask in self.asks):
+            return self
+        asks = (replace(ask, is_elsewhere=ask.is_elsewhere or ask.report == report) for ask in self.asks)
+        return replace(self, asks=tuple(asks))
 
     def cut_back(self, now_ms: int) -> "Contact":
         """Without all that a resync wants again. What happened before it was asked for is backfill."""

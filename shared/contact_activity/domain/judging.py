@@ -103,6 +103,15 @@ class Judging:
         """Take over what became of asks."""
         self._asks |= {ask.key: ask for ask in asks}
 
+    def keep_unseen(self) -> None:
+        """Keep once what asked before and was not shown: rows that vanish shift others over an edge."""
+        for key, ask in self._asked_before.items():
+            is_wanted = ask.report.type in self.reading.types and self._windows[ask.report.type].holds(
+                ask.stamp_ms
+            )
+            if key not in self._asks and key not in self._known and is_wanted and not ask.is_unseen:
+                self._asks[key] = replace(ask, is_unseen=True)
+
     def row_of(self, ask: Ask) -> Activity | None:
         """The row that asks; None if an earlier invocation read it."""
         return self._rows.get(ask.key)
@@ -161,7 +170,7 @@ class Judging:
         if ask is None:
             ask = Ask(ReportId(activity.campaign_id or "", activity.type), key, now_ms)
             self._new_asks.add(key)
-        self._asks.setdefault(key, ask)
+        self._asks.setdefault(key, replace(ask, is_unseen=False))
         self._rows[key] = activity
 
     def _note_time(self, activity: Activity, now_ms: int) -> None:

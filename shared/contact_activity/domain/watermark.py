@@ -138,22 +138,28 @@ class Watermark:
     ) -> "Watermark":
         """With what a report shows while that resync was asked for, where contacts' rows only vouch.
 
-        A resync that was asked for since then wants what lies in it again.
+        A resync that was asked for since then wants what lies in it again. While one waits for the contact's
+        walk, what is published is kept apart: it is not wanted again.
         """
         is_unread = self.mark(type_) not in self.marks
         marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
+        if self.resync_ms is not None and resync == self.resync:
+            return replace(marked, reported=pack({*unpack(self.reported), *keys}))
         is_newer = resync != self.resync and self.resync_ms is not None
         added = {key for key in keys if not is_newer or key_time_ms(key) < (self.resync_ms or 0)}
         return replace(marked, remembered=pack({*unpack(self.remembered), *added}))
 
     def cut_back(self) -> "Watermark":
-        """Without all that a resync wants again, where contacts' rows only vouch."""
+        """Without all that a resync wants again, where contacts' rows only vouch.
+
+        What was published after it was asked for stays.
+        """
         if self.resync_ms is None:
             return self
         from_ms = self.resync_ms
-        keys = {*unpack(self.remembered), *unpack(self.reported)}
         marks = tuple(replace(mark, forgotten=_cut(mark.forgotten, from_ms)) for mark in self.marks)
-        remembered = pack(key for key in keys if key_time_ms(key) < from_ms)
+        before = {key for key in unpack(self.remembered) if key_time_ms(key) < from_ms}
+        remembered = pack({*before, *unpack(self.reported)})
         return Watermark(marks, remembered, self.unreadable)
 
     def is_too_long_with(self, progress: "Progress") -> bool:

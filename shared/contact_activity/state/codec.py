@@ -25,7 +25,7 @@ from contact_activity.domain.work import WorkItem, WorkKind
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
 _WITHIN = "within "
-_OWED, _ELSEWHERE = 1, 2
+_OWED, _ELSEWHERE, _UNSEEN = 1, 2, 4
 
 
 def marks_to_json(marks: tuple[Mark, ...]) -> str:
@@ -170,7 +170,7 @@ def asks_to_json(asks: Sequence[Ask]) -> str:
     """`{"8892baf9-...-clicks": "..."}`: for each report key, time and flags, in base 64."""
     by_report: dict[str, bytes] = {}
     for ask in asks:
-        flags = bytes([ask.is_owed * _OWED + ask.is_elsewhere * _ELSEWHERE])
+        flags = bytes([ask.is_owed * _OWED | ask.is_elsewhere * _ELSEWHERE | ask.is_unseen * _UNSEEN])
         packed = ask.key + ask.met_ms.to_bytes(TIME_BYTES) + flags
         by_report[str(ask.report)] = by_report.get(str(ask.report), b"") + packed
     return _dump({report: base64.b64encode(packed).decode() for report, packed in by_report.items()})
@@ -185,8 +185,8 @@ def asks_from_json(text: str) -> tuple[Ask, ...]:
             continue
         for packed in unpack(base64.b64decode(stored), KEY_BYTES + TIME_BYTES + 1):
             met_ms = int.from_bytes(packed[KEY_BYTES:-1])
-            is_owed, is_elsewhere = bool(packed[-1] & _OWED), bool(packed[-1] & _ELSEWHERE)
-            asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, is_owed, is_elsewhere))
+            flags = (bool(packed[-1] & flag) for flag in (_OWED, _ELSEWHERE, _UNSEEN))
+            asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, *flags))
     return tuple(sorted(asks, key=lambda ask: ask.key, reverse=True))
 
 

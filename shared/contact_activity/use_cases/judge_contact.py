@@ -153,8 +153,9 @@ class _Judge:
         self._history.turn(page)
 
     def _end_synced(self) -> Outcome:
-        asks = self._asked_for()
         walk = self._history.walk
+        walk.keep_unseen()
+        asks = self._asked_for()
         watermark = walk.watermark(is_whole=True)
         self._report.memory_is_full = walk.memory_is_full
         summaries = ContactSummaries(
@@ -223,7 +224,7 @@ class _Judge:
             asked = stored.asked
             aged = [ask for ask in asks if now_ms - ask.met_ms >= JUDGED_AFTER_MS]
             in_vain = [ask for ask in aged if not asked or _is_asked_again(ask, asked, now_ms)]
-            stamps_ms = [ask.stamp_ms for ask in (*in_vain, *asks) if ask in in_vain or ask.key in new]
+            stamps_ms = [ask.stamp_ms for ask in (*in_vain, *(of for of in asks if of.key in new))]
             # Whether a report shows nothing of a contact, only its end tells.
             is_to_end = any(not ask.is_elsewhere for ask in in_vain)
             down_to_ms = None if is_to_end else min(stamps_ms, default=0)

@@ -281,7 +281,7 @@ class _Read:
         self, contacts: Mapping[str, Contact], keys: Mapping[str, set[bytes]], left: set[str]
     ) -> None:
         """Add what is published to the memory of its contacts, whoever else writes them meanwhile."""
-        met = {id_ for id_, contact in contacts.items() if contact != contact.met_in(self._stored.id)}
+        met = {id_ for id_, contact in contacts.items() if contact.met_in(self._stored.id) is not contact}
         before = {id_: contacts[id_].watermark.resync for id_ in {*keys, *left, *met}}
         current = {id_: contacts[id_] for id_ in before}
         now_ms = self._ports.clock.now_ms()
