@@ -115,7 +115,7 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
     waiting = {key_of_row(row, account, Step.MINUTE) for row in young}
     with served(account, Switches(v3=V3Switches(automation_reports_answer=False))) as server:
         operator = operator_of(tmp_path, server)
-        for _ in range(3):
+        for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 0
     published = operator.published()

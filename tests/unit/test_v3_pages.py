@@ -78,8 +78,9 @@ def test_every_form_of_the_end_is_the_end(links: dict[str, object]) -> None:
         {"tracking_activities": [], "_links": {"next": "/v3/x?cursor=1"}},
         {"tracking_activities": [], "_links": {"next": {"href": 7}}},
         {"tracking_activities": [], "_links": {"next": {"href": "/v3/x"}}},
-        {"tracking_activities": [], "_links": {"next": {"href": "/v3/x?cursor=a b"}}},
+        {"tracking_activities": [], "_links": {"next": {"href": "/v3/x?cursor=" + "x" * 5_000}}},
         {"tracking_activities": [], "_links": {"next": {"href": "//[::1/?cursor=1"}}},
+        {"tracking_activities": [], "_links": {"next": {"href": "/v3/x?" + "&".join("abcdefg" * 51)}}},
     ],
 )
 def test_what_is_no_page_is_none(body: object) -> None:
@@ -98,6 +99,7 @@ def test_of_a_link_only_the_query_is_sent_again() -> None:
     href = "https://evil.example.com/v3/x?cursor=bGltaXQ9MQ%3D%3D&limit=100&access_token=t&Client_Secret=s"
     cursor = cursor_of(href)
     assert cursor is not None
+    assert "=t" not in cursor
     assert parameters(cursor) == {"cursor": "bGltaXQ9MQ==", "limit": "100"}
 
 

@@ -40,7 +40,7 @@ PAGE_ROWS = 500
 MAX_SUMMARY_PAGES = 20
 TRACKING, MAILING = "tracking_activities", "campaign_activity_id"
 # The listing of who changed is followed by one of who unsubscribed, which is no change (v3 contract).
-UNSUBSCRIBED = "unsubscribed"
+UNSUBSCRIBED = "unsubscribed "
 # What a summary covers: the provider was not there before.
 SINCE_EVER, UNTIL_EVER = "1995-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 REPORTS = {
@@ -77,11 +77,12 @@ class ConstantContactV3:
         self, *, since_ms: int | None, next_: str | None, deadline_ms: int
     ) -> ContactsPage | Refusal:
         """Read a page of the contacts that changed, then of those who unsubscribed."""
-        filter_ = "optout_after" if next_ == UNSUBSCRIBED else "updated_after"
+        # A cursor does not tell which of the two lists it belongs to.
+        is_of_unsubscribed = next_ is not None and next_.startswith(UNSUBSCRIBED)
+        cursor = next_.removeprefix(UNSUBSCRIBED) or None if next_ else None
         params = {"status": "all", "limit": str(PAGE_ROWS)}
         if since_ms is not None:
-            params[filter_] = iso(since_ms)
-        cursor = None if next_ == UNSUBSCRIBED else next_
+            params["optout_after" if is_of_unsubscribed else "updated_after"] = iso(since_ms)
         page = self._page("/contacts", "contacts", params, cursor, deadline_ms)
         if page is Refusal.GONE:
             raise FatalError("the API does not know /contacts: check CONSTANT_CONTACT_BASE_URL")
@@ -89,9 +90,12 @@ class ConstantContactV3:
             return page
         listed = [listed_contact(row) for row in page.rows]
         readable = tuple(contact for contact in listed if contact)
-        is_of_changed = since_ms is not None and next_ != UNSUBSCRIBED and "optout_after" not in (next_ or "")
-        after = UNSUBSCRIBED if page.next is None and is_of_changed else page.next
-        return ContactsPage(readable, len(listed) - len(readable), after)
+        following = page.next
+        if is_of_unsubscribed and following is not None:
+            following = UNSUBSCRIBED + following
+        elif following is None and since_ms is not None and not is_of_unsubscribed:
+            following = UNSUBSCRIBED
+        return ContactsPage(readable, len(listed) - len(readable), following)
 
     def tracking(
         self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int

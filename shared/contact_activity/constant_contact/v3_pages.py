@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from contact_activity.constant_contact.fields import id_text, is_of, usable_id
 from contact_activity.domain.activity import Activity, Unreadable
@@ -63,15 +63,15 @@ def _next_href(body: dict[str, object]) -> str | None:
 
 
 def cursor_of(href: str) -> str | None:
-    """Return the query of a link, or None if it has no usable one.
+    """Return the query of a link without credentials, or None if it has no usable one.
 
-    The rest of the link is ignored: its host must never be followed.
+    The rest of the link is ignored: its host must never be followed. Raises nothing.
     """
     try:
-        query = urlsplit(href).query
+        query = urlencode(parameters(urlsplit(href).query))
     except ValueError:
         return None
-    return query if _USABLE_CURSOR.fullmatch(query) and parameters(query) else None
+    return query if _USABLE_CURSOR.fullmatch(query) else None
 
 
 def parameters(cursor: str) -> dict[str, str]:

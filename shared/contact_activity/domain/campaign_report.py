@@ -91,8 +91,8 @@ class Asked:
     `since_ms`: the oldest stamp that is asked for; None: all of it, since it was never read to its end.
     `newest_ms`: when a row asked for the first time, of the newest that did. `due_ms`: when to read it for
     them; None: no more. `misses`: how many reads for them in a row answered none. `read_ms`: when the last
-    such read began that is finished, and `read_since_ms`: how far down it went. `gone_ms`: since when the
-    API says again and again that there is no such report.
+    such read began that is finished, and `read_since_ms`: how far down it went. `gone_ms`: when the API
+    last said, twice, that there is no such report; None: not since it was read.
     """
 
     newest_ms: int
@@ -103,23 +103,28 @@ class Asked:
     read_since_ms: int | None = None
     gone_ms: int | None = None
 
-    def again(self, since_ms: int | None, now_ms: int) -> "Asked":
-        """With one more row that asks from now on."""
+    def again(self, since_ms: int | None, now_ms: int, *, is_new: bool) -> "Asked":
+        """With rows that ask from now on; `is_new`: some of them for the first time."""
         is_over = self.due_ms is None
         oldest_ms = since_ms if is_over else _oldest(self.since_ms, since_ms)
         waits_ms = DAY_MS if self.misses >= MISSES_BELIEVED and self.read_ms is not None else 0
-        due_ms = max(now_ms, (self.read_ms or 0) + waits_ms)
-        return replace(self, newest_ms=now_ms, since_ms=oldest_ms, due_ms=_earliest(due_ms, self.due_ms))
+        due_ms = _earliest(self.due_ms, max(now_ms, (self.read_ms or 0) + waits_ms))
+        newest_ms = now_ms if is_new else self.newest_ms
+        return replace(self, newest_ms=newest_ms, since_ms=oldest_ms, due_ms=due_ms)
 
-    def after(self, read: ReportProgress, *, answered: bool) -> "Asked":
-        """After a finished read. One that began before the newest ask, or went less deep, is no answer."""
-        if self.due_ms is None:
-            return self
+    def after(self, read: ReportProgress, now_ms: int, *, answered: bool) -> "Asked":
+        """After a finished read. One that went less deep is no answer.
+
+        Who asked while it was read may have been passed already, so that it is read again.
+        """
         is_deep = read.since_ms is None or (self.since_ms is not None and read.since_ms <= self.since_ms)
-        if not is_deep or read.started_ms < self.newest_ms:
+        if self.due_ms is None or not is_deep:
             return self
         misses = 0 if answered else self.misses + 1
-        due_ms = _next_read_ms(self.newest_ms, read.started_ms, misses)
+        if read.started_ms >= self.newest_ms:
+            due_ms = _next_read_ms(self.newest_ms, read.started_ms, misses)
+        else:
+            due_ms = now_ms if misses < MISSES_BELIEVED else read.started_ms + DAY_MS
         return replace(
             self,
             due_ms=due_ms,
@@ -196,13 +201,13 @@ class CampaignReport:
     failed_ms: int | None = None
     asked: Asked | None = None
 
-    def asked_for(self, stamp_ms: int | None, now_ms: int) -> "CampaignReport":
-        """Due for a contact's row that no report has shown; None: to its end, as if it never was read so."""
+    def asked_for(self, stamp_ms: int | None, now_ms: int, *, is_new: bool = True) -> "CampaignReport":
+        """Due for contacts' rows that no report has shown; None: to its end, as if it never was read so."""
         since_ms = None if self.deep_ms is None else stamp_ms
-        asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms)
+        asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms, is_new=is_new)
         if self.refusals and self.asked and self.asked.due_ms is not None:
-            # One more row that asks is no reason to try again what the API refuses.
-            asked = replace(asked, due_ms=self.asked.due_ms)
+            # What the API refuses is not tried again for each row that asks, but daily.
+            asked = replace(asked, due_ms=min(self.asked.due_ms, now_ms + DAY_MS))
         return replace(self, asked=asked, due_ms=_earliest(self.due_ms, asked.due_ms))
 
     def will_look_for(self, stamp_ms: int | None, now_ms: int) -> bool:
@@ -211,6 +216,13 @@ class CampaignReport:
         if self.progress or not asked or asked.due_ms is None or asked.due_ms > now_ms:
             return False
         return asked.since_ms is None or (stamp_ms is not None and asked.since_ms <= stamp_ms)
+
+    def is_looking_for(self, stamp_ms: int | None, began_ms: int) -> bool:
+        """Whether a read is under way that began then or later and goes down to a stamp (or the end)."""
+        if self.progress is None or self.progress.started_ms < began_ms or not self.is_asked:
+            return False
+        since_ms = self.progress.since_ms
+        return since_ms is None or (stamp_ms is not None and since_ms <= stamp_ms)
 
     @property
     def is_asked(self) -> bool:
@@ -256,7 +268,7 @@ class CampaignReport:
         self, read: ReportProgress, now_ms: int, tick_ms: int, *, answered: bool = False
     ) -> "CampaignReport":
         """After a read to its last page. `answered`: it showed a row that a contact asked for."""
-        asked = self.asked and self.asked.after(read, answered=answered)
+        asked = self.asked and self.asked.after(read, now_ms, answered=answered)
         is_deep = read.since_ms is None
         newest_ms = None if read.newest_ms is None else min(now_ms, read.newest_ms)
         is_newer = newest_ms is not None and (self.through_ms is None or newest_ms > self.through_ms)
@@ -319,9 +331,7 @@ class CampaignReport:
         if asked and asked.due_ms is not None:
             if refusals:
                 wait_ms = min(MAX_REFUSED_WAIT_MS, HOUR_MS << 5 * min(refusals - 1, 5))
-            asked = replace(
-                asked, due_ms=now_ms + wait_ms, gone_ms=(asked.gone_ms or now_ms) if is_gone else None
-            )
+            asked = replace(asked, due_ms=now_ms + wait_ms, gone_ms=now_ms if is_gone else None)
             due_ms = _earliest(due_ms, asked.due_ms)
         return replace(
             self,

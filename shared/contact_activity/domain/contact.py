@@ -168,7 +168,8 @@ class Contact:
     def resynced(self, from_ms: int, now_ms: int) -> "Contact":
         """Due now, to publish its activity from `from_ms` on again; the earlier of two dates holds."""
         watermark = self.watermark
-        if self.progress:
+        # Where rows only vouch, a walk publishes nothing.
+        if self.progress and (self.progress.candidates or self.progress.unreadable):
             watermark = watermark.with_published(self.progress)
         watermark = watermark.with_resync(from_ms, now_ms)
         return replace(self, due_ms=min(self.due_ms, now_ms), watermark=watermark, progress=None)

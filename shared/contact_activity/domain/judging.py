@@ -19,7 +19,6 @@ from contact_activity.domain.memory import (
 )
 from contact_activity.domain.walk import Counts
 from contact_activity.domain.watermark import (
-    MAX_SPANS,
     Mark,
     Progress,
     Reading,
@@ -31,6 +30,9 @@ from contact_activity.domain.watermark import (
     touching,
 )
 from contact_activity.domain.witness import Edge, marker_key, numbered, witness_key
+
+# Each ask that waits for long is a gap in what is forgotten.
+MAX_SPANS_BETWEEN_ASKS = 64
 
 
 @dataclass(slots=True)
@@ -69,7 +71,8 @@ class Judging:
         self._asked_before = {ask.key: ask for ask in self.contact.asks}
         self._asks = {}
         progress = self.contact.progress
-        if progress and progress.fingerprint == self.reading.fingerprint:
+        # One that stopped at its first page, or behind its last, begins anew.
+        if progress and progress.next is not None and progress.fingerprint == self.reading.fingerprint:
             self._resume(progress)
 
     def _resume(self, progress: Progress) -> None:
@@ -120,15 +123,18 @@ class Judging:
         """Whether an equal row was published for itself before."""
         return activity_key(self.reading.account, activity) in self._known
 
-    def note_published(self, asks: Iterable[Ask]) -> None:
-        """Remember rows that were published for themselves: they ask no more."""
-        account = self.reading.account
+    def note_published(self, asks: Iterable[Ask]) -> dict[ActivityType, set[bytes]]:
+        """Remember rows that were published for themselves. They ask no more. Return keys by type."""
+        account, noted = self.reading.account, dict[ActivityType, set[bytes]]()
         for ask in asks:
             activity = self._rows[ask.key]
-            self._known |= {ask.key, activity_key(account, activity)}
+            keys = {ask.key, activity_key(account, activity)}
             if activity.type is ActivityType.CLICKED:
-                self._known.add(marker_key(account, activity, self._next_marker(activity)))
+                keys.add(marker_key(account, activity, self._next_marker(activity)))
+            self._known |= keys
+            noted.setdefault(activity.type, set()).update(keys)
             del self._asks[ask.key]
+        return noted
 
     def _next_marker(self, click: Activity) -> int:
         number = 1
@@ -279,7 +285,7 @@ def _as_many_as_fit(
     """The newest spans that can be stored beside the known ones of each type. None is joined over a gap."""
     accepted: list[tuple[int, int]] = []
     for span in spans:
-        if all(len(touching([*of_type, *accepted, span])) <= MAX_SPANS for of_type in known):
+        if all(len(touching([*of_type, *accepted, span])) <= MAX_SPANS_BETWEEN_ASKS for of_type in known):
             accepted.append(span)
     return accepted
 

@@ -275,12 +275,13 @@ class Progress:
     @property
     def types(self) -> tuple[ActivityType, ...]:
         """The types that were read, the last report perhaps in part."""
-        return (*self._types_done, *TYPES_BY_REPORT[self.report])
+        return (*self._types_done, *_types_of(self.report.split(",")))
 
     @property
     def _types_done(self) -> tuple[ActivityType, ...]:
         reports = Reading.of_fingerprint(self.fingerprint).reports
-        return _types_of(reports[: reports.index(self.report)])
+        # Where rows only vouch, one report has all types, by all their names.
+        return _types_of(reports[: reports.index(self.report)]) if self.report in reports else ()
 
     def with_oldest(self) -> "Progress":
         """This progress with `oldest` taken from its candidates, for a marker of an earlier version.

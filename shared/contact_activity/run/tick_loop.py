@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import NoReturn
 
 from contact_activity.domain.activity import ActivityType
@@ -69,7 +70,12 @@ class TickLoop:
         """
         report = self._tick(begin_listing=True)
         pause = active_pause(self._store, self._clock.now_ms())
-        while not (self._watch.has_given_up or pause or self._is_all_done(report)):
+        has_asked_last = False
+        while not (self._watch.has_given_up or pause):
+            if self._is_all_done(report):
+                if has_asked_last or not self._make_asking_due():
+                    break
+                has_asked_last = True
             # A contact may be due and still claimed or held, so that this tick could not queue it.
             self._clock.sleep(POLL_S)
             report = self._tick(begin_listing=False, has_reports=self._policy.reading.is_witnessed)
@@ -160,6 +166,16 @@ class TickLoop:
     def _is_all_done(self, report: TickReport) -> bool:
         now_ms = self._clock.now_ms()
         return report.is_listed and not self._store.contacts.count_due(now_ms) and not self._are_asked(now_ms)
+
+    def _make_asking_due(self) -> bool:
+        """Have contacts read once more whose rows may be theirs to publish now. False if there are none."""
+        if not self._policy.reading.is_witnessed:
+            return False
+        contacts, now_ms = self._store.contacts, self._clock.now_ms()
+        asking = [contact.id for contact in contacts.outlines() if contact.asking > contact.owed]
+        due = [replace(contact, due_ms=now_ms) for contact in contacts.get_many(asking).values()]
+        contacts.remember(due, due=asking)
+        return bool(due)
 
     def _are_asked(self, now_ms: int) -> bool:
         """Whether contacts' rows ask for reports that are to be read now."""

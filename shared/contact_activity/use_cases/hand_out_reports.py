@@ -123,6 +123,8 @@ def _planned(
     store, now_ms = ports.store, ports.clock.now_ms()
     # What is due before the next tick is due now, or a wait of one tick would take two.
     found = store.reports.due(now_ms + tick_ms // 2)
+    if only_asked:
+        _put_off_unasked(ports, found)
     wanted = [report for report in found if report.is_asked or not only_asked]
     due = _wanted(ports, wanted, types, trust, tick_ms)
     if not due:
@@ -138,6 +140,13 @@ def _planned(
         tick_ms=tick_ms,
         slot_ms=store.limiter.limits.slot_ms,
     )
+
+
+def _put_off_unasked(ports: TickPorts, due: Iterable[CampaignReport]) -> None:
+    """A store gives only the first that are due: those that nobody asks for would stay before all."""
+    for report in due:
+        if not report.is_asked:
+            ports.store.reports.save(replace(report, due_ms=ports.clock.now_ms() + DAY_MS))
 
 
 def _wanted(

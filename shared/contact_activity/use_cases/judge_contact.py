@@ -7,7 +7,7 @@ or it shows nothing of the contact for a day, the row is published for itself, a
 from contextlib import suppress
 from dataclasses import replace
 
-from contact_activity.domain.activity import Activity
+from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.asks import Ask
 from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
@@ -60,7 +60,8 @@ class _RaceLostError(Exception):
 
 def _stands_alone(ask: Ask, asked: Asked, now_ms: int) -> bool:
     """Whether a row is published for itself: there is no report of it, or none that shows its contact."""
-    if asked.gone_ms is not None and now_ms - ask.stamp_ms > GONE_BELIEVED_AFTER_MS:
+    is_gone = asked.gone_ms is not None and asked.gone_ms >= ask.met_ms
+    if is_gone and now_ms - ask.stamp_ms > GONE_BELIEVED_AFTER_MS:
         return True
     is_old = now_ms - ask.met_ms >= JUDGED_AFTER_MS
     return is_old and not ask.is_elsewhere and asked.has_looked_through(ask.met_ms + LOOKED_FOR_AFTER_MS)
@@ -109,11 +110,14 @@ class _Judge:
         self._history = History(ports.source, contact.id, walk, reports, progress)
         self._report = Report(Outcome.UNFINISHED, counts=walk.counts)
         self._is_spent = False
+        self._out: dict[ActivityType, set[bytes]] = {}
 
     def run(self) -> Report:
         try:
             self._report.outcome = self._read_or_wait()
         except StandstillError:
+            with suppress(StandstillError):
+                self._give_way()
             raise
         except Exception as error:
             # Any error: trying again at once and for ever would cost a call of the day each time.
@@ -130,6 +134,7 @@ class _Judge:
         try:
             return self._read()
         except _RaceLostError:
+            self._give_way()
             return Outcome.RACE_LOST
         except WaitError as wait:
             return self._wait(wait)
@@ -140,6 +145,8 @@ class _Judge:
             if page is Refusal.GONE:
                 return self._end_gone()
             self._take(page)
+            if page.next is None:
+                continue
             if walk.is_full:
                 return self._stop_full()
             if self._report.pages % PAGES_BETWEEN_MARKERS == 0 and not self._save_progress(goes_on=True):
@@ -190,15 +197,38 @@ class _Judge:
         contact = replace(
             self._held.contact, watermark=self._history.walk.watermark(is_whole=False), asks=asks
         )
-        return contact.interrupted(self._history.progress())
+        progress = self._history.progress()
+        # The last page again would number its clicks on.
+        next_ = None if self._history.is_at_end else progress.next
+        return contact.interrupted(replace(progress, next=next_))
 
     def _saved(self, contact: Contact, outcome: Outcome) -> Outcome:
-        return outcome if self._held.save(contact) else Outcome.RACE_LOST
+        return outcome if self._save(contact) else Outcome.RACE_LOST
+
+    def _save(self, contact: Contact, *, is_queued: bool = False) -> bool:
+        """Store it. Who loses the write keeps what it published."""
+        if self._held.save(contact, is_queued=is_queued):
+            self._out.clear()
+            return True
+        self._give_way()
+        return False
+
+    def _give_way(self) -> None:
+        """Add what was published for itself to what somebody else wrote. What a resync wants stays wanted."""
+        resync, is_stored = self._held.contact.watermark.resync, not self._out
+        while not is_stored:
+            stored = self._ports.store.contacts.get(self._held.contact.id)
+            if stored is None:
+                return
+            kept = replace(stored, held_until_ms=None)
+            for type_, keys in self._out.items():
+                kept = kept.vouched(type_, keys, resync)
+            is_stored = self._ports.store.contacts.save(kept)
 
     def _save_progress(self, *, goes_on: bool) -> bool:
         stopped = self._stopped()
         held_until_ms = self._held.contact.held_until_ms if goes_on else None
-        return self._held.save(replace(stopped, held_until_ms=held_until_ms), is_queued=True)
+        return self._save(replace(stopped, held_until_ms=held_until_ms), is_queued=True)
 
     def _asked_for(self) -> tuple[Ask, ...]:
         """Have the reports read that a row asks for, and settle those that were looked for in vain."""
@@ -228,9 +258,13 @@ class _Judge:
             # Whether a report shows nothing of a contact, only its end tells.
             is_to_end = any(not ask.is_elsewhere for ask in in_vain)
             down_to_ms = None if is_to_end else min(stamps_ms, default=0)
+            is_new = len(stamps_ms) > len(in_vain)
+            began_ms = max((ask.met_ms + LOOKED_FOR_AFTER_MS for ask in in_vain), default=0)
             if not stamps_ms or stored.will_look_for(down_to_ms, now_ms):
                 return asked
-            if reports.save(stored.asked_for(down_to_ms, now_ms)):
+            if not is_new and stored.is_looking_for(down_to_ms, began_ms):
+                return asked
+            if reports.save(stored.asked_for(down_to_ms, now_ms, is_new=is_new)):
                 return asked
 
     def _publish(self, asks: list[Ask], now_ms: int) -> None:
@@ -262,7 +296,9 @@ class _Judge:
             accepted |= error.accepted
             raise
         finally:
-            walk.note_published(ask for id_, own in by_id.items() if id_ in accepted for ask in own)
+            out = [ask for id_, own in by_id.items() if id_ in accepted for ask in own]
+            for type_, keys in walk.note_published(out).items():
+                self._out.setdefault(type_, set()).update(keys)
             self._report.by_type.update(event.detail_type for event in events if event.id in accepted)
             self._report.ages_s.extend(age_s for id_, age_s in ages_s.items() if id_ in accepted)
 
@@ -315,4 +351,4 @@ class _Judge:
                 planned_ms=self._item.planned_ms,
                 progress=contact.progress,
             )
-            self._held.save(failed)
+            self._save(failed)

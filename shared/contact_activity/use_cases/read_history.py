@@ -63,6 +63,11 @@ class History(Generic[W]):
         return max(self._restarts_before, self.walk.restarts)
 
     @property
+    def is_at_end(self) -> bool:
+        """All pages of the last report were read."""
+        return self._is_report_read
+
+    @property
     def needs_cursor(self) -> bool:
         """The walk cannot go on in another invocation: its cursor is not stored after two restarts."""
         return self.walk.restarts > RESTARTS_WITH_STORED_CURSOR

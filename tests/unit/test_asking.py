@@ -1,0 +1,255 @@
+"""Where contacts' rows only vouch: what asks for reports, and what becomes of it when they do not answer."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from contact_activity.constant_contact.client import ApiVersion, Call
+from contact_activity.constant_contact.v3 import ConstantContactV3
+from contact_activity.domain.activity import Activity, ActivityType, Link, derive_id
+from contact_activity.domain.answers import Refusal
+from contact_activity.domain.asks import MAX_ASKS, Ask
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.event import Event
+from contact_activity.domain.judging import Judging
+from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, pack, unpack
+from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
+from contact_activity.domain.watermark import Reading, Watermark
+from contact_activity.errors import RefusedError, RetryError
+from contact_activity.state.reports import MAX_DUE
+from contact_activity.use_cases.tick import run_tick
+from contact_activity.use_cases.turns import OneAfterTheOther
+from tests.support.rows import NOON_MS
+from tests.support.world import TICK_MS, FailingBus, World
+from tests.unit.test_witnesses import PROVIDER_TYPES, Row, VouchingSource
+
+MINUTE_MS = 60_000
+OPENED, CLICKED = ActivityType.OPENED, ActivityType.CLICKED
+
+
+def shown(mailing: str, at_ms: int, *, contact: str = "c0", link: str | None = None) -> Row:
+    """A row that both sides show; a click if it has a link."""
+    type_ = CLICKED if link else OPENED
+    found = Link(link, "https://www.example.org/") if link else None
+    return Row(Activity(type_, contact, mailing, at_ms, iso(at_ms), PROVIDER_TYPES[type_], link=found), 0, 0)
+
+
+def hidden(row: Row) -> Row:
+    """The same row, if no report shows it."""
+    return Row(row.activity, None, row.vouched_ms)
+
+
+@dataclass
+class Account:
+    """What contacts and reports show, and a system that reads it."""
+
+    rows: list[Row]
+    contacts: Sequence[str] = ("c0",)
+    page_rows: int = 100
+    reports: tuple[str, ...] = ("all",)
+    world: World = field(init=False)
+
+    def __post_init__(self) -> None:
+        reading = Reading("a", self.reports, is_witnessed=True)
+        self.world = World(reading=reading, types=tuple(ActivityType))
+        self.world.source = VouchingSource(self.world.clock, self.rows, self.page_rows)
+        self.world.source.listed = [ListedContact(id_, "") for id_ in self.contacts]
+
+    @property
+    def faults(self) -> dict[str, BaseException | Refusal]:
+        return self.world.source.fault_of
+
+    def tick(self, *, has_watch: bool = True) -> None:
+        """Every contact is due; reports first, as on one machine."""
+        self.world.contacts.make_due(self.world.clock.now_ms())
+        run_tick(
+            self.world.tick_ports(),
+            tick_ms=TICK_MS,
+            deadline_ms=self.world.clock.monotonic_ms() + 300_000,
+            types=self.world.types,
+            is_witnessed=True,
+            has_watch=has_watch,
+            is_paced=False,
+            turns=OneAfterTheOther(self._work),
+        )
+        self._work()
+
+    def hours(self, count: int) -> None:
+        for _ in range(count):
+            self.tick()
+            self.world.wait(HOUR_MS)
+
+    def _work(self) -> None:
+        while delivery := self.world.queue.receive(wait_s=0):
+            try:
+                self.world.work_on(delivery.item)
+            except RetryError:
+                continue
+            finally:
+                self.world.queue.complete()
+
+
+@pytest.mark.parametrize("watched", [MAX_DUE - 10, MAX_DUE])
+def test_what_nobody_asks_for_holds_up_no_report_that_is_asked_for(watched: int) -> None:
+    """However many were watched until the operator switched that off."""
+    account = Account([shown("m-auto", NOON_MS - HOUR_MS)])
+    for number in range(watched):
+        id_ = ReportId(f"m{number}", OPENED)
+        assert account.world.reports.save(CampaignReport(id_, NOON_MS - DAY_MS, NOON_MS - 1))
+    for _ in range(5):
+        account.tick(has_watch=False)
+        account.world.wait(HOUR_MS)
+    assert len(account.world.ids) == 1
+
+
+def test_a_walk_of_two_types_that_is_not_finished_can_be_resynced() -> None:
+    """It is one report, by the names of both."""
+    account = Account(
+        [shown("m", NOON_MS - n * HOUR_MS) for n in range(1, 30)], page_rows=2, reports=("opens", "clicks")
+    )
+    account.world.tick()
+    delivery = account.world.queue.receive(wait_s=0)
+    assert delivery is not None
+    account.world.work_on(delivery.item, for_ms=2_000)
+    contact = account.world.contact("c0")
+    assert contact.progress is not None
+    assert contact.resynced(NOON_MS - DAY_MS, NOON_MS).progress is None
+
+
+@pytest.mark.parametrize("forbidden", [MAX_ASKS - 1, MAX_ASKS])
+def test_a_walk_full_of_asks_comes_to_its_end(forbidden: int) -> None:
+    """Though nothing answers them, what is new is found."""
+    account = Account([shown("m-forbidden", NOON_MS - DAY_MS - n * MINUTE_MS) for n in range(forbidden)])
+    account.faults["m-forbidden-opens"] = RefusedError("403")
+    account.hours(5)
+    account.rows.append(shown("m-auto", account.world.clock.now_ms() - MINUTE_MS))
+    account.hours(24)
+    assert len(account.world.ids) == 1
+
+
+def test_a_refusal_counts_only_for_rows_that_were_met_before() -> None:
+    """A report that was not there last week may be there now."""
+    account = Account([shown("m", NOON_MS - 3 * DAY_MS, link="x")], contacts=("c0", "c1"))
+    account.faults["m-clicks"] = Refusal.GONE
+    account.hours(3)
+    assert len(account.world.ids) == 1
+    del account.faults["m-clicks"]
+    late = shown("m", account.world.clock.now_ms() - 2 * DAY_MS, contact="c1", link="y")
+    account.rows.append(late)
+    account.hours(30)
+    assert derive_id("a", late.activity) in account.world.ids
+
+
+@pytest.mark.parametrize("page_rows", [500, 2])
+def test_a_report_that_takes_several_ticks_is_judged_too(page_rows: int) -> None:
+    """Rows that ask in vain do not have it read without end."""
+    at_ms = NOON_MS - 2 * DAY_MS
+    rows = [shown("m", at_ms - n * MINUTE_MS, contact="c1") for n in range(60)]
+    rows.append(hidden(shown("m", at_ms)))
+    account = Account(rows, contacts=("c0", "c1"), page_rows=page_rows)
+    account.hours(60)
+    assert len(set(account.world.ids)) == len(rows)
+    pages = sum(name == "m-opens" for name, *_ in account.world.source.asked)
+    assert pages <= 10 * (60 // page_rows + 2)
+
+
+def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:
+    """The resync wants later rows only."""
+    account = Account([shown("m", NOON_MS - 5 * DAY_MS)])
+    account.faults["m-opens"] = Refusal.GONE
+    account.tick()
+    account.world.wait(HOUR_MS)
+    world, bus = account.world, account.world.bus
+
+    class ResyncedMeanwhile(FailingBus):
+        def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+            bus.publish(events, deadline_ms=deadline_ms)
+            world.bus = bus
+            now_ms = world.clock.now_ms()
+            assert world.contacts.save(world.contact("c0").resynced(now_ms - DAY_MS, now_ms))
+
+    world.bus = ResyncedMeanwhile(bus)
+    account.hours(6)
+    assert list(Counter(world.ids).values()) == [1]
+
+
+def test_the_memory_is_bounded_beside_rows_that_are_owed() -> None:
+    """What lies between them is forgotten."""
+    opens = [shown("m", NOON_MS - n * HOUR_MS).activity for n in range(30_000)]
+    keys = [activity_key("a", of) for of in opens]
+    asking = set(keys[::1_500])
+    contact = Contact(
+        "c0",
+        0,
+        0,
+        watermark=Watermark(remembered=pack(key for key in keys if key not in asking)),
+        asks=tuple(Ask(ReportId("m", OPENED), key, NOON_MS, is_owed=True) for key in asking),
+    )
+    walk = Judging(contact, Reading("a", is_witnessed=True), NOON_MS)
+    walk.take(opens, (), NOON_MS)
+    left = walk.watermark(is_whole=True)
+    assert len(unpack(left.remembered)) <= MAX_REMEMBERED
+    assert len(walk.asks) == len(asking)
+    assert all(not window_holds(left, key) for key in set(keys) - asking - set(unpack(left.remembered)))
+
+
+def window_holds(watermark: Watermark, key: bytes) -> bool:
+    at_ms = int.from_bytes(key[:6])
+    spans = watermark.mark(OPENED).forgotten
+    return not any((of.from_ms or 0) <= at_ms < of.to_ms for of in spans)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_bus_that_fails_makes_no_second_click_of_one(fails: bool) -> None:
+    """Another click of the same moment, which comes in late, is still told from it."""
+    at_ms = NOON_MS - 3 * DAY_MS
+    account = Account([shown("m", at_ms, link="x")])
+    account.faults["m-clicks"] = Refusal.GONE
+    account.hours(1)
+    account.world.bus.is_down = fails
+    account.hours(1)
+    account.world.bus.is_down = False
+    account.hours(2)
+    assert len(account.world.ids) == 1
+    del account.faults["m-clicks"]
+    account.rows.append(shown("m", at_ms, link="y"))
+    for _ in range(40):
+        account.tick()
+        account.world.wait(6 * HOUR_MS)
+    assert len(account.world.ids) == 2
+
+
+class Lists:
+    """The contact list of v3, whose cursors tell nothing."""
+
+    def __init__(self) -> None:
+        self.asked: list[Mapping[str, str]] = []
+
+    def close(self) -> None:
+        pass
+
+    def call(self, call: Call[object], version: ApiVersion, *, deadline_ms: int) -> object:  # noqa: ARG002
+        self.asked.append(call.params)
+        listed: dict[str, object] = {"contacts": [{"contact_id": f"c{len(self.asked)}", "updated_at": ""}]}
+        if "optout_after" in call.params:
+            listed["_links"] = {"next": {"href": "/v3/contacts?cursor=b3B0b3V0LTI"}}
+        return call.read(listed)
+
+
+def test_pages_of_who_unsubscribed_end_the_list() -> None:
+    """They come after those of who changed, and lead back to none of them."""
+    lists = Lists()
+    source = ConstantContactV3(lists)  # type: ignore[arg-type]
+    next_, pages = None, 0
+    while pages == 0 or next_ is not None:
+        page = source.contacts(since_ms=NOON_MS, next_=next_, deadline_ms=0)
+        assert not isinstance(page, Refusal)
+        next_, pages = page.next, pages + 1
+    assert [sorted(asked) for asked in lists.asked] == [
+        ["limit", "status", "updated_after"],
+        ["limit", "optout_after", "status"],
+        ["cursor"],
+    ]
