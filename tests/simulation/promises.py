@@ -213,7 +213,8 @@ class Promises:
             self._backfill_of_report_is_true(process, told, detail["backfill"], at_ms)
         else:
             self._backfill_is_true(process, told, event.id, detail["backfill"], is_again=is_again)
-        start_ms = process.reading.start_ms
+        # A walk that a resync asked for is finished as it was begun.
+        start_ms = (process.reading if process.is_report else self._reading_of(process)).start_ms
         if start_ms is not None and at_ms < start_ms:
             self.fail("an activity before the start date was published")
         for other in self._other_ids(event.id):

@@ -170,12 +170,15 @@ class InProcess(Reached):
         world.calls_by_day[world.clock.now_ms() // DAY_MS] += 1
         delivery = world.server.answer(asked)
         is_whole = delivery.status in REFUSALS or world.server._calls[-1].fault is None
-        self._process.answers.append(delivery.status if is_whole else 0)
+        status = delivery.status if is_whole else 0
+        self._process.answers.append(status)
+        self._process.answered.append((asked, status))
         world.clock.sleep(0.05 + delivery.pause_s)
         self._process.may_crash()
         if world.happens("answer_timed_out"):
             world.clock.sleep(READ_TIMEOUT_S)
             self._process.answers.append(0)
+            self._process.answered[-1] = asked, 0
             raise NoAnswerError(Cause.TIMED_OUT)
         if delivery.status == 0 or delivery.length != len(delivery.sent):
             raise NoAnswerError(Cause.CONNECTION_CLOSED)
@@ -419,6 +422,7 @@ class Process:
         self.subject = "the dispatcher"
         self.answers: list[int] = []
         self.calls: list[Incoming] = []
+        self.answered: list[tuple[Incoming, int]] = []
         self.is_stopped = world.is_stopped
         self.is_day_used_up = False
         self.slow_until_ms = 0
@@ -527,7 +531,7 @@ class Process:
         """The last call about the credential alone was answered."""
         asked = [
             status
-            for call, status in zip(self.calls, self.answers, strict=False)
+            for call, status in self.answered
             if call.path == "/v2/contacts" and call.query == {"limit": "1"}
         ]
         return bool(asked) and asked[-1] == 200
