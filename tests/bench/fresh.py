@@ -17,9 +17,11 @@ from rich.console import Console
 
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated.account import Row
+from contact_activity.simulated.v3_ids import activity_uuid
+from contact_activity.simulated.v3_switches import Step
 from tests.bench.measure import table
 from tests.bench.plot import Curve, delays_svg
-from tests.support.running import ActivityKey, key_of_row
+from tests.support.running import ActivityKey, key_of_row, key_of_v3_row
 from tests.support.virtual_reader import LIMITS, TICK_MS, VirtualReader
 from tests.support.week import DAYS, MAILINGS, week_account
 
@@ -48,16 +50,19 @@ class Freshness:
 class Week(VirtualReader):
     """One account for a week, as it is read once all is known and trusted."""
 
-    def __init__(self, contacts: int, tick_ms: int = TICK_MS, *, has_reports: bool = True) -> None:
-        super().__init__(week_account(contacts, START_MS), START_MS, has_reports=has_reports, tick_ms=tick_ms)
+    def __init__(
+        self, contacts: int, tick_ms: int = TICK_MS, *, has_reports: bool = True, is_v3: bool = False
+    ) -> None:
+        account = week_account(contacts, START_MS)
+        super().__init__(account, START_MS, has_reports=has_reports, tick_ms=tick_ms, is_v3=is_v3)
         self.contacts = contacts
-        self.has_reports = has_reports
+        self.unlisted = {activity_uuid(of) for of in UNLISTED} if is_v3 else UNLISTED
         self.register_everybody()
         self.trust_reports()
 
     @property
     def name(self) -> str:
-        return f"{self.contacts:,}" + ("" if self.has_reports else ", contacts alone")
+        return f"{self.contacts:,}" + (", v3" * self.is_v3) + ("" if self.has_reports else ", contacts alone")
 
     def run(self) -> None:
         self.run_until(START_MS + DAYS * DAY_MS)
@@ -65,18 +70,25 @@ class Week(VirtualReader):
     def delays_s(self) -> dict[ActivityKey, float | None]:
         """The delay of each activity that the API showed within the week; None if it is not on the bus."""
         end_ms = START_MS + DAYS * DAY_MS
-        shown = {key_of_row(row.key): row for row in self.account.rows() if row.inserted_ms < end_ms}
+        shown: dict[ActivityKey, Row] = {}
+        # Rows that are one activity count from the first.
+        for row in sorted(self.account.rows(), key=lambda row: row.inserted_ms):
+            if row.inserted_ms < end_ms:
+                shown.setdefault(self._key(row), row)
         return {key: self._delay_s(key, row) for key, row in shown.items()}
 
     def freshness(self) -> dict[str, Freshness]:
         """By group: all, what contacts did themselves, and mailings that no list shows."""
         delays_s = self.delays_s()
-        is_reaction = {key: key[0] != "EMAIL_SEND" for key in delays_s}
+        is_reaction = {key: key[0] not in ("EMAIL_SEND", "em_sends") for key in delays_s}
         return {
             "all": _freshness(delays_s.values()),
             "reactions": _freshness(delay for key, delay in delays_s.items() if is_reaction[key]),
-            "unlisted": _freshness(delay for key, delay in delays_s.items() if key[1] in UNLISTED),
+            "unlisted": _freshness(delay for key, delay in delays_s.items() if key[1] in self.unlisted),
         }
+
+    def _key(self, row: Row) -> ActivityKey:
+        return key_of_v3_row(row, self.account, Step.MINUTE) if self.is_v3 else key_of_row(row.key)
 
     def _delay_s(self, key: ActivityKey, row: Row) -> float | None:
         arrived_ms = self.bus.arrived_ms.get(key)
@@ -133,10 +145,12 @@ def main() -> int:
     parser.add_argument(
         "--reports", choices=SIDES, default="auto", help="CAMPAIGN_REPORTS, or both to compare"
     )
+    parser.add_argument("--api", choices=("v2", "v3"), default="v2", help="the API's version")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the delays as SVG")
     arguments = parser.parse_args()
     console, is_right, rows, curves = Console(stderr=True), True, list[Sequence[str]](), list[Curve]()
-    for week in _weeks(arguments.contacts, arguments.tick_minutes * 60_000, SIDES[arguments.reports]):
+    tick_ms, sides = arguments.tick_minutes * 60_000, SIDES[arguments.reports]
+    for week in _weeks(arguments.contacts, tick_ms, sides, is_v3=arguments.api == "v3"):
         begun_s = time.monotonic()
         week.run()
         rows += _rows(week, time.monotonic() - begun_s)
@@ -149,10 +163,11 @@ def main() -> int:
     return int(not is_right)
 
 
-def _weeks(sizes: Iterable[int], tick_ms: int, sides: Iterable[bool]) -> Iterator[Week]:
+def _weeks(sizes: Iterable[int], tick_ms: int, sides: Iterable[bool], *, is_v3: bool) -> Iterator[Week]:
     """Those of contacts alone have the schedule that they had then."""
     for contacts, has_reports in product(sizes, sides):
-        yield Week(contacts, tick_ms if has_reports else max(tick_ms, ALONE_TICK_MS), has_reports=has_reports)
+        own_tick_ms = tick_ms if has_reports else max(tick_ms, ALONE_TICK_MS)
+        yield Week(contacts, own_tick_ms, has_reports=has_reports, is_v3=is_v3)
 
 
 def _curve(week: Week) -> Curve:

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contact_activity.domain.times import DAY_MS, iso
+from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
-from contact_activity.simulated.account import Kind, Row
-from contact_activity.simulated.v3_ids import activity_of, contact_uuid
 from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
 from tests.support.running import (
     ACCESS_TOKEN,
@@ -16,17 +14,9 @@ from tests.support.running import (
     Operator,
     account_of,
     key_of,
+    key_of_v3_row,
     served,
 )
-
-PROVIDER_TYPES = {
-    Kind.SEND: "em_sends",
-    Kind.OPEN: "em_opens",
-    Kind.CLICK: "em_clicks",
-    Kind.FORWARD: "em_forwards",
-    Kind.BOUNCE: "em_bounces",
-    Kind.UNSUBSCRIBE: "em_optouts",
-}
 
 UNCERTAIN = {str(end): V3Switches(page_end=end) for end in PageEnd} | {
     "links keep parameters": V3Switches(links_keep_parameters=True),
@@ -49,15 +39,8 @@ def operator_of(folder: Path, server: Server, **settings: str) -> Operator:
     return operator
 
 
-def key_of_row(row: Row, account: SimulatedAccount, step_ms: int) -> tuple[str, ...]:
-    """What `key_of` returns of the event of a row in v3."""
-    at_ms = row.occurred_ms - row.occurred_ms % step_ms
-    mailing = activity_of(row, account)
-    return PROVIDER_TYPES[row.kind], mailing, contact_uuid(row.contact_id), iso(at_ms), row.key[4]
-
-
 def truth_of(account: SimulatedAccount, step: Step = Step.MINUTE) -> set[tuple[str, ...]]:
-    return {key_of_row(row, account, step) for row in account.truth(NOW)}
+    return {key_of_v3_row(row, account, step) for row in account.truth(NOW)}
 
 
 @pytest.mark.parametrize("step", list(Step))
@@ -111,8 +94,8 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
     unlisted = {campaign.id for campaign in account.campaigns() if not campaign.listed}
     automated = [row for row in account.truth(NOW) if row.campaign_id in unlisted]
     young = [row for row in automated if NOW.timestamp() * 1_000 - row.occurred_ms < DAY_MS]
-    alone = {(*key_of_row(row, account, Step.MINUTE)[:4], "") for row in automated if row not in young}
-    waiting = {key_of_row(row, account, Step.MINUTE) for row in young}
+    alone = {(*key_of_v3_row(row, account, Step.MINUTE)[:4], "") for row in automated if row not in young}
+    waiting = {key_of_v3_row(row, account, Step.MINUTE) for row in young}
     with served(account, Switches(v3=V3Switches(automation_reports_answer=False))) as server:
         operator = operator_of(tmp_path, server)
         for _ in range(2):
@@ -120,7 +103,7 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
             assert ran.returncode == 0
     published = operator.published()
     assert len(set(published)) == len(published)
-    whole = {key_of_row(row, account, Step.MINUTE) for row in account.truth(NOW) if row not in automated}
+    whole = {key_of_v3_row(row, account, Step.MINUTE) for row in account.truth(NOW) if row not in automated}
     assert set(published) == whole | alone
     missing = {key_of(event) for event in operator.events() if "missing" in event["detail"]["data"]}
     assert missing == {key for key in alone if key[0] != "em_forwards"}

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.domain.times import iso
-from contact_activity.simulated import Server, SimulatedAccount, Switches, realistic_account
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches, realistic_account
+from contact_activity.simulated.account import Row
+from contact_activity.simulated.v3_ids import activity_of, contact_uuid
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
 COMMAND = Path(sys.executable).with_name("contact-activity")
@@ -20,6 +22,14 @@ CALLS_PER_SECOND = 100
 # The API's time stands still, so that what it shows changes only when a test changes it.
 NOW = datetime.now(UTC)
 ActivityKey = tuple[str, str, str, str, str]
+_V3_TYPES = {
+    Kind.SEND: "em_sends",
+    Kind.OPEN: "em_opens",
+    Kind.CLICK: "em_clicks",
+    Kind.FORWARD: "em_forwards",
+    Kind.BOUNCE: "em_bounces",
+    Kind.UNSUBSCRIBE: "em_optouts",
+}
 
 
 def account_of(contacts: int, *, seed: int = 7) -> SimulatedAccount:
@@ -137,3 +147,10 @@ def key_of_row(row_key: tuple[str, str, str, int, str]) -> ActivityKey:
     """Return what `key_of` returns of the event of a row."""
     kind, campaign_id, contact_id, at_ms, link_id = row_key
     return (kind, campaign_id, contact_id, iso(at_ms), link_id)
+
+
+def key_of_v3_row(row: Row, account: SimulatedAccount, step_ms: int) -> ActivityKey:
+    """Return what `key_of` returns of the event of a row that v3 shows, with stamps of a step."""
+    at_ms = row.occurred_ms - row.occurred_ms % step_ms
+    mailing = activity_of(row, account)
+    return (_V3_TYPES[row.kind], mailing, contact_uuid(row.contact_id), iso(at_ms), row.key[4])

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.tokens import FixedToken
 from contact_activity.constant_contact.v2 import ConstantContactV2
+from contact_activity.constant_contact.v3 import ConstantContactV3
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.event import EmailAddresses, Event
 from contact_activity.domain.pace import Limits
@@ -20,6 +22,7 @@ from contact_activity.ports import TickPorts, WorkPorts
 from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.settings import Credentials
 from contact_activity.simulated import Server, SimulatedAccount, Switches
+from contact_activity.simulated.v3_ids import contact_uuid
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from contact_activity.use_cases.tick import run_tick
@@ -70,9 +73,11 @@ class VirtualReader:
         has_reports: bool = True,
         tick_ms: int = TICK_MS,
         switches: Switches | None = None,
+        is_v3: bool = False,
     ) -> None:
         self.account = account
         self.tick_ms = tick_ms
+        self.is_v3, self.has_reports = is_v3, has_reports
         self.clock = SharedClock(start_ms)
         self.server = Server(
             account,
@@ -87,29 +92,31 @@ class VirtualReader:
         self.store: SqliteStore = sqlite_store(Database(":memory:"), LIMITS, self.clock)
         self.bus = TimedBus(self.clock)
         self.queue = MemoryQueue()
-        self.policy = WorkPolicy(Reading("default"), EmailAddresses.PLAIN, tick_ms)
-        self.types = self.policy.reading.types if has_reports else ()
+        self.policy = WorkPolicy(Reading("default", is_witnessed=is_v3), EmailAddresses.PLAIN, tick_ms)
+        # In v3 nothing else publishes: without reports those are read that rows ask for.
+        self.types = self.policy.reading.types if has_reports or is_v3 else ()
         self._next_tick_ms = start_ms
         self.connect()
 
     def connect(self, base_url: str = "") -> None:
         """Ask the server through HTTP from now on; without `base_url` directly, `ANSWER_S` a call."""
         client = ApiClient(
-            base_url or "https://api.example.org/v2",
-            lambda: CREDENTIALS,
+            base_url or f"https://api.example.org/{'v3' if self.is_v3 else 'v2'}",
+            FixedToken(CREDENTIALS.access_token) if self.is_v3 else lambda: CREDENTIALS,
             self.store.limiter,
             self.clock,
             jitter=random.Random(1).random,
             transport=None if base_url else InProcess(self.server, self.clock, answer_s=ANSWER_S),
         )
-        source = ConstantContactV2(client)
+        source = ConstantContactV3(client) if self.is_v3 else ConstantContactV2(client)
         self.tick_ports = TickPorts(self.store, source, self.queue, self.clock)
         self.work_ports = WorkPorts(self.store, source, self.queue, self.bus, self.clock)
 
     def register_everybody(self) -> None:
         """The account was read for months: everybody is known, and due at some time of the cadence."""
         start_ms = self.clock.now_ms()
-        listed = [ListedContact(of.id, iso(of.modified_ms)) for of in self.account.contacts()]
+        ids = {of.id: contact_uuid(of.id) if self.is_v3 else of.id for of in self.account.contacts()}
+        listed = [ListedContact(ids[of.id], iso(of.modified_ms)) for of in self.account.contacts()]
         self.store.contacts.register(listed, start_ms - 90 * DAY_MS)
         contacts = len(listed)
         sweep_ms = next_due_ms(0, contacts=contacts, calls_each=1, tick_ms=self.tick_ms, limits=LIMITS) + 1
@@ -147,6 +154,8 @@ class VirtualReader:
             tick_ms=self.tick_ms,
             deadline_ms=self.clock.monotonic_ms() + WORK_FOR_MS,
             types=self.types,
+            is_witnessed=self.is_v3,
+            has_watch=self.has_reports,
             turns=OneAfterTheOther(self._work_until(until_ms)),
         )
         self._work_until(until_ms)()
