@@ -427,7 +427,7 @@ def test_a_process_that_is_interrupted_saves_what_is_on_its_way(tmp_path: Path) 
     """Ctrl-C, and SIGTERM which a run takes for it, lose no answer."""
     rules = Authorisation()
     refresh_token = rules.grant()
-    with served(rules, time.monotonic, answer_after_s=1.0) as server:
+    with served(rules, time.monotonic, answer_after_s=4.0) as server:
         with start(server, tmp_path, refresh_token) as process:
             while not rules.spent:
                 time.sleep(0.02)

@@ -48,6 +48,7 @@ EVENTS_OF_REPORT = (
     "        events = {id_: [self._event(by_id[id_], row, now_ms) for row in own]"
     " for id_, own in new.items()}\n"
 )
+MARKED = "        marked = self._with_mark(type_)\n        if resync != self.resync:\n"
 TURN_PAGE = "            self._history.turn(page)\n"
 REPLACE = "__import__('dataclasses').replace"
 MUTATIONS = (
@@ -345,8 +346,8 @@ MUTATIONS = (
     Mutation(
         "what was published is not counted",
         "use_cases/sync_contact.py",
-        "        if self._report.by_type:\n",
-        "        if False:\n",
+        "    if report.by_type:\n",
+        "    if False:\n",
         (0,),
     ),
     Mutation(
@@ -480,7 +481,9 @@ MUTATIONS = (
         "a report's rows are remembered before the bus has them",
         "use_cases/read_report.py",
         EVENTS_OF_REPORT,
-        f"{EVENTS_OF_REPORT}        self._remember(by_id, new, set())\n",
+        f"{EVENTS_OF_REPORT}"
+        "        before = {id_: memories[id_].keys_of(own, ()) for id_, own in new.items()}\n"
+        "        self._remember(by_id, before, set())\n",
         (27,),
     ),
     Mutation(
@@ -563,17 +566,21 @@ MUTATIONS = (
     Mutation(
         "a report moves a mark",
         "domain/watermark.py",
-        "(*self.marks, Mark(type_))",
-        "(*self.marks, Mark(type_, max(map(key_time_ms, keys := list(keys)))))",
+        MARKED,
+        "        keys = list(keys)\n"
+        "        marks = (*self.marks, Mark(type_, max(map(key_time_ms, keys))))\n"
+        "        marked = self if self.mark(type_) in self.marks else replace(self, marks=marks)\n"
+        "        if resync != self.resync:\n",
         (15,),
     ),
     Mutation(
         "a report forgets",
         "domain/watermark.py",
-        "        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self\n",
+        MARKED,
         "        keys = list(keys)\n"
         "        spans = (Span(0, min(map(key_time_ms, keys))),)\n"
-        "        marked = replace(self, marks=tuple(replace(of, forgotten=spans) for of in self.marks))\n",
+        "        marked = replace(self, marks=tuple(replace(of, forgotten=spans) for of in self.marks))\n"
+        "        if resync != self.resync:\n",
         (2,),
     ),
     Mutation(
@@ -618,8 +625,8 @@ MUTATIONS = (
     Mutation(
         "a memory overwrites another's",
         "sqlite/contacts.py",
-        '" version = version + 1 WHERE id = ? AND version = ?"',
-        '" version = version + 1 WHERE id = ? AND ? >= 0"',
+        '" asks = ?, version = version + 1 WHERE id = ? AND version = ?"',
+        '" asks = ?, version = version + 1 WHERE id = ? AND ? >= 0"',
         (56,),
     ),
 )

@@ -214,8 +214,8 @@ class Promises:
         else:
             self._backfill_is_true(process, told, event.id, detail["backfill"], is_again=is_again)
         # A walk that a resync asked for is finished as it was begun.
-        start_ms = (process.reading if process.is_report else self._reading_of(process)).start_ms
-        if start_ms is not None and at_ms < start_ms:
+        readings = [process.reading, process.reading if process.is_report else self._reading_of(process)]
+        if all(at_ms < (reading.start_ms or 0) for reading in readings):
             self.fail("an activity before the start date was published")
         for other in self._other_ids(event.id):
             if other not in self.published_as:

@@ -127,8 +127,7 @@ class Watermark:
         A resync that was asked for since then wants it again. A type that was never read gets an empty
         mark: it says that the memory holds some of it.
         """
-        is_unread = self.mark(type_) not in self.marks
-        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
+        marked = self._with_mark(type_)
         if resync != self.resync:
             return replace(marked, remembered=pack({*unpack(self.remembered), *keys}))
         return replace(marked, reported=pack({*unpack(self.reported), *keys}))
@@ -141,13 +140,17 @@ class Watermark:
         A resync that was asked for since then wants what lies in it again. While one waits for the contact's
         walk, what is published is kept apart: it is not wanted again.
         """
-        is_unread = self.mark(type_) not in self.marks
-        marked = replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
+        marked = self._with_mark(type_)
         if self.resync_ms is not None and resync == self.resync:
             return replace(marked, reported=pack({*unpack(self.reported), *keys}))
         is_newer = resync != self.resync and self.resync_ms is not None
         added = {key for key in keys if not is_newer or key_time_ms(key) < (self.resync_ms or 0)}
         return replace(marked, remembered=pack({*unpack(self.remembered), *added}))
+
+    def _with_mark(self, type_: ActivityType) -> "Watermark":
+        """With a mark of a type, an empty one if it was never read: the memory holds some of it."""
+        is_unread = self.mark(type_) not in self.marks
+        return replace(self, marks=(*self.marks, Mark(type_))) if is_unread else self
 
     def cut_back(self) -> "Watermark":
         """Without all that a resync wants again, where contacts' rows only vouch.

@@ -68,7 +68,7 @@ def run_on(
     summary = Summary(events=bus.published, failed_calls=watch.failed_calls)
     store = _watched_store(database, settings, watch)
     queue, policy = MemoryQueue(), _policy(settings, options)
-    _keep_to_version(database, store, settings.api_version)
+    _when_free(lambda: _keep_to_version(database, store, settings.api_version), options)
     source = watched_source(account, store.limiter, watch, options.state_dir, connections=WORKERS)
     with closing(source):
         _when_free(lambda: _prepare(store, clock, options), options)
