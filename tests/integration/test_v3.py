@@ -1,15 +1,19 @@
 """The v3 API, from the simulated account over HTTP to the events file, as an operator runs it."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
+from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
 from tests.support.running import (
     ACCESS_TOKEN,
     CALLS_PER_SECOND,
+    COMMAND,
     NOW,
     Operator,
     account_of,
@@ -108,3 +112,51 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
     missing = {key_of(event) for event in operator.events() if "missing" in event["detail"]["data"]}
     assert missing == {key for key in alone if key[0] != "em_forwards"}
     assert f"{len(waiting):,} activities wait" in ran.stderr or not waiting
+
+
+@pytest.mark.long
+def test_a_newcomer_logs_in_and_has_events(tmp_path: Path) -> None:
+    """By a code that is entered in a browser; tokens that live for seconds are renewed meanwhile."""
+    account = account_of(40)
+    tokens = TokenSwitches(expires_in_s=4, device_interval_s=1, calls_per_second=100)
+    with served(account, tokens=tokens) as server:
+        operator = operator_of(tmp_path, server)
+        del operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"]
+        operator.environment |= {
+            "CONSTANT_CONTACT_CLIENT_ID": "simulated-public-client",
+            "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
+            "CALLS_PER_SECOND": "8",
+        }
+        login(operator, server)
+        for _ in range(2):
+            ran = operator.run("--all")
+            assert ran.returncode == 0, ran.stderr
+        refreshes = sum(call.query.get("grant_type") == "refresh_token" for call in server.token_calls)
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account)
+    assert refreshes > 1
+    stored = (operator.state_dir / "credentials.json").read_text()
+    secrets = set(re.findall(r'_token": ?"([^"]{8,})"', stored))
+    assert len(secrets) == 2, stored
+    assert not any(secret in text for secret in secrets for text in operator.said)
+
+
+def login(operator: Operator, server: Server) -> None:
+    """Start a login, and enter its code as in a browser."""
+    command = [str(COMMAND), "login", "--no-browser", "--state", str(operator.state_dir)]
+    with subprocess.Popen(
+        command, env=operator.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "enter the code" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        code = re.search(r"enter the code (\S+)", said)
+        assert code is not None
+        server.authorization.allow_device(code[1])
+        rest, _ = process.communicate(timeout=30)
+    operator.said += [said, rest]
+    assert process.returncode == 0, said + rest

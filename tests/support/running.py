@@ -13,6 +13,7 @@ from typing import Any
 from contact_activity.domain.times import iso
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches, realistic_account
 from contact_activity.simulated.account import Row
+from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_ids import activity_of, contact_uuid
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
@@ -42,6 +43,7 @@ def served(
     switches: Switches | None = None,
     calls_per_day: int = 10_000,
     calls_per_second: int = CALLS_PER_SECOND,
+    tokens: TokenSwitches | None = None,
 ) -> Server:
     """Return a server of the account that accepts the canary credentials."""
     return Server(
@@ -49,6 +51,7 @@ def served(
         api_key=API_KEY,
         access_token=ACCESS_TOKEN,
         switches=switches,
+        tokens=tokens,
         calls_per_second=calls_per_second,
         calls_per_day=calls_per_day,
         now=lambda: NOW,
