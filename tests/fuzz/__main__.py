@@ -23,6 +23,8 @@ TOKENS = [
     *("click_date", "bounce_date", "link_id", "link_uri", "bounce_code", "results", "meta", "pagination"),
     *("next_link", "?next=", "modified_date", "campaign_id", "contact_id", "planned_at", "correlation_id"),
     *("click_through_details", "url_uid", "url", "last_run_date", "EMAIL_FORWARD", "EMAIL_UNSUBSCRIBE"),
+    *("tracking_activities", "tracking_activity_type", "em_clicks", "em_opens", "created_time", "url_id"),
+    *("link_url", "_links", "next", "href", "campaign_activity_id", "opt_out_reason"),
     *("sends", "opens", "clicks", "api_key", "access_token", "null", "true", "1e999", "NaN", "T00:00:00Z"),
     # A lone surrogate, a NUL, and a number beyond what Python reads.
     *(r"\\ud800", r"\\u0000", "9" * 60),

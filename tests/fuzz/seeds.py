@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS
 from contact_activity.simulated import Server, Switches, realistic_account
 from contact_activity.simulated.http_server import Incoming
+from contact_activity.simulated.v3_ids import activity_uuid, contact_uuid
 from contact_activity.state.codec import item_to_body
 from tests.fuzz.targets import CAMPAIGN, NAMES, NOW_MS
 from tests.support.items import of_campaign, of_contact
@@ -20,6 +21,12 @@ PATHS = {
     ],
     "campaign": ["/emailmarketing/campaigns/{campaign}"],
     "listing": ["/contacts", "/emailmarketing/campaigns"],
+    "vouched": [
+        "/reports/contact_reports/{contact}/activity_details",
+        "/reports/email_reports/{mailing}/tracking/clicks",
+        "/reports/email_reports/{mailing}/tracking/opens",
+        "/reports/email_reports/{mailing}/tracking/bounces",
+    ],
     "summary": [
         "/contacts/{contact}/tracking/reports/summary",
         "/contacts/{contact}/tracking/reports/summaryByCampaign",
@@ -49,12 +56,16 @@ def seeds_of(target: str) -> list[bytes]:
         return OTHERS[target]
     account = realistic_account(1, contacts=3, now=NOW)
     ids = {"contact": account.contacts()[0].id, "campaign": CAMPAIGN}
+    is_v3 = target == "vouched"
+    if is_v3:
+        ids = {"contact": contact_uuid(ids["contact"]), "mailing": activity_uuid(CAMPAIGN)}
+    version, query = ("v3", {"tracking_activities_list": "em_clicks,em_opens"}) if is_v3 else ("v2", {})
     switches = Switches(max_page_rows=5, unknown_type_share=0.2, numeric_ids=True)
     server = Server(account, api_key="k", access_token="t", switches=switches, now=lambda: NOW)
     return [
         b"\0"
         + server.answer(
-            Incoming("GET", f"/v2{path.format(**ids)}", {}, "k", "Bearer t", "application/json")
+            Incoming("GET", f"/{version}{path.format(**ids)}", query, "k", "Bearer t", "application/json")
         ).sent
         for path in PATHS[target]
     ]

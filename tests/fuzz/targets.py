@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from contact_activity.aws.bus import MAX_BATCH_BYTES, entry_bytes
 from contact_activity.aws.secret import parse_secret
+from contact_activity.constant_contact import v3_pages, v3_rows
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.v2_pages import (
     Page,
@@ -28,11 +29,17 @@ from contact_activity.constant_contact.verdict import Verdict, judge, read_answe
 from contact_activity.domain.activity import USABLE_ID, ActivityType, Unreadable
 from contact_activity.domain.addresses import cut
 from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
+from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import EmailAddresses, Event, to_event
+from contact_activity.domain.judging import Judging
+from contact_activity.domain.reported import Standing
 from contact_activity.domain.summary import Summarized, SummaryKind, compare, summary_event
 from contact_activity.domain.times import iso
+from contact_activity.domain.vouching import VouchingMemory
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import Reading, Watermark
+from contact_activity.domain.witness import NO_EDGE, numbered
 from contact_activity.settings import (
     DEPLOYMENT_SETTINGS,
     SETTINGS,
@@ -42,12 +49,16 @@ from contact_activity.settings import (
     read_tick_ms,
 )
 from contact_activity.state.codec import (
+    asks_from_json,
+    asks_to_json,
     item_from_body,
     item_to_body,
     marks_from_json,
     marks_to_json,
     progress_from_json,
     progress_to_json,
+    report_from_json,
+    report_to_json,
     summaries_from_json,
     summaries_to_json,
 )
@@ -57,6 +68,7 @@ STATUSES = (200, 200, 200, 200, 400, 401, 403, 404, 406, 429, 500, 503)
 ADDRESSES = tuple(EmailAddresses)
 TYPES = tuple(ActivityType)
 CAMPAIGN = "1117000001491"
+V3_READING = Reading("a", is_witnessed=True)
 READING = Reading("default", overlap_h=1, remembered_min=3)
 SECRETS = [setting.name for setting in SETTINGS if setting.secret]
 DETAIL_TYPES = {kind.detail_type for kind in (*ActivityType, *SummaryKind)}
@@ -151,6 +163,43 @@ def summary(data: bytes) -> None:
         assert not compare(stored, report.snapshots, NOW_MS).changes
 
 
+def vouched(data: bytes) -> None:
+    """An answer of v3 to a contact's report and to a mailing's: what one publishes the other vouches for."""
+    body = _judged(data)
+    page = v3_pages.read_page(body, "tracking_activities")
+    for name in ("contacts", "campaign_activities", "bulk_email_campaign_summaries"):
+        v3_pages.read_page(body, name)
+    if page is None:
+        return
+    _storable(page.next or "")
+    read = [v3_rows.parse_campaign_row(row, CAMPAIGN, type_) for row in page.rows for type_ in TYPES]
+    whole = [row for row in read if not isinstance(row, Unreadable) and row.occurred_ms <= NOW_MS]
+    contact = Contact("4711", 0, 0)
+    own = [row for row in whole if row.contact_id == whole[0].contact_id]
+    for type_ in TYPES:
+        rows = sorted((row for row in own if row.type is type_), key=lambda row: -row.occurred_ms)
+        numbers, edge = numbered(rows, NO_EDGE, is_report=True)
+        memory = VouchingMemory(contact, V3_READING, zip(rows, numbers, strict=True))
+        new = [row for row in rows if memory.standing(row) is Standing.NEW]
+        for row in new:
+            _check(
+                to_event(row, account="a", email_addresses=ADDRESSES[0], observed_ms=NOW_MS, backfill=False)
+            )
+        known = [row for row in rows if row not in new]
+        contact = contact.vouched(type_, memory.keys_of(new, known), contact.watermark.resync)
+        report_ = CampaignReport(ReportId(CAMPAIGN, type_), 0, 0, progress=ReportProgress(0, None, edge=edge))
+        assert report_from_json(report_.id, 0, 0, _storable(report_to_json(report_))) == report_
+    poor = [replace(row, link=None, email_address=None, bounce=None, unsubscribe=None) for row in own]
+    walk = Judging(contact, V3_READING, NOW_MS)
+    walk.take(sorted(poor, key=lambda row: -row.occurred_ms), (), NOW_MS)
+    assert walk.asks == ()
+    alone = Judging(Contact("4711", 0, 0), V3_READING, NOW_MS)
+    alone.take(poor, (), NOW_MS)
+    assert asks_from_json(_storable(asks_to_json(alone.asks))) == alone.asks
+    progress = alone.progress("all", page.next)
+    assert progress_from_json(_storable(progress_to_json(progress))) == progress
+
+
 def message(data: bytes) -> None:
     """The body of a queue's message."""
     body = data.decode("utf-8", "surrogateescape")
@@ -188,7 +237,7 @@ def secret(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (answer, report, campaign, listing, summary, message, settings, secret)
+    for target in (answer, report, campaign, listing, summary, vouched, message, settings, secret)
 }
 
 

@@ -25,6 +25,18 @@ PAGES = st.fixed_dictionaries(
         )
     },
 )
+V3_ROWS = st.fixed_dictionaries(
+    {
+        "contact_id": st.sampled_from(["4711", "4712"]),
+        "tracking_activity_type": st.sampled_from(["em_clicks", "em_clicks", "em_opens", "em_bounces"]),
+        "created_time": st.sampled_from(["2024-06-12T08:15:00.000Z", "2024-06-12T08:16:00.000Z"]),
+    },
+    optional=dict.fromkeys(("url_id", "link_url", "bounce_code", "email_address"), TEXT | JSON),
+)
+V3_LINKS = st.fixed_dictionaries({}, optional={"next": JSON | st.fixed_dictionaries({"href": LINKS})})
+V3_PAGES = st.fixed_dictionaries(
+    {"tracking_activities": st.lists(V3_ROWS | JSON, max_size=8)}, optional={"_links": V3_LINKS | JSON}
+)
 CAMPAIGN_IDS = st.sampled_from([targets.CAMPAIGN, int(targets.CAMPAIGN), "", None])
 REPORTED = st.builds(
     lambda row, contact_id, campaign_id: (
@@ -58,6 +70,7 @@ INPUTS = {
     "answer": as_answer(PAGES | JSON),
     "report": as_answer(REPORTS | PAGES | JSON),
     "campaign": as_answer(CAMPAIGNS | JSON),
+    "vouched": as_answer(V3_PAGES | JSON),
     "listing": as_answer(st.fixed_dictionaries({"results": st.lists(LISTED, max_size=5)}) | JSON),
     "summary": as_answer(COUNTS | st.lists(COUNTS, max_size=4) | JSON),
     "message": st.fixed_dictionaries(
