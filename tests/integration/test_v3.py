@@ -60,6 +60,11 @@ def test_everything_is_published_once(step: Step, tmp_path: Path) -> None:
     assert len(set(published)) == len(published)
     assert set(published) == truth_of(account, step)
     assert server.violations == []
+    # Neither in what is stored nor in what is said.
+    kept = b"".join(path.read_bytes() for path in operator.state_dir.iterdir())
+    for secret in (ACCESS_TOKEN, account.contacts()[0].email_address.partition("@")[2]):
+        assert secret.encode() not in kept
+        assert secret not in "".join(operator.said)
 
 
 @pytest.mark.long
