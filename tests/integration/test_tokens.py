@@ -331,6 +331,8 @@ from contact_activity.run import credentials_file, tokens
 from contact_activity.settings import read_credentials, read_settings
 
 point, save = sys.argv[2], int(sys.argv[3])
+# A shell has what it runs in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Killed(credentials_file.CredentialsFile):
     saves = 0
