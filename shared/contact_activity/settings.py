@@ -267,11 +267,15 @@ def _given(environment: Environment) -> dict[str, str]:
 def _v2_credentials(given: Mapping[str, str]) -> Credentials | None:
     names = (_API_KEY, _ACCESS_TOKEN)
     missing = [name for name in names if name not in given]
+    of_v3 = [name for name in _V3_ONLY if name in given]
+    if of_v3 and missing:
+        raise SettingsError(f"{of_v3[0]} is of v3, but {_VERSION} is v2: set it to v3, or leave it out")
     if len(missing) == len(names):
         return None
     if missing:
         other = names[1 - names.index(missing[0])]
-        raise SettingsError(f"{missing[0]} is not set, but {other} is: set both, or neither")
+        hint = f"; an API key (Client ID) of v3 is {_CLIENT_ID}" if other == _API_KEY else ""
+        raise SettingsError(f"{missing[0]} is not set, but {other} is: set both, or neither{hint}")
     for name in names:
         check_credential(name, given[name])
     return Credentials(given[_API_KEY], given[_ACCESS_TOKEN])
@@ -279,9 +283,10 @@ def _v2_credentials(given: Mapping[str, str]) -> Credentials | None:
 
 def _v3_credentials(given: Mapping[str, str], is_logged_in: bool) -> V3Credentials | None:
     if _API_KEY in given:
-        raise SettingsError(
-            f"{_API_KEY} is of v2, but {_VERSION} is v3: set {_CLIENT_ID} to the API key (Client ID) instead"
-        )
+        is_set = _CLIENT_ID in given
+        key = f"set {_CLIENT_ID} to the API key (Client ID) instead"
+        instead = f"leave it out, since {_CLIENT_ID} is set" if is_set else key
+        raise SettingsError(f"{_API_KEY} is of v2, but {_VERSION} is v3: {instead}")
     if _ACCESS_TOKEN in given and _REFRESH_TOKEN in given:
         raise SettingsError(f"{_ACCESS_TOKEN} and {_REFRESH_TOKEN} are both set: leave one of them out")
     for name in (_REFRESH_TOKEN, _CLIENT_SECRET):

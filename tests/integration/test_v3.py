@@ -165,3 +165,53 @@ def login(operator: Operator, server: Server) -> None:
         rest, _ = process.communicate(timeout=30)
     operator.said += [said, rest]
     assert process.returncode == 0, said + rest
+
+
+def test_reports_come_before_contacts_where_calls_are_few(tmp_path: Path) -> None:
+    """The first day of a large account tells what its mailings' reports show, not who waits for them."""
+    account = account_of(40)
+    with served(account, calls_per_day=150) as server:
+        operator = operator_of(tmp_path, server, CALLS_PER_DAY="100", QUOTA_SHARE="1")
+        ran = operator.run()
+        assert ran.returncode == 4, ran.stderr
+    assert len(operator.published()) > len(truth_of(account)) // 4
+
+
+def test_a_resync_is_published_by_the_next_run(tmp_path: Path) -> None:
+    """However often the reports were read in vain before."""
+    account = account_of(10)
+    with served(account) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(3):
+            assert operator.run("--all").returncode == 0
+        before = operator.published()
+        contact = before[0][2]
+        resync = [
+            str(COMMAND),
+            "resync",
+            contact,
+            "--since",
+            "2000-01-01",
+            "--state",
+            str(operator.state_dir),
+        ]
+        asked = subprocess.run(resync, env=operator.environment, capture_output=True, text=True, check=False)
+        assert asked.returncode == 0, asked.stderr
+        assert operator.run().returncode == 0
+    again = operator.published()[len(before) :]
+    assert sorted(again) == sorted(key for key in before if key[2] == contact)
+
+
+def test_a_folder_of_a_real_account_never_becomes_a_simulated_one(tmp_path: Path) -> None:
+    """Without credentials a run says so, and invents nothing."""
+    account = account_of(3)
+    with served(account) as server:
+        operator = operator_of(tmp_path, server)
+        assert operator.run("--all").returncode == 0
+        published = operator.published()
+        for name in [name for name in operator.environment if name.startswith("CONSTANT_CONTACT")]:
+            del operator.environment[name]
+        ran = operator.run("--all")
+    assert ran.returncode == 2
+    assert "contact-activity login" in ran.stderr
+    assert operator.published() == published

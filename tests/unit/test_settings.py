@@ -369,6 +369,7 @@ def test_the_credentials_of_v3(
         ({CLIENT_SECRET: "hunter2"}, (CLIENT_ID, CLIENT_SECRET)),
         ({CLIENT_ID: "hunter2"}, (REFRESH, "contact-activity login")),
         ({KEY: "hunter2", VERSION: "v3"}, (KEY, CLIENT_ID)),
+        ({CLIENT_ID: "c", REFRESH: "hunter2", VERSION: "v2"}, (CLIENT_ID, VERSION)),
         ({KEY: "hunter2", TOKEN: "hunter3", CLIENT_ID: "c", VERSION: "v3"}, (KEY, CLIENT_ID)),
         ({KEY: "hunter2", TOKEN: "hunter3", CLIENT_ID: "c"}, (VERSION, KEY, CLIENT_ID)),
         ({KEY: "hunter2", REFRESH: "hunter3"}, (VERSION, KEY, REFRESH)),

@@ -14,7 +14,7 @@ from contact_activity.constant_contact.token_answers import DeviceCode
 from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
 from contact_activity.operations.loopback import redirect_uri
-from contact_activity.operations.own_account import is_of_known_account
+from contact_activity.operations.own_account import is_of_known_account, keep_to_v3
 from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
 from contact_activity.run.tokens import authorization_server
@@ -80,8 +80,9 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     settings = read_settings(environment, is_logged_in=True)
     clock, store = SystemClock(), CredentialsFile(Path(arguments.state))
     server = authorization_server(settings, client, clock)
-    # What would keep the tokens from being stored is told before anybody signs in.
+    # What would keep the tokens from being stored, or from being used, is told before anybody signs in.
     _store_is_usable(store)
+    keep_to_v3(Path(arguments.state))
     sign_in = _SignIn(console, opens_browser=not arguments.no_browser)
     if arguments.code:
         # No spinner: somebody may paste a line here.

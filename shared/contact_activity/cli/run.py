@@ -15,6 +15,7 @@ from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FA
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary
 from contact_activity.domain.pauses import PauseReason
+from contact_activity.run.account_file import AccountFile
 from contact_activity.run.credentials_file import holds_login
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
@@ -130,6 +131,11 @@ def _account(environment: Environment, options: RunOptions) -> Iterator[Account]
         settings = read_settings(environment, is_logged_in=is_logged_in)
         yield Account(settings, credentials, is_simulated=False)
         return
+    if AccountFile(options.state_dir).read() is not None:
+        raise SettingsError(
+            f"no credentials are set, but --state {options.state_dir} is of a real account: run "
+            "`contact-activity login`, or give another --state for the simulated one"
+        )
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
         raise SettingsError(
             "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "

@@ -21,7 +21,8 @@ MAX_FAILED_SHOWN = 5
 def print_start(console: Console, account: Account, options: RunOptions, engine: str) -> None:
     settings = account.settings
     where = "a simulated account on this machine" if account.is_simulated else settings.base_url
-    _print(console, f"Contact Activity · {engine} engine · reading {where}")
+    version = settings.api_version.value
+    _print(console, f"Contact Activity · {engine} engine · API {version} · reading {where}")
     if account.is_simulated:
         text = (
             f"No credentials are set, so nothing leaves this machine. The simulated account allows "

@@ -103,11 +103,15 @@ class Asked:
     read_since_ms: int | None = None
     gone_ms: int | None = None
 
-    def again(self, since_ms: int | None, now_ms: int, *, is_new: bool) -> "Asked":
-        """With rows that ask from now on; `is_new`: some of them for the first time."""
+    def again(self, since_ms: int | None, now_ms: int, *, is_new: bool, is_wanted: bool = False) -> "Asked":
+        """With rows that ask from now on; `is_new`: some of them for the first time.
+
+        `is_wanted`: a resync has them ask, which is no reason to wait.
+        """
         is_over = self.due_ms is None
         oldest_ms = since_ms if is_over else _oldest(self.since_ms, since_ms)
-        waits_ms = DAY_MS if self.misses >= MISSES_BELIEVED and self.read_ms is not None else 0
+        is_patient = self.misses >= MISSES_BELIEVED and self.read_ms is not None and not is_wanted
+        waits_ms = DAY_MS if is_patient else 0
         due_ms = _earliest(self.due_ms, max(now_ms, (self.read_ms or 0) + waits_ms))
         newest_ms = now_ms if is_new else self.newest_ms
         return replace(self, newest_ms=newest_ms, since_ms=oldest_ms, due_ms=due_ms)
@@ -201,10 +205,12 @@ class CampaignReport:
     failed_ms: int | None = None
     asked: Asked | None = None
 
-    def asked_for(self, stamp_ms: int | None, now_ms: int, *, is_new: bool = True) -> "CampaignReport":
+    def asked_for(
+        self, stamp_ms: int | None, now_ms: int, *, is_new: bool = True, is_wanted: bool = False
+    ) -> "CampaignReport":
         """Due for contacts' rows that no report has shown; None: to its end, as if it never was read so."""
         since_ms = None if self.deep_ms is None else stamp_ms
-        asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms, is_new=is_new)
+        asked = (self.asked or Asked(now_ms)).again(since_ms, now_ms, is_new=is_new, is_wanted=is_wanted)
         if self.refusals and self.asked and self.asked.due_ms is not None:
             # What the API refuses is not tried again for each row that asks, but daily.
             asked = replace(asked, due_ms=min(self.asked.due_ms, now_ms + DAY_MS))

@@ -11,7 +11,7 @@ from contact_activity.errors import RetryError, WaitError
 from contact_activity.ports import Clock
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.state_folder import ACCOUNT_DATABASE
-from contact_activity.settings import Settings, SettingsError
+from contact_activity.settings import Settings, SettingsError, Version
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_limiter
 
@@ -51,3 +51,14 @@ def is_of_known_account(state_dir: Path, settings: Settings, token: str, clock: 
     if account_id is not None and account_id != stored.account_id:
         raise SettingsError(OTHER_ACCOUNT)
     return account_id is not None
+
+
+def keep_to_v3(state_dir: Path) -> None:
+    """Raise `SettingsError` if the folder holds what was read from v2: in v3 all of it has other ids."""
+    path = state_dir / ACCOUNT_DATABASE
+    if not path.is_file():
+        return
+    with closing(Database(path, is_read_only=True)) as database:
+        is_of_v2 = database.get("api_version") in (None, Version.V2.value)
+        if is_of_v2 and database.rows("SELECT count(*) FROM contact")[0][0]:
+            raise SettingsError("--state holds what was read from API v2: give another --state for v3")

@@ -105,14 +105,14 @@ def _keep_to_version(database: Database, store: SqliteStore, version: Version) -
 
     Raises `SettingsError` if it was the other one.
     """
-    # An earlier version of this program knew v2 only.
-    stored = database.get("api_version") or (Version.V2.value if store.contacts.count() else version.value)
-    if stored != version:
+    # An earlier version of this program knew v2 only, and what holds no contact yet is of neither.
+    stored = database.get("api_version") or Version.V2.value
+    if stored != version and store.contacts.count():
         raise SettingsError(
-            f"CONSTANT_CONTACT_API_VERSION is {version.value}, but --state holds what {stored} told: "
+            f"--state holds what was read from API {stored}, and {version.value} has other ids: "
             "give another --state"
         )
-    database.put("api_version", stored)
+    database.put("api_version", version.value)
 
 
 def _prepare(store: SqliteStore, clock: SystemClock, options: RunOptions) -> None:

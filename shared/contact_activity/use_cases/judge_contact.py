@@ -95,6 +95,7 @@ class _Judge:
         deadline_ms: int,
         started_ms: int,
     ) -> None:
+        self._is_resynced = contact.watermark.resync_ms is not None
         contact = contact.cut_back(started_ms)
         progress = contact.progress
         if progress and progress.fingerprint != policy.reading.fingerprint:
@@ -264,7 +265,8 @@ class _Judge:
                 return asked
             if not is_new and stored.is_looking_for(down_to_ms, began_ms):
                 return asked
-            if reports.save(stored.asked_for(down_to_ms, now_ms, is_new=is_new)):
+            wanted = stored.asked_for(down_to_ms, now_ms, is_new=is_new, is_wanted=self._is_resynced)
+            if reports.save(wanted):
                 return asked
 
     def _publish(self, asks: list[Ask], now_ms: int) -> None:
