@@ -55,8 +55,8 @@ ALL_REPORTS = ("all",)
 SOME_REPORTS = (("sends", "opens", "bounces"), ("sends",), ("opens", "clicks"))
 CONTACT_SUMMARIES = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN)
 SHIFT_MS = 5 * HOUR_MS
-# After the last fault: a paused day, a day of doubled waits, and one sweep.
-MAX_PEACE_TICKS = 3 * 96
+# After the last fault: a paused day, a day of doubled waits, one sweep, and what lists take of few calls.
+MAX_PEACE_TICKS = 4 * 96
 ROW_OF_THE_FUTURE_H = 24
 LINK_IDS = ("1", "2")
 LINKS = tuple(Link(id_, "https://www.example.org/") for id_ in LINK_IDS)
