@@ -288,7 +288,7 @@ class _Judge:
         if events and not self._held.hold():
             raise _RaceLostError
         accepted = frozenset(by_id) - {event.id for event in events}
-        # What fails once is left to the next sync.
+        # What fails once, and what is met at a stop, is left to the next sync.
         self._is_spent = True
         try:
             if events:
@@ -320,6 +320,7 @@ class _Judge:
             self._history.begin_anew()
             raise RetryError(CURSORS_DID_NOT_HOLD) from wait
         pause_for(wait, self._ports.store.pauses)
+        self._is_spent = True
         if not self._report.pages:
             self._held.release()
         elif not self._save_progress(goes_on=False):
@@ -344,6 +345,7 @@ class _Judge:
         return self._saved(gone, Outcome.GONE)
 
     def _fail(self, error: Exception) -> None:
+        self._is_spent = True
         with suppress(StandstillError):
             contact = self._stopped() if self._report.pages else self._held.contact
             failed = contact.failed(
