@@ -72,7 +72,7 @@ def run_tick(
         _lift_raised_budget(ports)
         _probe_credential(ports, deadline_ms)
         turns = turns or OneAfterTheOther()
-        was_listed = _is_first_listing_complete(ports)
+        may_read_contacts = not is_witnessed or _is_first_listing_complete(ports)
         if not types:
             forget_trust(ports)
         elif has_reports and _is_first_listing_complete(ports) and not _stop_if_paused(ports, report):
@@ -89,7 +89,7 @@ def run_tick(
             )
         failure = _list_if_not_paused(ports, report, deadline_ms, begin_listing)
         # Where rows only vouch, reports come first: otherwise contacts would ask for all of them.
-        turn = turns.of_contacts() if was_listed or not is_witnessed else None
+        turn = turns.of_contacts() if may_read_contacts else None
         if turn and not _stop_if_paused(ports, report):
             budget = _Budget(tick_ms, calls_each, is_paced=is_paced and bool(types))
             _hand_out(ports, report, budget, turn, deadline_ms, correlation_id)
