@@ -320,6 +320,7 @@ def test_nothing_is_held_up_where_no_clock_was_ahead(embedded: Store, moto: Stor
         work_goes_on(lived(store))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beyond", BEYOND_MS)
 @pytest.mark.parametrize("name", sorted({*TIMES_MS, *DAYS}))
 def test_work_goes_on_whatever_time_lies_in_the_future(embedded: Store, name: str, beyond: str) -> None:
@@ -366,6 +367,7 @@ def test_an_operator_may_pause_for_a_year(engine: str, request: pytest.FixtureRe
     assert system.account.calls > calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["embedded", "moto"])
 def test_a_day_to_come_that_is_used_up_is_today(engine: str, request: pytest.FixtureRequest) -> None:
     """What a clock counted that was ahead counts once: today, and not on the day that it showed."""

@@ -49,6 +49,7 @@ def test_workers_that_contend_use_up_the_day_and_no_more() -> None:
     assert seen.calls == limits.calls_per_day
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("latency_ms", [20, 300])
 def test_functions_of_two_versions_stay_within_the_limit(latency_ms: int) -> None:
     """For minutes after an update: no slot is taken twice, and no call is left uncounted."""

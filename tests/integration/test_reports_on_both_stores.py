@@ -82,6 +82,7 @@ def assert_each_once(system: System) -> None:
     assert len(ids) == len(set(ids)) == rows(system)
 
 
+@pytest.mark.long
 def test_trust_is_earned_and_then_reports_publish(system: System) -> None:
     """What happens is published by the next tick, though no contact is due."""
     for number in range(6):
@@ -118,6 +119,7 @@ def trusted(system: System) -> None:
     assert {system.family.reports.trust().of(type_).mode for type_ in TYPES} == {Mode.PUBLISH}
 
 
+@pytest.mark.long
 def test_reports_that_are_switched_off_and_on_repeat_and_lose_nothing(system: System) -> None:
     """The contacts carry it meanwhile."""
     trusted(system)
@@ -138,6 +140,7 @@ def resync(system: System, contact_id: str) -> None:
     assert system.family.contacts.save(contact.resynced(NOON_MS - DAY_MS, system.clock.now_ms()))
 
 
+@pytest.mark.long
 def test_a_resync_publishes_again_what_either_side_published(system: System) -> None:
     """Once, and with equal ids; of the other contacts nothing."""
     trusted(system)

@@ -382,6 +382,7 @@ def ask(server: AuthorisationServer, folder: Path, refresh_token: str | None, *k
 
 
 # The saves of a first refresh: the token is taken, it is sent, the pair has come.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "save", "spent", "works"),
     [

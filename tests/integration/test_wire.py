@@ -513,6 +513,7 @@ def test_a_proxy_is_asked_for_a_tunnel_with_its_credentials(authority: Authority
     assert KEY.encode() not in head
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "says",
     [

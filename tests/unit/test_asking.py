@@ -121,6 +121,7 @@ def test_a_walk_of_two_types_that_is_not_finished_can_be_resynced() -> None:
     assert contact.resynced(NOON_MS - DAY_MS, NOON_MS).progress is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("forbidden", [MAX_ASKS - 1, MAX_ASKS])
 def test_a_walk_full_of_asks_comes_to_its_end(forbidden: int) -> None:
     """Though nothing answers them, what is new is found."""
