@@ -308,7 +308,7 @@ def test_a_harmless_oddity_costs_no_answer() -> None:
     ]
     with closing(Server(acts)) as server, client_of(f"http://127.0.0.1:{server.port}/v2") as client:
         for contact_id in CONTACTS:
-            assert campaigns_in(ask(client, contact_id)) == {f"of-{contact_id}"}
+            assert campaigns_in(ask(client, contact_id, for_ms=5_000)) == {f"of-{contact_id}"}
 
 
 # What may stand where a chunk's size, a length, a status or a number of seconds belongs.
@@ -361,7 +361,7 @@ def test_a_row_may_name_its_contact_in_any_form(named: object) -> None:
     answer = plain(body_of("7", named=named))
     server = Server([Act(form=lambda _: answer)])
     with closing(server), client_of(f"http://127.0.0.1:{server.port}/v2") as client:
-        assert campaigns_in(ask(client, "7")) == {"of-7"}
+        assert campaigns_in(ask(client, "7", for_ms=5_000)) == {"of-7"}
 
 
 @pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden"])
@@ -373,7 +373,7 @@ def test_a_refusal_without_its_body_is_none(status: bytes, gone: float) -> None:
     answer = b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n\r\n" % len(prose) + cut
     server = Server([Act(form=lambda _: answer, cut_at=1.0)])
     with closing(server), client_of(f"http://127.0.0.1:{server.port}/v2") as client:
-        assert campaigns_in(ask(client, "7")) == {"of-7"}
+        assert campaigns_in(ask(client, "7", for_ms=5_000)) == {"of-7"}
         assert len(server.arrivals_s) == 2
 
 
@@ -505,7 +505,7 @@ def test_a_proxy_is_asked_for_a_tunnel_with_its_credentials(authority: Authority
             "proxy": f"http://user:p%40ss@127.0.0.1:{proxy.port}",
         }
         with client_of(f"https://127.0.0.1:{server.port}/v2", **options) as client:
-            assert campaigns_in(ask(client, "7")) == {"of-7"}
+            assert campaigns_in(ask(client, "7", for_ms=5_000)) == {"of-7"}
             assert campaigns_in(ask(client, "8")) == {"of-8"}
     (head,) = proxy.heads
     assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % server.port)
@@ -589,4 +589,4 @@ def test_variables_of_the_environment_change_nothing(
         url = f"https://127.0.0.1:{server.port}/v2"
         assert cause_of(url) is Cause.CERTIFICATE_UNTRUSTED
         with client_of(url, ca_bundle=str(authority.bundle)) as client:
-            assert campaigns_in(ask(client, "7")) == {"of-7"}
+            assert campaigns_in(ask(client, "7", for_ms=5_000)) == {"of-7"}
