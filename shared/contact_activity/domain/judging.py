@@ -10,10 +10,10 @@ from contact_activity.domain.contact import Contact
 from contact_activity.domain.memory import (
     DIGEST_BYTES,
     MAX_REMEMBERED,
-    MAX_UNREADABLE,
     activity_key,
     forget,
     key_time_ms,
+    note_digests,
     pack,
     unpack,
 )
@@ -165,7 +165,7 @@ class Judging:
                 self.counts.out_of_window += 1
                 continue
             self._judge(activity, number, now_ms)
-        return self._new_digests(digests)
+        return note_digests(self._unreadable, digests)
 
     def _judge(self, activity: Activity, number: int, now_ms: int) -> None:
         key = witness_key(self.reading.account, activity, number)
@@ -242,7 +242,7 @@ class Judging:
         return [type_ for type_ in ActivityType if type_ in marked or type_ in self.reading.types]
 
     def _window(self, type_: ActivityType) -> Window:
-        return Window(self._start_ms, tuple(known_spans(self.contact.watermark.mark(type_), self._start_ms)))
+        return self.contact.watermark.window(type_, self._start_ms)
 
     def _forgettable(self, newest_ms: int | None, *, is_whole: bool) -> list[tuple[int, int]]:
         """Spans of time, newest first, in which all rows were read and none asks.
@@ -268,15 +268,6 @@ class Judging:
                 upper_ms = at_ms
         spans.append((lowest_ms, upper_ms))
         return [span for span in spans if span[0] < span[1]]
-
-    def _new_digests(self, digests: Sequence[str]) -> tuple[str, ...]:
-        new = []
-        for digest in digests:
-            packed = bytes.fromhex(digest)
-            if packed not in self._unreadable:
-                self._unreadable = [*self._unreadable, packed][-MAX_UNREADABLE:]
-                new.append(digest)
-        return tuple(new)
 
 
 def _as_many_as_fit(

@@ -32,6 +32,18 @@ def unpack(packed: bytes, size: int = KEY_BYTES) -> list[bytes]:
     return [packed[at : at + size] for at in range(0, len(packed), size)]
 
 
+def note_digests(known: list[bytes], digests: Iterable[str]) -> tuple[str, ...]:
+    """Add the digests of unreadable rows to the known ones, of which the newest stay. Return the new ones."""
+    new = []
+    for digest in digests:
+        packed = bytes.fromhex(digest)
+        if packed not in known:
+            known.append(packed)
+            del known[:-MAX_UNREADABLE]
+            new.append(digest)
+    return tuple(new)
+
+
 def forget(
     keys: Collection[bytes],
     *,

@@ -10,7 +10,7 @@ from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, unpack
 from contact_activity.domain.schedule import is_held
 from contact_activity.domain.shadows import MAX_SHIFT_H, Shadows
 from contact_activity.domain.times import HOUR_MS
-from contact_activity.domain.watermark import Reading, Window, known_spans
+from contact_activity.domain.watermark import Reading, Window
 
 # A memory that is full of what the contact's own walks read has so much room left for reports.
 ROOM_FOR_REPORTS = 1_000
@@ -83,8 +83,7 @@ class ContactMemory:
         return floor_ms is not None and activity.occurred_ms < floor_ms + MAX_SHIFT_H * HOUR_MS
 
     def _window(self, type_: ActivityType) -> Window:
-        start_ms = self._reading.start_ms or 0
-        return Window(start_ms, tuple(known_spans(self._marks.mark(type_), start_ms)))
+        return self._marks.window(type_, self._reading.start_ms or 0)
 
 
 def lacks_url(activity: Activity) -> bool:

@@ -6,7 +6,7 @@ from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, key_time_ms, unpack
 from contact_activity.domain.reported import Standing
-from contact_activity.domain.watermark import Reading, Window, known_spans
+from contact_activity.domain.watermark import Reading, Window
 from contact_activity.domain.witness import marker_key, spent_key, witness_key
 
 
@@ -94,5 +94,4 @@ class VouchingMemory:
         return activity_key(self._reading.account, activity)
 
     def _window(self, type_: ActivityType) -> Window:
-        start_ms = self._reading.start_ms or 0
-        return Window(start_ms, tuple(known_spans(self._marks.mark(type_), start_ms)))
+        return self._marks.window(type_, self._reading.start_ms or 0)

@@ -8,11 +8,11 @@ from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.memory import (
     DIGEST_BYTES,
     MAX_REMEMBERED,
-    MAX_UNREADABLE,
     TIME_BYTES,
     activity_key,
     forget,
     key_time_ms,
+    note_digests,
     pack,
     unpack,
 )
@@ -189,7 +189,7 @@ class Walk:
         self._candidates |= on_page
         self._compact(on_page)
         new.sort(key=lambda keyed: keyed[0])
-        return NewOnPage(tuple(activity for _, activity in new), self._new_digests(digests))
+        return NewOnPage(tuple(activity for _, activity in new), note_digests(self._unreadable, digests))
 
     def take_back(self, activities: Iterable[Activity], digests: Collection[str] = ()) -> None:
         """Undo that activities of the last page count as published, and digests as reported."""
@@ -386,15 +386,6 @@ class Walk:
         )
         self.memory_is_full |= len(kept) == most and forgotten_ms is not None
         return kept, forgotten_ms
-
-    def _new_digests(self, digests: Sequence[str]) -> tuple[str, ...]:
-        new = []
-        for digest in digests:
-            packed = bytes.fromhex(digest)
-            if packed not in self._unreadable:
-                self._unreadable = [*self._unreadable, packed][-MAX_UNREADABLE:]
-                new.append(digest)
-        return tuple(new)
 
 
 def _span_of(keys: Collection[bytes]) -> list[tuple[int, int]]:

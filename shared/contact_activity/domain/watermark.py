@@ -104,6 +104,10 @@ class Watermark:
         """The mark of a type; an empty one if the type was never read."""
         return next((mark for mark in self.marks if mark.type is type_), Mark(type_))
 
+    def window(self, type_: ActivityType, start_ms: int) -> Window:
+        """When an activity of a type must have happened to be published, from a start date on."""
+        return Window(start_ms, tuple(known_spans(self.mark(type_), start_ms)))
+
     @property
     def resync(self) -> tuple[int | None, int | None]:
         """Which resync is asked for. Two requests differ."""

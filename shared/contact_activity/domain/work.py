@@ -44,6 +44,10 @@ class WorkItem:
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
 
+    def is_shift_ending(self, now_ms: int) -> bool:
+        """Whether another message would come too late for its shift."""
+        return self.window is not None and self.window.is_ending(now_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

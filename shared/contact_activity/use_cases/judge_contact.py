@@ -330,8 +330,7 @@ class _Judge:
         return Outcome.UNFINISHED if is_time else Outcome.PAUSED
 
     def _is_shift_ending(self) -> bool:
-        window = self._item.window
-        return window is not None and window.is_ending(self._ports.clock.now_ms())
+        return self._item.is_shift_ending(self._ports.clock.now_ms())
 
     def _end_gone(self) -> Outcome:
         """What was read of it before stays stored: it may only have been out of sight."""

@@ -203,8 +203,7 @@ class _Sync:
         return Outcome.UNFINISHED if is_time else Outcome.PAUSED
 
     def _is_shift_ending(self) -> bool:
-        window = self._item.window
-        return window is not None and window.is_ending(self._ports.clock.now_ms())
+        return self._item.is_shift_ending(self._ports.clock.now_ms())
 
     def _end_synced(self) -> Outcome:
         walk = self._history.walk
