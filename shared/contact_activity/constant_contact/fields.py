@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from contact_activity.domain.activity import USABLE_ID, BounceCategory
 from contact_activity.domain.addresses import cut
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.times import TIME_LIMIT_CHARACTERS
 from contact_activity.errors import FatalError
 
 # Above it a float can no longer hold every whole number.
@@ -58,6 +60,19 @@ def is_of(row: object, name: str, id_: str) -> bool:
     """Whether the field `name` of a row holds this id, or no id at all."""
     named = row.get(name) if isinstance(row, Mapping) else None
     return named is None or named == "" or id_text(named) == id_
+
+
+def contact_in_list(row: object, id_name: str, date_name: str) -> ListedContact | None:
+    """Return a contact of a list by the names of its id and of its date; None without a usable id."""
+    if not isinstance(row, dict):
+        return None
+    id_, modified = usable_id(row.get(id_name)), row.get(date_name)
+    if id_ is None:
+        return None
+    # The date is only compared with the one listed before, so an unusable one can be left empty.
+    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
+        modified = ""
+    return ListedContact(id_, modified)
 
 
 def row_digest(row: object) -> str:

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from contact_activity.constant_contact.fields import id_text, is_of, usable_id
+from contact_activity.constant_contact.fields import contact_in_list, id_text, is_of, usable_id
 from contact_activity.domain.addresses import cut
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
-from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, parse_time
+from contact_activity.domain.times import parse_time
 
 # A cursor is opaque. These are the ones that can be stored and sent again.
 _USABLE_CURSOR = re.compile(r"[\x20-\x7e]{1,4096}")
@@ -56,15 +56,7 @@ def cursor_of(next_link: object) -> str | None:
 
 def listed_contact(row: object) -> ListedContact | None:
     """Return a contact of the list, or None for a row without a usable id."""
-    if not isinstance(row, dict):
-        return None
-    id_, modified = usable_id(row.get("id")), row.get("modified_date")
-    if id_ is None:
-        return None
-    # The date is only compared with the one listed before, so an unusable one can be left empty.
-    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
-        modified = ""
-    return ListedContact(id_, modified)
+    return contact_in_list(row, "id", "modified_date")
 
 
 def listed_campaign(row: object) -> ListedCampaign | None:

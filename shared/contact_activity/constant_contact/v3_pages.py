@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from contact_activity.constant_contact.fields import id_text, is_of, usable_id
+from contact_activity.constant_contact.fields import contact_in_list, id_text, is_of, usable_id
 from contact_activity.domain.activity import Activity, Unreadable
 from contact_activity.domain.answers import TrackingPage
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
-from contact_activity.domain.times import TIME_LIMIT_CHARACTERS, parse_time
+from contact_activity.domain.times import parse_time
 
 # The activities of a campaign that have reports (v3 documentation of the email reports).
 ROLES = ("primary_email", "resend")
@@ -100,15 +100,7 @@ def tracking_page(
 
 def listed_contact(row: object) -> ListedContact | None:
     """Return a contact of the list, or None for a row without a usable id."""
-    if not isinstance(row, dict):
-        return None
-    id_, modified = usable_id(row.get("contact_id")), row.get("updated_at")
-    if id_ is None:
-        return None
-    # The date is only compared with the one listed before, so an unusable one can be left empty.
-    if not isinstance(modified, str) or not modified.isascii() or len(modified) > TIME_LIMIT_CHARACTERS:
-        modified = ""
-    return ListedContact(id_, modified)
+    return contact_in_list(row, "contact_id", "updated_at")
 
 
 def listed_campaign(row: object) -> ListedCampaign | None:

@@ -24,7 +24,7 @@ from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import Mode, SampledRow, TypeTrust
 from contact_activity.domain.vouching import VouchingMemory
-from contact_activity.domain.witness import Edge, numbered
+from contact_activity.domain.witness import NO_EDGE, numbered
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     FatalError,
@@ -92,8 +92,8 @@ class _Read:
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
         self._report = Report(Outcome.UNFINISHED)
-        self._numbered: list[tuple[Activity, int]] = []
-        self._next_edge = Edge()
+        self._numbered: dict[str, list[tuple[Activity, int]]] = {}
+        self._next_edge = NO_EDGE
 
     def run(self) -> Report:
         if self._trust.mode is Mode.OFF:
@@ -192,8 +192,8 @@ class _Read:
         self._report.pages += 1
         self._report.counts.rows += len(page.activities)
         # Before rows collapse: each of a contact's clicks in one moment vouches by itself.
-        numbers, self._next_edge = numbered(page.activities, self._read.edge, is_report=True)
-        self._numbered = list(zip(page.activities, numbers, strict=True))
+        if self._policy.reading.is_witnessed:
+            self._number(page.activities)
         rows = once_each(self._policy.reading.account, self._with_urls(page.activities))
         self._report.counts.collapsed += len(page.activities) - len(rows)
         newest = [
@@ -217,7 +217,7 @@ class _Read:
 
     def _take_part(self, contacts: Sequence[Contact], rows: Mapping[str, Sequence[Activity]]) -> bool:
         now_ms = self._ports.clock.now_ms()
-        memories = {contact.id: self._memory_of(contact, rows[contact.id], now_ms) for contact in contacts}
+        memories = {contact.id: self._memory_of(contact, now_ms) for contact in contacts}
         new: dict[str, list[Activity]] = {}
         known: dict[str, list[Activity]] = {}
         left: list[str] = []
@@ -261,12 +261,18 @@ class _Read:
             self._note_published(by_id, events, out, accepted, now_ms)
         return True
 
-    def _memory_of(self, contact: Contact, rows: Sequence[Activity], now_ms: int) -> Memory:
+    def _number(self, activities: Sequence[Activity]) -> None:
+        """Number the rows of a page by contact."""
+        numbers, self._next_edge = numbered(activities, self._read.edge, is_report=True)
+        self._numbered = {}
+        for row, number in zip(activities, numbers, strict=True):
+            self._numbered.setdefault(row.contact_id, []).append((row, number))
+
+    def _memory_of(self, contact: Contact, now_ms: int) -> Memory:
         contact, reading = contact.set_right(now_ms), self._policy.reading
         if not reading.is_witnessed:
             return ContactMemory(contact, reading, now_ms)
-        ids = {row.contact_id for row in rows}
-        return VouchingMemory(contact, reading, [of for of in self._numbered if of[0].contact_id in ids])
+        return VouchingMemory(contact, reading, self._numbered[contact.id])
 
     def _leave(self, row: Activity, left: list[str], *, is_shifted: bool) -> None:
         """Leave a row to its contact, which is read soon if the row was not met before."""
@@ -502,7 +508,7 @@ def trust_of(type_: ActivityType, ports: WorkPorts, policy: WorkPolicy) -> TypeT
 
 
 def _from_first_page(read: ReportProgress) -> ReportProgress:
-    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0, edge=Edge())
+    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0, edge=NO_EDGE)
 
 
 def _digest(page: TrackingPage) -> str:
