@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.one_account import StoredAccount
 from contact_activity.operations.login import code_login
 from contact_activity.operations.loopback import Redirect, read_redirect
 from contact_activity.run.account_file import AccountFile
-from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
-from contact_activity.run.tokens import authorization_server
 from contact_activity.settings import V3Credentials, read_settings
+from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import BUSY, CLIENT_ID, LOST, Authorisation, AuthorisationServer, served
 from tests.support.fronts import free_port
 

@@ -13,8 +13,8 @@ from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import RetryError, WaitError, WaitReason
-from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.settings import V3Credentials
+from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import BUSY, CLIENT_ID, CLOSED, CUT, LOST, Authorisation, InProcess
 from tests.support.virtual_clock import SharedClock
 

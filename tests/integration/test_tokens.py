@@ -17,17 +17,18 @@ import pytest
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
 from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.one_account import identified_by
 from contact_activity.constant_contact.tokens import FixedToken, Tokens
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.tokens import AccessToken, Granted, StoredTokens
 from contact_activity.errors import RetryError, StandstillError, WaitError, WaitReason
 from contact_activity.ports import BearerTokens
-from contact_activity.run.credentials_file import CredentialsFile
-from contact_activity.run.tokens import authorization_server, bearer_tokens
+from contact_activity.run.tokens import bearer_tokens
 from contact_activity.settings import Settings, SettingsError, V3Credentials, read_settings
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_limiter
+from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import (
     BUSY,
     CLIENT_ID,
@@ -327,7 +328,8 @@ from pathlib import Path
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.errors import WaitError
-from contact_activity.run import credentials_file, tokens
+from contact_activity.constant_contact import oauth
+from contact_activity.state import credentials_file
 from contact_activity.settings import read_credentials, read_settings
 
 point, save = sys.argv[2], int(sys.argv[3])
@@ -348,7 +350,7 @@ class Killed(credentials_file.CredentialsFile):
 
 given = read_credentials(os.environ, is_logged_in=True)
 clock, folder = SystemClock(), Path(sys.argv[1])
-server = tokens.authorization_server(read_settings(os.environ, is_logged_in=True), given, clock)
+server = oauth.authorization_server(read_settings(os.environ, is_logged_in=True), given, clock)
 try:
     asked = Tokens(Killed(folder), server, clock, given)
     print(asked.access_token(deadline_ms=clock.monotonic_ms() + 60_000))

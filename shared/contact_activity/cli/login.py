@@ -10,15 +10,15 @@ from rich.console import Console
 from contact_activity.cli.arguments import Commands, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.clock import SystemClock
+from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.token_answers import DeviceCode
 from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
 from contact_activity.operations.loopback import redirect_uri
 from contact_activity.operations.own_account import is_of_known_account, keep_to_v3
-from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
-from contact_activity.run.tokens import authorization_server
 from contact_activity.settings import Environment, read_client, read_settings
+from contact_activity.state.credentials_file import CredentialsFile
 
 # Longer than a run takes to refresh a token.
 MAX_WAIT_S = 40.0

@@ -16,7 +16,6 @@ from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.run.account_file import AccountFile
-from contact_activity.run.credentials_file import holds_login
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
 from contact_activity.run.options import Account, RunOptions
@@ -32,6 +31,7 @@ from contact_activity.settings import (
     read_settings,
     read_version,
 )
+from contact_activity.state.credentials_file import holds_login
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"

@@ -11,6 +11,8 @@ from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from contact_activity.constant_contact.certificates import checked_ca_bundle
+from contact_activity.constant_contact.http_transport import HttpTransport
 from contact_activity.constant_contact.token_answers import (
     Busy,
     Denied,
@@ -23,7 +25,7 @@ from contact_activity.constant_contact.token_answers import (
 from contact_activity.constant_contact.transport import ANSWER_TIMEOUT_S, FormTransport, NoAnswerError
 from contact_activity.constant_contact.verdict import read_answer
 from contact_activity.ports import Clock
-from contact_activity.settings import V3Credentials
+from contact_activity.settings import Settings, V3Credentials
 
 T = TypeVar("T")
 
@@ -114,3 +116,15 @@ class AuthorizationServer:
 
     def _beside_token(self, name: str) -> str:
         return f"{self._token_url.rpartition('/')[0]}/{name}"
+
+
+def authorization_server(settings: Settings, client: V3Credentials, clock: Clock) -> AuthorizationServer:
+    """Return the provider's. Raises `SettingsError` if the CA bundle cannot be used."""
+    # No connection is kept: calls are rare, and none may be lost to one that the server has closed.
+    transport = HttpTransport(
+        settings.token_url,
+        connections=0,
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+    )
+    return AuthorizationServer(settings.token_url, client, transport, clock)

@@ -14,7 +14,7 @@ from contact_activity.operations.dead_letters import contact_id_of, taken_letter
 from contact_activity.operations.system import System
 from contact_activity.ports import Reports
 from contact_activity.run.errors import RunError
-from contact_activity.run.files import is_at, sync_folder
+from contact_activity.state.files import is_at, sync_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from contact_activity.constant_contact.one_account import StoredAccount
 from contact_activity.errors import StandstillError
-from contact_activity.run.files import write_private
+from contact_activity.state.files import write_private
 
 FILE = "account.json"
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from contact_activity.run.errors import RunError, UsageError
-from contact_activity.run.files import is_at, sync_folder
 from contact_activity.run.sinks import AppendedFile, CopiedToStdout, Sink, Stream
+from contact_activity.state.files import is_at, sync_folder
 
 # Another run holds the lock only while it checks the file. `forget` may hold it for longer.
 MAX_LOCK_WAIT_S = 5.0

@@ -3,27 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.http_transport import HttpTransport
-from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.one_account import Identify, OneAccount
 from contact_activity.constant_contact.tokens import FixedToken, Tokens
 from contact_activity.ports import BearerTokens, Clock
 from contact_activity.run.account_file import AccountFile
-from contact_activity.run.credentials_file import CredentialsFile
 from contact_activity.settings import Settings, V3Credentials
-
-
-def authorization_server(settings: Settings, client: V3Credentials, clock: Clock) -> AuthorizationServer:
-    """Return the provider's. Raises `SettingsError` if the CA bundle cannot be used."""
-    # No connection is kept: calls are rare, and none may be lost to one that the server has closed.
-    transport = HttpTransport(
-        settings.token_url,
-        connections=0,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
-    return AuthorizationServer(settings.token_url, client, transport, clock)
+from contact_activity.state.credentials_file import CredentialsFile
 
 
 def bearer_tokens(

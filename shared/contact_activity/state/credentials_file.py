@@ -7,16 +7,16 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from contact_activity.domain.tokens import AccessToken, StoredTokens
+from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import StandstillError
-from contact_activity.run.files import sync_folder, write_private
+from contact_activity.state.files import sync_folder, write_private
+from contact_activity.state.tokens import tokens_from_json, tokens_to_json
 
 FILE, LOCK_FILE = "credentials.json", "credentials.lock"
-_FORM = 1
 _POLL_S = 0.02
 _Stamp = tuple[int, int, int]
 
@@ -36,7 +36,7 @@ class CredentialsFile:
             known = self._known
             if known and known[0] == stamp:
                 return known[1]
-            tokens = _tokens_of(json.loads(self._path.read_text(encoding="utf-8")))
+            tokens = tokens_from_json(json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return StoredTokens()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -65,7 +65,7 @@ class CredentialsFile:
 
     def save(self, tokens: StoredTokens) -> None:
         try:
-            write_private(self._path, json.dumps(_json_of(tokens)).encode())
+            write_private(self._path, json.dumps(tokens_to_json(tokens)).encode())
         except OSError as error:
             raise self._unusable(f"cannot be written ({error.strerror})", is_passing=True) from None
 
@@ -99,54 +99,3 @@ def _lock(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _json_of(tokens: StoredTokens) -> dict[str, object]:
-    access = tokens.access
-    return {
-        "form": _FORM,
-        "client_id": tokens.client_id,
-        "refresh_token": tokens.refresh_token,
-        "access_token": access and access.text,
-        "asked_ms": access and access.asked_ms,
-        "expires_ms": access and access.expires_ms,
-        "unanswered": tokens.unanswered,
-        "is_dead": tokens.is_dead,
-        "is_unproven": tokens.is_unproven,
-        "called_ms": tokens.called_ms,
-        "taken": sorted(tokens.taken),
-    }
-
-
-def _tokens_of(value: Mapping[str, object]) -> StoredTokens:
-    """Raises `ValueError`, `TypeError` or `KeyError` for anything that `_json_of` does not write."""
-    if value["form"] != _FORM:
-        raise ValueError("form")
-    text, taken = _text(value["access_token"]), value["taken"]
-    if not isinstance(taken, list):
-        raise TypeError("taken")
-    access = None
-    if text is not None:
-        access = AccessToken(text, _number(value["asked_ms"]), _number(value["expires_ms"]))
-    return StoredTokens(
-        client_id=_text(value["client_id"]),
-        refresh_token=_text(value["refresh_token"]),
-        access=access,
-        unanswered=_number(value["unanswered"]),
-        is_dead=value["is_dead"] is True,
-        is_unproven=value["is_unproven"] is True,
-        called_ms=_number(value["called_ms"]),
-        taken=frozenset(str(digest) for digest in taken),
-    )
-
-
-def _text(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError("text")
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError("number")
-    return value
