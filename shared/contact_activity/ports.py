@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
 from contact_activity.domain.campaign import Campaign, SentCampaign, WatchedCampaign
@@ -128,6 +129,13 @@ class TokenStore(Protocol):
 
     def save(self, tokens: StoredTokens) -> None:
         """Store all of it, or nothing. It is kept whatever happens once this returns."""
+
+
+class AccountRecord(Protocol):
+    """Where the account of the state is stored."""
+
+    def read(self) -> StoredAccount | None: ...
+    def save(self, account: StoredAccount) -> None: ...
 
 
 class Limiter(Protocol):

@@ -63,10 +63,10 @@ GET_CLIENT_ID = (
 SETTINGS = (
     Setting(_API_KEY, "", "v2: the application's key", secret=True),
     Setting(_ACCESS_TOKEN, "", "v2: the account's token; alone: v3, for a day's trial", secret=True),
-    Setting(_CLIENT_ID, "", "v3: the application's API key (Client ID)", secret=True),
+    Setting(_CLIENT_ID, "", "v3: the application's API key (Client ID)"),
     Setting(_CLIENT_SECRET, "", "v3: its secret, unless it has none", secret=True),
     Setting(_REFRESH_TOKEN, "", "v3: a refresh token, instead of `contact-activity login`", secret=True),
-    Setting(_BASE_URL, _BASE_URLS[Version.V2], "where the API is; of v3 " + _BASE_URLS[Version.V3]),
+    Setting(_BASE_URL, "", "where the API is: " + " or ".join(_BASE_URLS.values()) + ", by the version"),
     Setting(
         _TOKEN_URL, "https://authz.constantcontact.com/oauth2/default/v1/token", "v3: where tokens come from"
     ),
@@ -95,7 +95,9 @@ DEPLOYMENT_SETTINGS = (
     Setting("TABLE_NAME", "", "the DynamoDB table"),
     Setting("QUEUE_URL", "", "the contact queue"),
     Setting("EVENT_BUS_NAME", "", "the bus that activity events go to"),
-    Setting("SECRET_ID", "", "the secret that holds api_key and access_token"),
+    Setting("SECRET_ID", "", "the secret that holds the credential"),
+    Setting("TOKENS_SECRET_ID", "", "v3: the secret of the tokens that came of it"),
+    Setting("LOCAL_CREDENTIALS_FOLDER", "", "on the local cloud: the folder whose tokens outlive it"),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS + DEPLOYMENT_SETTINGS}
 

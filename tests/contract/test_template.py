@@ -44,9 +44,13 @@ def on_aws(value: Any, *, has_key: bool = False) -> Any:
         return value
     if "Fn::If" in value:
         condition, chosen, otherwise = value["Fn::If"]
-        is_so = {"IsLocal": False, "HasAlarmTopic": True, "HasKey": has_key, "HasCaBundleLayer": True}[
-            condition
-        ]
+        is_so = {
+            "IsLocal": False,
+            "IsV3": True,
+            "HasAlarmTopic": True,
+            "HasKey": has_key,
+            "HasCaBundleLayer": True,
+        }[condition]
         return on_aws(chosen if is_so else otherwise, has_key=has_key)
     named = {name: on_aws(item, has_key=has_key) for name, item in value.items()}
     return {name: item for name, item in named.items() if item != NO_VALUE}
@@ -291,9 +295,9 @@ SWITCH: tuple[list[str], list[str]] = (["true", "false"], ["", "True", "yes", "1
 # What each other parameter takes, and what it must refuse.
 EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "ConstantContactBaseUrl": (
-        ["https://api.example.org:8443/v2/", "http://127.0.0.1:8080/v2", "http://[::1]:8080"],
+        ["", "https://api.example.org:8443/v2/", "http://127.0.0.1:8080/v2", "http://[::1]:8080"],
         [
-            *("", "api.example.org/v2", "//api.example.org", "https://", "https:///v2", "https://:443"),
+            *("api.example.org/v2", "//api.example.org", "https://", "https:///v2", "https://:443"),
             *("https://api.example.org:0", "https://api.example.org:65536", "http://127.0.0.256"),
             *("https://api.example.org/a b", " https://api.example.org", "https://me@api.example.org"),
             *("https://api..org", "https://api.example.org/ü", "http://127.0.0.1.example.org"),
@@ -323,7 +327,9 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["", "arn:aws:lambda:eu-west-1:123456789012:layer:certificates:3"],
         [*OF_ANOTHER_SERVICE, "arn:aws:lambda:eu-west-1:123456789012:layer:certificates", "certificates:3"],
     ),
-    "ConstantContactApiVersion": (["v2"], ["", "v3", "2", "V2"]),
+    "ConstantContactApiVersion": (["v2", "v3"], ["", "v1", "2", "V2"]),
+    "ConstantContactClientId": (["", "2f1c-9a"], ["two words", "ä", "x" * 4097]),
+    "LocalCredentialsFolder": (["", "/var/lib/contact-activity"], ["state", "./state"]),
     "Account": (["shop-1.north_2"], ["", "a b", "-a", "a" * 65, "ä", "a/b", "shop "]),
     "CampaignReports": (["auto", "off"], ["", "on", "AUTO", "false"]),
     "Reports": (

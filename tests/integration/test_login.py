@@ -15,7 +15,7 @@ import pytest
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.oauth import authorization_server
-from contact_activity.constant_contact.one_account import StoredAccount
+from contact_activity.domain.account import StoredAccount
 from contact_activity.operations.login import code_login
 from contact_activity.operations.loopback import Redirect, read_redirect
 from contact_activity.run.account_file import AccountFile

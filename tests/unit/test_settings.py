@@ -39,7 +39,7 @@ DEFAULTS = {
     CLIENT_SECRET: "",
     REFRESH: "",
     TOKEN_URL: V3_TOKEN_URL,
-    URL: "https://api.constantcontact.com/v2",
+    URL: "",
     "CONSTANT_CONTACT_PROXY": "",
     "CONSTANT_CONTACT_CA_BUNDLE": "",
     "CONSTANT_CONTACT_API_VERSION": "v2",

@@ -274,7 +274,7 @@ def test_a_failed_call_is_a_warning_without_a_host(logged: io.StringIO) -> None:
 
 
 def ticking(world: World, credentials: Callable[[], Credentials]) -> Dispatcher:
-    return Dispatcher(world.tick_ports(), TICK_MS, 1, None, credentials)
+    return Dispatcher(world.tick_ports(), TICK_MS, world.reading, None, credentials)
 
 
 def test_a_tick_that_cannot_read_its_credentials_counts_as_paused(

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from botocore.client import BaseClient
 
@@ -14,11 +14,13 @@ from contact_activity.settings import Credentials, SettingsError, check_credenti
 _NAMES = ("api_key", "access_token")
 # While Secrets Manager fails, go on with the last credentials for an hour, and ask every 15 s.
 MAX_STALE_S = 3_600.0
+# Then it is read again, for a new token.
+MAX_AGE_S = 300.0
 ASK_AGAIN_S = 15.0
 
 
 def secret_credentials(
-    client: BaseClient, secret_id: str, clock: Clock, max_age_s: float = 300.0
+    client: BaseClient, secret_id: str, clock: Clock, max_age_s: float = MAX_AGE_S
 ) -> Callable[[], Credentials]:
     """Return a reader for any number of threads. It asks again after `max_age_s`, for a new token.
 
@@ -61,11 +63,9 @@ def _value(client: BaseClient, secret_id: str) -> str:
 def parse_secret(secret_id: str, text: str) -> Credentials:
     """Return the credentials in the value of a secret. Raises `SettingsError`, which shows nothing of it."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _unusable(secret_id, "is not JSON") from None
-    if not isinstance(value, dict):
-        raise _unusable(secret_id, "is not a JSON object")
+        value = parse_object(text)
+    except ValueError as error:
+        raise _unusable(secret_id, str(error)) from None
     found = []
     for name in _NAMES:
         credential = value.get(name)
@@ -76,7 +76,19 @@ def parse_secret(secret_id: str, text: str) -> Credentials:
     return Credentials(*found)
 
 
+def parse_object(text: str) -> Mapping[str, object]:
+    """Return the JSON object in a text. Raises `ValueError` with what the text is instead."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004  of a text
+    return value
+
+
 def _unusable(secret_id: str, fault: str) -> SettingsError:
     return SettingsError(
-        f'the secret {secret_id} {fault}: store {{"api_key": "...", "access_token": "..."}} in it'
+        f'the secret {secret_id} {fault}: store {{"api_key": "...", "access_token": "..."}} in it, or for v3 '
+        "set ConstantContactApiVersion to v3"
     )

@@ -2,17 +2,16 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
 from contact_activity.constant_contact.fields import usable_id
 from contact_activity.constant_contact.tokens import FixedToken
 from contact_activity.constant_contact.transport import Transport
+from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.tokens import token_digest
 from contact_activity.errors import FatalError, WaitError, WaitReason
-from contact_activity.ports import BearerTokens, Clock, Limiter
+from contact_activity.ports import AccountRecord, BearerTokens, Clock, Limiter
 from contact_activity.settings import SettingsError
 
 # Given a token and a deadline; None if the API does not say whose it is.
@@ -23,25 +22,11 @@ OTHER_ACCOUNT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAccount:
-    """The provider's id of the account that the state is of. `checked`: the digest of a token of it."""
-
-    account_id: str
-    checked: str
-
-
-class AccountRecord(Protocol):
-    """Where the account of the state is stored."""
-
-    def read(self) -> StoredAccount | None: ...
-    def save(self, account: StoredAccount) -> None: ...
-
-
 class OneAccount:
     """The `BearerTokens` port over another one: gives out no token of another account than the first.
 
-    A token that was not seen before costs one call. Raises `SettingsError` for one of another account.
+    A token that was not seen before costs one call. Raises `SettingsError` with `refusal` for one of another
+    account.
     """
 
     def __init__(
@@ -50,9 +35,11 @@ class OneAccount:
         record: AccountRecord,
         identify: Identify,
         tell: Callable[[str], object] = lambda _: None,
+        *,
+        refusal: str = OTHER_ACCOUNT,
     ) -> None:
         self._tokens, self._record, self._identify = tokens, record, identify
-        self._tell = tell
+        self._tell, self._refusal = tell, refusal
         self._turn = threading.Lock()
         self._checked: str | None = None
 
@@ -87,15 +74,15 @@ class OneAccount:
             if account_id is None:
                 self._tell("the API does not say which account this is: the scope account_read is missing")
             else:
-                keep_to_account(self._record, account_id, token)
+                keep_to_account(self._record, account_id, token, self._refusal)
         self._checked = token
 
 
-def keep_to_account(record: AccountRecord, account_id: str, token: str) -> None:
+def keep_to_account(record: AccountRecord, account_id: str, token: str, refusal: str = OTHER_ACCOUNT) -> None:
     """Store whose state this is, if that is not known. Raises `SettingsError` if it is another's."""
     stored = record.read()
     if stored and stored.account_id != account_id:
-        raise SettingsError(OTHER_ACCOUNT)
+        raise SettingsError(refusal)
     record.save(StoredAccount(account_id, token_digest(token)))
 
 

@@ -42,6 +42,10 @@ class Refresher(Protocol):
     def refresh(self, refresh_token: str, client_id: str | None) -> TokenAnswer: ...
 
 
+# An error: nothing was sent.
+_Outcome = TokenAnswer | RetryError | WaitError
+
+
 class Tokens:
     """The `BearerTokens` port over a store.
 
@@ -129,15 +133,16 @@ class Tokens:
                 if living:
                     return living
                 raise WaitError(WaitReason.TIME)
-            stored, answer = self._refresh_to_the_end(stored, is_refused=is_refused)
+            stored, answer = self._refresh_to_the_end(stored, deadline_ms, is_refused=is_refused)
             if isinstance(answer, Granted):
                 return answer.access_token
-            if isinstance(answer, Busy | Denied) and answer != Denied(INVALID_GRANT):
-                if living:
-                    self._not_before_ms = self._clock.monotonic_ms() + TRY_AGAIN_MS
-                    return living
-                failures += 1
-                self._back_off(answer, failures, deadline_ms)
+            if isinstance(answer, Lost) or answer == Denied(INVALID_GRANT):
+                continue
+            if living:
+                self._not_before_ms = self._clock.monotonic_ms() + TRY_AGAIN_MS
+                return living
+            failures += 1
+            self._back_off(answer, failures, deadline_ms)
 
     def _current(self) -> StoredTokens:
         """Return what is stored, with what could not be saved and what the environment has new."""
@@ -148,30 +153,44 @@ class Tokens:
                 self._store.save(after)
                 stored = after
             self._unsaved = None
-        token = self._given.refresh_token
+        token, client_id = self._given.refresh_token, self._given.client_id
         if token and self._is_news(stored):
-            stored = stored.taking(token, self._given.client_id)
+            stored = stored.taking(token, client_id)
+            self._store.save(stored)
+        elif token and token == stored.refresh_token and client_id and client_id != stored.client_id:
+            stored = stored.belonging_to(client_id)
             self._store.save(stored)
         return stored
 
     def _refresh_to_the_end(
-        self, stored: StoredTokens, *, is_refused: bool
-    ) -> tuple[StoredTokens, TokenAnswer]:
+        self, stored: StoredTokens, deadline_ms: int, *, is_refused: bool
+    ) -> tuple[StoredTokens, _Outcome]:
         """Refresh in a thread that Ctrl-C, SIGTERM and the end of the process wait for."""
-        now_ms = self._clock.now_ms()
+        sending = stored.sending(self._clock.now_ms())
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(self._refresh, stored, now_ms, is_refused).result()
+            if not_sent := thread.submit(self._note, sending, deadline_ms).result():
+                return self._store.read(), not_sent
+            return thread.submit(self._refresh, sending, is_refused).result()
 
-    def _refresh(
-        self, stored: StoredTokens, asked_ms: int, is_refused: bool
-    ) -> tuple[StoredTokens, TokenAnswer]:
+    def _note(self, sending: StoredTokens, deadline_ms: int) -> RetryError | WaitError | None:
+        """Store that the refresh token is sent. Return why it must not be: that failed, or took too long."""
+        try:
+            self._store.save(sending)
+        except RetryError as error:
+            self._tell(str(error))
+            return error
+        # The wait for the slot is over.
+        if self._clock.monotonic_ms() + REFRESH_MS <= deadline_ms + CALL_INTERVAL_MS:
+            return None
+        self._store.save(sending.not_spent())
+        return WaitError(WaitReason.TIME)
+
+    def _refresh(self, sending: StoredTokens, is_refused: bool) -> tuple[StoredTokens, _Outcome]:
         """Spend the refresh token once. Return what is stored then, and the answer."""
-        sending = stored.sending(asked_ms)
-        self._store.save(sending)
-        answer = self._server.refresh(stored.refresh_token or "", stored.client_id)
+        answer = self._server.refresh(sending.refresh_token or "", sending.client_id)
         match answer:
             case Granted():
-                after = sending.renewed(answer, asked_ms=asked_ms, is_unproven=is_refused)
+                after = sending.renewed(answer, asked_ms=sending.called_ms, is_unproven=is_refused)
             case Denied(error):
                 self._tell(f"the token endpoint refuses: {error}")
                 after = sending.not_spent()
@@ -196,7 +215,11 @@ class Tokens:
         self._clock.sleep(wait_ms / 1_000)
         return True
 
-    def _back_off(self, answer: Busy | Denied, failures: int, deadline_ms: int) -> None:
+    def _back_off(
+        self, answer: Busy | Denied | RetryError | WaitError, failures: int, deadline_ms: int
+    ) -> None:
+        if isinstance(answer, RetryError | WaitError):
+            raise answer
         if isinstance(answer, Denied):
             # The refresh token is unspent, but the client id, its secret or its rights are wrong.
             raise WaitError(WaitReason.CREDENTIAL)

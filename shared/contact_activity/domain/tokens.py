@@ -88,7 +88,24 @@ class StoredTokens:
         return Step.GIVE_UP if has_ended else Step.USE
 
     def has_taken(self, refresh_token: str) -> bool:
-        return token_digest(refresh_token) in self.taken
+        """Whether it was taken before, or is the one that is stored."""
+        return refresh_token == self.refresh_token or token_digest(refresh_token) in self.taken
+
+    def having_taken(self, digests: frozenset[str]) -> "StoredTokens":
+        """Return the same with more digests of what was taken."""
+        return replace(self, taken=self.taken | digests)
+
+    def has_same_tokens(self, other: "StoredTokens") -> bool:
+        """Whether only what is counted of them differs."""
+        return (self.client_id, self.refresh_token, self.access) == (
+            other.client_id,
+            other.refresh_token,
+            other.access,
+        )
+
+    def belonging_to(self, client_id: str) -> "StoredTokens":
+        """Return the same tokens as those of another application: what that one was refused says nothing."""
+        return replace(self, client_id=client_id, is_dead=False)
 
     def taking(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
         """Return the start of a new credential, from a refresh token of the environment."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.watermark import Reading
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import deadline_ms
 from contact_activity.ports import TickPorts
-from contact_activity.settings import Credentials
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
 from contact_activity.use_cases.turns import StoredShifts
@@ -19,16 +19,17 @@ class Dispatcher:
 
     ports: TickPorts
     tick_ms: int
-    calls_each: int
+    reading: Reading
     campaign_lookback_days: int | None
-    credentials: Callable[[], Credentials]
+    read_credentials: Callable[[], object]
     campaign_reports: tuple[ActivityType, ...] = ()
+    has_watch: bool = True
 
     def run(self, remaining_ms: int, correlation_id: str) -> dict[str, object]:
         """Run one tick and return its report. A tick that raises is measured too."""
         telemetry.correlate(correlation_id)
         try:
-            self.credentials()
+            self.read_credentials()
         except Exception:
             telemetry.record_unreadable_credentials()
             raise
@@ -38,9 +39,11 @@ class Dispatcher:
                 self.ports,
                 tick_ms=self.tick_ms,
                 deadline_ms=deadline_ms(remaining_ms),
-                calls_each=self.calls_each,
+                calls_each=self.reading.calls_each,
                 campaign_lookback_days=self.campaign_lookback_days,
                 types=self.campaign_reports,
+                is_witnessed=self.reading.is_witnessed,
+                has_watch=self.has_watch,
                 turns=StoredShifts(self.ports.store, self.ports.clock, self.tick_ms),
                 correlation_id=correlation_id,
                 report=report,

@@ -193,6 +193,11 @@ def log_unreadable_secret(error: Exception) -> None:
     logger.error("the secret cannot be read", extra={"cause": _cause(error)})
 
 
+def log_token_trouble(line: str) -> None:
+    """Log a line about the tokens of v3, which holds no secret."""
+    logger.warning("tokens", extra={"cause": line})
+
+
 def log_malformed_message(message_id: str) -> None:
     """Log a message with an unknown body by its SQS id. The body may hold anything."""
     logger.warning("no message of ours", extra={"message_id": message_id})

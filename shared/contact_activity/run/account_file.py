@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from contact_activity.constant_contact.one_account import StoredAccount
+from contact_activity.domain.account import StoredAccount
 from contact_activity.errors import StandstillError
 from contact_activity.state.files import write_private
 

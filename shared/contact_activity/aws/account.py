@@ -1,0 +1,46 @@
+"""Keep in the table whose account its state is of, and by which version of the API it was read."""
+
+from contact_activity.aws.table import Table
+from contact_activity.domain.account import StoredAccount
+from contact_activity.settings import SettingsError, Version
+
+_ITEM = "account"
+
+
+class DynamoAccount:
+    """The `AccountRecord` port. Raises `RetryError` when a call to the table fails."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read(self) -> StoredAccount | None:
+        item = self._table.get(_ITEM)
+        if "account_id" not in item:
+            return None
+        return StoredAccount(item.text("account_id"), item.text("checked"))
+
+    def save(self, account: StoredAccount) -> None:
+        change = "SET account_id = :account, checked = :checked"
+        self._table.update(_ITEM, change, account=account.account_id, checked=account.checked)
+
+    def keep_to_version(self, version: Version) -> None:
+        """Note by which version of the API the state is read. Raises `SettingsError` if it was the other.
+
+        In the other version all activity has other ids.
+        """
+        stored = self._table.get(_ITEM).text_or_none("api_version")
+        # An earlier version of this program knew v2 only, and noted nothing.
+        if stored is None and "listing" in self._table.get("listing"):
+            stored = Version.V2.value
+        if stored not in (None, version.value):
+            raise SettingsError(
+                f"the table holds what was read from API {stored}, and {version.value} has other ids: "
+                f"set ConstantContactApiVersion to {stored}, or deploy another stack"
+            )
+        if not self._table.update(
+            _ITEM,
+            "SET api_version = :version",
+            "attribute_not_exists(api_version) OR api_version = :version",
+            version=version.value,
+        ):
+            self.keep_to_version(version)

@@ -1,0 +1,140 @@
+"""Put together the API that the functions read, in the version that is set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from contact_activity.aws.account import DynamoAccount
+from contact_activity.aws.secret import secret_credentials
+from contact_activity.aws.secret_tokens import Secrets, SecretTokens
+from contact_activity.aws.table import Table
+from contact_activity.constant_contact.certificates import checked_ca_bundle
+from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.one_account import OneAccount, identified_by
+from contact_activity.constant_contact.tokens import Tokens
+from contact_activity.constant_contact.v2 import ConstantContactV2
+from contact_activity.constant_contact.v3 import V3, ConstantContactV3
+from contact_activity.domain.tokens import StoredTokens
+from contact_activity.entrypoints import telemetry
+from contact_activity.entrypoints.invocation import CLOCK
+from contact_activity.entrypoints.v3_tokens import StoredRefresher, TokensAsWaits
+from contact_activity.errors import Cause, RetryError, Throttle, WaitError, WaitReason
+from contact_activity.ports import BearerTokens, Limiter, Source, TokenStore
+from contact_activity.settings import Credentials, Settings, SettingsError, V3Credentials, Version
+from contact_activity.state.credentials_file import CredentialsFile
+
+CONNECTIONS = 8
+OTHER_ACCOUNT = (
+    "the table holds what was read of another Constant Contact account than this credential's: "
+    "log in to that account, or deploy another stack"
+)
+_THROTTLE = Throttle(every_ms=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the credential is. `client_id`: the application of v3, where the secret names none.
+
+    `local_folder`: on the local cloud, the folder whose file of tokens outlives it.
+    """
+
+    secrets: Secrets
+    table: Table
+    client_id: str | None = None
+    local_folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """`source`: the port. `read_credentials` raises `SettingsError` for unusable ones, and `RetryError`."""
+
+    source: Source
+    read_credentials: Callable[[], object]
+
+
+def api(settings: Settings, place: Place, limiter: Limiter) -> Api:
+    """Return the API. Raises `SettingsError` if the CA bundle cannot be used."""
+    version = settings.api_version
+    account = DynamoAccount(place.table)
+    keep_to_version = cache(lambda: account.keep_to_version(version))
+    if version is Version.V3:
+        return _v3(settings, place, limiter, account, keep_to_version)
+    return _v2(settings, place, limiter, keep_to_version)
+
+
+def _v2(settings: Settings, place: Place, limiter: Limiter, keep_to_version: Callable[[], None]) -> Api:
+    secret = secret_credentials(place.secrets.client, place.secrets.given, CLOCK)
+
+    def read() -> Credentials:
+        keep_to_version()
+        return secret()
+
+    return Api(ConstantContactV2(_client(settings, _errors_as_waits(read), limiter)), read)
+
+
+def _v3(
+    settings: Settings,
+    place: Place,
+    limiter: Limiter,
+    account: DynamoAccount,
+    keep_to_version: Callable[[], None],
+) -> Api:
+    secret = SecretTokens(place.secrets, place.table, CLOCK, V3Credentials(client_id=place.client_id))
+    stored: TokenStore = secret
+    if place.local_folder:
+        stored = CredentialsFile(Path(place.local_folder))
+
+    def read() -> StoredTokens:
+        keep_to_version()
+        return stored.read()
+
+    refresher = StoredRefresher(settings, secret, CLOCK)
+    tokens = Tokens(stored, refresher, CLOCK, V3Credentials(), telemetry.log_token_trouble)
+    transport = HttpTransport(
+        settings.base_url,
+        connections=CONNECTIONS,
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+    )
+    identify = identified_by(settings.base_url, limiter, CLOCK, transport, V3)
+    kept = OneAccount(tokens, account, identify, telemetry.log_token_trouble, refusal=OTHER_ACCOUNT)
+    waiting = TokensAsWaits(kept, keep_to_version, telemetry.log_unreadable_secret)
+    return Api(ConstantContactV3(_client(settings, waiting, limiter)), read)
+
+
+def _client(
+    settings: Settings, credentials: Callable[[], Credentials] | BearerTokens, limiter: Limiter
+) -> ApiClient:
+    return ApiClient(
+        settings.base_url,
+        credentials,
+        limiter,
+        CLOCK,
+        connections=CONNECTIONS,
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+        on_failure=_log_failed_try,
+    )
+
+
+def _errors_as_waits(credentials: Callable[[], Credentials]) -> Callable[[], Credentials]:
+    """Treat a secret that cannot be read like a refused credential: raise `WaitError`.
+
+    As failures, messages would use up their receives and be dead letters within the hour.
+    """
+
+    def read() -> Credentials:
+        try:
+            return credentials()
+        except (SettingsError, RetryError) as error:
+            telemetry.log_unreadable_secret(error)
+            raise WaitError(WaitReason.CREDENTIAL) from None
+
+    return read
+
+
+def _log_failed_try(cause: Cause, status: int, tries: int) -> None:
+    if _THROTTLE.admit(cause, CLOCK.monotonic_ms()):
+        telemetry.log_failed_try(cause, status, tries)
