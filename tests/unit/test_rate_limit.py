@@ -1,8 +1,11 @@
 """Pacing, the day's budget and pauses, in virtual time."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from contact_activity.domain.pace import (
     Limits,
     Pace,
     PaceChange,
+    Take,
     calls_before,
     calls_left,
     changed,
@@ -25,7 +29,7 @@ from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_bu
 from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after
 from contact_activity.errors import WaitError, WaitReason
 from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import sqlite_limiter
+from contact_activity.sqlite.store import SqlitePace, sqlite_limiter
 from contact_activity.state.shared_limiter import SharedLimiter
 from tests.support.rows import NOON_MS
 from tests.support.virtual_clock import VirtualClock
@@ -189,6 +193,21 @@ def test_workers_share_one_pace(turns: list[int]) -> None:
     gaps_ms = [later - earlier for earlier, later in pairwise(called_ms)]
     assert all(gap_ms >= KEY.slot_ms for gap_ms in gaps_ms)
     assert workers[0].pace().used == len(turns)
+
+
+def test_processes_on_one_file_lose_no_call_of_each_other(tmp_path: Path) -> None:
+    """Each has a connection of its own, as a run and a command beside it have. No slot is given twice."""
+
+    def take(_: int) -> list[int]:
+        with closing(Database(tmp_path / "state")) as database:
+            pace, change = SqlitePace(database), Take(Limits(1_000, 10_000), NOON_MS, HOUR_MS)
+            return [changed(pace.change(change), change).next_slot_ms for _ in range(calls_each)]
+
+    workers, calls_each = 3, 50
+    with closing(Database(tmp_path / "state")) as database, ThreadPoolExecutor(workers) as threads:
+        taken = [slot_ms for slots in threads.map(take, range(workers)) for slot_ms in slots]
+        assert len(set(taken)) == workers * calls_each
+        assert SqlitePace(database).load().used == workers * calls_each
 
 
 def test_a_slot_after_the_deadline_is_not_taken() -> None:

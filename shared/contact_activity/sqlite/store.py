@@ -171,24 +171,31 @@ class SqlitePace:
         self._synced_slot_ms = 0
 
     def load(self) -> Pace:
-        stored = self._database.get("pace")
-        return Pace(**json.loads(stored)) if stored else Pace()
+        return _pace_of(self._database.get("pace"))
 
     def change(self, change: PaceChange) -> Pace:
+        """Another process may change it meanwhile, such as `contact-activity check` beside a run."""
         with self._database.exclusive():
-            found = self.load()
-            self._store(changed(found, change))
-        return found
+            while True:
+                seen = self._database.get("pace")
+                found = _pace_of(seen)
+                if self._swap(seen, changed(found, change)):
+                    return found
 
     def tidy(self) -> None:
         """Do nothing: this store puts nothing off."""
 
-    def _store(self, pace: Pace) -> None:
+    def _swap(self, seen: str | None, pace: Pace) -> bool:
         must_sync = abs(pace.next_slot_ms - self._synced_slot_ms) >= PACE_SYNC_INTERVAL_MS
         with self._database.durable() if must_sync else nullcontext():
-            self._database.put("pace", _pace_to_json(pace))
-        if must_sync:
+            is_stored = self._database.swap("pace", seen, _pace_to_json(pace))
+        if must_sync and is_stored:
             self._synced_slot_ms = pace.next_slot_ms
+        return is_stored
+
+
+def _pace_of(stored: str | None) -> Pace:
+    return Pace(**json.loads(stored)) if stored else Pace()
 
 
 def _pace_to_json(pace: Pace) -> str:
