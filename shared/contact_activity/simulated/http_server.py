@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
@@ -37,6 +38,8 @@ class Incoming:
 class HttpServer(ThreadingMixIn, TCPServer):
     """Listens on 127.0.0.1 in a thread of its own, with a thread for each connection.
 
+    `date_ahead_s`: by how much the `Date` of its answers is ahead of this machine's clock.
+
     Does not derive from `http.server.HTTPServer`, which looks up the name of this host when it starts.
     """
 
@@ -44,8 +47,11 @@ class HttpServer(ThreadingMixIn, TCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[Incoming], Delivery], port: int) -> None:
+    def __init__(
+        self, answer: Callable[[Incoming], Delivery], port: int, *, date_ahead_s: float = 0.0
+    ) -> None:
         self.answer = answer
+        self.date_ahead_s = date_ahead_s
         self.stopping = threading.Event()
         self.errors: list[Exception] = []
         self._changed = threading.Condition()
@@ -106,6 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.server.answer(replace(self._incoming(), form=self._form_of(body))))
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_other  # noqa: N815 (names that the base class looks up)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the `Date` of an answer, which may be off on purpose."""
+        now_s = time.time() if timestamp is None else timestamp
+        return super().date_time_string(now_s + self.server.date_ahead_s)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the inherited signature)
         """Log nothing, since the server records its calls."""

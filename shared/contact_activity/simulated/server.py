@@ -104,7 +104,7 @@ class Server:
         self._running: HttpServer | None = None
 
     def __enter__(self) -> Self:
-        self._running = HttpServer(self.answer, self._wanted_port)
+        self._running = HttpServer(self.answer, self._wanted_port, date_ahead_s=self._switches.date_ahead_s)
         self._running.start()
         return self
 

@@ -166,6 +166,8 @@ class Switches:
     """With equal seeds the n-th call of a path gets the same fault in every run."""
     slow_s: float = 0.2
     """The pause of `Fault.SLOW_BODY`, in seconds."""
+    date_ahead_s: float = 0.0
+    """Seconds by which the `Date` of answers is ahead of the clock of this machine."""
 
     def __post_init__(self) -> None:
         if not 0 <= sum(self.faults.values()) <= 1:
