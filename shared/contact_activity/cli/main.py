@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from contact_activity.cli.check import add_check
 from contact_activity.cli.dead_letters import add_dead_letters
 from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, fail
 from contact_activity.cli.forget import add_forget
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_run(commands)
+    add_check(commands)
     add_status(commands)
     add_login(commands)
     add_logout(commands)

@@ -15,23 +15,14 @@ from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FA
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary
 from contact_activity.domain.pauses import PauseReason
-from contact_activity.run.account_file import AccountFile
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
+from contact_activity.run.given_account import given_account
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import EVENTS_FILES, SIMULATED_ACCOUNT
 from contact_activity.run.summary import Summary
-from contact_activity.settings import (
-    SETTINGS,
-    Environment,
-    SettingsError,
-    Version,
-    read_credentials,
-    read_settings,
-    read_version,
-)
-from contact_activity.state.credentials_file import holds_login
+from contact_activity.settings import SETTINGS, Environment, read_settings
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
@@ -122,25 +113,10 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
 @contextmanager
 def _account(environment: Environment, options: RunOptions) -> Iterator[Account]:
     """Give the account of the credentials. Without credentials, serve the simulated account meanwhile."""
-    # Whether there was a login does not matter if the environment decides for v2.
-    is_logged_in = read_version(environment, is_logged_in=True) is Version.V3 and holds_login(
-        options.state_dir
-    )
-    credentials = read_credentials(environment, is_logged_in=is_logged_in)
-    if credentials:
-        settings = read_settings(environment, is_logged_in=is_logged_in)
-        yield Account(settings, credentials, is_simulated=False)
+    account = given_account(environment, options.state_dir)
+    if account:
+        yield account
         return
-    if AccountFile(options.state_dir).read() is not None:
-        raise SettingsError(
-            f"no credentials are set, but --state {options.state_dir} is of a real account: run "
-            "`contact-activity login`, or give another --state for the simulated one"
-        )
-    if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
-        raise SettingsError(
-            "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
-            "set both credentials too, or none of the three for the simulated account"
-        )
     from contact_activity.simulated.account_for_run import served_account
 
     settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _not_blank(environment))

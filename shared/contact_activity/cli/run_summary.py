@@ -10,9 +10,10 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
+from contact_activity.operations.remedies import renewal
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.summary import Summary
-from contact_activity.settings import AnyCredentials, Credentials
+from contact_activity.settings import AnyCredentials
 
 BAR_WIDTH = 24
 MAX_FAILED_SHOWN = 5
@@ -138,18 +139,10 @@ def _failed_contacts(summary: Summary) -> list[str]:
 def pause_text(pause: Pause, credentials: AnyCredentials) -> str:
     """Return one line: what is paused, and what ends the pause."""
     if pause.reason == "credential":
-        return f"the API refuses the credential: {_remedy(credentials)} and run again"
+        return f"the API refuses the credential: {renewal(credentials)}, and run again"
     until = ""
     if pause.until_ms is not None:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
     if pause.reason == "quota":
         return f"the day's quota is used up{until}: run again then, the rest is kept"
     return f"paused by the operator{until}: `contact-activity resume` ends it"
-
-
-def _remedy(credentials: AnyCredentials) -> str:
-    if isinstance(credentials, Credentials):
-        return "renew CONSTANT_CONTACT_ACCESS_TOKEN (or CONSTANT_CONTACT_API_KEY)"
-    if credentials.access_token:
-        return "renew CONSTANT_CONTACT_ACCESS_TOKEN, or unset it and `contact-activity login`,"
-    return "`contact-activity login`, or set CONSTANT_CONTACT_REFRESH_TOKEN to a new one,"

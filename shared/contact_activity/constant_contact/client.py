@@ -35,6 +35,8 @@ MAX_BACKOFF_S = 16.0
 CONFIRM_REFUSAL_S = 1.0
 REFUSALS_BELIEVED = 2
 CUT_SHORT_S = 0.05
+# Whoever looks what a credential may do does not wait for an API that fails.
+MAX_FAILED_LOOKS = 3
 # A slot is lost when the server closes the connection just before it. One call loses at most one.
 MAX_SLOTS = 2
 # A connection is checked this long before its slot: 100 ms and one and a half times what the last one
@@ -73,6 +75,20 @@ class ApiVersion:
 
     neutral_call: Call[object]
     credential_params: Callable[[Credentials], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Generic[T_co]):
+    """The answer of a call, for who looks what a credential may do. `result` is None unless it is OK."""
+
+    verdict: Verdict
+    status: int
+    error_key: str
+    result: T_co | None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.verdict is Verdict.REFUSED
 
 
 class ApiClient:
@@ -131,6 +147,22 @@ class ApiClient:
                 self._check_refusal(answer, tries)
             else:
                 self._prepare_next(verdict, answer, tries)
+
+    def look(self, call: Call[T], version: ApiVersion, *, deadline_ms: int) -> Look[T]:
+        """Make a call, and return its answer whatever it is. It is tried again where that may help.
+
+        As in `call` a refused token is renewed only if the neutral call is refused. Raises `RetryError`
+        after some failures, and `WaitError` for a slot, for the next day, or for a new credential.
+        """
+        tries = _Tries(deadline_ms, version)
+        while True:
+            verdict, answer, result = self._try(call, tries)
+            if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN, Verdict.DAY_USED_UP):
+                self._prepare_next(verdict, answer, tries)
+                if tries.failures >= MAX_FAILED_LOOKS:
+                    raise tries.error()
+            elif verdict is not Verdict.REFUSED or not self._may_be_accepted(call, answer, tries):
+                return Look(verdict, answer.status, answer.error_key, result)
 
     def probe(self, version: ApiVersion, *, deadline_ms: int) -> None:
         """Make the neutral call once, to learn whether the API accepts calls.
@@ -200,6 +232,21 @@ class ApiClient:
             return False
         self._tokens.refused(tries.token, deadline_ms=tries.deadline_ms)
         return True
+
+    def _may_be_accepted(self, call: Call[T], answer: Answer, tries: "_Tries") -> bool:
+        """Whether a refused call may be accepted at its next try: a 401 may be random, or the token old.
+
+        Raises `WaitError` if the credential is dead.
+        """
+        if answer.status != 401:
+            return False
+        if self._has_another_token(answer, tries):
+            return True
+        tries.refusals += 1
+        if tries.refusals % REFUSALS_BELIEVED:
+            self._clock.sleep(CONFIRM_REFUSAL_S)
+            return True
+        return call is tries.version.neutral_call and self._renew_token(answer, tries)
 
     def _is_credential_accepted(self, tries: "_Tries") -> bool:
         """Wait a second, then make the neutral call. False if that was refused too, and the token renewed.

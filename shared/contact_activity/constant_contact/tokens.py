@@ -50,7 +50,8 @@ class Tokens:
     """The `BearerTokens` port over a store.
 
     `given`: what the environment gives. A refresh token in it that was never taken replaces what is stored.
-    `tell` is called with a line for the operator when a refresh fails. It holds no secret.
+    `tell` is called with a line for the operator when a refresh fails, and `on_denied` with the error of
+    RFC 6749 when the server refuses one. Neither holds a secret.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Tokens:
         clock: Clock,
         given: V3Credentials,
         tell: Callable[[str], object] = lambda _: None,
+        on_denied: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._store, self._server, self._clock, self._given = store, server, clock, given
-        self._tell = tell
+        self._tell, self._on_denied = tell, on_denied
         self._turn = threading.Lock()
         self._not_before_ms = 0
         self._accepted: str | None = None
@@ -193,6 +195,7 @@ class Tokens:
                 after = sending.renewed(answer, asked_ms=sending.called_ms, is_unproven=is_refused)
             case Denied(error):
                 self._tell(f"the token endpoint refuses: {error}")
+                self._on_denied(error)
                 after = sending.not_spent()
                 after = after.dead() if error == INVALID_GRANT else after
             case Busy(why):

@@ -150,14 +150,17 @@ def _retry_after_s(retry_after: str, date: str, now_ms: int) -> float:
     text = retry_after.strip()
     if re.fullmatch(r"\d{1,20}", text, re.ASCII):
         return min(MAX_RETRY_AFTER_S, float(text))
-    until_s, sent_s = _http_date_s(text), _http_date_s(date)
+    until_s, sent_s = http_date_s(text), http_date_s(date)
     if until_s is None:
         return 0.0
     return min(MAX_RETRY_AFTER_S, max(0.0, until_s - (now_ms / 1_000 if sent_s is None else sent_s)))
 
 
-def _http_date_s(text: str) -> float | None:
-    """Return seconds since 1970, or None. A date without a zone is in UTC, as RFC 9110 says."""
+def http_date_s(text: str) -> float | None:
+    """Return the seconds since 1970 of a date in a header, or None.
+
+    A date without a zone is in UTC, as RFC 9110 says.
+    """
     try:
         stamp = parsedate_to_datetime(text)
         return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()

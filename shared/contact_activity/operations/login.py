@@ -18,6 +18,7 @@ from contact_activity.constant_contact.token_answers import (
 )
 from contact_activity.domain.tokens import Granted
 from contact_activity.operations.loopback import REDIRECT_PORT, await_redirect, redirect_uri
+from contact_activity.operations.remedies import WRONG_CLIENT
 from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
 from contact_activity.settings import SettingsError
@@ -27,14 +28,6 @@ SLOWER_S = 5
 MAX_INTERVAL_S = 60
 CODE_LIFE_S = 900.0
 _AGAIN = "run `contact-activity login` again"
-_CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
-_WRONG_CLIENT = {
-    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET}, is not as the portal shows it: copy it again",
-    "unauthorized_client": f"{_CLIENT_ID} is of an application that may not sign in this way: create one for "
-    "the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow",
-    "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "
-    "another, as `contact-activity login --help` says",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +108,8 @@ def _begun(server: AuthorizationServer) -> DeviceCode:
 
 
 def _refusal(error: str) -> Exception:
-    if error in _WRONG_CLIENT:
-        return SettingsError(_WRONG_CLIENT[error])
+    if error in WRONG_CLIENT:
+        return SettingsError(WRONG_CLIENT[error])
     if error == ACCESS_DENIED:
         return RunError(f"the access was denied in the browser: {_AGAIN} and allow it")
     return RunError(f"Constant Contact refuses the login ({error}): {_AGAIN}")

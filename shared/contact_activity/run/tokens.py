@@ -19,8 +19,9 @@ def bearer_tokens(
     clock: Clock,
     tell: Callable[[str], object] = lambda _: None,
     identify: Identify | None = None,
+    on_denied: Callable[[str], object] = lambda _: None,
 ) -> BearerTokens:
-    """Return the tokens for a client of the API. `tell`: see `Tokens`.
+    """Return the tokens for a client of the API. `tell`, `on_denied`: see `Tokens`.
 
     An access token of the environment is used as it is, and what is stored is left alone. With `identify`
     (see `identified_by`) only tokens of the account that the folder is of are given out.
@@ -30,5 +31,5 @@ def bearer_tokens(
         tokens = FixedToken(given.access_token)
     else:
         server = authorization_server(settings, given, clock)
-        tokens = Tokens(CredentialsFile(state_dir), server, clock, given, tell)
+        tokens = Tokens(CredentialsFile(state_dir), server, clock, given, tell, on_denied)
     return OneAccount(tokens, AccountFile(state_dir), identify, tell) if identify else tokens

@@ -1,0 +1,116 @@
+"""`contact-activity check`: says whether a run would work, in a few calls, and what to do if it would not."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import Commands, print_line
+from contact_activity.cli.exit_status import (
+    EXIT_CREDENTIAL,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_QUOTA,
+    EXIT_USAGE,
+    fail,
+)
+from contact_activity.clock import SystemClock
+from contact_activity.operations.check import CREDENTIALS, check
+from contact_activity.operations.check_folder import checked_folder
+from contact_activity.operations.findings import Fault, Finding
+from contact_activity.run.given_account import given_account
+from contact_activity.settings import Environment
+
+_EXIT_STATUS = {
+    Fault.SETTINGS: EXIT_USAGE,
+    Fault.CREDENTIAL: EXIT_CREDENTIAL,
+    Fault.OTHER: EXIT_FAILED,
+    Fault.QUOTA: EXIT_QUOTA,
+}
+_DESCRIPTION = """\
+Says whether a run would work with these settings and this state folder: a line for each thing that it
+needs, which is ok, a warning or failing, and below it what to do. It makes up to seven calls, which
+count as a run's. A run may use the folder meanwhile.
+"""
+_EPILOG = """\
+example, where the application may not read campaigns:
+
+  $ contact-activity check
+  ok       credentials     API v3, the stored login: an access token until 2026-05-08T09:12:44.000Z, and a
+                           refresh token that renews it
+  ok       token endpoint  authz.constantcontact.com can be reached
+  ok       API             api.cc.email answers
+  failing  campaigns       may not be read (403 access_denied): the token lacks the scope campaign_data, ...
+                           to do: `contact-activity login`, which asks for it ...
+
+what it looks at:
+  credentials     which are used, of the environment or of `contact-activity login`; a token is renewed only
+                  if it is due
+  token endpoint  of v3: whether it can be reached; nothing is sent
+  state           whether the folder holds what was read from this version of the API
+  API             whether it answers
+  account         of v3: whether it is the one that the folder is of
+  contacts, campaigns, reports
+                  whether they may be read; in v3 which scope or privilege is missing
+  calls today     how many of the day's calls are left, by this folder's own count
+  pauses          what keeps a run from making calls, and what ends that
+  clock           whether this machine's is as the API's, within 20 s
+
+exit status: that of the worst line
+  0  nothing fails; there may be warnings, or no credentials
+  2  a setting is wrong, or the folder is of another account or version
+  3  the credential is refused
+  1  something else fails
+  4  the day's calls are used up
+"""
+
+
+def add_check(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="say whether a run would work, and what to do if not",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    parser.set_defaults(command=_check)
+
+
+def _check(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    state_dir, clock = Path(arguments.state), SystemClock()
+    account = given_account(environment, state_dir)
+    if account is None:
+        _print(
+            Finding(
+                CREDENTIALS,
+                "none are set, so a run reads the simulated account, and nothing leaves this machine",
+                "for your own account `contact-activity login` (`login --help` says how to get a client id)",
+            )
+        )
+        return EXIT_DONE
+    with checked_folder(account, state_dir, clock) as checked:
+        return _told(check(checked, clock))
+
+
+def _told(findings: Iterable[Finding]) -> int:
+    """Print the findings as they come. Return the exit status."""
+    failing = []
+    for finding in findings:
+        _print(finding)
+        if finding.fault:
+            failing.append(finding)
+    for fault in Fault:
+        topics = [finding.topic for finding in failing if finding.fault is fault]
+        if topics:
+            return fail(_EXIT_STATUS[fault], f"a run would fail: {', '.join(f.topic for f in failing)}")
+    print_line("a run would work")
+    return EXIT_DONE
+
+
+def _print(finding: Finding) -> None:
+    print_line(f"{finding.level:8} {finding.topic:15} {finding.text}")
+    if finding.remedy:
+        print_line(f"{'':24} to do: {finding.remedy}")

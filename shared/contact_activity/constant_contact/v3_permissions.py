@@ -1,0 +1,53 @@
+"""Ask v3 what a credential may read.
+
+v3 answers 403 `access_denied` whether the token lacks a scope or its user a privilege (v3 contract). Two
+calls that share a scope and differ in the privilege tell which of them it is.
+"""
+
+from collections.abc import Iterator
+
+from contact_activity.constant_contact.client import Call, Look
+from contact_activity.constant_contact.permissions import Area, Looking, Permission
+from contact_activity.constant_contact.v3 import V3
+from contact_activity.constant_contact.v3_pages import listed_campaign, read_page, sent_campaign
+from contact_activity.constant_contact.verdict import Verdict
+from contact_activity.domain.campaign import SentCampaign
+
+_ONE = {"limit": "1"}
+
+
+def v3_permissions(look: Looking) -> Iterator[Permission]:
+    """List one contact, then ask for the campaign that was sent last, its mailings, and a report of one.
+
+    Five calls at most, beside tries that failed.
+    """
+    yield Permission(Area.CONTACTS, look(V3.neutral_call), "contact_data", "contacts:read")
+    sent = look(
+        Call(
+            "/reports/summary_reports/email_campaign_summaries",
+            _ONE,
+            lambda body: read_page(body, "bulk_email_campaign_summaries"),
+        )
+    )
+    listed = [listed_campaign(row) for row in sent.result.rows[:1]] if sent.result else []
+    mailings: tuple[str, ...] = ()
+    campaigns: Look[object]
+    if listed and listed[0]:
+        campaigns = campaign = look(_campaign(listed[0].id))
+        mailings = campaign.result.mailings if campaign.result else ()
+    else:
+        campaigns = look(Call("/emails", _ONE, lambda body: read_page(body, "campaigns")))
+    is_scope_there = not (sent.is_refused and campaigns.is_refused)
+    scope = "" if is_scope_there else "campaign_data"
+    yield Permission(Area.CAMPAIGNS, campaigns, scope, "campaign:read")
+    report = look(_report(mailings[0])) if mailings and sent.verdict is Verdict.OK else sent
+    yield Permission(Area.REPORTS, report, scope, "ui:campaign:metrics")
+
+
+def _campaign(campaign_id: str) -> Call[SentCampaign]:
+    return Call(f"/emails/{campaign_id}", {}, lambda body: sent_campaign(body, campaign_id))
+
+
+def _report(mailing_id: str) -> Call[object]:
+    path = f"/reports/email_reports/{mailing_id}/tracking/sends"
+    return Call(path, _ONE, lambda body: read_page(body, "tracking_activities"))

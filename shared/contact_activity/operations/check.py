@@ -1,0 +1,365 @@
+"""Whether a run would work: its credential, account, rights, way to the API, calls of the day, and clock.
+
+Takes a few calls, each in a slot of the limiter that the runs share. Stores nothing itself; only the tokens
+are renewed if they are due, as a run would renew them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from contact_activity.constant_contact.client import ApiClient, Call, Look
+from contact_activity.constant_contact.one_account import ACCOUNT_CALL, StoredAccount
+from contact_activity.constant_contact.permissions import Area, Permission
+from contact_activity.constant_contact.transport import FormTransport, NoAnswerError, Transport
+from contact_activity.constant_contact.v2 import V2
+from contact_activity.constant_contact.v2_permissions import v2_permissions
+from contact_activity.constant_contact.v3 import V3
+from contact_activity.constant_contact.v3_permissions import v3_permissions
+from contact_activity.constant_contact.verdict import Verdict
+from contact_activity.domain.pace import calls_left
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget
+from contact_activity.domain.times import iso, midnight_after
+from contact_activity.domain.tokens import StoredTokens
+from contact_activity.errors import Cause, RetryError, WaitError, WaitReason
+from contact_activity.operations import remedies
+from contact_activity.operations.findings import Fault, Finding
+from contact_activity.operations.server_clock import DatedTransport
+from contact_activity.ports import BearerTokens, Clock, Limiter
+from contact_activity.settings import Credentials, Settings, Version
+
+# For all of it. A refresh alone may take half of that.
+MAX_CHECK_MS = 60_000
+# Too short for a refresh, which could not reach its server.
+NO_REFRESH_MS = 1_000
+CONNECT_S = 5.0
+MAX_CLOCK_OFF_MS = 20_000
+CREDENTIALS, STATE, TOKEN_ENDPOINT, API = "credentials", "state", "token endpoint", "API"
+ACCOUNT, CALLS, PAUSES, CLOCK, NOT_CHECKED = "account", "calls today", "pauses", "clock", "not checked"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the store holds: how many contacts, read from which version of the API, and of which account."""
+
+    contacts: int
+    version: Version
+    account: StoredAccount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is checked: the credential and the store of one system.
+
+    `credentials`: those of v2, or the tokens of v3. In words: `origin`: where they are from; `renewal`:
+    what to do when they are refused; `login`: what brings other tokens. `stored_tokens` reads tokens that
+    can be refreshed, and `token_transport` leads to where they are; None for any other credential. `denied`
+    gets the errors of the token endpoint as they come. `where`: the option that names the store, such as
+    `--state .local`.
+    """
+
+    settings: Settings
+    credentials: Credentials | BearerTokens
+    origin: str
+    renewal: str
+    login: str
+    where: str
+    limiter: Limiter
+    pauses: Pauses
+    held: Held
+    transport: Transport
+    stored_tokens: Callable[[], StoredTokens] | None = None
+    token_transport: FormTransport | None = None
+    denied: Sequence[str] = field(default_factory=list)
+
+
+def check(checked: Checked, clock: Clock) -> Iterator[Finding]:
+    """Yield what is found, as it is found. What could not be looked at is named at the end.
+
+    Raises `StandstillError` if the store cannot be used.
+    """
+    looks_at = [ACCOUNT, *Area] if checked.settings.api_version is Version.V3 else [*Area][:2]
+    open_topics = [API, *looks_at, CLOCK]
+    for finding in _Check(checked, clock).findings():
+        if finding.topic in open_topics:
+            open_topics.remove(finding.topic)
+        yield finding
+    if open_topics:
+        yield Finding(NOT_CHECKED, ", ".join(open_topics), "mend what fails, and check again")
+
+
+class _Check:
+    def __init__(self, checked: Checked, clock: Clock) -> None:
+        self._checked, self._clock = checked, clock
+        self._settings, self._limiter = checked.settings, checked.limiter
+        self._transport = DatedTransport(checked.transport, clock)
+        self._is_v3 = self._settings.api_version is Version.V3
+        self._version = V3 if self._is_v3 else V2
+        credentials = checked.credentials
+        self._client = ApiClient(
+            self._settings.base_url,
+            (lambda: credentials) if isinstance(credentials, Credentials) else credentials,
+            self._limiter,
+            clock,
+            transport=self._transport,
+        )
+        self._deadline_ms = clock.monotonic_ms() + MAX_CHECK_MS
+        # When the API said that the day's calls are used up: until when to wait.
+        self._used_up_until_ms: int | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        state = self._state()
+        if state.fault:
+            # No token is spent for a folder that no run could use with it.
+            yield Finding(CREDENTIALS, self._words())
+            yield state
+        else:
+            yield from self._access(state)
+        yield self._calls_today()
+        yield from self._pauses()
+        if self._transport.ahead_ms is not None:
+            yield _clock(self._transport.ahead_ms)
+
+    def _state(self) -> Finding:
+        held, version = self._checked.held, self._settings.api_version
+        if not held.contacts:
+            return Finding(STATE, "holds no contact yet")
+        text = f"holds {held.contacts:,} contacts, read from API {held.version.value}"
+        if held.version is version:
+            return Finding(STATE, text)
+        text += f", and {version.value} has other ids"
+        return Finding(STATE, text, f"give another --state for {version.value}", Fault.SETTINGS)
+
+    def _access(self, state: Finding) -> Iterator[Finding]:
+        endpoint = self._token_endpoint()
+        is_off = endpoint is not None and endpoint.fault is not None
+        credentials = self._credentials(is_endpoint_off=is_off)
+        yield credentials
+        if endpoint:
+            yield endpoint
+        yield state
+        if credentials.fault or self._is_day_refused():
+            return
+        try:
+            yield from self._asked()
+        except WaitError as wait:
+            yield from self._waiting(wait)
+        except RetryError as error:
+            cause = error.cause or Cause.SERVER_ERROR
+            yield Finding(
+                API, str(error), remedies.for_cause(cause, remedies.BASE_URL, self._settings), Fault.OTHER
+            )
+
+    def _words(self) -> str:
+        return f"API {self._settings.api_version.value}, {self._checked.origin}"
+
+    def _token_endpoint(self) -> Finding | None:
+        transport = self._checked.token_transport
+        if transport is None:
+            return None
+        return self._reached(TOKEN_ENDPOINT, self._settings.token_url, transport, remedies.TOKEN_URL)
+
+    def _reached(self, topic: str, url: str, transport: Transport | FormTransport, setting: str) -> Finding:
+        """Open a connection, and send nothing."""
+        host = urlsplit(url).netloc
+        try:
+            with transport.connected(within_s=CONNECT_S):
+                return Finding(topic, f"{host} can be reached")
+        except NoAnswerError as error:
+            remedy = remedies.for_cause(error.cause, setting, self._settings)
+            return Finding(topic, f"{host}: {error.cause}", remedy, Fault.OTHER)
+
+    def _credentials(self, *, is_endpoint_off: bool) -> Finding:
+        """See that there is an access token; it is refreshed if it is due."""
+        credentials, stored_tokens = self._checked.credentials, self._checked.stored_tokens
+        if isinstance(credentials, Credentials) or stored_tokens is None:
+            return Finding(CREDENTIALS, self._words())
+        within_ms = NO_REFRESH_MS if is_endpoint_off else MAX_CHECK_MS
+        try:
+            credentials.access_token(deadline_ms=self._clock.monotonic_ms() + within_ms)
+        except WaitError as wait:
+            if wait.reason is WaitReason.CREDENTIAL:
+                return self._refused_refresh(stored_tokens())
+            text = f"{self._words()}: there is no access token that lives"
+            remedy = "mend the way to the token endpoint" if is_endpoint_off else "check again in a minute"
+            return Finding(CREDENTIALS, text, remedy, Fault.OTHER)
+        except RetryError as error:
+            return Finding(CREDENTIALS, f"{self._words()}: {error}", "check again in a minute", Fault.OTHER)
+        return self._living(stored_tokens())
+
+    def _living(self, stored: StoredTokens) -> Finding:
+        until = f" until {iso(stored.access.expires_ms)}" if stored.access else ""
+        text = f"{self._words()}: an access token{until}, and "
+        before = f"before it ends: {self._checked.renewal}"
+        if stored.refresh_token is None:
+            return Finding(CREDENTIALS, f"{text}no refresh token", before)
+        if stored.is_dead:
+            return Finding(CREDENTIALS, f"{text}a refresh token that is good no longer", before)
+        if stored.unanswered:
+            lost = f"{text}a refresh token whose last answer was lost, so that it may be spent"
+            return Finding(CREDENTIALS, lost, before)
+        return Finding(CREDENTIALS, f"{text}a refresh token that renews it")
+
+    def _refused_refresh(self, stored: StoredTokens) -> Finding:
+        error = self._checked.denied[-1] if self._checked.denied else ""
+        if error in remedies.WRONG_CLIENT:
+            text = f"{self._words()}: the token endpoint refuses the application ({error})"
+            return Finding(CREDENTIALS, text, remedies.WRONG_CLIENT[error], Fault.CREDENTIAL)
+        why = f" ({error})" if error else ""
+        text = f"{self._words()}: the refresh token is good no longer{why}, and there is no access token"
+        if stored.refresh_token is None:
+            text = f"{self._words()}: the access token has ended, and there is no refresh token"
+        return Finding(CREDENTIALS, text, self._checked.renewal, Fault.CREDENTIAL)
+
+    def _asked(self) -> Iterator[Finding]:
+        """Make the calls. Raises `WaitError` and `RetryError` where they cannot go on."""
+        reached = self._reached(API, self._settings.base_url, self._transport, remedies.BASE_URL)
+        if reached.fault:
+            yield reached
+            return
+        permissions = (v3_permissions if self._is_v3 else v2_permissions)(self._look)
+        contacts = next(permissions)
+        if contacts.look.verdict is not Verdict.OK and not contacts.look.is_refused:
+            remedy = remedies.for_cause(Cause.ANSWER_UNUSABLE, remedies.BASE_URL, self._settings)
+            yield Finding(API, f"{reached.text}, and answers {contacts.look.status}", remedy, Fault.OTHER)
+            return
+        yield Finding(API, f"{urlsplit(self._settings.base_url).netloc} answers")
+        if self._is_v3:
+            yield self._account()
+        elif contacts.look.is_refused:
+            yield self._refused_key(contacts.look)
+            return
+        yield self._permitted(contacts)
+        for permission in permissions:
+            yield self._permitted(permission)
+
+    def _look(self, call: Call[T], /) -> Look[T]:
+        return self._client.look(call, self._version, deadline_ms=self._deadline_ms)
+
+    def _account(self) -> Finding:
+        look, stored = self._look(ACCOUNT_CALL), self._checked.held.account
+        if look.is_refused:
+            lacking = remedies.lacking("account_read", "account:read")
+            text = f"{lacking}, so that no run can tell whether it is the account of the state"
+            return Finding(ACCOUNT, text, self._right("account_read", "account:read"))
+        if look.result is None:
+            return Finding(ACCOUNT, f"the API does not name it ({look.status})", "check again later")
+        if stored is None:
+            return Finding(ACCOUNT, f"{look.result}; the first run notes that the state is of it")
+        if stored.account_id == look.result:
+            return Finding(ACCOUNT, f"{look.result}, as that of the state")
+        text = f"{look.result}, but the state is of {stored.account_id}"
+        return Finding(ACCOUNT, text, "give another --state, or log in to that account", Fault.SETTINGS)
+
+    def _refused_key(self, look: Look[object]) -> Finding:
+        """The credential of v2: the gateway refuses a key with 403, the API a token with 401."""
+        name = "CONSTANT_CONTACT_ACCESS_TOKEN" if look.status == 401 else "CONSTANT_CONTACT_API_KEY"
+        text = f"the API refuses it ({_answer(look)}), which is a matter of {name}"
+        return Finding(CREDENTIALS, text, f"renew {name}", Fault.CREDENTIAL)
+
+    def _permitted(self, permission: Permission) -> Finding:
+        look, area = permission.look, permission.area
+        if look.verdict in (Verdict.OK, Verdict.GONE):
+            return Finding(area, "can be read")
+        if not look.is_refused:
+            return Finding(area, f"the API answers {_answer(look)}", "check again later", Fault.OTHER)
+        if not self._is_v3:
+            text = f"may not be listed ({_answer(look)}): contacts alone bring all activity, only later"
+            return Finding(area, text, "give the user of the access token a role that may see campaigns")
+        if look.status == 401:
+            text = "refused (401), though the access token is accepted elsewhere"
+            return Finding(area, text, "check again in a minute", Fault.OTHER)
+        text = (
+            f"may not be read ({_answer(look)}): {remedies.lacking(permission.scope, permission.privilege)}"
+        )
+        remedy = self._right(permission.scope, permission.privilege)
+        return Finding(area, text, remedy, Fault.OTHER)
+
+    def _right(self, scope: str, privilege: str) -> str:
+        return remedies.for_right(scope, privilege, self._checked.login)
+
+    def _waiting(self, wait: WaitError) -> Iterator[Finding]:
+        if wait.reason is WaitReason.CREDENTIAL:
+            yield Finding(CREDENTIALS, "the API refuses it", self._checked.renewal, Fault.CREDENTIAL)
+        elif wait.reason is WaitReason.QUOTA:
+            self._used_up_until_ms = wait.until_ms
+        else:
+            text = "no call had its turn within a minute: a run uses them all"
+            yield Finding(API, text, "check again when the run has less to do")
+
+    def _is_day_refused(self) -> bool:
+        """Whether the API said that the day's calls are used up, and may not be asked again yet."""
+        now_ms = self._clock.now_ms()
+        paused = [pause for pause in self._checked.pauses.active(now_ms) if pause.reason is PauseReason.QUOTA]
+        left = calls_left(self._limiter.pace(), self._limiter.limits, now_ms)
+        for pause in paused:
+            if not (left and is_own_budget(pause, now_ms)):
+                self._used_up_until_ms = pause.until_ms
+        return self._used_up_until_ms is not None
+
+    def _calls_today(self) -> Finding:
+        now_ms, limits = self._clock.now_ms(), self._limiter.limits
+        used = self._limiter.pace().used_on(now_ms)
+        left = max(0, limits.calls_per_day - used)
+        ends_in = _span(midnight_after(now_ms) - now_ms)
+        settings = (
+            f"{self._settings.calls_per_day:,} CALLS_PER_DAY × {self._settings.quota_share:g} QUOTA_SHARE"
+        )
+        text = f"{used:,} of {limits.calls_per_day:,} used ({settings}), {left:,} left for {ends_in}"
+        if not left:
+            remedy = "run again after 00:00 UTC; raise CALLS_PER_DAY or QUOTA_SHARE if the key has more calls"
+            return Finding(CALLS, text, remedy, Fault.QUOTA)
+        if self._used_up_until_ms is not None:
+            until = iso(self._used_up_until_ms)
+            text = f"used up, as the API says, though our own count is {used:,} of {limits.calls_per_day:,}"
+            remedy = f"run again after {until}; see who else uses the key, and lower QUOTA_SHARE"
+            return Finding(CALLS, text, remedy, Fault.QUOTA)
+        return Finding(CALLS, text)
+
+    def _pauses(self) -> Iterator[Finding]:
+        active = self._checked.pauses.active(self._clock.now_ms())
+        if not active:
+            yield Finding(PAUSES, "none")
+        for pause in active:
+            yield Finding(PAUSES, _pause_text(pause), self._end_of(pause))
+
+    def _end_of(self, pause: Pause) -> str:
+        return {
+            PauseReason.OPERATOR: f"contact-activity resume {self._checked.where}",
+            PauseReason.CREDENTIAL: "run again: it tries the credential once, and goes on if it is accepted",
+            PauseReason.QUOTA: "run again then, or once more calls are allowed",
+        }[pause.reason]
+
+
+def _pause_text(pause: Pause) -> str:
+    until = "" if pause.until_ms is None else f" until {iso(pause.until_ms)}"
+    why = {
+        PauseReason.OPERATOR: "by the operator",
+        PauseReason.CREDENTIAL: "since the API refused the credential",
+        PauseReason.QUOTA: "since the day's calls were used up",
+    }[pause.reason]
+    return f"paused {why}{until}"
+
+
+def _clock(ahead_ms: int) -> Finding:
+    off_ms = abs(ahead_ms)
+    way = "ahead of" if ahead_ms > 0 else "behind"
+    text = f"this machine's is {_span(off_ms)} {way} the API's"
+    if off_ms <= MAX_CLOCK_OFF_MS:
+        return Finding(CLOCK, "as the API's" if off_ms < 2_000 else text)
+    return Finding(CLOCK, text, "set it right, for example with `timedatectl set-ntp true`")
+
+
+def _answer(look: Look[object]) -> str:
+    return f"{look.status} {look.error_key}".rstrip()
+
+
+def _span(time_ms: int) -> str:
+    minutes, s = divmod(time_ms // 1_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min" if minutes > 1 else f"{60 * minutes + s} s"

@@ -1,0 +1,106 @@
+"""Opens a state folder, and the way from here to the API, for a check."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from shlex import quote
+
+from contact_activity.constant_contact.certificates import checked_ca_bundle
+from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.operations.check import Checked, Held
+from contact_activity.operations.remedies import login, renewal
+from contact_activity.ports import BearerTokens, Clock
+from contact_activity.run.account_file import AccountFile
+from contact_activity.state.credentials_file import CredentialsFile
+from contact_activity.run.errors import RunError
+from contact_activity.run.options import Account
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.run.tokens import bearer_tokens
+from contact_activity.settings import Credentials, Settings, V3Credentials, Version
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import SqliteStore, sqlite_store
+
+_KEY, _ACCESS, _REFRESH = (
+    "CONSTANT_CONTACT_API_KEY",
+    "CONSTANT_CONTACT_ACCESS_TOKEN",
+    "CONSTANT_CONTACT_REFRESH_TOKEN",
+)
+
+
+@contextmanager
+def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[Checked]:
+    """Give what is to be checked of a real account, in a folder that a run may use meanwhile.
+
+    The folder and its database are created if they are missing, since the calls of a check count as a
+    run's. Raises `SettingsError` if the CA bundle cannot be used, and `RunError` or `StandstillError` if
+    the folder cannot.
+    """
+    settings, credentials = account.settings, account.credentials
+    denied: list[str] = []
+    where = f"--state {quote(str(state_dir))}"
+    with ExitStack() as stack:
+        database = stack.enter_context(closing(_database(state_dir)))
+        store = sqlite_store(database, settings.limits, clock)
+        transport = stack.enter_context(closing(_transport(settings, settings.base_url)))
+        used: Credentials | BearerTokens
+        is_refreshed = False
+        if isinstance(credentials, Credentials):
+            used = credentials
+        else:
+            used = bearer_tokens(state_dir, settings, credentials, clock, on_denied=denied.append)
+            is_refreshed = credentials.access_token is None
+        tokens = CredentialsFile(state_dir)
+        yield Checked(
+            settings=settings,
+            credentials=used,
+            origin=_origin(credentials, tokens),
+            renewal=renewal(credentials, where),
+            login=login(credentials, where),
+            where=where,
+            limiter=store.limiter,
+            pauses=store.pauses.get(),
+            held=_held(database, store, state_dir),
+            transport=transport,
+            stored_tokens=tokens.read if is_refreshed else None,
+            token_transport=_transport(settings, settings.token_url, is_kept=False) if is_refreshed else None,
+            denied=denied,
+        )
+
+
+def _database(state_dir: Path) -> Database:
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"--state {state_dir} cannot be used ({error.strerror}): give a folder that you can write to"
+        ) from None
+    return Database(state_dir / ACCOUNT_DATABASE)
+
+
+def _transport(settings: Settings, url: str, *, is_kept: bool = True) -> HttpTransport:
+    return HttpTransport(
+        url,
+        connections=int(is_kept),
+        proxy=settings.proxy,
+        ca_bundle=checked_ca_bundle(settings.ca_bundle),
+    )
+
+
+def _origin(credentials: Credentials | V3Credentials, tokens: CredentialsFile) -> str:
+    if isinstance(credentials, Credentials):
+        return f"{_KEY} and {_ACCESS} of the environment"
+    stored = tokens.read()
+    before = "" if stored.is_empty else ", which comes before the stored tokens"
+    if credentials.access_token:
+        return f"{_ACCESS} of the environment{before}: it lives for a day at most, and nobody can renew it"
+    if not credentials.refresh_token:
+        return "the stored login"
+    if stored.has_taken(credentials.refresh_token):
+        return f"the stored tokens ({_REFRESH} was taken before)"
+    return f"a new {_REFRESH} of the environment{before}"
+
+
+def _held(database: Database, store: SqliteStore, state_dir: Path) -> Held:
+    # An earlier version of this program knew v2 only.
+    version = Version(database.get("api_version") or Version.V2)
+    return Held(store.contacts.count(), version, AccountFile(state_dir).read())
