@@ -35,6 +35,7 @@ from tests.support.authorisation import (
     CUT,
     LOST,
     PATH,
+    THROTTLED,
     Authorisation,
     AuthorisationServer,
     served,
@@ -213,6 +214,18 @@ def test_a_busy_endpoint_is_tried_again(tmp_path: Path) -> None:
             token_of(bearer_tokens(tmp_path, settings_of(server), given(refresh_token), CLOCK))
         )
     assert rules.spent == [refresh_token]
+
+
+@pytest.mark.parametrize(("fault", "lines"), [(BUSY, 1), (THROTTLED, 0)])
+def test_an_endpoint_that_only_wants_fewer_calls_is_waited_for(
+    tmp_path: Path, fault: str, lines: int
+) -> None:
+    """That is no trouble to tell of; any other failure is told each time."""
+    rules, said = Authorisation(faults=deque([fault])), list[str]()
+    with served(rules, time.monotonic) as server:
+        tokens = bearer_tokens(tmp_path, settings_of(server), given(rules.grant()), CLOCK, said.append)
+        assert rules.accepts(token_of(tokens))
+    assert (len(rules.called_s), len(said)) == (2, lines)
 
 
 def test_a_living_token_is_used_while_the_endpoint_is_busy(tmp_path: Path) -> None:

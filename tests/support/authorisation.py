@@ -22,7 +22,7 @@ PATH = "/oauth2/default/v1"
 CLIENT_ID = "client-1"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # What becomes of one call for tokens, before or after the server has done its part.
-LOST, BUSY, CUT, CLOSED = "lost", "busy", "cut", "closed"
+LOST, BUSY, CUT, CLOSED, THROTTLED = "lost", "busy", "cut", "closed", "throttled"
 
 Answer = tuple[int, dict[str, object]]
 
@@ -32,7 +32,7 @@ class Authorisation:
     """The server's rules. `spent` lists every refresh token in the order of its uses.
 
     `faults` says what becomes of the next calls for tokens: LOST (done, the connection is closed), CUT
-    (done, half an answer), BUSY (503), CLOSED (closed, nothing done), None (well).
+    (done, half an answer), BUSY (503), THROTTLED (429), CLOSED (closed, nothing done), None (well).
     """
 
     client_secret: str | None = None
@@ -222,8 +222,8 @@ def served(
                 return
             rules.called_s.append(now_s())
             fault = rules.faults.popleft() if rules.faults else None
-            if fault == BUSY:
-                self._send(503, {"error_message": "busy"})
+            if fault in (BUSY, THROTTLED):
+                self._send(503 if fault == BUSY else 429, {"error_message": "busy"})
                 return
             answer = (0, {}) if fault == CLOSED else rules.answer_token(form, self.headers["Authorization"])
             waiting.wait(answer_after_s)

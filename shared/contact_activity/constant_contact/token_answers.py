@@ -22,6 +22,7 @@ DEVICE_LIFE_UNSAID_S = 900
 INVALID_GRANT = "invalid_grant"
 PENDING, SLOW_DOWN = "authorization_pending", "slow_down"
 ACCESS_DENIED, EXPIRED = "access_denied", "expired_token"
+_THROTTLED = "status 429"
 # Any other error may pass.
 _FINAL = {
     *("invalid_request", "invalid_client", INVALID_GRANT, "unauthorized_client", "unsupported_grant_type"),
@@ -42,6 +43,11 @@ class Busy:
 
     why: str
     retry_after_s: float = 0.0
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the server only wants fewer calls in a second."""
+        return self.why == _THROTTLED
 
 
 @dataclass(frozen=True, slots=True)

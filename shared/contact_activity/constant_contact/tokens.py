@@ -199,7 +199,8 @@ class Tokens:
                 after = sending.not_spent()
                 after = after.dead() if error == INVALID_GRANT else after
             case Busy(why):
-                self._tell(f"the token endpoint cannot be used: {why}")
+                if not answer.is_throttled:
+                    self._tell(f"the token endpoint cannot be used: {why}")
                 after = sending.not_spent()
             case Lost(why):
                 self._tell(f"the answer of the token endpoint is lost: {why}")
