@@ -267,7 +267,7 @@ def test_a_wrong_application_is_told_from_a_wrong_token(tmp_path: Path, server: 
     server.script(TOKEN_PATH, oauth_error("invalid_client", "", 401))
     found = check(tmp_path, v3(server))
     assert found.status == 3
-    assert "CONSTANT_CONTACT_CLIENT_ID, or CONSTANT_CONTACT_CLIENT_SECRET" in found.told["credentials"]
+    assert "CONSTANT_CONTACT_CLIENT_ID, or CONSTANT_CONTACT_CLIENT_SECRET if" in found.told["credentials"]
     assert CredentialsFile(tmp_path).read().refresh_token == stored.refresh_token
 
 

@@ -283,6 +283,23 @@ def test_a_logout_keeps_only_what_was_taken(tmp_path: Path) -> None:
     assert store.read().has_taken("refresh-0")
 
 
+def test_a_run_of_a_wrong_application_names_its_settings(tmp_path: Path) -> None:
+    """Not the refresh token, which is good, and is not spent."""
+    rules = Authorisation()
+    given = {
+        "CONSTANT_CONTACT_CLIENT_ID": "another",
+        "CONSTANT_CONTACT_REFRESH_TOKEN": rules.grant(),
+    }
+    with served(rules, time.monotonic) as server:
+        given["CONSTANT_CONTACT_BASE_URL"] = server.base_url
+        status, _, err = run(server, tmp_path, "run", **given)
+    assert status == 3
+    last = err.splitlines()[-1]
+    assert "CONSTANT_CONTACT_CLIENT_ID, or CONSTANT_CONTACT_CLIENT_SECRET" in last
+    assert "CONSTANT_CONTACT_REFRESH_TOKEN" not in last
+    assert rules.spent == []
+
+
 def test_a_file_that_holds_no_tokens_is_named(tmp_path: Path) -> None:
     """One line that says what to do, before anybody signs in."""
     (tmp_path / "credentials.json").write_text('{"form": 1, "refresh_token": "hunter2"', encoding="utf-8")

@@ -152,7 +152,7 @@ def _exit_status(summary: Summary, account: Account) -> int:
         return fail(EXIT_FAILED, summary.unreachable)
     if summary.pause:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
-        return fail(status, pause_text(summary.pause, account.credentials))
+        return fail(status, pause_text(summary.pause, account.credentials, summary.denied))
     if summary.failed:
         return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
     return EXIT_DONE

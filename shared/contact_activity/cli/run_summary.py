@@ -10,7 +10,7 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
-from contact_activity.operations.remedies import renewal
+from contact_activity.operations.remedies import WRONG_CLIENT, renewal
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.summary import Summary
 from contact_activity.settings import AnyCredentials
@@ -136,9 +136,11 @@ def _failed_contacts(summary: Summary) -> list[str]:
     return lines
 
 
-def pause_text(pause: Pause, credentials: AnyCredentials) -> str:
-    """Return one line: what is paused, and what ends the pause."""
+def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "") -> str:
+    """Return one line: what is paused, and what ends the pause. `denied`: see `Summary`."""
     if pause.reason == "credential":
+        if denied in WRONG_CLIENT:
+            return f"the token endpoint refuses the application: {WRONG_CLIENT[denied]}, and run again"
         return f"the API refuses the credential: {renewal(credentials)}, and run again"
     until = ""
     if pause.until_ms is not None:

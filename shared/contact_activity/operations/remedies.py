@@ -9,7 +9,8 @@ _CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLI
 
 # By the error of the authorization server when the application is wrong, and not what it sent.
 WRONG_CLIENT = {
-    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET}, is not as the portal shows it: copy it again",
+    "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET} if there is one, is not as the portal shows it: "
+    "copy it again",
     "unauthorized_client": f"{_CLIENT_ID} is of an application that may not sign in this way: create one for "
     "the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow",
     "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "

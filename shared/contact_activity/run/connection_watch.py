@@ -59,6 +59,8 @@ class ConnectionWatch:
         self._given_up = threading.Event()
         self.failed_calls: Counter[str] = Counter()
         self.cause: Cause | None = None
+        # The last error by which the token endpoint refused a refresh; "" if it refused none.
+        self.denied = ""
 
     @property
     def has_given_up(self) -> bool:
@@ -78,6 +80,10 @@ class ConnectionWatch:
         if is_to_warn:
             answered = f" ({status})" if status >= 400 else ""
             self._warn(f"{cause.value}{answered}; it is tried again")
+
+    def record_denied(self, error: str) -> None:
+        """Record that the token endpoint refused a refresh."""
+        self.denied = error
 
     def record_connection(self) -> None:
         """Record a connection that was made."""
@@ -220,5 +226,7 @@ def watched_source(
     if isinstance(credentials, Credentials):
         return ConstantContactV2(client(lambda: credentials))
     identify = None if account.is_simulated else identified_by(settings.base_url, limiter, clock, watched, V3)
-    tokens = bearer_tokens(state_dir, settings, credentials, clock, _log.warning, identify)
+    tokens = bearer_tokens(
+        state_dir, settings, credentials, clock, _log.warning, identify, watch.record_denied
+    )
     return ConstantContactV3(client(tokens))

@@ -19,7 +19,8 @@ class Summary:
     including calls that succeeded at a later try. `unreachable` says in one line why the run gave up
     connecting to the API and what to check; None if it did not give up. `asking`: the rows of contacts that
     no report has shown yet, `owed` of them for more than a day. `pause` is the pause that
-    ended the run; None if there was none.
+    ended the run; None if there was none. `denied`: the last error by which the token endpoint refused a
+    refresh; "" if it refused none.
     """
 
     contacts: int = 0
@@ -42,6 +43,7 @@ class Summary:
     failed_calls: Counter[str] = field(default_factory=Counter)
     unreachable: str | None = None
     pause: Pause | None = None
+    denied: str = ""
 
     @property
     def published(self) -> int:

@@ -188,6 +188,7 @@ class TickLoop:
             self._store.listings.put_failure(TickFailure(str(self._watch.cause), self._clock.now_ms()))
         self._summary.unreachable = self._watch.what_to_check()
         self._summary.pause = pause
+        self._summary.denied = self._watch.denied
         self._summary.contacts = self._store.contacts.count()
         if self._policy.reading.is_witnessed:
             outlines = list(self._store.contacts.outlines())
