@@ -261,6 +261,16 @@ def test_a_dead_refresh_token_says_how_to_log_in(tmp_path: Path, server: Server)
     assert server.calls == []
 
 
+def test_a_wrong_token_of_the_environment_is_told_with_what_is_used(tmp_path: Path, server: Server) -> None:
+    """The stored login, which it did not bring to an end."""
+    log_in(server, tmp_path)
+    given = v3(server, CONSTANT_CONTACT_CLIENT_ID=CLIENT_ID, CONSTANT_CONTACT_REFRESH_TOKEN="refresh-wrong")
+    found = check(tmp_path, given)
+    assert (found.status, found.amiss) == (0, [("warning", "credentials")])
+    assert "refused (invalid_grant), so the tokens before it are used" in found.told["credentials"]
+    assert check(tmp_path, given).lines == V3_LINES
+
+
 def test_a_wrong_application_is_told_from_a_wrong_token(tmp_path: Path, server: Server) -> None:
     """The remedy names the client id and its secret, since the refresh token may be good."""
     stored = log_in(server, tmp_path, age_ms=2 * DAY_MS)
@@ -269,6 +279,11 @@ def test_a_wrong_application_is_told_from_a_wrong_token(tmp_path: Path, server: 
     assert found.status == 3
     assert "CONSTANT_CONTACT_CLIENT_ID, or CONSTANT_CONTACT_CLIENT_SECRET if" in found.told["credentials"]
     assert CredentialsFile(tmp_path).read().refresh_token == stored.refresh_token
+    log_in(server, tmp_path, age_ms=DAY_MS * 19 // 20)
+    server.script(TOKEN_PATH, oauth_error("invalid_client", "", 401))
+    found = check(tmp_path, v3(server))
+    assert (found.status, found.amiss) == (0, [("warning", "credentials")])
+    assert "CONSTANT_CONTACT_CLIENT_ID" in found.told["credentials"]
 
 
 @pytest.mark.parametrize(

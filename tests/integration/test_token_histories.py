@@ -61,6 +61,7 @@ class TokenHistory(RuleBasedStateMachine):
         self.provider = Authorisation()
         # Refresh tokens whose answer may be lost, and whether the credential may be dead for that.
         self.excused: set[str] = set()
+        self.wrong = 0
         self.may_be_dead = False
         self.has_trouble = False
 
@@ -73,9 +74,9 @@ class TokenHistory(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.folder.cleanup()
 
-    def _process(self) -> tuple[_Store, Tokens]:
+    def _process(self, refresh_token: str | None = None) -> tuple[_Store, Tokens]:
         store = _Store(Path(self.folder.name))
-        given = V3Credentials(CLIENT_ID, None, self.given)
+        given = V3Credentials(CLIENT_ID, None, refresh_token or self.given)
         transport = InProcess(self.provider, lambda ms: self.clock.sleep(ms / 1_000))
         server = AuthorizationServer("http://127.0.0.1/token", given, transport, self.clock)
         return store, Tokens(store, server, self.clock, given)
@@ -171,6 +172,20 @@ class TokenHistory(RuleBasedStateMachine):
         assert token
         assert self.provider.accepts(token)
         self.may_be_dead = False
+
+    @rule(number=PROCESSES)
+    def give_a_wrong_token(self, number: int) -> None:
+        """It is tried once, and what it replaced goes on."""
+        if self._stored().is_empty:
+            return
+        self.wrong += 1
+        self.provider.faults.clear()
+        self.processes[number] = self._process(f"wrong-{self.wrong}")
+        token = self._ask(number)
+        if not self.may_be_dead:
+            assert token
+            assert self.provider.accepts(token) or token in self.provider.refused_access
+        assert self.provider.spent.count(f"wrong-{self.wrong}") == 1
 
     @rule(wait_ms=st.sampled_from([1_000, 60_000, HOUR_MS, 22 * HOUR_MS, 30 * HOUR_MS]))
     def wait(self, wait_ms: int) -> None:

@@ -262,6 +262,41 @@ def test_no_refresh_begins_that_the_deadline_could_cut(tmp_path: Path) -> None:
     assert rules.called_s == []
 
 
+def test_a_wrong_token_of_the_environment_gives_way_to_what_it_replaced(tmp_path: Path) -> None:
+    """It is tried once, whoever comes after; and it is said which is used. A good one wins as before."""
+    rules, said = Authorisation(), list[str]()
+    login = rules.grant()
+    store_token(tmp_path, login, left_ms=DAY_MS)
+    with served(rules, time.monotonic) as server:
+        for refresh_token in ("refresh-wrong", "refresh-wrong", None):
+            tokens = bearer_tokens(tmp_path, settings_of(server), given(refresh_token), CLOCK, said.append)
+            assert token_of(tokens) == "access-stored"
+        good = bearer_tokens(tmp_path, settings_of(server), given(rules.grant()), CLOCK, said.append)
+        assert rules.accepts(token_of(good))
+    assert rules.spent[0] == "refresh-wrong"
+    assert len(rules.spent) == 2
+    assert said == [
+        "the token endpoint refuses: invalid_grant",
+        "CONSTANT_CONTACT_REFRESH_TOKEN is good for nothing: the tokens that were stored are used",
+    ]
+    assert login not in (tmp_path / "credentials.json").read_text(encoding="utf-8")
+
+
+def test_what_a_token_replaced_is_used_after_a_crash(tmp_path: Path) -> None:
+    """Wherever the process that took it was killed."""
+    rules = Authorisation()
+    store_token(tmp_path, rules.grant(), left_ms=DAY_MS)
+    store = CredentialsFile(tmp_path)
+    taken = store.read().taking("refresh-wrong", CLIENT_ID)
+    with served(rules, time.monotonic) as server:
+        for left_behind in (taken, taken.sending(CLOCK.now_ms()), taken.sending(1).dead()):
+            with store.exclusive(within_s=1):
+                store.save(left_behind)
+            tokens = bearer_tokens(tmp_path, settings_of(server), given("refresh-wrong"), CLOCK)
+            assert token_of(tokens) == "access-stored"
+            assert store.read().has_taken("refresh-wrong")
+
+
 def test_a_wrong_secret_spends_nothing(tmp_path: Path) -> None:
     """The right one works at once."""
     rules = Authorisation(client_secret="right")

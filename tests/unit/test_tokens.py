@@ -94,6 +94,31 @@ def test_what_was_taken_from_the_environment_is_known_for_ever() -> None:
     assert later.logged_out().is_empty
 
 
+def test_what_a_token_of_the_environment_replaced_is_kept_until_that_has_worked() -> None:
+    """Of two that did not work yet, what worked before is kept. All of them stay taken."""
+    login = stored()
+    one, other = login.taking("r-9", "c-9"), login.taking("r-9", "c-9").taking("r-8", "c-9")
+    for taking in (one, other, other.sending(1).dead()):
+        back = taking.restored()
+        assert (back.refresh_token, back.access, back.is_dead) == ("r", login.access, False)
+        assert back.taken == taking.taken
+    assert other.has_taken("r-9")
+    assert other.has_taken("r-8")
+    worked = other.sending(1).renewed(GRANTED, asked_ms=1)
+    assert worked.restored() == worked
+    assert StoredTokens().taking("r-9", "c").restored().refresh_token == "r-9"
+    assert other.logged_out().restored().is_empty
+
+
+def test_another_application_for_a_token_is_another_try() -> None:
+    """The client id may have been wrong, and not the token. Whatever else is stored keeps its own."""
+    refused = StoredTokens().taking("r-9", "c-wrong").dead()
+    assert refused.of_client("r-9", "c-9").next_step(0) is Step.REFRESH
+    assert refused.of_client("r-9", "c-9").client_id == "c-9"
+    assert refused.of_client("r-9", "c-wrong") == refused
+    assert stored().of_client("r-9", "c-9") == stored()
+
+
 def test_no_token_is_shown() -> None:
     """Not in the text of anything that holds one."""
     shown = repr((stored().taking("hunter2", "c"), Granted("hunter2", "hunter2", 1)))

@@ -214,10 +214,9 @@ class SecretTokens:
             return replace(known, tokens=known.tokens.taking(refresh_token, client_id), is_stored=False)
         if known.tokens.is_empty and not self._replaces:
             raise self._unusable("has no refresh token, or one that was taken before")
-        if refresh_token == known.tokens.refresh_token and client_id and client_id != known.tokens.client_id:
-            # The same refresh token again, with the client id put right.
-            return replace(known, tokens=known.tokens.belonging_to(client_id), is_stored=False)
-        return known
+        # Perhaps the same refresh token again, with the client id put right.
+        tokens = known.tokens.of_client(refresh_token or "", client_id)
+        return replace(known, tokens=tokens, is_stored=known.is_stored and tokens == known.tokens)
 
     def _newest(self, item: Item) -> _Known:
         """Return the newest tokens that are stored, whatever version the secret shows first."""

@@ -49,7 +49,8 @@ _Outcome = TokenAnswer | RetryError | WaitError
 class Tokens:
     """The `BearerTokens` port over a store.
 
-    `given`: what the environment gives. A refresh token in it that was never taken replaces what is stored.
+    `given`: what the environment gives. A refresh token in it that was never taken replaces what is stored,
+    which comes back if that one never brings an access token.
     `tell` is called with a line for the operator when a refresh fails, and `on_denied` with the error of
     RFC 6749 when the server refuses one. Neither holds a secret.
     """
@@ -128,7 +129,8 @@ class Tokens:
             living = None if is_refused else self._living(stored)
             step = stored.next_step(self._clock.now_ms(), is_refused=is_refused)
             if step is Step.GIVE_UP:
-                raise WaitError(WaitReason.CREDENTIAL)
+                stored = self._restored(stored)
+                continue
             if living and step is Step.USE:
                 return living
             if not self._wait_for_slot(stored, deadline_ms):
@@ -155,13 +157,22 @@ class Tokens:
                 self._store.save(after)
                 stored = after
             self._unsaved = None
-        token, client_id = self._given.refresh_token, self._given.client_id
-        if token and self._is_news(stored):
-            stored = stored.taking(token, client_id)
-            self._store.save(stored)
-        elif token and token == stored.refresh_token and client_id and client_id != stored.client_id:
-            stored = stored.belonging_to(client_id)
-            self._store.save(stored)
+        token = self._given.refresh_token
+        if token:
+            is_news, before = self._is_news(stored), stored
+            given = self._given.client_id
+            stored = stored.taking(token, given) if is_news else stored.of_client(token, given)
+            if stored != before:
+                self._store.save(stored)
+        return stored
+
+    def _restored(self, stored: StoredTokens) -> StoredTokens:
+        """Go back to the tokens that were replaced. Raises `WaitError` if there are none."""
+        if stored.replaced is None:
+            raise WaitError(WaitReason.CREDENTIAL)
+        self._tell("the refresh token that was given is good for nothing: the tokens that were stored are used")
+        stored = stored.restored()
+        self._store.save(stored)
         return stored
 
     def _refresh_to_the_end(

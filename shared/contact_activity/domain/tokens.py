@@ -56,7 +56,8 @@ class StoredTokens:
     `client_id`: the application that the tokens belong to. `unanswered`: how often the refresh token was
     sent and no answer was saved. `is_dead`: the provider said that it is good for nothing. `is_unproven`:
     the access token replaced one that the API refused, and was not accepted yet. `called_ms`: the last call
-    for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment.
+    for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment. `replaced`:
+    what the last of them replaced, until it has brought an access token: it may be good for nothing.
     """
 
     client_id: str | None = None
@@ -67,6 +68,7 @@ class StoredTokens:
     is_unproven: bool = False
     called_ms: int = 0
     taken: frozenset[str] = frozenset()
+    replaced: "StoredTokens | None" = None
 
     @property
     def is_empty(self) -> bool:
@@ -97,20 +99,32 @@ class StoredTokens:
 
     def has_same_tokens(self, other: "StoredTokens") -> bool:
         """Whether only what is counted of them differs."""
-        return (self.client_id, self.refresh_token, self.access) == (
-            other.client_id,
-            other.refresh_token,
-            other.access,
-        )
-
-    def belonging_to(self, client_id: str) -> "StoredTokens":
-        """Return the same tokens as those of another application: what that one was refused says nothing."""
-        return replace(self, client_id=client_id, is_dead=False)
+        own, others = ((of.client_id, of.refresh_token, of.access, of.replaced) for of in (self, other))
+        return own == others
 
     def taking(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
         """Return the start of a new credential, from a refresh token of the environment."""
         taken = self.taken | {token_digest(refresh_token)}
-        return StoredTokens(client_id, refresh_token, called_ms=self.called_ms, taken=taken)
+        # What brought access tokens before is worth more than another one that did not yet.
+        replaced = self.replaced or (None if self.is_empty else replace(self, taken=frozenset()))
+        return StoredTokens(
+            client_id, refresh_token, called_ms=self.called_ms, taken=taken, replaced=replaced
+        )
+
+    def of_client(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
+        """Return it with the application that the environment names for this refresh token now.
+
+        If that is another one, the token may not be dead: the first one was refused.
+        """
+        if self.refresh_token != refresh_token or client_id in (None, self.client_id):
+            return self
+        return replace(self, client_id=client_id, is_dead=False)
+
+    def restored(self) -> "StoredTokens":
+        """Return what was replaced; itself if nothing was."""
+        if self.replaced is None:
+            return self
+        return replace(self.replaced, called_ms=self.called_ms, taken=self.taken)
 
     def sending(self, now_ms: int) -> "StoredTokens":
         """Return what to store before the refresh token is sent."""
@@ -139,6 +153,7 @@ class StoredTokens:
             unanswered=0,
             is_dead=False,
             is_unproven=is_unproven,
+            replaced=None,
         )
 
     def logged_in(self, client_id: str, granted: Granted, *, asked_ms: int) -> "StoredTokens":

@@ -156,6 +156,11 @@ class _Check:
     def _words(self) -> str:
         return f"API {self._settings.api_version.value}, {self._checked.origin}"
 
+    @property
+    def _denied(self) -> str:
+        """The last error by which the token endpoint refused a refresh; "" if it refused none."""
+        return self._checked.denied[-1] if self._checked.denied else ""
+
     def _token_endpoint(self) -> Finding | None:
         transport = self._checked.token_transport
         if transport is None:
@@ -194,6 +199,12 @@ class _Check:
         until = f" until {iso(stored.access.expires_ms)}" if stored.access else ""
         text = f"{self._words()}: an access token{until}, and "
         before = f"before it ends: {self._checked.renewal}"
+        if self._denied in remedies.WRONG_CLIENT:
+            refused = f"{text}an application that the token endpoint refuses ({self._denied})"
+            return Finding(CREDENTIALS, refused, remedies.WRONG_CLIENT[self._denied])
+        if self._denied and not stored.is_dead:
+            refused = f"{self._words()}, but it is refused ({self._denied}), so the tokens before it are used"
+            return Finding(CREDENTIALS, f"{refused}: an access token{until}", "unset it, or set a good one")
         if stored.refresh_token is None:
             return Finding(CREDENTIALS, f"{text}no refresh token", before)
         if stored.is_dead:
@@ -204,7 +215,7 @@ class _Check:
         return Finding(CREDENTIALS, f"{text}a refresh token that renews it")
 
     def _refused_refresh(self, stored: StoredTokens) -> Finding:
-        error = self._checked.denied[-1] if self._checked.denied else ""
+        error = self._denied
         if error in remedies.WRONG_CLIENT:
             text = f"{self._words()}: the token endpoint refuses the application ({error})"
             return Finding(CREDENTIALS, text, remedies.WRONG_CLIENT[error], Fault.CREDENTIAL)

@@ -21,6 +21,7 @@ def tokens_to_json(tokens: StoredTokens) -> dict[str, object]:
         "is_unproven": tokens.is_unproven,
         "called_ms": tokens.called_ms,
         "taken": sorted(tokens.taken),
+        "replaced": tokens.replaced and tokens_to_json(tokens.replaced),
     }
 
 
@@ -28,7 +29,7 @@ def tokens_from_json(value: Mapping[str, object]) -> StoredTokens:
     """Raises `ValueError`, `TypeError` or `KeyError` for anything that `tokens_to_json` does not write."""
     if value["form"] != _FORM:
         raise ValueError("form")
-    text, taken = _text(value["access_token"]), value["taken"]
+    text, taken, replaced = _text(value["access_token"]), value["taken"], value.get("replaced")
     if not isinstance(taken, list):
         raise TypeError("taken")
     access = None
@@ -43,6 +44,8 @@ def tokens_from_json(value: Mapping[str, object]) -> StoredTokens:
         is_unproven=value["is_unproven"] is True,
         called_ms=_number(value["called_ms"]),
         taken=frozenset(str(digest) for digest in taken),
+        # An earlier version kept none.
+        replaced=tokens_from_json(replaced) if isinstance(replaced, Mapping) else None,
     )
 
 
