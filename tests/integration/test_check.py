@@ -515,20 +515,20 @@ def test_a_day_that_the_api_calls_used_up_ends_the_check(tmp_path: Path, account
 
 
 @pytest.mark.parametrize(
-    ("reason", "remedy"),
+    ("reason", "level", "remedy", "status"),
     [
-        (PauseReason.OPERATOR, "contact-activity resume --state"),
-        (PauseReason.CREDENTIAL, "run again: it tries the credential"),
+        (PauseReason.OPERATOR, "failing", "contact-activity resume --state", 1),
+        (PauseReason.CREDENTIAL, "warning", "run again: it tries the credential", 0),
     ],
 )
 def test_a_pause_is_told_with_its_end(
-    tmp_path: Path, server: Server, reason: PauseReason, remedy: str
+    tmp_path: Path, server: Server, reason: PauseReason, level: str, remedy: str, status: int
 ) -> None:
-    """The rest is checked: who mends a credential wants to know before the next run."""
+    """A run ends at once while the operator's holds. The rest is checked: the credential may be mended."""
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
         SqlitePauses(database).pause(Pause(reason, None))
     found = check(tmp_path, v2(server))
-    assert (found.status, found.amiss) == (0, [("warning", "pauses")])
+    assert (found.status, found.amiss) == (status, [(level, "pauses")])
     assert remedy in found.told["pauses"]
 
 

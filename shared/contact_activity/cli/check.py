@@ -30,8 +30,8 @@ _EXIT_STATUS = {
 }
 _DESCRIPTION = """\
 Says whether a run would work with these settings and this state folder: a line for each thing that it
-needs, which is ok, a warning or failing, and below it what to do. It makes up to seven calls, which
-count as a run's. A run may use the folder meanwhile.
+needs, which is ok, a warning or failing, and below it what to do. It makes up to five calls, or some more
+where they fail, and all count as a run's. A run may use the folder meanwhile.
 """
 _EPILOG = """\
 example, where the application may not read campaigns:

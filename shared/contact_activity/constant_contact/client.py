@@ -152,14 +152,15 @@ class ApiClient:
         """Make a call, and return its answer whatever it is. It is tried again where that may help.
 
         As in `call` a refused token is renewed only if the neutral call is refused. Raises `RetryError`
-        after some failures, and `WaitError` for a slot, for the next day, or for a new credential.
+        after some failures, or one that took all its time, and `WaitError` for a slot, for the next day, or
+        for a new credential.
         """
         tries = _Tries(deadline_ms, version)
         while True:
             verdict, answer, result = self._try(call, tries)
             if verdict in (Verdict.RETRY, Verdict.SLOW_DOWN, Verdict.DAY_USED_UP):
                 self._prepare_next(verdict, answer, tries)
-                if tries.failures >= MAX_FAILED_LOOKS:
+                if tries.failures >= MAX_FAILED_LOOKS or answer.failure is Cause.TIMED_OUT:
                     raise tries.error()
             elif verdict is not Verdict.REFUSED or not self._may_be_accepted(call, answer, tries):
                 return Look(verdict, answer.status, answer.error_key, result)

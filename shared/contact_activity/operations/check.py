@@ -335,7 +335,9 @@ class _Check:
         if not active:
             yield Finding(PAUSES, "none")
         for pause in active:
-            yield Finding(PAUSES, _pause_text(pause), self._end_of(pause))
+            # Nobody else ends the operator's. The others are as good as what they wait for.
+            fault = Fault.OTHER if pause.reason is PauseReason.OPERATOR else None
+            yield Finding(PAUSES, _pause_text(pause), self._end_of(pause), fault)
 
     def _end_of(self, pause: Pause) -> str:
         return {
