@@ -399,6 +399,8 @@ def test_an_access_token_that_v3_refuses_is_renewed_or_named(tmp_path: Path, ser
     found = check(tmp_path, v3(server, CONSTANT_CONTACT_ACCESS_TOKEN="x" * 9))
     assert found.status == 3
     assert "renew CONSTANT_CONTACT_ACCESS_TOKEN" in found.told["credentials"]
+    assert found.levels("API", "clock") == ["ok", "ok"]
+    assert "not checked     account, contacts, campaigns, reports" in found.out
 
 
 def test_v2_campaigns_that_are_refused_are_a_warning(tmp_path: Path, server: Server) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
@@ -87,7 +88,8 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
             Finding(
                 CREDENTIALS,
                 "none are set, so a run reads the simulated account, and nothing leaves this machine",
-                "for your own account `contact-activity login` (`login --help` says how to get a client id)",
+                f"for your own account `contact-activity login --state {quote(str(state_dir))}`; its --help "
+                "says how to get a client id",
             )
         )
         return EXIT_DONE

@@ -237,7 +237,7 @@ class _Check:
             remedy = remedies.for_cause(Cause.ANSWER_UNUSABLE, remedies.BASE_URL, self._settings)
             yield Finding(API, f"{reached.text}, and answers {contacts.look.status}", remedy, Fault.OTHER)
             return
-        yield Finding(API, f"{urlsplit(self._settings.base_url).netloc} answers")
+        yield self._answers()
         if self._is_v3:
             yield self._account()
         elif contacts.look.is_refused:
@@ -246,6 +246,9 @@ class _Check:
         yield self._permitted(contacts)
         for permission in permissions:
             yield self._permitted(permission)
+
+    def _answers(self) -> Finding:
+        return Finding(API, f"{urlsplit(self._settings.base_url).netloc} answers")
 
     def _look(self, call: Call[T], /) -> Look[T]:
         return self._client.look(call, self._version, deadline_ms=self._deadline_ms)
@@ -294,7 +297,10 @@ class _Check:
 
     def _waiting(self, wait: WaitError) -> Iterator[Finding]:
         if wait.reason is WaitReason.CREDENTIAL:
-            yield Finding(CREDENTIALS, "the API refuses it", self._checked.renewal, Fault.CREDENTIAL)
+            if self._transport.ahead_ms is not None:
+                yield self._answers()
+            remedy = remedies.WRONG_CLIENT.get(self._denied, self._checked.renewal)
+            yield Finding(CREDENTIALS, "the API refuses the access token", remedy, Fault.CREDENTIAL)
         elif wait.reason is WaitReason.QUOTA:
             self._used_up_until_ms = wait.until_ms
         else:
