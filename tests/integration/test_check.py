@@ -16,13 +16,12 @@ import pytest
 from rich.console import Console
 
 from contact_activity.cli.check import add_check
-from contact_activity.constant_contact.one_account import StoredAccount
+from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.run.account_file import AccountFile
-from contact_activity.state.credentials_file import CredentialsFile
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
 from contact_activity.simulated import Server, SimulatedAccount, Switches, V3Switches, error
 from contact_activity.simulated.oauth import oauth_error
@@ -32,6 +31,7 @@ from contact_activity.simulated.v3_switches import PRIVILEGES
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqlitePace, SqlitePauses
+from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.certificates import Authority
 from tests.support.fronts import Front, closing_all, free_port
 from tests.support.running import ACCESS_TOKEN, API_KEY, Operator, account_of, served

@@ -134,7 +134,7 @@ class History:
         rules = (
             *[self.ask] * 6,
             *(self.be_refused, self.endpoint_fails, self.aws_fails, self.no_more_trouble, self.die_soon),
-            *(self.secret_lags, self.another_seed, self.same_seed, self.settle, self.die_soon),
+            *(self.secret_lags, self.another_seed, self.bad_seed, self.same_seed, self.settle, self.die_soon),
             *[self.wait] * 4,
         )
         for _ in range(STEPS):
@@ -250,6 +250,15 @@ class History:
         token = self._ask(self._any())
         assert token
         assert self.provider.accepts(token)
+
+    def bad_seed(self) -> None:
+        """One that is good for nothing changes nothing."""
+        if not self._stored().access:
+            return
+        good, self.seed = self.seed, f"nonsense-{self._any()}-{self.clock.now_ms()}"
+        self._put_seed()
+        self.seed = good
+        self.settle()
 
     def same_seed(self) -> None:
         """What deploys secrets puts the old one in once more."""

@@ -277,7 +277,7 @@ def test_a_wrong_token_of_the_environment_gives_way_to_what_it_replaced(tmp_path
     assert len(rules.spent) == 2
     assert said == [
         "the token endpoint refuses: invalid_grant",
-        "CONSTANT_CONTACT_REFRESH_TOKEN is good for nothing: the tokens that were stored are used",
+        "the refresh token that was given is good for nothing: what was stored is used",
     ]
     assert login not in (tmp_path / "credentials.json").read_text(encoding="utf-8")
 

@@ -170,7 +170,7 @@ class Tokens:
         """Go back to the tokens that were replaced. Raises `WaitError` if there are none."""
         if stored.replaced is None:
             raise WaitError(WaitReason.CREDENTIAL)
-        self._tell("the refresh token that was given is good for nothing: the tokens that were stored are used")
+        self._tell("the refresh token that was given is good for nothing: what was stored is used")
         stored = stored.restored()
         self._store.save(stored)
         return stored

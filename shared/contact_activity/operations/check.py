@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from contact_activity.constant_contact.client import ApiClient, Call, Look
-from contact_activity.constant_contact.one_account import ACCOUNT_CALL, StoredAccount
+from contact_activity.constant_contact.one_account import ACCOUNT_CALL
 from contact_activity.constant_contact.permissions import Area, Permission
 from contact_activity.constant_contact.transport import FormTransport, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import V2
@@ -18,6 +18,7 @@ from contact_activity.constant_contact.v2_permissions import v2_permissions
 from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_permissions import v3_permissions
 from contact_activity.constant_contact.verdict import Verdict
+from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget
 from contact_activity.domain.times import iso, midnight_after

@@ -11,7 +11,6 @@ from contact_activity.operations.check import Checked, Held
 from contact_activity.operations.remedies import login, renewal
 from contact_activity.ports import BearerTokens, Clock
 from contact_activity.run.account_file import AccountFile
-from contact_activity.state.credentials_file import CredentialsFile
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import Account
 from contact_activity.run.state_folder import ACCOUNT_DATABASE
@@ -19,6 +18,7 @@ from contact_activity.run.tokens import bearer_tokens
 from contact_activity.settings import Credentials, Settings, V3Credentials, Version
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
+from contact_activity.state.credentials_file import CredentialsFile
 
 _KEY, _ACCESS, _REFRESH = (
     "CONSTANT_CONTACT_API_KEY",

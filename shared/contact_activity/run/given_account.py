@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from contact_activity.run.account_file import AccountFile
-from contact_activity.state.credentials_file import holds_login
 from contact_activity.run.options import Account
 from contact_activity.settings import (
     Environment,
@@ -13,6 +12,7 @@ from contact_activity.settings import (
     read_settings,
     read_version,
 )
+from contact_activity.state.credentials_file import holds_login
 
 
 def given_account(environment: Environment, state_dir: Path) -> Account | None:
