@@ -99,6 +99,10 @@ class SecretTokens:
         """Return the client id and the client secret to renew tokens with."""
         return self._read().client
 
+    def given(self) -> V3Credentials:
+        """Return what the operator put in."""
+        return self._read_given()
+
     @contextmanager
     def exclusive(self, *, within_s: float) -> Iterator[bool]:
         until_ms = self._clock.monotonic_ms() + within_s * 1_000

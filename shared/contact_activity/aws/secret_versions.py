@@ -62,4 +62,6 @@ class SecretVersions:
                 found = self._client.get_secret_value(SecretId=self.secret_id, **which)
             except self._client.exceptions.ResourceNotFoundException:
                 return None
-        return SecretVersion(str(found["ARN"]), str(found["VersionId"]), str(found.get("SecretString") or ""))
+        text = str(found.get("SecretString") or "")
+        # The emulator shows a secret without a value as an empty one.
+        return SecretVersion(str(found["ARN"]), str(found["VersionId"]), text) if text else None

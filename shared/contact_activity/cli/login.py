@@ -14,17 +14,16 @@ from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.token_answers import DeviceCode
 from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
+from contact_activity.operations.login_place import LoginFolder, LoginPlace
 from contact_activity.operations.loopback import redirect_uri
-from contact_activity.operations.own_account import is_of_known_account, keep_to_v3
-from contact_activity.run.errors import RunError
+from contact_activity.ports import Clock
 from contact_activity.settings import Environment, read_client, read_settings
 from contact_activity.state.credentials_file import CredentialsFile
 
-# Longer than a run takes to refresh a token.
-MAX_WAIT_S = 40.0
 _LOGIN = """\
-Signs in to Constant Contact, for the v3 API, and stores the tokens in the state folder. Each `run` with
-this folder uses and renews them. Without --code it shows an address and a code, to be entered in any browser.
+Signs in to Constant Contact, for the v3 API, and stores the tokens in the state folder, or with --stack in
+the secrets of a deployed stack. Each `run` with this folder, or that stack, uses and renews them. Without
+--code it shows an address and a code, to be entered in any browser.
 """
 _LOGIN_EPILOG = f"""\
 what to do first, in Constant Contact's developer portal (once):
@@ -37,8 +36,13 @@ what to do first, in Constant Contact's developer portal (once):
 
 With --code and no way from the browser to this machine, paste the address that the browser is sent to.
 
+With --stack these permissions are needed: cloudformation:DescribeStacks; secretsmanager:GetSecretValue and
+PutSecretValue; dynamodb:GetItem and UpdateItem. Give a stack a login of its own: tokens that two places renew
+are soon good for nothing.
+
 examples:
   contact-activity login --client-id 2f1c...
+  contact-activity login --client-id 2f1c... --stack contact-activity
   contact-activity login --code --no-browser --state /var/lib/contact-activity
 """
 
@@ -64,25 +68,28 @@ def add_logout(commands: Commands) -> None:
     logout = commands.add_parser(
         "logout",
         help="remove what login stored",
-        description="Removes the tokens from the state folder. Constant Contact is told nothing.",
+        description="Removes the tokens from the state folder, or from a stack, which then waits for others. "
+        "Constant Contact is told nothing.",
     )
     _add_common(logout)
     logout.set_defaults(command=_logout)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
+    where.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
 
 
 def _login(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
+    clock = SystemClock()
+    place, environment = _place(arguments, environment, clock)
     client = read_client(environment, arguments.client_id)
     settings = read_settings(environment, is_logged_in=True)
-    clock, store = SystemClock(), CredentialsFile(Path(arguments.state))
     server = authorization_server(settings, client, clock)
     # What would keep the tokens from being stored, or from being used, is told before anybody signs in.
-    _store_is_usable(store)
-    keep_to_v3(Path(arguments.state))
+    place.check()
     sign_in = _SignIn(console, opens_browser=not arguments.no_browser)
     if arguments.code:
         # No spinner: somebody may paste a line here.
@@ -90,27 +97,37 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     else:
         with console.status("waiting until the code is entered"):
             login = device_login(server, clock, sign_in.show_code)
-    state_dir, token = Path(arguments.state), login.granted.access_token
-    is_known = is_of_known_account(state_dir, settings, token, clock)
-    _save(store, client.client_id or "", login)
+    is_known = place.is_of_known_account(login, settings)
+    with console.status("storing the tokens"):
+        place.save(login, client)
     _print_result(login)
     if not is_known:
-        print_line("whether it is the account of this folder is not known yet: the next run looks")
-    _print_rivals(environment, store)
+        print_line(f"whether it is the account of {place.name} is not known yet: the next run looks")
+    if not arguments.stack:
+        _print_rivals(environment, Path(arguments.state))
     return EXIT_DONE
 
 
-def _logout(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
-    folder = Path(arguments.state)
-    store = CredentialsFile(folder)
-    if not folder.is_dir() or store.read().is_empty:
-        print_line(f"nothing to remove: {folder} holds no login")
-        return EXIT_DONE
-    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
-        _check(is_exclusive)
-        store.remove()
-    print_line(f"logged out: {folder} holds no tokens any more")
+def _logout(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    place, _environment = _place(arguments, environment, SystemClock())
+    if place.remove():
+        print_line(f"logged out: {place.name} holds no tokens any more")
+    else:
+        print_line(f"nothing to remove: {place.name} holds no login")
     return EXIT_DONE
+
+
+def _place(
+    arguments: argparse.Namespace, environment: Environment, clock: Clock
+) -> tuple[LoginPlace, Environment]:
+    """Return where the login is stored, and the settings that go with it."""
+    if not arguments.stack:
+        return LoginFolder(Path(arguments.state), clock), environment
+    # Imported only here, since boto3 takes as long as an embedded run takes to start.
+    from contact_activity.operations.stack_login import LoginStack
+
+    stack = LoginStack(arguments.stack, environment, clock)
+    return stack, stack.environment
 
 
 class _SignIn:
@@ -146,23 +163,6 @@ def open_browser(url: str) -> bool:
     return type(browser) is not webbrowser.GenericBrowser and browser.open(url)
 
 
-def _store_is_usable(store: CredentialsFile) -> None:
-    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
-        _check(is_exclusive)
-        store.read()
-
-
-def _save(store: CredentialsFile, client_id: str, login: Login) -> None:
-    with store.exclusive(within_s=MAX_WAIT_S) as is_exclusive:
-        _check(is_exclusive)
-        store.save(store.read().logged_in(client_id, login.granted, asked_ms=login.asked_ms))
-
-
-def _check(is_exclusive: bool) -> None:
-    if not is_exclusive:
-        raise RunError("another process holds the credentials of this folder: try again in a minute")
-
-
 def _print_result(login: Login) -> None:
     granted = login.granted
     if granted.refresh_token:
@@ -175,11 +175,11 @@ def _print_result(login: Login) -> None:
         )
 
 
-def _print_rivals(environment: Environment, store: CredentialsFile) -> None:
+def _print_rivals(environment: Environment, state_dir: Path) -> None:
     """Name what the environment has that comes before this login."""
     access, refresh = "CONSTANT_CONTACT_ACCESS_TOKEN", "CONSTANT_CONTACT_REFRESH_TOKEN"
     given = {name: environment.get(name, "").strip() for name in (access, refresh)}
-    if store.read().has_taken(given[refresh]):
+    if CredentialsFile(state_dir).read().has_taken(given[refresh]):
         given.pop(refresh)
     for name, value in given.items():
         if value:

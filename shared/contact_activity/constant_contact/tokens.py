@@ -86,6 +86,13 @@ class Tokens:
             return living
         raise WaitError(WaitReason.TIME)
 
+    def take_given(self, *, within_s: float) -> bool:
+        """Store what the environment has new, without a call. False if that takes too long."""
+        with self._exclusive(within_s) as is_exclusive:
+            if is_exclusive:
+                self._current()
+            return is_exclusive
+
     def accepted(self, token: str) -> None:
         if token == self._accepted:
             return

@@ -81,7 +81,10 @@ def _v3(
     account: DynamoAccount,
     keep_to_version: Callable[[], None],
 ) -> Api:
-    secret = SecretTokens(place.secrets, place.table, CLOCK, V3Credentials(client_id=place.client_id))
+    given = V3Credentials(client_id=place.client_id)
+    # On the local cloud the secret has the application only.
+    is_local = place.local_folder is not None
+    secret = SecretTokens(place.secrets, place.table, CLOCK, given, replaces=is_local)
     stored: TokenStore = secret
     if place.local_folder:
         stored = CredentialsFile(Path(place.local_folder))

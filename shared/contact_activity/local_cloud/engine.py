@@ -6,8 +6,12 @@ This process deploys the stack, invokes the dispatcher and reads the events. It 
 import json
 import logging
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
+from contact_activity.aws.account import DynamoAccount
+from contact_activity.aws.table import Table
+from contact_activity.clock import SystemClock
 from contact_activity.domain.times import iso
 from contact_activity.errors import FatalError, RetryError, WaitError
 from contact_activity.local_cloud.deploy import deploy
@@ -23,13 +27,14 @@ from contact_activity.run.connection_watch import (
     WatchedLimiter,
     watched_source,
 )
-from contact_activity.run.errors import RunError, UsageError
+from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import locked
 from contact_activity.run.summary import Summary
-from contact_activity.settings import Credentials, Settings, SettingsError
+from contact_activity.run.tokens import keeps_tokens, take_given, tokens_at_rest
+from contact_activity.settings import Settings, SettingsError, V3Credentials, Version
 
 # The template takes no shorter schedule.
 MIN_SCHEDULE_MINUTES = 2
@@ -43,20 +48,21 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
     Return the summary. Raises `RunError` or `SettingsError`.
     """
     _check_proxy(account.settings)
-    if not isinstance(account.credentials, Credentials):
-        raise UsageError("--engine cloud does not read v3 yet: use the embedded engine, or credentials of v2")
     with ExitStack() as stack:
         stack.enter_context(locked(options.state_dir))
         sink = stack.enter_context(
             opened_events(options.events, is_copied_to_stdout=options.is_copied_to_stdout)
         )
         display.step("starting the local AWS")
-        name = "cloud-simulated" if account.is_simulated else "cloud"
-        emulator = stack.enter_context(Emulator(options.state_dir / name))
+        tokens = stack.enter_context(ExitStack())
+        emulator = stack.enter_context(Emulator(options.state_dir / _folder_name(account)))
+        if keeps_tokens(account):
+            # No function may be stopped between a refresh token that it sent and the answer.
+            stack.callback(lambda: tokens.enter_context(tokens_at_rest(options.state_dir)))
+            take_given(options.state_dir, account, SystemClock())
         display.step("deploying template.yaml")
-        deployed = deploy(
-            emulator, TEMPLATE, stack_name=STACK_NAME, parameters=_parameters(account.settings, options)
-        )
+        deployed = deploy(emulator, TEMPLATE, stack_name=STACK_NAME, parameters=_parameters(account, options))
+        _keep_to_version(emulator, deployed.outputs["TableName"], account.settings.api_version)
         _put_secret(emulator, deployed.outputs["SecretArn"], account)
         queue_url = subscribe(emulator, deployed.outputs["EventBusName"])
         system = DeployedSystem(emulator, deployed.outputs, account.settings.limits)
@@ -98,9 +104,32 @@ def _check_proxy(settings: Settings) -> None:
         )
 
 
-def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
+def _folder_name(account: Account) -> str:
+    """Where the emulator keeps its state: apart for the simulated account, which has other ids in v3."""
+    if not account.is_simulated:
+        return "cloud"
+    return "cloud-simulated-v3" if account.settings.api_version is Version.V3 else "cloud-simulated"
+
+
+def _keep_to_version(emulator: Emulator, table_name: str, version: Version) -> None:
+    try:
+        DynamoAccount(Table(emulator.client("dynamodb"), table_name)).keep_to_version(version)
+    except SettingsError:
+        raise SettingsError(
+            "--state holds what was read from the other version of the API, and "
+            f"{version.value} has other ids: give another --state"
+        ) from None
+
+
+def _parameters(account: Account, options: RunOptions) -> dict[str, str]:
+    settings, credentials = account.settings, account.credentials
     minutes = max(MIN_SCHEDULE_MINUTES, options.tick_ms // 60_000)
+    client_id = credentials.client_id if isinstance(credentials, V3Credentials) else None
     return {
+        "ConstantContactApiVersion": settings.api_version.value,
+        "ConstantContactClientId": client_id or "",
+        "ConstantContactTokenUrl": settings.token_url,
+        "LocalCredentialsFolder": str(options.state_dir.resolve()) if keeps_tokens(account) else "",
         "ConstantContactBaseUrl": settings.base_url,
         "ConstantContactProxy": settings.proxy or "",
         "ConstantContactCaBundle": settings.ca_bundle or "",
@@ -121,7 +150,8 @@ def _parameters(settings: Settings, options: RunOptions) -> dict[str, str]:
 
 
 def _put_secret(emulator: Emulator, secret_id: str, account: Account) -> None:
-    credentials = account.credentials
-    assert isinstance(credentials, Credentials)  # noqa: S101  checked at the start
-    value = {"api_key": credentials.api_key, "access_token": credentials.access_token}
+    """Put in the credential. The tokens that are renewed are in the state folder, which outlives it."""
+    given = asdict(account.credentials)
+    given.pop("refresh_token", None)
+    value = {name: text for name, text in given.items() if text}
     emulator.client("secretsmanager").put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))

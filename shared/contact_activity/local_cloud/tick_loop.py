@@ -162,7 +162,7 @@ class CloudTickLoop:
         return calls_today(self._store, self._clock.now_ms())
 
     def _summary(self, started_ms: int, new_dead_letters: int, pause: Pause | None) -> Summary:
-        contacts = list(self._store.contacts.scan())
+        contacts, outlines = list(self._store.contacts.scan()), list(self._store.contacts.outlines())
         # A later time than now comes from a clock that was ahead before this run.
         now_ms = self._clock.now_ms()
         read = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]
@@ -184,6 +184,8 @@ class CloudTickLoop:
                 if started_ms <= (report.failed_ms or 0) <= now_ms
             },
             pause=pause,
+            asking=sum(contact.asking for contact in outlines),
+            owed=sum(contact.owed for contact in outlines),
         )
 
 

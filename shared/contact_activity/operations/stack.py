@@ -14,6 +14,10 @@ from contact_activity.run.errors import RunError
 
 # Parameters of the template, and the settings that they set.
 _SETTINGS = {
+    "ConstantContactApiVersion": "CONSTANT_CONTACT_API_VERSION",
+    "ConstantContactClientId": "CONSTANT_CONTACT_CLIENT_ID",
+    "ConstantContactBaseUrl": "CONSTANT_CONTACT_BASE_URL",
+    "ConstantContactTokenUrl": "CONSTANT_CONTACT_TOKEN_URL",
     "CallsPerSecond": "CALLS_PER_SECOND",
     "CallsPerDay": "CALLS_PER_DAY",
     "QuotaShare": "QUOTA_SHARE",
