@@ -19,9 +19,10 @@ from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local_cloud.template import REPOSITORY
 from contact_activity.simulated import Server, SimulatedAccount, Switches, error
 from contact_activity.state.codec import item_to_body
+from tests.support.command_line import run_command
 from tests.support.deployed import deployed, eventually, record, set_polling
 from tests.support.items import of_contact
-from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served
+from tests.support.running import ACCESS_TOKEN, API_KEY, Operator, account_of, served
 
 NOT_ACCEPTABLE = error(406, "http.status.not_acceptable", "refused for ada@canary.example.org")
 # Runs one invocation of the worker as Lambda does, with its traces.
@@ -70,8 +71,9 @@ def test_the_command_line_tells_no_secret_and_no_address(tmp_path: Path, address
         server.revoke_token()
         assert operator.run("--all", "--debug").returncode == 3
     for command in (["status", "--json"], ["dead-letters"], ["resync", "--all", "--since", "2026-01-01"]):
-        asked = [str(COMMAND), *command, "--state", str(operator.state_dir), "--debug"]
-        ended = subprocess.run(asked, env=operator.environment, capture_output=True, text=True, check=True)
+        asked = [*command, "--state", str(operator.state_dir), "--debug"]
+        ended = run_command(*asked, environment=operator.environment)
+        assert ended.returncode == 0, ended.stderr
         operator.said += [ended.stdout, ended.stderr]
     said = {str(number): text.encode() for number, text in enumerate(operator.said)}
     events = operator.events_file.name

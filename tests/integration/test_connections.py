@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,8 +19,9 @@ from contact_activity.simulated import Server
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
 from tests.support.certificates import Authority
+from tests.support.command_line import run_command
 from tests.support.fronts import Front, Proxy, Treatment, closing_all, free_port
-from tests.support.running import ACCESS_TOKEN, API_KEY, COMMAND, Operator, account_of, served, truth_of
+from tests.support.running import ACCESS_TOKEN, API_KEY, Operator, account_of, served, truth_of
 
 ENDS_WITHIN_S = 5.0
 # For the process to start on a machine that does other work too.
@@ -47,14 +47,9 @@ def operator(tmp_path: Path, server: Server) -> Operator:
 
 
 def status_of(operator: Operator) -> dict[str, Any]:
-    ended = subprocess.run(
-        [COMMAND, "status", "--json", "--state", str(operator.state_dir)],
-        env=operator.environment,
-        text=True,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
+    asked = ["status", "--json", "--state", str(operator.state_dir)]
+    ended = run_command(*asked, environment=operator.environment)
+    assert ended.returncode == 0, ended.stderr
     (system,) = json.loads(ended.stdout)["systems"]
     found: dict[str, Any] = system
     return found

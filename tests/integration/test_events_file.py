@@ -19,8 +19,8 @@ from contact_activity.errors import StandstillError
 from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.sinks import AppendedFile
+from tests.support.command_line import COMMAND, run_command
 from tests.support.running import (
-    COMMAND,
     ActivityKey,
     Operator,
     account_of,
@@ -48,15 +48,21 @@ def keys_in(text: str, account: str = "default") -> list[ActivityKey]:
     return [key_of(event) for event in events_in(text) if event["detail"]["data"]["account"] == account]
 
 
-def run_command(operator: Operator, events: str) -> list[str]:
+def command_of(operator: Operator, events: str) -> list[str]:
     return [str(COMMAND), "run", "--state", str(operator.state_dir), "--events", events]
+
+
+def ran_into(operator: Operator, events: str) -> "subprocess.CompletedProcess[str]":
+    """Run with standard files that take all."""
+    _, *arguments = command_of(operator, events)
+    return run_command(*arguments, environment=operator.environment, folder=operator.folder)
 
 
 def ran(
     operator: Operator, events: str, *, closing: str = "", stdout: int = subprocess.PIPE
 ) -> "subprocess.CompletedProcess[str]":
     """Run from a shell that closes standard files first, as `closing` says, such as `>&-`."""
-    shell = ["bash", "-c", f'exec "$@" {closing}', "run", *run_command(operator, events)]
+    shell = ["bash", "-c", f'exec "$@" {closing}', "run", *command_of(operator, events)]
     return subprocess.run(
         shell,
         env=operator.environment,
@@ -111,7 +117,7 @@ def test_a_line_that_another_run_is_writing_stays(tmp_path: Path) -> None:
         with shared.open("ab", buffering=0) as half_way:
             half_way.write(b'{"is":"being wri')
         operator = Operator.of(tmp_path, server)
-        assert ran(operator, str(shared)).returncode == 0
+        assert ran_into(operator, str(shared)).returncode == 0
     first, second, *rest = shared.read_text(encoding="utf-8").splitlines()
     assert (first, second) == ('{"is":"whole"}', '{"is":"being wri')
     assert set(keys_in("\n".join(rest))) == TRUTH
@@ -169,7 +175,7 @@ def test_a_line_cut_by_a_full_disk_damages_no_line_of_another_run(tmp_path: Path
         while shared.stat().st_size < 30_002_000:
             time.sleep(0.01)
         full = subprocess.run(
-            run_command(one, str(shared)),
+            command_of(one, str(shared)),
             env=one.environment,
             text=True,
             capture_output=True,
@@ -180,7 +186,7 @@ def test_a_line_cut_by_a_full_disk_damages_no_line_of_another_run(tmp_path: Path
         _, said = beside.communicate(timeout=100)
         assert (full.returncode, beside.returncode) == (1, 0), said
         assert "takes no more" in cause_of(full)
-        assert ran(one, str(shared)).returncode == 0
+        assert ran_into(one, str(shared)).returncode == 0
     text = shared.read_bytes().lstrip(b"\0").decode()
     assert set(keys_in(text, "other")) == truth
     assert set(keys_in(text, "one")) == truth
@@ -196,28 +202,29 @@ from contact_activity.errors import StandstillError
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-path = Path(sys.argv[1])
-with opened_events(path) as one, opened_events(path) as other:
-    one.write(b'{"of":"one","n":1}\\n')
-    limit(int(sys.argv[2]))
-    try:
-        one.write(b'{"of":"one","n":2}\\n{"of":"one","n":3}\\n')
-    except StandstillError:
-        pass
-    limit(resource.RLIM_INFINITY)
-    other.write(b'{"of":"other","n":1}\\n{"of":"other","n":2}\\n')
-    other.write(b'{"of":"other","n":3}\\n')
+for size in sys.argv[2:]:
+    path = Path(sys.argv[1], size)
+    with opened_events(path) as one, opened_events(path) as other:
+        one.write(b'{"of":"one","n":1}\\n')
+        limit(int(size))
+        try:
+            one.write(b'{"of":"one","n":2}\\n{"of":"one","n":3}\\n')
+        except StandstillError:
+            pass
+        limit(resource.RLIM_INFINITY)
+        other.write(b'{"of":"other","n":1}\\n{"of":"other","n":2}\\n')
+        other.write(b'{"of":"other","n":3}\\n')
 """
 
 
-@pytest.mark.parametrize("limit", range(18, 58, 3))
-def test_a_line_after_a_cut_line_is_written_again(tmp_path: Path, limit: int) -> None:
-    """A run whose first line follows a cut line writes that line again."""
-    path = tmp_path / "events.jsonl"
-    subprocess.run([sys.executable, "-c", APPENDS, str(path), str(limit)], check=True, timeout=60)
-    found = [(event["of"], event["n"]) for event in events_in(path.read_text(encoding="utf-8"))]
-    assert {("one", 1), ("other", 1), ("other", 2), ("other", 3)} <= set(found)
-    assert len(found) == len(set(found))
+def test_a_line_after_a_cut_line_is_written_again(tmp_path: Path) -> None:
+    """Wherever it was cut: a run whose first line follows a cut line writes that line again."""
+    limits = [str(limit) for limit in range(18, 58, 3)]
+    subprocess.run([sys.executable, "-c", APPENDS, str(tmp_path), *limits], check=True, timeout=60)
+    for limit in limits:
+        found = [(event["of"], event["n"]) for event in events_in((tmp_path / limit).read_text("utf-8"))]
+        assert {("one", 1), ("other", 1), ("other", 2), ("other", 3)} <= set(found), limit
+        assert len(found) == len(set(found)), limit
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["renamed", "removed"])
@@ -292,7 +299,7 @@ def test_a_process_substitution_takes_events(tmp_path: Path) -> None:
     """As in `--events >(...)`. The state is in the state folder."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
-        command = " ".join(run_command(operator, ">(cat > took.jsonl)"))
+        command = " ".join(command_of(operator, ">(cat > took.jsonl)"))
         ended = subprocess.run(
             ["bash", "-c", f"{command}; code=$?; wait $!; sleep 0.2; exit $code"],
             env=operator.environment,
@@ -309,8 +316,8 @@ def test_the_null_device_takes_all_events(tmp_path: Path) -> None:
     """The next run has nothing to publish."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server, CAMPAIGN_REPORTS="off")
-        assert ran(operator, "/dev/null").returncode == 0
-        assert "No contact is due yet" in ran(operator, "/dev/null").stderr
+        assert ran_into(operator, "/dev/null").returncode == 0
+        assert "No contact is due yet" in ran_into(operator, "/dev/null").stderr
 
 
 def test_a_run_waits_for_the_reader_of_a_named_pipe(tmp_path: Path) -> None:
@@ -353,7 +360,7 @@ def test_a_named_pipe_whose_reader_leaves_loses_nothing(tmp_path: Path) -> None:
         assert "takes no more (Broken pipe)" in said.splitlines()[-1]
         assert "Traceback" not in said
         assert len(events_in("".join(took))) == 3
-        assert ran(operator, str(tmp_path / "rest.jsonl")).returncode == 0
+        assert ran_into(operator, str(tmp_path / "rest.jsonl")).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -377,7 +384,7 @@ def test_what_cannot_take_events_is_one_line(
         ended = ran(operator, events, closing=closing)
         assert (ended.returncode, cause in cause_of(ended)) == (status, True), ended.stderr
         default = operator.state_dir / "events.jsonl"
-        assert ran(operator, str(default)).returncode == 0
+        assert ran_into(operator, str(default)).returncode == 0
     assert sorted(keys_in(default.read_text(encoding="utf-8"))) == sorted(TRUTH)
 
 
@@ -402,7 +409,7 @@ def test_a_run_goes_on_if_standard_error_cannot_be_written(tmp_path: Path, event
     shell = f"{{ {shell}" if "|" in closing else f"{shell}; echo $? >status"
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
-        command = ["bash", "-c", shell, "run", *run_command(operator, events)]
+        command = ["bash", "-c", shell, "run", *command_of(operator, events)]
         subprocess.run(
             command, env=operator.environment, cwd=tmp_path, capture_output=True, check=False, timeout=60
         )
@@ -425,7 +432,7 @@ def test_the_copy_on_standard_output_may_end(tmp_path: Path) -> None:
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
         with subprocess.Popen(
-            run_command(operator, "-"),
+            command_of(operator, "-"),
             env=operator.environment,
             text=True,
             stdout=subprocess.PIPE,
@@ -448,7 +455,7 @@ def test_the_reader_of_standard_error_may_leave(tmp_path: Path) -> None:
     """As in `2>&1 | head -1`: the run goes on in silence."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
-        shell = ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | head -1', "run", *run_command(operator, "-")]
+        shell = ["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | head -1', "run", *command_of(operator, "-")]
         ended = subprocess.run(
             shell, env=operator.environment, text=True, capture_output=True, check=False, timeout=60
         )
@@ -462,7 +469,7 @@ def test_status_shows_no_trace_when_its_reader_leaves(tmp_path: Path, closing: s
     """It ends with at most one line."""
     with served(ACCOUNT) as server:
         operator = Operator.of(tmp_path, server)
-        assert ran(operator, "/dev/null").returncode == 0
+        assert ran_into(operator, "/dev/null").returncode == 0
     shell = [
         "bash",
         "-c",

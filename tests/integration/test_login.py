@@ -23,10 +23,18 @@ from contact_activity.run.errors import RunError
 from contact_activity.settings import V3Credentials, read_settings
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import BUSY, CLIENT_ID, LOST, Authorisation, AuthorisationServer, served
+from tests.support.command_line import SHARED, run_command
 from tests.support.fronts import free_port
 
-SHARED = Path(__file__).parents[2] / "shared"
 KEY_OF_V2 = {"CONSTANT_CONTACT_API_KEY": "hunter2", "CONSTANT_CONTACT_CLIENT_ID": ""}
+
+
+def given_to(server: AuthorisationServer) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
+        "CONSTANT_CONTACT_CLIENT_ID": CLIENT_ID,
+    }
 
 
 @contextmanager
@@ -35,15 +43,9 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command of an operator who has no browser."""
     command = [sys.executable, "-m", "contact_activity", *arguments, "--state", str(state)]
-    given = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(SHARED),
-        "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
-        "CONSTANT_CONTACT_CLIENT_ID": CLIENT_ID,
-    }
     with subprocess.Popen(
         command,
-        env=given | environment,
+        env=given_to(server) | {"PYTHONPATH": str(SHARED)} | environment,
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -55,9 +57,8 @@ def started(
 def run(
     server: AuthorisationServer, state: Path, *arguments: str, **environment: str
 ) -> tuple[int, str, str]:
-    with started(server, state, *arguments, **environment) as process:
-        out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    ended = run_command(*arguments, "--state", str(state), environment=given_to(server) | environment)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def stored(state: Path) -> dict[str, object]:

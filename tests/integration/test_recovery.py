@@ -32,8 +32,9 @@ from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from contact_activity.state.codec import item_to_body
+from tests.support.command_line import run_command
 from tests.support.items import of_campaign, of_contact
-from tests.support.running import COMMAND, NOW, Operator, account_of, served
+from tests.support.running import NOW, Operator, account_of, served
 
 NOW_MS = int(NOW.timestamp() * 1_000)
 LAST_ERROR = "the API failed 21 times, at last with 503: the API answers with server errors"
@@ -64,14 +65,8 @@ class Place:
         return self.store.reports
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *arguments, *self.where],
-            env={"PATH": os.environ["PATH"], **self.environment},
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        environment = {"PATH": os.environ["PATH"], **self.environment}
+        return run_command(*arguments, *self.where, environment=environment)
 
     def said(self, *arguments: str) -> str:
         ended = self.ask(*arguments)
@@ -484,13 +479,7 @@ def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
     """One line says what to wait for."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     with locked(tmp_path):
-        ended = subprocess.run(
-            [COMMAND, "forget", "4711", "--state", str(tmp_path)],
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        ended = run_command("forget", "4711", "--state", str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("contact-activity: another run uses")
 
@@ -509,13 +498,7 @@ def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int, cause: str) -> None:
     """The line says what to give instead. Nothing is created."""
-    ended = subprocess.run(
-        [COMMAND, *arguments, "--state", str(tmp_path / "none")],
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    ended = run_command(*arguments, "--state", str(tmp_path / "none"))
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (status, "", 1)
     assert cause in ended.stderr
     assert not (tmp_path / "none").exists()

@@ -14,7 +14,8 @@ import pytest
 
 from contact_activity.run.state_folder import ACCOUNT_DATABASE
 from contact_activity.sqlite.database import Database
-from tests.support.running import COMMAND, Operator, account_of, served, truth_of
+from tests.support.command_line import run_command
+from tests.support.running import Operator, account_of, served, truth_of
 
 ACCOUNT = account_of(40)
 
@@ -129,13 +130,7 @@ def test_a_command_over_a_locked_state_says_what_to_do(tmp_path: Path, command: 
             "INSERT INTO contact (id, modified_date, registered_ms, due_ms) VALUES ('4711','',0,0)"
         )
     with locked(tmp_path / ACCOUNT_DATABASE):
-        ended = subprocess.run(
-            [COMMAND, *command.split(), "--state", str(tmp_path)],
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        ended = run_command(*command.split(), "--state", str(tmp_path))
     assert (ended.returncode, "is locked by another process" in cause_of(ended.stderr)) == (1, True)
 
 

@@ -39,12 +39,12 @@ from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.reports import SqliteReports
 from contact_activity.sqlite.store import SqliteListings, SqlitePauses, SqliteTally, sqlite_limiter
+from tests.support.command_line import run_command
 from tests.support.emf import emitted
 from tests.support.running import (
     ACCESS_TOKEN,
     API_KEY,
     CALLS_PER_SECOND,
-    COMMAND,
     Operator,
     account_of,
     served,
@@ -67,14 +67,7 @@ NO_REPORTS = {
 
 
 def status(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "status", *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    return run_command("status", *arguments, environment={"PATH": os.environ["PATH"], **environment})
 
 
 def systems(*arguments: str, **environment: str) -> list[dict[str, Any]]:

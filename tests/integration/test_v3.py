@@ -10,10 +10,10 @@ from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
+from tests.support.command_line import COMMAND, run_command
 from tests.support.running import (
     ACCESS_TOKEN,
     CALLS_PER_SECOND,
-    COMMAND,
     NOW,
     Operator,
     account_of,
@@ -186,16 +186,8 @@ def test_a_resync_is_published_by_the_next_run(tmp_path: Path) -> None:
             assert operator.run("--all").returncode == 0
         before = operator.published()
         contact = before[0][2]
-        resync = [
-            str(COMMAND),
-            "resync",
-            contact,
-            "--since",
-            "2000-01-01",
-            "--state",
-            str(operator.state_dir),
-        ]
-        asked = subprocess.run(resync, env=operator.environment, capture_output=True, text=True, check=False)
+        resync = ["resync", contact, "--since", "2000-01-01", "--state", str(operator.state_dir)]
+        asked = run_command(*resync, environment=operator.environment)
         assert asked.returncode == 0, asked.stderr
         assert operator.run().returncode == 0
     again = operator.published()[len(before) :]

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,9 +14,9 @@ from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches,
 from contact_activity.simulated.account import Row
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_ids import activity_of, contact_uuid
+from tests.support.command_line import COMMAND, run_command
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
-COMMAND = Path(sys.executable).with_name("contact-activity")
 CAMPAIGN = "1117643206590"
 CALLS_PER_SECOND = 100
 # The API's time stands still, so that what it shows changes only when a test changes it.
@@ -110,10 +109,16 @@ class Operator:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        with self.start(*arguments) as process:
+        ended = self._run(self.command(*arguments))
+        self.said += [ended.stdout, ended.stderr]
+        return ended
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        if self.engine == "embedded":
+            return run_command(*command[1:], environment=self.environment, folder=self.folder, within_s=100)
+        with self._start(command) as process:
             out, err = process.communicate(timeout=100)
-        self.said += [out, err]
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def events(self) -> list[dict[str, Any]]:
         if not self.events_file.exists():
