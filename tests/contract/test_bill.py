@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from contact_activity.entrypoints.telemetry import Metric
-from contact_activity.local_cloud.template import load_template
 from tests.support.bill import ALARMS, METRICS, monthly_usd, table_of
+from tests.support.families import whole_template
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "functions" / "README.md"
@@ -19,7 +19,7 @@ def test_the_page_has_the_table_of_the_formula() -> None:
 
 def test_the_formula_counts_the_alarms_of_the_template() -> None:
     """Those that every stack has."""
-    resources = load_template(ROOT / "template.yaml")["Resources"].values()
+    resources = whole_template()["Resources"].values()
     alarms = [of for of in resources if of["Type"] == "AWS::CloudWatch::Alarm"]
     assert sum(of.get("Condition") in (None, "IsInAws") for of in alarms) == ALARMS
     assert len(Metric) > METRICS

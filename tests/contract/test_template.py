@@ -18,9 +18,10 @@ from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.domain.schedule import MAX_GONE, MAX_GONE_PERCENT
 from contact_activity.entrypoints.telemetry import NAMESPACE, Metric
 from contact_activity.example_subscriber.subscriber import REMEMBERED_S
-from contact_activity.local_cloud.template import REPOSITORY, load_template
+from contact_activity.local_cloud.template import REPOSITORY
 from contact_activity.run.memory_queue import MAX_RECEIVES
 from contact_activity.settings import DEPLOYMENT_SETTINGS, SETTINGS, Setting, SettingsError, read_settings
+from tests.support.families import whole_template
 
 HOUR_S = 3_600
 DAY_S = 86_400
@@ -56,7 +57,7 @@ def on_aws(value: Any, *, has_key: bool = False) -> Any:
     return {name: item for name, item in named.items() if item != NO_VALUE}
 
 
-WHOLE = load_template(REPOSITORY / "template.yaml")
+WHOLE = whole_template()
 TEMPLATE = on_aws(WHOLE)
 WITH_KEY = on_aws(WHOLE, has_key=True)
 PARAMETERS: Mapping[str, Mapping[str, Any]] = TEMPLATE["Parameters"]

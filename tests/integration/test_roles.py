@@ -25,11 +25,12 @@ from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.event_reader import subscribe
-from contact_activity.local_cloud.template import REPOSITORY, TEMPLATE, load_template
+from contact_activity.local_cloud.template import REPOSITORY
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
 from contact_activity.state.codec import item_to_body
 from tests.support.deployed import deployed as deployed_stack
 from tests.support.deployed import record, set_polling
+from tests.support.families import whole_template
 from tests.support.items import of_contact, of_report
 from tests.support.running import CAMPAIGN, NOW, served
 
@@ -50,7 +51,7 @@ WORKER_TIMEOUT_S = 47
 
 
 def statements(function: str) -> list[Json]:
-    role = load_template(TEMPLATE)["Resources"][f"{function}Role"]["Properties"]
+    role = whole_template()["Resources"][f"{function}Role"]["Properties"]
     found: list[Json] = role["Policies"][0]["PolicyDocument"]["Statement"]
     return [statement for statement in found if statement.get("Sid", "Key") not in BY_AWS]
 

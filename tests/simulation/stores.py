@@ -73,6 +73,16 @@ def _dynamodb() -> Any:
     )
 
 
+@cache
+def _template_table() -> dict[str, Any]:
+    """Read once: it takes longer than most histories."""
+    from contact_activity.local_cloud.template import load_template
+
+    defined = load_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
+    parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    return {part: defined[part] for part in parts}
+
+
 class AwsStores:
     """DynamoDB. Its index is true at once, or while `is_stale` says so as it was at the last look."""
 
@@ -80,14 +90,11 @@ class AwsStores:
         from contact_activity.aws.reports import REPORTS_SHARD
         from contact_activity.aws.store import dynamo_store
         from contact_activity.aws.table import Table
-        from contact_activity.local_cloud.template import load_template
 
         self._client = _dynamodb()
         self._name = f"simulation-{next(_numbers)}"
         self._store = dynamo_store
-        defined = load_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
-        parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        self._client.create_table(TableName=self._name, **{part: defined[part] for part in parts})
+        self._client.create_table(TableName=self._name, **_template_table())
         self._table = Table(self._client, self._name)
         self._indexed: Any = StaleIndex(self._client, self._name, is_stale, REPORTS_SHARD)
 

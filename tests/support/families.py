@@ -17,7 +17,7 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.event import EVENT_SOURCE
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.work import WorkItem
-from contact_activity.local_cloud.template import REPOSITORY, load_template
+from contact_activity.local_cloud.template import TEMPLATE, load_template
 from contact_activity.ports import (
     Bus,
     Campaigns,
@@ -48,7 +48,9 @@ _numbers = itertools.count()
 class Family(ABC):
     """One store with every port on it; `store`, `lease`, `limiter` and `bus` give another each time."""
 
-    queue: Queue
+    @property
+    @abstractmethod
+    def queue(self) -> Queue: ...
 
     @abstractmethod
     def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> Store: ...
@@ -107,7 +109,10 @@ class EmbeddedFamily(Family):
         self._database = Database(path)
         self._sink = io.BytesIO()
         self._queue = MemoryQueue()
-        self.queue: Queue = self._queue
+
+    @property
+    def queue(self) -> Queue:
+        return self._queue
 
     def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> SqliteStore:
         return sqlite_store(self._database, limits, clock)
@@ -127,22 +132,35 @@ class EmbeddedFamily(Family):
 
 
 class AwsFamily(Family):
-    """Over a table, a queue and a bus of its own, the table as the template defines it."""
+    """Over a table, a queue and a bus of its own, the table as the template defines it.
+
+    Queue and bus are made for the first who asks: most tests look at the table only.
+    """
 
     def __init__(self, clients: "Clients") -> None:
         self._clients = clients
         name = f"family-{next(_numbers)}"
         self.table = create_table(clients.dynamodb, name)
-        self._bus_name = name
-        self._queue_url = clients.sqs.create_queue(QueueName=name)["QueueUrl"]
-        self._events_url = create_bus(clients, name)
-        self.queue: Queue = SqsQueue(clients.sqs, self._queue_url)
+        self._name = name
+
+    @cached_property
+    def _queue_url(self) -> str:
+        return str(self._clients.sqs.create_queue(QueueName=self._name)["QueueUrl"])
+
+    @cached_property
+    def _events_url(self) -> str:
+        return create_bus(self._clients, self._name)
+
+    @property
+    def queue(self) -> Queue:
+        return SqsQueue(self._clients.sqs, self._queue_url)
 
     def store(self, limits: Limits = ANY_LIMITS, clock: Clock = ANY_CLOCK) -> DynamoStore:
         return dynamo_store(self._clients.dynamodb, self.table, limits, clock)
 
     def bus(self, clock: Clock) -> Bus:
-        return EventBridgeBus(self._clients.events, self._bus_name, clock)
+        assert self._events_url
+        return EventBridgeBus(self._clients.events, self._name, clock)
 
     def received(self, count: int) -> list[WorkItem]:
         return [item_from_body(body) for body in self._bodies(self._queue_url, count)]
@@ -185,16 +203,20 @@ class Clients:
         self.secrets = make("secretsmanager")
 
 
-def create_table(dynamodb: Any, name: str, template: Path = REPOSITORY / "template.yaml") -> str:
+@cache
+def whole_template(path: Path = TEMPLATE) -> Json:
+    """A template, to be read only; it is parsed once: that takes longer than to create a table."""
+    return load_template(path)
+
+
+def create_table(dynamodb: Any, name: str, template: Path = TEMPLATE) -> str:
     """Create the template's table by what its keys, its index and its billing are; returns its name."""
     dynamodb.create_table(TableName=name, **_table_of(template))
     return name
 
 
-@cache
 def _table_of(template: Path) -> Json:
-    """Read once: it takes longer than to create the table."""
-    defined = load_template(template)["Resources"]["Table"]["Properties"]
+    defined = whole_template(template)["Resources"]["Table"]["Properties"]
     parts = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     return {part: defined[part] for part in parts}
 
