@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -203,12 +204,15 @@ class TokenHistory(RuleBasedStateMachine):
             assert times <= (2 if token in self.excused else 1), token
 
 
-TestTokenHistories: Any = TokenHistory.TestCase
-TestTokenHistories.settings = settings(
-    max_examples=300,
+_SETTINGS = settings(
+    max_examples=100,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+TestTokenHistories: Any = TokenHistory.TestCase
+TestTokenHistories.settings = _SETTINGS
+_MANY = {"settings": settings(_SETTINGS, max_examples=300), "pytestmark": pytest.mark.long}
+TestManyTokenHistories: Any = type("TestManyTokenHistories", (TokenHistory.TestCase,), _MANY)

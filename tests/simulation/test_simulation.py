@@ -13,7 +13,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation, run_mutated
 from tests.simulation.world import Chances
 
 SEEDS = 300
-SEEDS_FEW = 25
+SEEDS_FEW = 10
 # Histories beyond those that once broke a promise.
 ALWAYS = (390,)
 

@@ -191,7 +191,7 @@ def test_a_walk_gone_on_with_after_every_page_is_the_same_walk(
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_a_long_walk_resumed_at_every_page_forgets_the_same(order: str) -> None:
     """Also beyond what a walk keeps in memory, an interruption changes neither events nor watermark."""
-    pages = paged(ordered(minutely(30_000), order))
+    pages = paged(ordered(minutely(20_000), order))
     whole, parts = Walk(Watermark(), ALL, NOON_MS), Walk(Watermark(), ALL, NOON_MS)
     for page in pages:
         fresh = whole.take(page, (), NOON_MS)
@@ -336,13 +336,13 @@ def paged(history: Sequence[Activity]) -> list[Sequence[Activity]]:
 
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_memory_is_flat_in_a_walk_of_any_length(order: str) -> None:
-    """In a walk of 60,000 rows no marker holds more than two full memories and a page."""
+    """In a walk of 30,000 rows no marker holds more than two full memories and a page."""
     walk = Walk(Watermark(), ALL, NOON_MS)
     sizes, published = [], 0
-    for page in paged(ordered(minutely(60_000), order)):
+    for page in paged(ordered(minutely(30_000), order)):
         published += len(walk.take(page, (), NOON_MS).activities)
         sizes.append(len(walk.progress(ALL_REPORT, "token").candidates))
-    assert published == 60_000
+    assert published == 30_000
     assert max(sizes) <= KEY_BYTES * (2 * MAX_REMEMBERED + 500)
     assert len(walk.finish().remembered) <= KEY_BYTES * MAX_REMEMBERED
 
@@ -350,7 +350,7 @@ def test_memory_is_flat_in_a_walk_of_any_length(order: str) -> None:
 @pytest.mark.parametrize("order", ["newest first", "oldest first", "shuffled"])
 def test_the_walk_after_a_long_one_publishes_nothing(order: str) -> None:
     """What a long walk forgot lies below the floor, so it does not come again."""
-    history = ordered(minutely(30_000), order)
+    history = ordered(minutely(20_000), order)
     first = Walk(Watermark(), ALL, NOON_MS)
     for page in paged(history):
         first.take(page, (), NOON_MS)
