@@ -4,6 +4,8 @@ import threading
 from contextlib import closing
 from datetime import timedelta
 
+import pytest
+
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.v2 import ConstantContactV2
@@ -33,6 +35,10 @@ def work(family: Family, base_url: str, waits: list[WaitReason]) -> None:
             waits.append(wait.reason)
 
 
+# moto is asked one request at a time, so that there nobody meets anybody.
+@pytest.mark.parametrize(
+    "family", ["embedded", "emulator", pytest.param("moto", marks=pytest.mark.long)], indirect=True
+)
 def test_fifty_workers_never_exceed_the_limits(family: Family) -> None:
     """In no second more calls than allowed, and of the day's calls exactly all."""
     account = SimulatedAccount()

@@ -201,6 +201,10 @@ class TestContacts:
             f"new-{number}" for number in range(5)
         ]
 
+    # moto is asked one request at a time, so that there nobody meets anybody.
+    @pytest.mark.parametrize(
+        "family", ["embedded", "emulator", pytest.param("moto", marks=pytest.mark.long)], indirect=True
+    )
     def test_simultaneous_claims_are_disjoint(self, family: Family) -> None:
         """Dispatchers that run at once never claim the same contact."""
         register(family.contacts, *(f"contact-{number}" for number in range(40)))
