@@ -45,8 +45,9 @@ run: .venv/.ready ## the main job on this machine; without credentials, on a sim
 cloud: setup ## the same job through the real template, on a local AWS
 	@$(BIN)/contact-activity run --engine cloud --all
 
-# Two processes for each core, since many tests wait.
-PYTEST = $(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) * 2 ))
+# Two processes for each core, since many tests wait. Each imports all tests, which takes thrice the CPU where what
+# pytest made of them is not kept.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) * 2 ))
 
 test: setup ## the tests but for the long ones and those that deploy the stack on the local AWS
 	@$(PYTEST) --dist worksteal -m "not cloud and not long"
