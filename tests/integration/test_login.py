@@ -273,7 +273,7 @@ def test_a_logout_keeps_only_what_was_taken(tmp_path: Path) -> None:
         run(server, tmp_path, "login", "--no-browser")
         assert run(server, tmp_path, "logout")[:2] == (
             0,
-            f"logged out: {tmp_path} holds no tokens any more\n",
+            f"logged out: --state {tmp_path} holds no tokens any more\n",
         )
         assert not (tmp_path / "credentials.json").exists()
         with store.exclusive(within_s=1):

@@ -1,7 +1,6 @@
 """The v3 API, from the simulated account over HTTP to the events file, as an operator runs it."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
-from tests.support.command_line import COMMAND, run_command
+from tests.support.command_line import run_command
+from tests.support.logging_in import login
 from tests.support.running import (
     ACCESS_TOKEN,
     CALLS_PER_SECOND,
@@ -132,7 +132,7 @@ def test_a_newcomer_logs_in_and_has_events(tmp_path: Path) -> None:
             "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
             "CALLS_PER_SECOND": "8",
         }
-        login(operator, server)
+        operator.said += [login(operator.environment, server, "--state", str(operator.state_dir))]
         for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 0, ran.stderr
@@ -145,26 +145,6 @@ def test_a_newcomer_logs_in_and_has_events(tmp_path: Path) -> None:
     secrets = set(re.findall(r'_token": ?"([^"]{8,})"', stored))
     assert len(secrets) == 2, stored
     assert not any(secret in text for secret in secrets for text in operator.said)
-
-
-def login(operator: Operator, server: Server) -> None:
-    """Start a login, and enter its code as in a browser."""
-    command = [str(COMMAND), "login", "--no-browser", "--state", str(operator.state_dir)]
-    with subprocess.Popen(
-        command, env=operator.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        while "enter the code" not in said:
-            line = process.stdout.readline()
-            assert line, said
-            said += line
-        code = re.search(r"enter the code (\S+)", said)
-        assert code is not None
-        server.authorization.allow_device(code[1])
-        rest, _ = process.communicate(timeout=30)
-    operator.said += [said, rest]
-    assert process.returncode == 0, said + rest
 
 
 def test_reports_come_before_contacts_where_calls_are_few(tmp_path: Path) -> None:

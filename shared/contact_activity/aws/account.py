@@ -23,16 +23,21 @@ class DynamoAccount:
         change = "SET account_id = :account, checked = :checked"
         self._table.update(_ITEM, change, account=account.account_id, checked=account.checked)
 
+    def version(self) -> Version | None:
+        """By which version of the API the state was read; None if nothing was."""
+        stored = self._table.get(_ITEM).text_or_none("api_version")
+        # An earlier version of this program knew v2 only, and noted nothing.
+        if stored is None and "listing" in self._table.get("listing"):
+            return Version.V2
+        return None if stored is None else Version(stored)
+
     def keep_to_version(self, version: Version) -> None:
         """Note by which version of the API the state is read. Raises `SettingsError` if it was the other.
 
         In the other version all activity has other ids.
         """
-        stored = self._table.get(_ITEM).text_or_none("api_version")
-        # An earlier version of this program knew v2 only, and noted nothing.
-        if stored is None and "listing" in self._table.get("listing"):
-            stored = Version.V2.value
-        if stored not in (None, version.value):
+        stored = self.version()
+        if stored not in (None, version):
             raise SettingsError(
                 f"the table holds what was read from API {stored}, and {version.value} has other ids: "
                 f"set ConstantContactApiVersion to {stored}, or deploy another stack"

@@ -30,9 +30,10 @@ _EXIT_STATUS = {
     Fault.QUOTA: EXIT_QUOTA,
 }
 _DESCRIPTION = """\
-Says whether a run would work with these settings and this state folder: a line for each thing that it
-needs, which is ok, a warning or failing, and below it what to do. It makes up to five calls, or some more
-where they fail, and all count as a run's. A run may use the folder meanwhile.
+Says whether a run would work with these settings and this state folder, or with this stack: a line for each
+thing that it needs, which is ok, a warning or failing, and below it what to do. It makes up to five calls,
+or some more where they fail, and all count as a run's. A run may use the folder or the stack meanwhile. A
+stack's way to the API is tried from this machine, not from where its functions run.
 """
 _EPILOG = """\
 example, where the application may not read campaigns:
@@ -75,13 +76,22 @@ def add_check(commands: Commands) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
+    where.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     parser.set_defaults(command=_check)
 
 
 def _check(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
     state_dir, clock = Path(arguments.state), SystemClock()
+    if arguments.stack:
+        # Imported only here, since boto3 takes as long as an embedded run takes to start.
+        from contact_activity.operations.check_stack import checked_stack
+        from contact_activity.operations.stack_credential import stack_credential
+
+        with checked_stack(stack_credential(arguments.stack, environment, clock)) as checked:
+            return _told(check(checked, clock))
     account = given_account(environment, state_dir)
     if account is None:
         _print(

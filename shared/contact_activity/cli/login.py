@@ -124,10 +124,11 @@ def _place(
     if not arguments.stack:
         return LoginFolder(Path(arguments.state), clock), environment
     # Imported only here, since boto3 takes as long as an embedded run takes to start.
+    from contact_activity.operations.stack_credential import stack_credential
     from contact_activity.operations.stack_login import LoginStack
 
-    stack = LoginStack(arguments.stack, environment, clock)
-    return stack, stack.environment
+    stack = stack_credential(arguments.stack, environment, clock)
+    return LoginStack(stack), stack.environment
 
 
 class _SignIn:

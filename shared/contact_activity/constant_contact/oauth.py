@@ -8,7 +8,7 @@ tried once, on a connection of its own, and follows no redirect. What is secret 
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from contact_activity.constant_contact.certificates import checked_ca_bundle
@@ -128,3 +128,20 @@ def authorization_server(settings: Settings, client: V3Credentials, clock: Clock
         ca_bundle=checked_ca_bundle(settings.ca_bundle),
     )
     return AuthorizationServer(settings.token_url, client, transport, clock)
+
+
+class HasApplication(Protocol):
+    """Where the client id and the client secret are stored."""
+
+    def application(self) -> V3Credentials: ...
+
+
+class StoredRefresher:
+    """Spends refresh tokens for the application that is stored, which may change."""
+
+    def __init__(self, settings: Settings, stored: HasApplication, clock: Clock) -> None:
+        self._settings, self._stored, self._clock = settings, stored, clock
+
+    def refresh(self, refresh_token: str, client_id: str | None) -> TokenAnswer:
+        server = authorization_server(self._settings, self._stored.application(), self._clock)
+        return server.refresh(refresh_token, client_id)

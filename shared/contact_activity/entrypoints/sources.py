@@ -12,6 +12,7 @@ from contact_activity.aws.table import Table
 from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiClient
 from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.oauth import StoredRefresher
 from contact_activity.constant_contact.one_account import OneAccount, identified_by
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.constant_contact.v2 import ConstantContactV2
@@ -19,7 +20,7 @@ from contact_activity.constant_contact.v3 import V3, ConstantContactV3
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import CLOCK
-from contact_activity.entrypoints.v3_tokens import StoredRefresher, TokensAsWaits
+from contact_activity.entrypoints.v3_tokens import TokensAsWaits
 from contact_activity.errors import Cause, RetryError, Throttle, WaitError, WaitReason
 from contact_activity.ports import BearerTokens, Limiter, Source, TokenStore
 from contact_activity.settings import Credentials, Settings, SettingsError, V3Credentials, Version

@@ -1,31 +1,11 @@
-"""Put together the tokens of the v3 API that a stack holds."""
+"""Tell functions to wait where the tokens of the v3 API cannot be had."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
-from contact_activity.constant_contact.oauth import authorization_server
-from contact_activity.constant_contact.token_answers import TokenAnswer
 from contact_activity.errors import RetryError, StandstillError, WaitError, WaitReason
-from contact_activity.ports import BearerTokens, Clock
-from contact_activity.settings import Settings, SettingsError, V3Credentials
-
-
-class HasApplication(Protocol):
-    """Where the client id and the client secret are stored."""
-
-    def application(self) -> V3Credentials: ...
-
-
-class StoredRefresher:
-    """Spends refresh tokens for the application that is stored, which may change."""
-
-    def __init__(self, settings: Settings, stored: HasApplication, clock: Clock) -> None:
-        self._settings, self._stored, self._clock = settings, stored, clock
-
-    def refresh(self, refresh_token: str, client_id: str | None) -> TokenAnswer:
-        server = authorization_server(self._settings, self._stored.application(), self._clock)
-        return server.refresh(refresh_token, client_id)
+from contact_activity.ports import BearerTokens
+from contact_activity.settings import SettingsError
 
 
 class TokensAsWaits:

@@ -9,6 +9,7 @@ from contact_activity.domain.pauses import Pause
 from contact_activity.domain.shifts import Shifts
 from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.event_reader import EventReader
+from contact_activity.run.asking import make_asking_due
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import (
@@ -42,14 +43,25 @@ class CloudTickLoop:
         self._enqueued = self._reports_enqueued = 0
 
     def run_once(self) -> Summary:
-        """Tick until the contacts are listed and none is due, or until a pause. Return the summary."""
+        """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
+
+        Where contacts' rows ask for reports, one more tick reads these and then those contacts.
+        """
         started_ms = self._clock.now_ms()
         self._prepare()
         dead_letters_before = self._system.dead_letters.depth()
         report = self._tick()
         pause = active_pause(self._store, self._clock.now_ms())
-        while not (pause or self._is_all_done(report)):
-            self._wait_for_next_shifts()
+        has_asked_last = False
+        while not pause:
+            if not self._is_all_done(report):
+                self._wait_while(_are_all_but_over)
+            elif has_asked_last or not make_asking_due(self._store.contacts, self._clock.now_ms()):
+                break
+            else:
+                # Reports have the first shift of a tick.
+                has_asked_last = True
+                self._wait_while(Shifts.holds)
             report = self._tick()
             pause = active_pause(self._store, self._clock.now_ms())
         new_dead_letters = self._system.dead_letters.depth() - dead_letters_before
@@ -126,10 +138,10 @@ class CloudTickLoop:
         shifts = self._shifts()
         return None if shifts is None else self._clock.now_ms() - shifts.change_ms
 
-    def _wait_for_next_shifts(self) -> None:
-        """At the end of a tick's shifts, when no contact is handed out any more, wait for the next ones."""
+    def _wait_while(self, is_so: Callable[[Shifts, int], bool]) -> None:
+        """Wait for the next shifts while this holds of those that are on."""
         shifts = self._shifts()
-        while shifts and _are_all_but_over(shifts, self._clock.now_ms()):
+        while shifts and is_so(shifts, self._clock.now_ms()):
             self._show_progress(waits_for="the next shift")
             self._reader.drain()
             self._clock.sleep(POLL_S)
@@ -190,6 +202,7 @@ class CloudTickLoop:
 
 
 def _are_all_but_over(shifts: Shifts, now_ms: int) -> bool:
+    """Whether no contact is handed out any more."""
     return shifts.holds(now_ms) and not shifts.goes_on(now_ms)
 
 

@@ -41,7 +41,7 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
     with ExitStack() as stack:
         database = stack.enter_context(closing(_database(state_dir)))
         store = sqlite_store(database, settings.limits, clock)
-        transport = stack.enter_context(closing(_transport(settings, settings.base_url)))
+        transport = stack.enter_context(closing(transport_to(settings, settings.base_url)))
         used: Credentials | BearerTokens
         is_refreshed = False
         if isinstance(credentials, Credentials):
@@ -50,6 +50,7 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
             used = bearer_tokens(state_dir, settings, credentials, clock, on_denied=denied.append)
             is_refreshed = credentials.access_token is None
         tokens = CredentialsFile(state_dir)
+        token_transport = transport_to(settings, settings.token_url, is_kept=False) if is_refreshed else None
         yield Checked(
             settings=settings,
             credentials=used,
@@ -62,7 +63,7 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
             held=_held(database, store, state_dir),
             transport=transport,
             stored_tokens=tokens.read if is_refreshed else None,
-            token_transport=_transport(settings, settings.token_url, is_kept=False) if is_refreshed else None,
+            token_transport=token_transport,
             denied=denied,
         )
 
@@ -77,7 +78,7 @@ def _database(state_dir: Path) -> Database:
     return Database(state_dir / ACCOUNT_DATABASE)
 
 
-def _transport(settings: Settings, url: str, *, is_kept: bool = True) -> HttpTransport:
+def transport_to(settings: Settings, url: str, *, is_kept: bool = True) -> HttpTransport:
     return HttpTransport(
         url,
         connections=int(is_kept),

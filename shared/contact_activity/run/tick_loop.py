@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from dataclasses import replace
 from typing import NoReturn
 
 from contact_activity.domain.activity import ActivityType
@@ -11,6 +10,7 @@ from contact_activity.domain.pauses import Pause
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.errors import FatalError, RetryError, StandstillError
 from contact_activity.ports import Clock, TickPorts
+from contact_activity.run.asking import make_asking_due
 from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import (
@@ -171,11 +171,7 @@ class TickLoop:
         """Have contacts read once more whose rows may be theirs to publish now. False if there are none."""
         if not self._policy.reading.is_witnessed:
             return False
-        contacts, now_ms = self._store.contacts, self._clock.now_ms()
-        asking = [contact.id for contact in contacts.outlines() if contact.asking > contact.owed]
-        due = [replace(contact, due_ms=now_ms) for contact in contacts.get_many(asking).values()]
-        contacts.remember(due, due=asking)
-        return bool(due)
+        return make_asking_due(self._store.contacts, self._clock.now_ms())
 
     def _are_asked(self, now_ms: int) -> bool:
         """Whether contacts' rows ask for reports that are to be read now."""

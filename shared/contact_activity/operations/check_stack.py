@@ -1,0 +1,68 @@
+"""Opens a deployed stack, and the way from here to the API, for a check."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from contact_activity.aws.secret import secret_credentials
+from contact_activity.aws.secret_tokens import SecretTokens
+from contact_activity.constant_contact.oauth import StoredRefresher
+from contact_activity.constant_contact.tokens import Tokens
+from contact_activity.errors import RetryError
+from contact_activity.operations.check import Checked, Held
+from contact_activity.operations.check_folder import transport_to
+from contact_activity.operations.stack_credential import NEEDED, StackCredential
+from contact_activity.ports import BearerTokens
+from contact_activity.run.errors import RunError
+from contact_activity.settings import Credentials, V3Credentials, Version
+
+
+@contextmanager
+def checked_stack(stack: StackCredential) -> Iterator[Checked]:
+    """Give what is to be checked of a stack, whose functions may run meanwhile.
+
+    Raises `SettingsError` if its secret or the CA bundle cannot be used, and `RunError` if AWS refuses.
+    """
+    settings, where = stack.settings, f"--stack {stack.stack_name}"
+    denied: list[str] = []
+    try:
+        held, pauses = _held(stack), stack.store.pauses.get()
+        credentials, tokens = _credentials(stack, denied.append)
+    except RetryError as error:
+        raise RunError(f"{where} cannot be used ({error}); these are needed: {NEEDED}") from None
+    is_v3 = stack.version is Version.V3
+    login = f"`contact-activity login {where}`"
+    with closing(transport_to(settings, settings.base_url)) as transport:
+        yield Checked(
+            settings=settings,
+            credentials=credentials,
+            origin="the secrets of the stack" if is_v3 else "the secret of the stack",
+            renewal=login if is_v3 else "put a new access_token (or api_key) into the secret of the stack",
+            login=login,
+            where=where,
+            limiter=stack.limiter,
+            pauses=pauses,
+            held=held,
+            transport=transport,
+            stored_tokens=tokens.read if tokens else None,
+            token_transport=transport_to(settings, settings.token_url, is_kept=False) if tokens else None,
+            denied=denied,
+        )
+
+
+def _credentials(
+    stack: StackCredential, on_denied: Callable[[str], object]
+) -> tuple[Credentials | BearerTokens, SecretTokens | None]:
+    """Return the credential, and in v3 the tokens that are stored of it. Reads them once."""
+    if stack.version is Version.V2:
+        return secret_credentials(stack.secrets.client, stack.secrets.given, stack.clock)(), None
+    stored = SecretTokens(stack.secrets, stack.table, stack.clock, stack.application)
+    stored.read()
+    refresher = StoredRefresher(stack.settings, stored, stack.clock)
+    tokens = Tokens(stored, refresher, stack.clock, V3Credentials(), on_denied=on_denied)
+    return tokens, stored
+
+
+def _held(stack: StackCredential) -> Held:
+    # An earlier version of this program knew v2 only.
+    version = stack.account.version() or Version.V2
+    return Held(stack.store.listings.get().contacts, version, stack.account.read())
