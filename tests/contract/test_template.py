@@ -888,6 +888,7 @@ def test_outputs_tell_a_subscriber_and_an_operator_where_things_are() -> None:
         "EventBusName",
         "EventBusArn",
         "SecretArn",
+        "TokensSecretArn",
         "DispatcherName",
         "WorkerName",
         "TableName",
