@@ -188,9 +188,7 @@ class Tokens:
         """Refresh in a thread that Ctrl-C, SIGTERM and the end of the process wait for."""
         sending = stored.sending(self._clock.now_ms())
         with ThreadPoolExecutor(1) as thread:
-            if not_sent := thread.submit(self._note, sending, deadline_ms).result():
-                return self._store.read(), not_sent
-            return thread.submit(self._refresh, sending, is_refused).result()
+            return thread.submit(self._refresh, sending, deadline_ms, is_refused).result()
 
     def _note(self, sending: StoredTokens, deadline_ms: int) -> RetryError | WaitError | None:
         """Store that the refresh token is sent. Return why it must not be: that failed, or took too long."""
@@ -205,8 +203,12 @@ class Tokens:
         self._store.save(sending.not_spent())
         return WaitError(WaitReason.TIME)
 
-    def _refresh(self, sending: StoredTokens, is_refused: bool) -> tuple[StoredTokens, _Outcome]:
+    def _refresh(
+        self, sending: StoredTokens, deadline_ms: int, is_refused: bool
+    ) -> tuple[StoredTokens, _Outcome]:
         """Spend the refresh token once. Return what is stored then, and the answer."""
+        if not_sent := self._note(sending, deadline_ms):
+            return self._store.read(), not_sent
         answer = self._server.refresh(sending.refresh_token or "", sending.client_id)
         match answer:
             case Granted():
