@@ -40,7 +40,16 @@ class PartlyAcceptedError(RetryError):
 
 
 class RefusedError(FatalError):
-    """The API accepts the credential, but refuses this resource."""
+    """The API accepts the credential, but refuses this resource.
+
+    `is_forbidden`: for want of a right (403), as far as it tells. `lacks`: the right that the resource takes;
+    "" if nobody knows.
+    """
+
+    def __init__(self, message: str, *, is_forbidden: bool = False, lacks: str = "") -> None:
+        super().__init__(message)
+        self.is_forbidden = is_forbidden
+        self.lacks = lacks
 
 
 class StandstillError(Exception):

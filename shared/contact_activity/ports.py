@@ -21,6 +21,7 @@ from contact_activity.domain.event import Event
 from contact_activity.domain.listing import Listing, TickFailure
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.schedule import LongestWaits
 from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.summary import SummaryKind, SummaryReport
@@ -290,6 +291,12 @@ class Reports(Protocol):
 
     def save_shifts(self, shifts: Shifts, seen: Shifts | None) -> bool:
         """Store them if `seen` is still what is stored. Return whether they are."""
+
+    def access(self) -> ReportAccess:
+        """Whether the API gives the reports of mailings, read consistently."""
+
+    def save_access(self, access: ReportAccess, seen: ReportAccess) -> bool:
+        """Store it if `seen` is still what is stored. Return whether it is."""
 
     def take_urgent(self) -> tuple[str, ...]:
         """The contacts that are to be read in the next shift, each once."""

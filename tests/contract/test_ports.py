@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from contact_activity.domain.activity import Activity, ActivityType, Bounce, BounceCategory
 from contact_activity.domain.campaign import Campaign, WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
-from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
+from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
 from contact_activity.domain.event import EVENT_SOURCE, EmailAddresses, Event, to_event
 from contact_activity.domain.freshness import ENDS_S
@@ -23,6 +24,7 @@ from contact_activity.domain.listing import Listing, TickFailure
 from contact_activity.domain.memory import MAX_REMEMBERED, MAX_UNREADABLE
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.schedule import longest_waits, standing
 from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.summary import (
@@ -648,6 +650,10 @@ def campaigns_of(reports: Iterable[CampaignReport]) -> list[str]:
     return [report.id.campaign_id for report in reports]
 
 
+def _save_refused(reports: Reports, seen: ReportAccess, number: int) -> bool:
+    return reports.save_access(seen.refused(NOW_MS + number), seen)
+
+
 class TestReports:
     def test_nothing_is_stored_at_first(self, family: Family) -> None:
         """No campaign was seen, no report is watched, no type is trusted, no contact is urgent."""
@@ -658,6 +664,7 @@ class TestReports:
         assert reports.due(NOW_MS) == list(reports.outlines()) == []
         assert reports.trust() == Trust()
         assert reports.shifts() is None
+        assert reports.access() == ReportAccess()
         assert reports.take_urgent() == ()
         reports.make_due(NOW_MS)
 
@@ -685,6 +692,8 @@ class TestReports:
             CampaignReport(OPENS, 0, 0),
             replace(READ, due_ms=None),
             replace(READ, progress=ReportProgress(NOW_MS, None)),
+            replace(READ, asked=Asked(NOW_MS, 1, 2, 3, 4, 5, gone_ms=6)),
+            replace(READ, asked=Asked(NOW_MS, None, NOW_MS, forbidden_ms=7)),
         )
         for version, report in enumerate(known):
             assert family.reports.save(replace(report, version=version))
@@ -813,6 +822,27 @@ class TestReports:
         won = at_once(lambda number: family.reports.save_shifts(Shifts(number, 0, 0), seen))
         assert won.count(True) == 1
         assert family.reports.shifts() == Shifts(won.index(True), 0, 0)
+
+    def test_access_is_stored_if_nobody_else_stored_some(self, family: Family) -> None:
+        """Who saw another stores nothing."""
+        reports, nothing = family.reports, ReportAccess()
+        refused, given = nothing.refused(NOW_MS), nothing.answered("111-opens").answered("112-sends")
+        assert reports.access() == nothing
+        assert not reports.save_access(refused, given)
+        assert reports.save_access(refused, nothing)
+        assert not reports.save_access(given, nothing)
+        assert reports.access() == refused
+        assert reports.save_access(given, refused)
+        assert reports.access() == given
+
+    def test_one_of_many_simultaneous_accesses_is_stored(self, family: Family) -> None:
+        """All saw the same, nothing or something."""
+        seen = ReportAccess()
+        for _ in range(2):
+            won = at_once(partial(_save_refused, family.reports, seen))
+            assert won.count(True) == 1
+            assert family.reports.access() == seen.refused(NOW_MS + won.index(True))
+            seen = family.reports.access()
 
     def test_an_urgent_contact_is_taken_once(self, family: Family) -> None:
         """However often it was added until then."""

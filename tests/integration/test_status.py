@@ -19,6 +19,7 @@ from contact_activity.aws.queue import SqsQueue
 from contact_activity.aws.store import DynamoTally
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.asks import Ask
 from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
@@ -26,6 +27,7 @@ from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.trust import Match, Mode, Trust, TypeTrust
 from contact_activity.entrypoints.telemetry import NAMESPACE
@@ -63,6 +65,7 @@ NO_REPORTS = {
     "due": 0,
     "failing": 0,
     "calls_today": 0,
+    "owing": 0,
 }
 
 
@@ -135,6 +138,7 @@ def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
         "clock": {"due": 0, "read": 0, "failed": 0},
         "listing": {"pages_today": 0, "waits": False},
         "campaign_reports": NO_REPORTS,
+        "missing_right": None,
     }
 
 
@@ -175,7 +179,7 @@ def test_the_least_trusted_type_gives_the_mode_of_reports(
     """Of those that were compared. What a type has pending is no comparison yet."""
     store_reports(tmp_path, Trust(trust))
     (system,) = systems("--state", str(tmp_path))
-    counts = {"watched": 3, "due": 1, "failing": 1, "calls_today": 7}
+    counts = {"watched": 3, "due": 1, "failing": 1, "calls_today": 7, "owing": 0}
     differing = [type_.report for type_ in ActivityType if type_ in trust and trust[type_].is_doubted]
     expected = {"mode": mode, "modes": ON_PROBATION | differ, "differing": differing, **counts}
     assert system["campaign_reports"] == expected
@@ -190,6 +194,26 @@ def test_a_refused_campaign_list_is_told(tmp_path: Path) -> None:
     assert (reports["mode"], reports["modes"]["opens"], reports["calls_today"]) == ("refused", "publish", 0)
     told = " ".join(status("--state", str(tmp_path)).stdout.split())
     assert "campaign reports refused · 3 watched · 1 due · 1 failing the API does not list" in told
+
+
+def test_a_right_that_is_missing_is_named(tmp_path: Path) -> None:
+    """With what to do, and what waits for it. What v2 has instead is not said."""
+    feed = replace(CampaignFeed(), refused_ms=DAY_MS, lacks="campaign_data")
+    store_reports(tmp_path, Trust(), feed)
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        reports = SqliteReports(database)
+        assert reports.save_access(ReportAccess().refused(DAY_MS), ReportAccess())
+        contacts = SqliteContacts(database)
+        contacts.register([ListedContact("4711", "")], DAY_MS)
+        ask = Ask(ReportId("111", ActivityType.OPENED), bytes(14), 1)
+        contacts.save(replace(contacts.get_many(["4711"])["4711"], asks=(ask,)))
+    (system,) = systems("--state", str(tmp_path))
+    assert system["missing_right"] == {"kind": "scope", "name": "campaign_data"}
+    assert (system["contacts"]["asking"], system["contacts"]["owed"]) == (1, 1)
+    told = " ".join(status("--state", str(tmp_path)).stdout.split())
+    assert "1 activities wait for it, 1 until a right is there" in told
+    assert "the scope campaign_data is missing: `contact-activity login` again" in told
+    assert "does not list the campaigns" not in told
 
 
 def test_the_table_names_the_types_that_are_not_trusted(tmp_path: Path) -> None:

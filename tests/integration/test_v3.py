@@ -8,7 +8,7 @@ import pytest
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
-from contact_activity.simulated.v3_switches import PageEnd, Step, V3Switches
+from contact_activity.simulated.v3_switches import PRIVILEGES, PageEnd, Step, V3Switches
 from tests.support.command_line import run_command
 from tests.support.logging_in import login
 from tests.support.running import (
@@ -117,6 +117,90 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
     missing = {key_of(event) for event in operator.events() if "missing" in event["detail"]["data"]}
     assert missing == {key for key in alone if key[0] != "em_forwards"}
     assert f"{len(waiting):,} activities wait" in ran.stderr or not waiting
+
+
+def test_a_report_that_is_refused_alone_counts_as_not_there(tmp_path: Path) -> None:
+    """403 of automations' reports, while others answer: as if they were not there."""
+    account = account_of(15)
+    unlisted = {campaign.id for campaign in account.campaigns() if not campaign.listed}
+    automated = [row for row in account.truth(NOW) if row.campaign_id in unlisted]
+    old = [row for row in automated if NOW.timestamp() * 1_000 - row.occurred_ms >= DAY_MS]
+    switches = Switches(v3=V3Switches(automation_reports_answer=False, automation_refusal=403))
+    with served(account, switches) as server:
+        operator = operator_of(tmp_path, server)
+        ran = operator.run("--all")
+    assert ran.returncode == 0, ran.stderr
+    assert "Warning" not in ran.stderr
+    published = operator.published()
+    whole = {key_of_v3_row(row, account, Step.MINUTE) for row in account.truth(NOW) if row not in automated}
+    assert len(set(published)) == len(published)
+    assert set(published) == whole | {(*key_of_v3_row(row, account, Step.MINUTE)[:4], "") for row in old}
+
+
+def test_a_scope_that_is_missing_is_named_and_what_it_owes_is_counted(tmp_path: Path) -> None:
+    """Nothing is published for want of a report, however old. With the scope all of it comes, whole."""
+    account = account_of(15)
+    with served(account) as server:
+        poor = server.authorization.issue(scopes=frozenset({"contact_data", "account_read"})).access_token
+        operator = operator_of(tmp_path, server, CONSTANT_CONTACT_ACCESS_TOKEN=poor)
+        for _ in range(2):
+            ran = operator.run("--all")
+            assert ran.returncode == 0, ran.stderr
+            assert "Warning: the scope campaign_data is missing" in ran.stderr
+            assert f"{len(truth_of(account)):,} activities are owed" in ran.stderr
+            assert "`contact-activity login`" in ran.stderr
+        assert operator.published() == []
+        told = operator.status()
+        assert told["missing_right"] == {"kind": "scope", "name": "campaign_data"}
+        assert told["contacts"]["owed"] == told["contacts"]["asking"] == len(truth_of(account))
+        assert told["campaign_reports"]["owing"] == 0
+        # A few of its reports are tried, not each in vain.
+        assert sum("/email_reports/" in call.path for call in server.calls) < 60
+        operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"] = ACCESS_TOKEN
+        ran = operator.run()
+        assert ran.returncode == 0, ran.stderr
+        assert "Warning" not in ran.stderr
+        assert operator.status()["missing_right"] is None
+    published = operator.published()
+    assert len(set(published)) == len(published)
+    assert set(published) == truth_of(account)
+
+
+def test_a_privilege_that_is_missing_is_named(tmp_path: Path) -> None:
+    """The user may list contacts and read no report. No contact has failed, and none is a dead letter."""
+    account = account_of(5)
+    lists_only = V3Switches(privileges=PRIVILEGES - {"ui:campaign:metrics"})
+    with served(account, Switches(v3=lists_only)) as server:
+        operator = operator_of(tmp_path, server)
+        ran = operator.run("--all")
+        assert ran.returncode == 0, ran.stderr
+        told = operator.status()
+    assert "Warning: the privilege ui:campaign:metrics is missing" in ran.stderr
+    assert "reports of 5 contacts" in ran.stderr
+    assert told["missing_right"] == {"kind": "privilege", "name": "ui:campaign:metrics"}
+    with served(account) as server:
+        operator.environment["CONSTANT_CONTACT_BASE_URL"] = server.v3_url
+        ran = operator.run("--all")
+        assert ran.returncode == 0, ran.stderr
+        assert operator.status()["missing_right"] is None
+    assert set(operator.published()) == truth_of(account)
+
+
+def test_a_report_that_fails_owes_its_activity(tmp_path: Path) -> None:
+    """Not for want of a right: the run has failed."""
+    account = account_of(5)
+    with served(account, Switches(v3=V3Switches(campaign_reports_refused=400))) as server:
+        operator = operator_of(tmp_path, server)
+        for _ in range(2):
+            ran = operator.run("--all")
+            assert ran.returncode == 1, ran.stderr
+            assert "campaign reports failed that activity waits for" in ran.stderr
+            assert "Warning" not in ran.stderr
+        told = operator.status()
+    assert operator.published() == []
+    assert told["missing_right"] is None
+    assert told["campaign_reports"]["owing"] > 0
+    assert told["contacts"]["asking"] == len(truth_of(account))
 
 
 @pytest.mark.long

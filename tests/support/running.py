@@ -120,6 +120,15 @@ class Operator:
             out, err = process.communicate(timeout=100)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says of the system in the state folder."""
+        command = [str(COMMAND), "status", "--json", "--state", str(self.state_dir)]
+        told = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        self.said += [told.stdout, told.stderr]
+        (system,) = json.loads(told.stdout)["systems"]
+        assert isinstance(system, dict)
+        return system
+
     def events(self) -> list[dict[str, Any]]:
         if not self.events_file.exists():
             return []

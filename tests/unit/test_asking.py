@@ -16,12 +16,15 @@ from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import Event
 from contact_activity.domain.judging import Judging
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, pack, unpack
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Reading, Watermark
-from contact_activity.errors import RefusedError, RetryError
+from contact_activity.domain.work import Outcome
+from contact_activity.errors import FatalError, RefusedError, RetryError
 from contact_activity.state.reports import MAX_DUE
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.turns import OneAfterTheOther
+from tests.support.items import of_contact
 from tests.support.rows import NOON_MS
 from tests.support.world import TICK_MS, FailingBus, World
 from tests.unit.test_witnesses import PROVIDER_TYPES, Row, VouchingSource
@@ -144,6 +147,116 @@ def test_a_refusal_counts_only_for_rows_that_were_met_before() -> None:
     account.rows.append(late)
     account.hours(30)
     assert derive_id("a", late.activity) in account.world.ids
+
+
+FORBIDDEN = RefusedError("403", is_forbidden=True, lacks=Right.CAMPAIGN_DATA)
+
+
+def published(account: Account, row: Row) -> bool:
+    return derive_id("a", row.activity) in account.world.ids
+
+
+def test_what_is_refused_stays_owed_until_another_report_answers() -> None:
+    """However old: maybe a right is missing. Once it is not, the refusal is this report's own."""
+    owed = shown("m-auto", NOON_MS - 5 * DAY_MS)
+    account = Account([owed])
+    account.faults["m-auto-opens"] = FORBIDDEN
+    account.hours(60)
+    assert account.world.reports.access().is_missing
+    assert not account.world.ids
+    other = shown("m", account.world.clock.now_ms() - DAY_MS)
+    account.rows.append(other)
+    account.hours(4)
+    assert published(account, other)
+    assert not account.world.reports.access().is_missing
+    assert [event["data"]["missing"] for event in account.world.events if "missing" in event["data"]] == [
+        ["email_address"]
+    ]
+    account.hours(30)
+    assert Counter(account.world.ids) == Counter(derive_id("a", of.activity) for of in (owed, other))
+
+
+def test_a_right_that_is_lost_publishes_nothing() -> None:
+    """The reports that answered before are refused too. What they owe comes when they answer again."""
+    account = Account([shown(mailing, NOON_MS - 5 * DAY_MS) for mailing in ("m0", "m1")])
+    account.hours(3)
+    assert len(account.world.ids) == 2
+    late = [shown(mailing, NOON_MS - 4 * DAY_MS) for mailing in ("m0", "m1", "m2")]
+    account.rows += late
+    for mailing in ("m0", "m1", "m2"):
+        account.faults[f"{mailing}-opens"] = FORBIDDEN
+    account.hours(60)
+    assert len(account.world.ids) == 2
+    account.faults.clear()
+    account.hours(3)
+    assert all(published(account, row) for row in late)
+    assert len(account.world.ids) == 2 + len(late)
+    assert not any("missing" in event["data"] for event in account.world.events)
+
+
+def test_a_report_that_fails_otherwise_says_nothing_of_rights() -> None:
+    """Neither that one is missing, nor that it is there."""
+    account = Account([shown("m-auto", NOON_MS - 5 * DAY_MS), shown("m", NOON_MS - 5 * DAY_MS)])
+    account.faults["m-auto-opens"] = FatalError("the API answered 400")
+    account.hours(30)
+    report = account.world.report("m-auto-opens")
+    assert (len(account.world.ids), report.is_owing) == (1, True)
+    assert not account.world.reports.access().is_missing
+
+
+def test_a_refusal_for_want_of_a_right_counts_for_no_row() -> None:
+    """Not even when another report answers later: this one is asked once more first."""
+    old = shown("m-auto", NOON_MS - 5 * DAY_MS)
+    account = Account([old])
+    account.faults["m-auto-opens"] = FORBIDDEN
+    account.hours(3)
+    account.faults.clear()
+    account.rows.append(shown("m", NOON_MS - 5 * DAY_MS))
+    account.hours(4)
+    assert len(account.world.ids) == 2
+    assert not any("missing" in event["data"] for event in account.world.events)
+
+
+def test_reports_that_are_all_refused_cost_few_calls() -> None:
+    """Ten at first, then ten in an hour, and each has its turn: one that answers opens the others."""
+    at_ms = NOON_MS - 5 * DAY_MS
+    account = Account([shown(f"m{n}", at_ms - n * MINUTE_MS) for n in range(60)])
+    for n in range(60):
+        account.faults[f"m{n}-opens"] = FORBIDDEN
+    account.hours(12)
+    tries = [name for name, *_ in account.world.source.asked if name.endswith("-opens")]
+    assert len(tries) <= 10 * 13
+    assert set(tries) == {f"m{n}-opens" for n in range(60)}
+    account.faults.clear()
+    account.hours(3)
+    assert len(account.world.ids) == 60
+
+
+def test_a_contact_whose_own_report_is_refused_has_not_failed() -> None:
+    """Its message is done with. It is tried again later, and what it did is published then."""
+    account = Account([shown("m", NOON_MS - 5 * DAY_MS)])
+    account.faults["c0"] = RefusedError("403", is_forbidden=True, lacks=Right.METRICS)
+    account.hours(2)
+    told = account.world.work_on(of_contact("c0", account.world.clock.now_ms()))
+    assert (told.outcome, told.error) == (Outcome.REFUSED, "403")
+    assert account.world.contact("c0").failures > 0
+    account.faults.clear()
+    account.hours(2)
+    assert len(account.world.ids) == 1
+    assert account.world.contact("c0").failures == 0
+
+
+def test_a_list_that_is_refused_for_want_of_a_right_is_asked_for_every_hour() -> None:
+    """A login may bring it. The right is kept with it, for who asks."""
+    account = Account([])
+    account.faults["campaigns"] = FORBIDDEN
+    account.hours(24)
+    tries = sum(name == "campaigns" for name, *_ in account.world.source.asked)
+    assert 20 <= tries <= 24
+    assert account.world.reports.feed().lacks == Right.CAMPAIGN_DATA
+    del account.faults["campaigns"]
+    account.hours(2)
+    assert account.world.reports.feed().lacks == ""
 
 
 @pytest.mark.parametrize("page_rows", [500, 2])

@@ -8,13 +8,15 @@ from rich.console import Console
 
 from contact_activity.cli.run_summary import pause_text, print_summary
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import Right
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
 from contact_activity.errors import RetryError
 from contact_activity.run.options import RunOptions
-from contact_activity.run.summary import Summary, WorkRecorder
+from contact_activity.run.summary import Summary, WorkRecorder, add_what_waits
 from contact_activity.settings import AnyCredentials, Credentials, V3Credentials
 from tests.support.items import of_contact
 from tests.support.rows import NOON_MS
+from tests.support.world import World
 
 OPENS = WorkItem(WorkKind.REPORT, "111-opens", NOON_MS)
 
@@ -52,6 +54,49 @@ def test_reports_and_contacts_are_counted_apart() -> None:
     recorder.record_report(OPENS, Report(Outcome.READ))
     assert (summary.synced, summary.finished, summary.finished_reports) == (1, 1, 1)
     assert "0 events from 1 contacts in 1.0 s · 1 reports read · 0 contacts known" in told(summary)
+
+
+def test_contacts_that_are_refused_have_failed_if_others_were_read() -> None:
+    """Otherwise a right is missing, which is said once. Who is read after all is neither."""
+    world = World()
+    for number in ("1", "2"):
+        world.register(number)
+    refused = Report(Outcome.REFUSED, error=f"403: is the privilege {Right.METRICS} missing?")
+    for is_read, failed in ((False, 0), (True, 1)):
+        summary = Summary()
+        recorder = WorkRecorder(summary)
+        recorder.record_report(of_contact("1", NOON_MS), refused)
+        contact = world.contact("1").failed(
+            refused.error or "", now_ms=NOON_MS, tick_ms=1, planned_ms=NOON_MS, progress=None
+        )
+        assert world.contacts.save(contact)
+        if is_read:
+            recorder.record_report(of_contact("2", NOON_MS), Report(Outcome.SYNCED))
+        assert summary.finished == 1 + is_read
+        add_what_waits(summary, world.store)
+        assert (len(summary.failed), len(summary.refused)) == (failed, 1 - failed)
+        assert summary.missing_right is (None if is_read else Right.METRICS)
+        recorder.record_report(of_contact("1", NOON_MS), Report(Outcome.SYNCED))
+        assert not summary.failed
+        assert not summary.refused
+
+
+def test_what_is_owed_is_told_with_what_brings_it() -> None:
+    """A right that is missing before all; a report that fails beside it."""
+    scope = Summary(asking=7, owed=7, missing_right=Right.CAMPAIGN_DATA)
+    assert "Warning: the scope campaign_data is missing" in told(scope)
+    assert "7 activities are owed" in told(scope)
+    assert "`contact-activity login`" in told(scope)
+    privilege = Summary(refused={"contact 1": "403"}, missing_right=Right.METRICS)
+    assert "the privilege ui:campaign:metrics is missing" in told(privilege)
+    assert "reports of 1 contacts" in told(privilege)
+    assert "`contact-activity run --all`" in told(privilege)
+    watch = Summary(missing_right=Right.CAMPAIGN_READ)
+    assert "the privilege campaign:read is missing, so mailings are not watched" in told(watch)
+    failing = Summary(asking=7, owed=2, owing={"111-opens": "400"}, failed_reports={"112-opens": "400"})
+    assert "Warning" not in told(failing)
+    assert "Campaign report 111-opens was not read: 400; contacts' activity waits for it." in told(failing)
+    assert "Campaign report 112-opens was not read: 400; its contacts are read all the same." in told(failing)
 
 
 def told(summary: Summary) -> str:

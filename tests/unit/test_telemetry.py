@@ -76,11 +76,9 @@ def lines(said: io.StringIO) -> list[dict[str, Any]]:
 CONTACT = of_contact("4711", 1)
 OF_REPORTS = {
     *(Outcome.READ, Outcome.SAMPLED, Outcome.UNFINISHED, Outcome.PAUSED, Outcome.STALE, Outcome.LATE),
-    *(Outcome.EARLY, Outcome.HELD, Outcome.RACE_LOST, Outcome.FAILED),
+    *(Outcome.EARLY, Outcome.HELD, Outcome.RACE_LOST, Outcome.FAILED, Outcome.REFUSED),
 }
-OF_CONTACTS = set(Outcome) - {
-    *(Outcome.READ, Outcome.SAMPLED, Outcome.FAILED, Outcome.SUMMARIZED, Outcome.REFUSED)
-}
+OF_CONTACTS = set(Outcome) - {Outcome.READ, Outcome.SAMPLED, Outcome.FAILED, Outcome.SUMMARIZED}
 OF_CAMPAIGNS = {
     *(Outcome.SUMMARIZED, Outcome.UNFINISHED, Outcome.GONE, Outcome.PAUSED, Outcome.REFUSED),
     *(Outcome.STALE, Outcome.RACE_LOST),

@@ -10,9 +10,12 @@ from contact_activity.aws.table import Item, Table, Value
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.trust import Trust
 from contact_activity.state.codec import (
+    access_from_json,
+    access_to_json,
     feed_from_json,
     feed_to_json,
     report_from_json,
@@ -28,6 +31,7 @@ from contact_activity.state.reports import MAX_DUE, MAX_URGENT, due_now, with_ro
 
 REPORT = "report#"
 _WATCHED = "watch#"
+_ACCESS = "access"
 # Of the due index. Those of contacts count from 0, and their number may grow.
 REPORTS_SHARD = -1
 
@@ -109,6 +113,22 @@ class DynamoReports:
         is_as_seen = "shifts = :seen"
         return self._table.update("shifts", change, is_as_seen, shifts=stored, seen=shifts_to_json(seen))
 
+    def access(self) -> ReportAccess:
+        return _access(self._access())
+
+    def save_access(self, access: ReportAccess, seen: ReportAccess) -> bool:
+        stored, change = self._access(), "SET report_access = :access"
+        if _access(stored) != seen:
+            return False
+        if stored is None:
+            is_new = "attribute_not_exists(pk)"
+            return self._table.update(_ACCESS, change, is_new, access=access_to_json(access))
+        is_as_seen = "report_access = :stored"
+        return self._table.update(_ACCESS, change, is_as_seen, access=access_to_json(access), stored=stored)
+
+    def _access(self) -> str | None:
+        return self._table.get(_ACCESS).text_or_none("report_access")
+
     def take_urgent(self) -> tuple[str, ...]:
         taken = self._urgent()
         if taken:
@@ -142,6 +162,10 @@ class DynamoReports:
 
     def _urgent(self) -> frozenset[str]:
         return self._table.get("urgent").text_set("contacts")
+
+
+def _access(stored: str | None) -> ReportAccess:
+    return ReportAccess() if stored is None else access_from_json(stored)
 
 
 def _report(item: Item) -> CampaignReport | None:

@@ -34,8 +34,9 @@ settings, from the environment:
 Without credentials the activity comes from a simulated account, and nothing leaves this machine.
 
 exit status:
-  0  done
-  1  a contact failed at all tries, or another error; standard error has the cause
+  0  done; of v3 also where a right is missing: standard error names it
+  1  a contact failed at all tries, a report failed that activity waits for (v3), or another error;
+     standard error has the cause
   2  wrong usage or settings
   3  the API refuses the credential
   4  the day's quota is used up; the rest is kept for later
@@ -155,4 +156,6 @@ def _exit_status(summary: Summary, account: Account) -> int:
         return fail(status, pause_text(summary.pause, account.credentials, summary.denied))
     if summary.failed:
         return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
+    if summary.owing:
+        return fail(EXIT_FAILED, f"{len(summary.owing):,} campaign reports failed that activity waits for")
     return EXIT_DONE

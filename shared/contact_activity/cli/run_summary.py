@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.operations.remedies import WRONG_CLIENT, renewal
@@ -47,7 +49,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
         f"{summary.contacts:,} contacts known · {summary.calls_today:,} calls today",
     )
     failed = (*_failed_reports(summary), *_failed_contacts(summary))
-    for line in (*_remarks(summary), *_failed_calls(summary), *failed):
+    for line in (*_missing_right(summary), *_remarks(summary), *_failed_calls(summary), *failed):
         _print(console, line)
     _print(console, f"Events: {options.events}")
 
@@ -98,7 +100,7 @@ def _remarks(summary: Summary) -> list[str]:
         remarks.append(
             f"{summary.full_memories:,} contacts have more activity inside OVERLAP_HOURS than is remembered."
         )
-    if summary.asking:
+    if summary.asking and not summary.missing_right:
         remarks.append(
             f"{summary.asking:,} activities wait until the report of their mailing shows them, "
             f"{summary.owed:,} for more than a day; it is read again for them."
@@ -106,6 +108,25 @@ def _remarks(summary: Summary) -> list[str]:
     if summary.owed_summaries:
         remarks.append(f"{summary.owed_summaries:,} summaries could not be read; they are asked for later.")
     return remarks
+
+
+def _missing_right(summary: Summary) -> list[str]:
+    right = summary.missing_right
+    if right is None:
+        return []
+    # Contacts' own reports take it, too, so that there is nothing to wait with.
+    again = " --all" if summary.refused else ""
+    line = f"Warning: {missing_text(right)}, so {_without(summary, right)}. To mend it, {remedy(right)}"
+    return [f"{line}; then `contact-activity run{again}`."]
+
+
+def _without(summary: Summary, right: Right) -> str:
+    """What cannot be had."""
+    if summary.refused:
+        return f"the API refuses the reports of {len(summary.refused):,} contacts: their activity is owed"
+    if right is Right.CAMPAIGN_READ:
+        return "mailings are not watched: what they tell comes later, as contacts' own reports show it"
+    return f"the API refuses mailings' reports: {summary.owed:,} activities are owed"
 
 
 def _failed_calls(summary: Summary) -> list[str]:
@@ -116,15 +137,16 @@ def _failed_calls(summary: Summary) -> list[str]:
 
 
 def _failed_reports(summary: Summary) -> list[str]:
-    """A line for each of the first: what they would have shown is in contacts' own reports."""
-    shown = list(summary.failed_reports.items())[:MAX_FAILED_SHOWN]
-    lines = [
-        f"Campaign report {id_} was not read: {cause}; its contacts are read all the same."
-        for id_, cause in shown
-    ]
-    if len(summary.failed_reports) > MAX_FAILED_SHOWN:
-        more = len(summary.failed_reports) - MAX_FAILED_SHOWN
-        lines.append(f"... and {more:,} more campaign reports were not read.")
+    """A line for each of the first. What they would have shown is in contacts' own reports, or waits."""
+    failed = {id_: (cause, summary.owing.get(id_)) for id_, cause in summary.failed_reports.items()}
+    failed |= {id_: (cause, cause) for id_, cause in summary.owing.items()}
+    shown = list(failed.items())[:MAX_FAILED_SHOWN]
+    lines = []
+    for id_, (cause, owing) in shown:
+        then = "contacts' activity waits for it" if owing else "its contacts are read all the same"
+        lines.append(f"Campaign report {id_} was not read: {cause}; {then}.")
+    if len(failed) > MAX_FAILED_SHOWN:
+        lines.append(f"... and {len(failed) - MAX_FAILED_SHOWN:,} more campaign reports were not read.")
     return lines
 
 

@@ -24,7 +24,8 @@ _EPILOG = """\
 --json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system:
   name          the stack's, or "account" and "simulated" in a state folder
   contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced;
-                activities of v3 that wait for their mailing's report: asking, owed (for more than a day)
+                activities of v3 that wait for their mailing's report: asking, owed (for more than a day, or
+                all of them while a right is missing)
   lag_s         median, p95, oldest: seconds that due contacts have been due; null if none is
   since_sync_s  median, p95, oldest: seconds since contacts were last read; null if none was
   quota         used and limit: calls of the UTC day, as this system counts them
@@ -34,7 +35,9 @@ _EPILOG = """\
   listing       pages_today: pages of the contact list read on the UTC day; waits: its share is used up
   campaign_reports  mode: off, probation or publish, of the least trusted type that was compared so far
                 (probation also while CAMPAIGN_REPORTS is off), or refused: the API lists no campaigns;
-                modes by type; watched, due, failing: numbers of reports; calls_today: planned for them
+                modes by type; watched, due, failing: numbers of reports; calls_today: planned for them;
+                owing: reports that activity of v3 waits for, and that fail
+  missing_right kind (scope or privilege) and name of what the credential of v3 lacks; null if nothing
   published     events by day (UTC, today and yesterday) and detail type
   freshness_s   by day: p50 and p95 of the seconds from an activity to its event (no backfill), or null
   failing_by_cause  number of failing contacts by the error of their last try

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
 from contact_activity.operations.status import (
@@ -14,7 +16,6 @@ from contact_activity.operations.status import (
     DayCount,
     Freshness,
     Messages,
-    ReportsStatus,
     Spread,
     Status,
 )
@@ -46,10 +47,7 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("since last read", _spread_text(status.since_sync_s)),
         ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
         ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
-        *(
-            ("campaign reports" if not n else "", line)
-            for n, line in enumerate(_reports_lines(status.campaign_reports))
-        ),
+        *(("campaign reports" if not n else "", line) for n, line in enumerate(_reports_lines(status))),
     ]
     return facts + _rare_facts(status)
 
@@ -64,9 +62,10 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
         failure = status.tick_failure
         facts.append(("last tick", f"failed at {iso(failure.at_ms)}: {failure.error}"))
     if status.contacts.asking:
-        counts = status.contacts
-        text = f"{counts.asking:,} activities wait for it, {counts.owed:,} for more than a day"
-        facts.append(("mailings' reports", text))
+        facts.append(("mailings' reports", _asking_text(status)))
+    right = _right_of(status)
+    if right:
+        facts.append(("missing", f"{missing_text(right)}: {remedy(right)}"))
     ahead = status.clock
     if ahead.due or ahead.read or ahead.failed:
         facts.append(("clock", _ahead_text(ahead)))
@@ -75,16 +74,29 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
     return facts
 
 
+def _asking_text(status: Status) -> str:
+    counts, owing = status.contacts, status.campaign_reports.owing
+    is_for_right = _right_of(status) and counts.owed == counts.asking
+    why = "until a right is there" if is_for_right else "for more than a day"
+    failing = f" · {owing:,} reports that they wait for fail" if owing else ""
+    return f"{counts.asking:,} activities wait for it, {counts.owed:,} {why}{failing}"
+
+
+def _right_of(status: Status) -> Right | None:
+    return Right.named(status.missing_right.name) if status.missing_right else None
+
+
 def _failing_lines(status: Status) -> list[str]:
     shown = list(status.failing_by_cause.items())[:MAX_CAUSES_SHOWN]
     return [f"{count:,} · {cause}" for cause, count in shown]
 
 
-def _reports_lines(reports: ReportsStatus) -> list[str]:
+def _reports_lines(status: Status) -> list[str]:
+    reports = status.campaign_reports
     failing = f" · {reports.failing:,} failing" if reports.failing else ""
     lines = [f"{reports.mode} · {reports.watched:,} watched · {reports.due:,} due{failing}"]
     if reports.mode == REFUSED:
-        return [*lines, _WHILE_REFUSED]
+        return lines if status.missing_right else [*lines, _WHILE_REFUSED]
     types: dict[str, list[str]] = {}
     for type_, mode in reports.modes.items():
         types.setdefault(mode, []).append(type_)

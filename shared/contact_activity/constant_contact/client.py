@@ -216,7 +216,7 @@ class ApiClient:
         tries.refusals += 1
         if answer.status == 403 or tries.refusals >= REFUSALS_BELIEVED:
             text = f"the API refuses this resource: {answer.status} {answer.error_key}"
-            raise RefusedError(text.rstrip())
+            raise RefusedError(text.rstrip(), is_forbidden=answer.status == 403)
 
     def _has_another_token(self, answer: Answer, tries: "_Tries") -> bool:
         """Whether a token that was refused was due, or is replaced already."""

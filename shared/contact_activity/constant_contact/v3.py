@@ -29,10 +29,11 @@ from contact_activity.constant_contact.v3_summaries import (
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
 from contact_activity.domain.campaign import SentCampaign
+from contact_activity.domain.rights import Right
 from contact_activity.domain.summary import SummaryKind, SummaryReport
 from contact_activity.domain.times import iso
 from contact_activity.domain.watermark import TYPES_BY_REPORT
-from contact_activity.errors import FatalError, RetryError
+from contact_activity.errors import FatalError, RefusedError, RetryError
 
 # The largest pages that the v3 contract allows.
 CONTACT_PAGE_ROWS = 100
@@ -51,6 +52,13 @@ REPORTS = {
     ActivityType.BOUNCED: "bounces",
     ActivityType.UNSUBSCRIBED: "optouts",
 }
+# What a path takes beyond the list of contacts (v3 contract). Those of mailings take METRICS too, which a
+# contact's own report tells by itself.
+RIGHTS = (
+    ("/reports/contact_reports/", Right.METRICS),
+    ("/reports/", Right.CAMPAIGN_DATA),
+    ("/emails", Right.CAMPAIGN_READ),
+)
 
 V3 = ApiVersion(
     neutral_call=Call("/contacts", {"limit": "1"}, lambda body: read_page(body, "contacts")),
@@ -200,4 +208,15 @@ class ConstantContactV3:
         *,
         has_cursor: bool = False,
     ) -> T | Refusal:
-        return self._client.call(Call(path, params, read, has_cursor), V3, deadline_ms=deadline_ms)
+        try:
+            return self._client.call(Call(path, params, read, has_cursor), V3, deadline_ms=deadline_ms)
+        except RefusedError as error:
+            raise _told(error, path) from None
+
+
+def _told(error: RefusedError, path: str) -> RefusedError:
+    """The error of a path that is refused, with what that takes beyond the list of contacts."""
+    right = next((right for of, right in RIGHTS if path.startswith(of)), None)
+    if right is None or not error.is_forbidden:
+        return error
+    return RefusedError(f"{error}: is the {right.kind} {right} missing?", is_forbidden=True, lacks=right)

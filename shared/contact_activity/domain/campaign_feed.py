@@ -12,6 +12,7 @@ from contact_activity.domain.times import DAY_MS, HOUR_MS
 MAX_LISTED = 2_000
 WHOLE_EVERY_MS = DAY_MS
 REFUSED_FOR_MS = DAY_MS
+LACKING_FOR_MS = HOUR_MS
 # Each tick asks for a page of contacts and one of campaigns.
 LISTS = 2
 # One that is first in the list and is sent again does not move.
@@ -26,7 +27,8 @@ class CampaignFeed:
     """`listed`: the ids as the list showed them last. `whole_ms`: when it was last read whole.
 
     `first_ms`: when the first campaign was looked at last, though it had not moved.
-    `refused_ms`: when the API last refused the list; None: it does not.
+    `refused_ms`: when the API last refused the list; None: it does not. `lacks`: what right that takes, if
+    the version of the API tells.
     `report_calls`: how many calls reports were planned to take on `day`, which counts UTC days since
     1970; `report_calls_before`: on the day before. `looks`: how many campaigns were looked at on `day`.
     """
@@ -39,6 +41,7 @@ class CampaignFeed:
     report_calls: int = 0
     report_calls_before: int = 0
     looks: int = 0
+    lacks: str = ""
 
     def is_to_be_read_whole(self, now_ms: int) -> bool:
         """Whether to read the list to the end of the watch, not only as far as it is new."""
@@ -48,7 +51,8 @@ class CampaignFeed:
         return _is_past(self.first_ms, FIRST_EVERY_MS, now_ms)
 
     def is_refused(self, now_ms: int) -> bool:
-        return not _is_past(self.refused_ms, REFUSED_FOR_MS, now_ms)
+        """Whether to leave the list alone. Where a login brings the right that is named, it is soon tried."""
+        return not _is_past(self.refused_ms, LACKING_FOR_MS if self.lacks else REFUSED_FOR_MS, now_ms)
 
     def moved(self, listed: Sequence[str]) -> list[str]:
         """The campaigns to look at: those that are new, and those that moved up.

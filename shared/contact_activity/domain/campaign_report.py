@@ -92,7 +92,8 @@ class Asked:
     `newest_ms`: when a row asked for the first time, of the newest that did. `due_ms`: when to read it for
     them; None: no more. `misses`: how many reads for them in a row answered none. `read_ms`: when the last
     such read began that is finished, and `read_since_ms`: how far down it went. `gone_ms`: when the API
-    last said, twice, that there is no such report; None: not since it was read.
+    last said, twice, that there is no such report; None: not since it was read. `forbidden_ms`: when the API
+    last refused it, though maybe a right is missing; None: that is not how its last try ended.
     """
 
     newest_ms: int
@@ -102,6 +103,7 @@ class Asked:
     read_ms: int | None = None
     read_since_ms: int | None = None
     gone_ms: int | None = None
+    forbidden_ms: int | None = None
 
     def again(self, since_ms: int | None, now_ms: int, *, is_new: bool, is_wanted: bool = False) -> "Asked":
         """With rows that ask from now on; `is_new`: some of them for the first time.
@@ -136,6 +138,7 @@ class Asked:
             read_ms=read.started_ms,
             read_since_ms=read.since_ms,
             gone_ms=None,
+            forbidden_ms=None,
         )
 
     def set_right(self, now_ms: int) -> "Asked":
@@ -149,6 +152,7 @@ class Asked:
             due_ms=due_ms,
             read_ms=_at_most(self.read_ms, now_ms),
             gone_ms=_at_most(self.gone_ms, now_ms),
+            forbidden_ms=_at_most(self.forbidden_ms, now_ms),
         )
 
     def has_looked_for(self, stamp_ms: int, began_ms: int) -> bool:
@@ -233,6 +237,13 @@ class CampaignReport:
     @property
     def is_asked(self) -> bool:
         return self.asked is not None and self.asked.due_ms is not None
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether rows wait for it that it owes by a failure: it is there, and no right is missing."""
+        asked = self.asked
+        is_there = asked is not None and asked.gone_ms is None and asked.forbidden_ms is None
+        return self.is_asked and is_there and self.failed_ms is not None
 
     def is_held(self, now_ms: int) -> bool:
         return is_held(self.held_until_ms, now_ms)
@@ -320,13 +331,14 @@ class CampaignReport:
         *,
         is_refused: bool,
         is_gone: bool = False,
+        is_forbidden: bool = False,
         now_ms: int,
         tick_ms: int,
     ) -> "CampaignReport":
         """After a failure. It is tried again after a wait that doubles to an hour.
 
         One that is refused again and again is tried daily, once its campaign is a day old. When its watch
-        is over, it is not tried again.
+        is over, it is not tried again. `is_forbidden`: maybe a right is missing.
         """
         failures, refusals = self.failures + 1, self.refusals + 1 if is_refused else 0
         age_ms = now_ms - self.sent_ms
@@ -337,7 +349,12 @@ class CampaignReport:
         if asked and asked.due_ms is not None:
             if refusals:
                 wait_ms = min(MAX_REFUSED_WAIT_MS, HOUR_MS << 5 * min(refusals - 1, 5))
-            asked = replace(asked, due_ms=now_ms + wait_ms, gone_ms=now_ms if is_gone else None)
+            asked = replace(
+                asked,
+                due_ms=now_ms + wait_ms,
+                gone_ms=now_ms if is_gone else None,
+                forbidden_ms=now_ms if is_forbidden else None,
+            )
             due_ms = _earliest(due_ms, asked.due_ms)
         return replace(
             self,

@@ -67,6 +67,8 @@ class Metric(Enum):
     CONTACTS_HELD = ("ContactsHeld", MetricUnit.Count)
     CONTACTS_LATE = ("ContactsLate", MetricUnit.Count)
     CONTACTS_EARLY = ("ContactsEarly", MetricUnit.Count)
+    # Its own report, for want of a right (v3).
+    CONTACTS_REFUSED = ("ContactsRefused", MetricUnit.Count)
     CONTACTS_FAILED = ("ContactsFailed", MetricUnit.Count)
     # How the message of a campaign's report ended.
     REPORTS_READ = ("ReportsRead", MetricUnit.Count)
@@ -78,6 +80,8 @@ class Metric(Enum):
     REPORTS_EARLY = ("ReportsEarly", MetricUnit.Count)
     REPORTS_HELD = ("ReportsHeld", MetricUnit.Count)
     REPORTS_RACE_LOST = ("ReportsRaceLost", MetricUnit.Count)
+    # For want of a right, as far as anybody knows (v3).
+    REPORTS_REFUSED = ("ReportsRefused", MetricUnit.Count)
     REPORTS_FAILED = ("ReportsFailed", MetricUnit.Count)
     # How a campaign's message ended.
     CAMPAIGNS_SUMMARIZED = ("CampaignsSummarized", MetricUnit.Count)

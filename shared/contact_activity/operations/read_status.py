@@ -75,6 +75,7 @@ def status_of_store(
         feed=feed,
         trust=store.reports.trust(),
         reports=store.reports.outlines(),
+        access=store.reports.access(),
         messages=messages,
     )
     return status_of(stored, now_ms)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median_low
 
 from contact_activity.domain.activity import ActivityType
@@ -19,6 +19,7 @@ from contact_activity.domain.listing import (
 )
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, Pauses
+from contact_activity.domain.rights import ReportAccess, missing_right
 from contact_activity.domain.schedule import (
     LongestWaits,
     is_queued,
@@ -79,6 +80,7 @@ class StoredState:
     feed: CampaignFeed
     trust: Trust
     reports: Iterable[CampaignReport]
+    access: ReportAccess = field(default_factory=ReportAccess)
     messages: Messages | None = None
     tick_failure: TickFailure | None = None
 
@@ -89,7 +91,7 @@ class ContactCounts:
 
     `due` counts them in a message or not, `waiting` those in a message, `failing` those whose last try
     failed. `asking` and `owed` count activities: those that wait for the report of their mailing (v3), and
-    those of them that wait for more than a day.
+    those of them that wait for more than a day, or for a right.
     """
 
     known: int
@@ -143,7 +145,8 @@ class ReportsStatus:
     `mode`: that of the least trusted type of those that were compared so far, `probation` if none was;
     `refused` while the API refuses to list the campaigns. `modes`: of each type, by the name of its report.
     `differing`: the types that were seen to differ from what contacts' own reports show.
-    `failing`: whose last read failed. `calls_today`: about, as they were planned. What `CAMPAIGN_REPORTS`
+    `failing`: whose last read failed; `owing`: those of them that activity waits for and that no right
+    would mend (v3). `calls_today`: about, as they were planned. What `CAMPAIGN_REPORTS`
     says is not stored: while it is off nobody trusts any type, so that each of them shows `probation`.
     """
 
@@ -154,6 +157,15 @@ class ReportsStatus:
     due: int
     failing: int
     calls_today: int
+    owing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRight:
+    """A right that the credential lacks (v3). `kind`: scope or privilege; `name`: the provider's word."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +185,7 @@ class Status:
     clock: Ahead
     listing: ListStatus
     campaign_reports: ReportsStatus
+    missing_right: MissingRight | None = None
 
 
 def status_of(stored: StoredState, now_ms: int) -> Status:
@@ -182,9 +195,10 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
     # No honest schedule makes a contact wait for so long, so that it counts as due now.
     due_ms = [contact.due_ms for contact in contacts if contact.due_ms <= now_ms] + [now_ms] * put_off
     synced_ms = [contact.synced_ms for contact in contacts if contact.synced_ms is not None]
+    right = missing_right(stored.access, list_lacks=stored.feed.lacks, contacts=contacts)
     return Status(
         name=stored.name,
-        contacts=_counts(contacts, len(due_ms), now_ms),
+        contacts=_counts(contacts, len(due_ms), now_ms, is_all_owed=stored.access.is_missing),
         lag_s=_spread(now_ms - since_ms for since_ms in due_ms),
         since_sync_s=_spread(max(0, now_ms - since_ms) for since_ms in synced_ms),
         quota=Quota(stored.pace.used_on(now_ms), stored.limits.calls_per_day),
@@ -203,6 +217,7 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
             has_listed_its_share(begin_listing(stored.listing, now_ms), stored.limits, now_ms),
         ),
         campaign_reports=_reports_status(stored, now_ms),
+        missing_right=MissingRight(right.kind, right.value) if right else None,
     )
 
 
@@ -217,6 +232,7 @@ def _reports_status(stored: StoredState, now_ms: int) -> ReportsStatus:
         due=sum(report.due_ms is not None and report.due_ms <= now_ms for report in reports),
         failing=sum(report.last_error is not None for report in reports),
         calls_today=stored.feed.counted(0, now_ms).report_calls,
+        owing=0 if stored.access.is_missing else sum(report.is_owing for report in reports),
     )
 
 
@@ -229,7 +245,7 @@ def _is_compared(trust: TypeTrust) -> bool:
     return trust.mode is not Mode.PROBATION or bool(trust.found)
 
 
-def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int) -> ContactCounts:
+def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int, *, is_all_owed: bool) -> ContactCounts:
     return ContactCounts(
         known=len(contacts),
         due=due,
@@ -238,7 +254,7 @@ def _counts(contacts: Sequence[ContactOutline], due: int, now_ms: int) -> Contac
         gone=sum(contact.times_gone > 0 for contact in contacts),
         never_synced=sum(contact.synced_ms is None for contact in contacts),
         asking=sum(contact.asking for contact in contacts),
-        owed=sum(contact.owed for contact in contacts),
+        owed=sum(contact.asking if is_all_owed else contact.owed for contact in contacts),
     )
 
 

@@ -5,7 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right, missing_right
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
+from contact_activity.ports import Store
 
 
 @dataclass(slots=True)
@@ -18,9 +20,11 @@ class Summary:
     contacts' own reports show the same. `failed_calls` counts calls by the cause of their failure,
     including calls that succeeded at a later try. `unreachable` says in one line why the run gave up
     connecting to the API and what to check; None if it did not give up. `asking`: the rows of contacts that
-    no report has shown yet, `owed` of them for more than a day. `pause` is the pause that
-    ended the run; None if there was none. `denied`: the last error by which the token endpoint refused a
-    refresh; "" if it refused none.
+    no report has shown yet, `owed` of them for more than a day. `missing_right`: what the credential lacks,
+    for which contacts' own reports were refused (`refused`, not failed), or mailings' reports, so that their
+    rows are owed; None if nothing is missing. `owing` maps the ids of reports that rows wait for to the
+    failure of their last try. `pause` is the pause that ended the run; None if there was none. `denied`: the last
+    error by which the token endpoint refused a refresh; "" if it refused none.
     """
 
     contacts: int = 0
@@ -40,6 +44,9 @@ class Summary:
     events: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
     failed_reports: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    owing: dict[str, str] = field(default_factory=dict)
+    missing_right: Right | None = None
     failed_calls: Counter[str] = field(default_factory=Counter)
     unreachable: str | None = None
     pause: Pause | None = None
@@ -52,12 +59,29 @@ class Summary:
     @property
     def finished(self) -> int:
         """How many contacts were read, are gone, or failed at all tries."""
-        return self.synced + self.gone + len(self.failed)
+        return self.synced + self.gone + len(self.failed) + len(self.refused)
 
     @property
     def finished_reports(self) -> int:
         """How many reports were read or sampled, or failed."""
         return self.reports + len(self.failed_reports)
+
+
+def add_what_waits(summary: Summary, store: Store) -> None:
+    """Add what contacts' rows wait for, where they only vouch, and why."""
+    access, outlines = store.reports.access(), list(store.contacts.outlines())
+    # If the API gave some contacts' own reports in this run, those that it refused have failed.
+    contacts = [] if summary.synced else outlines
+    right = missing_right(access, list_lacks=store.reports.feed().lacks, contacts=contacts)
+    if summary.synced or right is None:
+        summary.failed |= summary.refused
+        summary.refused.clear()
+    summary.missing_right = right
+    summary.asking = sum(contact.asking for contact in outlines)
+    summary.owed = summary.asking if access.is_missing else sum(contact.owed for contact in outlines)
+    if not access.is_missing:
+        owing = (report for report in store.reports.outlines() if report.is_owing)
+        summary.owing = {str(report.id): report.last_error or "" for report in owing}
 
 
 class WorkRecorder:
@@ -71,8 +95,9 @@ class WorkRecorder:
         with self._lock:
             self._summary.unreadable_rows += len(report.unreadable)
             self._summary.failed.pop(str(item), None)
+            self._summary.refused.pop(str(item), None)
             if item.kind is WorkKind.CONTACT:
-                self._add_contact(report)
+                self._add_contact(item, report)
             elif item.kind is WorkKind.REPORT:
                 self._add_report(item, report)
 
@@ -90,8 +115,10 @@ class WorkRecorder:
         elif report.outcome is Outcome.FAILED:
             self._summary.failed_reports[item.id] = report.error or ""
 
-    def _add_contact(self, report: Report) -> None:
+    def _add_contact(self, item: WorkItem, report: Report) -> None:
         summary = self._summary
+        if report.outcome is Outcome.REFUSED:
+            summary.refused[str(item)] = report.error or ""
         summary.synced += report.outcome is Outcome.SYNCED
         summary.gone += report.outcome is Outcome.GONE
         summary.newly_gone += report.is_newly_gone

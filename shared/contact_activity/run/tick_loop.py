@@ -23,9 +23,10 @@ from contact_activity.run.progress import (
     calls_today,
     progress_of,
 )
-from contact_activity.run.summary import Summary
+from contact_activity.run.summary import Summary, add_what_waits
 from contact_activity.run.workers import Workers
 from contact_activity.sqlite.store import SqliteStore
+from contact_activity.use_cases.hand_out_reports import reports_tried
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
 from contact_activity.use_cases.turns import OneAfterTheOther
@@ -169,13 +170,13 @@ class TickLoop:
 
     def _make_asking_due(self) -> bool:
         """Have contacts read once more whose rows may be theirs to publish now. False if there are none."""
-        if not self._policy.reading.is_witnessed:
+        if not self._policy.reading.is_witnessed or self._store.reports.access().is_missing:
             return False
         return make_asking_due(self._store.contacts, self._clock.now_ms())
 
     def _are_asked(self, now_ms: int) -> bool:
         """Whether contacts' rows ask for reports that are to be read now."""
-        if not self._policy.reading.is_witnessed:
+        if not self._policy.reading.is_witnessed or reports_tried(self._store, now_ms) == 0:
             return False
         return any(report.is_asked for report in self._store.reports.due(now_ms))
 
@@ -187,9 +188,7 @@ class TickLoop:
         self._summary.denied = self._watch.denied
         self._summary.contacts = self._store.contacts.count()
         if self._policy.reading.is_witnessed:
-            outlines = list(self._store.contacts.outlines())
-            self._summary.asking = sum(contact.asking for contact in outlines)
-            self._summary.owed = sum(contact.owed for contact in outlines)
+            add_what_waits(self._summary, self._store)
         self._summary.calls_today = calls_today(self._store, self._clock.now_ms())
 
     def _show_progress(self, waits_for: str = "", counted: str = CONTACTS) -> None:

@@ -189,10 +189,9 @@ class V3Api:
         kind = _KINDS.get(f"em_{report}")
         if kind is None:
             raise unknown(_REPORTS, "report")
-        if self._switches.campaign_reports_refused or self._switches.v3.campaign_reports_refused == 403:
-            raise Refusal(access_denied())
-        if self._switches.v3.campaign_reports_refused is not None:
-            raise unknown(_REPORTS, "report")
+        refused = self._switches.v3.campaign_reports_refused
+        if self._switches.campaign_reports_refused or refused is not None:
+            raise _refusal(refused or 403, "report")
         campaign_id, role = self._reported(activity_uuid, query.now_ms)
         start = self._start(query, _REPORTS, default_limit=500, max_limit=500)
         rows = [
@@ -226,6 +225,8 @@ class V3Api:
             raise unknown(_REPORTS, "campaign activity")
         if campaign is None or not is_listed(campaign, now_ms, self._switches):
             answers = self._switches.v3.automation_reports_answer and role is Role.PRIMARY
+            if not answers:
+                raise _refusal(self._switches.v3.automation_refusal, "campaign activity")
         else:
             answers = role in v3_json.roles(campaign, now_ms)
         if not answers:
@@ -340,6 +341,13 @@ class V3Api:
 
     def _start(self, query: Query, service: str, *, default_limit: int, max_limit: int) -> Start:
         return v3_start(query, service, self._switches, default_limit=default_limit, max_limit=max_limit)
+
+
+def _refusal(status: int, what: str) -> Refusal:
+    """Return the refusal of a report, as the switches say."""
+    if status == 403:
+        return Refusal(access_denied())
+    return unknown(_REPORTS, what) if status == 404 else invalid(_REPORTS, f"the {what} cannot be read")
 
 
 def _kinds(asked: Mapping[str, str]) -> set[Kind]:

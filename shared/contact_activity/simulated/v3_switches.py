@@ -47,9 +47,11 @@ class V3Switches:
     missing_in_campaign_reports_share: float = 0.0
     """Share of rows (always the same) that no report of a campaign shows."""
     campaign_reports_refused: int | None = None
-    """The status with which the reports of campaigns are refused: 403 or 404. None: they answer."""
+    """The status with which the reports of campaigns are refused: 400, 403 or 404. None: they answer."""
     automation_reports_answer: bool = True
-    """Off: 404 for the reports of mailings that no list shows. They are documented for others only."""
+    """Off: the reports of mailings that no list shows are refused. They are documented for others only."""
+    automation_refusal: int = 404
+    """The status with which those are refused: 403 or 404."""
     privileges: frozenset[str] = PRIVILEGES
     """What the user of the account may. Without a privilege its paths answer 403."""
     optouts_update: bool = False

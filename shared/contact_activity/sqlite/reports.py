@@ -7,10 +7,13 @@ from dataclasses import replace
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.shifts import Shifts
 from contact_activity.domain.trust import Trust
 from contact_activity.sqlite.database import Database, whole, whole_or_none
 from contact_activity.state.codec import (
+    access_from_json,
+    access_to_json,
     feed_from_json,
     feed_to_json,
     report_from_json,
@@ -103,6 +106,13 @@ class SqliteReports:
         stored = None if seen is None else shifts_to_json(seen)
         return self._database.swap("shifts", stored, shifts_to_json(shifts))
 
+    def access(self) -> ReportAccess:
+        return _access(self._database.get("access"))
+
+    def save_access(self, access: ReportAccess, seen: ReportAccess) -> bool:
+        stored = self._database.get("access")
+        return _access(stored) == seen and self._database.swap("access", stored, access_to_json(access))
+
     def take_urgent(self) -> tuple[str, ...]:
         is_taken, taken = False, None
         while not is_taken:
@@ -131,6 +141,10 @@ def _trust(stored: str | None) -> Trust:
     types = json.loads(stored or '{"version": 0}')
     version = types.pop("version")
     return trust_from_json(json.dumps(types), version)
+
+
+def _access(stored: str | None) -> ReportAccess:
+    return access_from_json(stored) if stored else ReportAccess()
 
 
 def _urgent(stored: str | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.memory import KEY_BYTES, TIME_BYTES, unpack
 from contact_activity.domain.pace import Limits, PaceChange, SetRight, SlowDown, Take
+from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.shifts import Shifts, Window
 from contact_activity.domain.summary import COUNT_NAMES, Published, Summarized, SummaryCounts, SummaryKind
 from contact_activity.domain.tally import DayTally
@@ -142,6 +143,8 @@ def report_to_json(report: CampaignReport) -> str:
     stored = {key: value for key, value in asdict(report).items() if key not in ("id", "version", "due_ms")}
     if report.progress and report.progress.edge == Edge():
         del stored["progress"]["edge"]
+    if report.asked and report.asked.forbidden_ms is None:
+        del stored["asked"]["forbidden_ms"]
     return _dump({key: value for key, value in stored.items() if value not in (None, 0)})
 
 
@@ -210,6 +213,17 @@ def feed_from_json(text: str) -> CampaignFeed:
     known = {of.name for of in fields(CampaignFeed)}
     stored = {name: value for name, value in json.loads(text).items() if name in known}
     return CampaignFeed(**{**stored, "listed": tuple(stored["listed"])})
+
+
+def access_to_json(access: ReportAccess) -> str:
+    return _dump(asdict(access))
+
+
+def access_from_json(text: str) -> ReportAccess:
+    """What a later release added is left out."""
+    known = {of.name for of in fields(ReportAccess)}
+    stored = {name: value for name, value in json.loads(text).items() if name in known}
+    return ReportAccess(**{**stored, "answering": tuple(stored["answering"])})
 
 
 def shifts_to_json(shifts: Shifts) -> str:

@@ -11,7 +11,7 @@ from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, describe
-from contact_activity.ports import TickPorts
+from contact_activity.ports import Store, TickPorts
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.look_at_campaigns import look_at_campaigns
 from contact_activity.use_cases.pause_for_wait import pause_for
@@ -50,7 +50,8 @@ def hand_out_reports(
         report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
     if ports.store.pauses.get().active(ports.clock.now_ms()):
         return
-    planned = _planned(ports, types, trust, tick_ms, only_asked=not has_watch)
+    most = reports_tried(ports.store, ports.clock.now_ms()) if is_witnessed else None
+    planned = _planned(ports, types, trust, tick_ms, only_asked=not has_watch, most=most)
     if not planned.reports:
         return
     turn = turns.of_reports(planned.work_ms)
@@ -66,6 +67,14 @@ def hand_out_reports(
     report.report_calls = planned.calls
     reports = ports.store.reports
     reports.put_feed(reports.feed().counted(planned.calls, now_ms))
+
+
+def reports_tried(store: Store, now_ms: int) -> int | None:
+    """How many reports may be tried now, where nothing else publishes; None: all.
+
+    While the API refuses all of them, few are tried.
+    """
+    return store.reports.access().most_tried(now_ms)
 
 
 def _all_trusted(ports: TickPorts, types: tuple[ActivityType, ...]) -> Trust:
@@ -106,7 +115,7 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
     except RefusedError as error:
         # A key may read contacts and not campaigns. That is no reason to pause.
         report.campaigns_failed = describe(error)
-        seen = replace(reports.feed(), refused_ms=now_ms)
+        seen = replace(reports.feed(), refused_ms=now_ms, lacks=error.lacks)
     except (RetryError, FatalError) as error:
         report.campaigns_failed = describe(error)
         return
@@ -118,9 +127,18 @@ def _look(ports: TickPorts, report: TickReport, types: tuple[ActivityType, ...],
 
 
 def _planned(
-    ports: TickPorts, types: tuple[ActivityType, ...], trust: Trust, tick_ms: int, *, only_asked: bool
+    ports: TickPorts,
+    types: tuple[ActivityType, ...],
+    trust: Trust,
+    tick_ms: int,
+    *,
+    only_asked: bool,
+    most: int | None,
 ) -> PlannedReports:
+    """What this tick reads. `most`: only so many, those that are due for longest; None: all."""
     store, now_ms = ports.store, ports.clock.now_ms()
+    if most == 0:
+        return PlannedReports()
     # What is due before the next tick is due now, or a wait of one tick would take two.
     found = store.reports.due(now_ms + tick_ms // 2)
     if only_asked:
@@ -129,6 +147,8 @@ def _planned(
     due = _wanted(ports, wanted, types, trust, tick_ms)
     if not due:
         return PlannedReports()
+    if most is not None:
+        due = sorted(due, key=lambda report: report.due_ms or 0)[:most]
     return plan_reports(
         due,
         contacts=store.listings.get().contacts,

@@ -20,6 +20,7 @@ from contact_activity.domain.witness import alone
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkPolicy
 from contact_activity.errors import (
     PartlyAcceptedError,
+    RefusedError,
     RetryError,
     StandstillError,
     WaitError,
@@ -43,6 +44,8 @@ GONE_BELIEVED_AFTER_MS = DAY_MS
 
 def judge(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
     """Read the rows of an item's contact, and ask for the reports of those that none shows.
+
+    A contact whose own report is refused for want of a right has not failed: none can be read then.
 
     Raises `RetryError` or `FatalError` if the contact itself failed, and `StandstillError` if nothing can
     be stored.
@@ -123,7 +126,9 @@ class _Judge:
         except Exception as error:
             # Any error: trying again at once and for ever would cost a call of the day each time.
             self._fail(error)
-            raise
+            if not (isinstance(error, RefusedError) and error.is_forbidden):
+                raise
+            self._report.outcome, self._report.error = Outcome.REFUSED, describe(error)
         finally:
             self._report.restarts = self._history.restarts
             self._report.asking = len(self._history.walk.asks)

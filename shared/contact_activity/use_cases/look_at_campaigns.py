@@ -66,7 +66,7 @@ class _Look:
             raise
         seen = self._after()
         whole_ms = self._now_ms if self._is_whole and is_all else seen.whole_ms
-        return replace(seen, whole_ms=None if self._has_left else whole_ms, refused_ms=None)
+        return replace(seen, whole_ms=None if self._has_left else whole_ms, refused_ms=None, lacks="")
 
     def _read_list(self) -> bool:
         """Look at what is new, page by page. Return whether nothing of the list is left to look at.

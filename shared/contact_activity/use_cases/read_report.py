@@ -40,6 +40,7 @@ from contact_activity.ports import WorkPorts
 from contact_activity.use_cases import link_urls
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.pause_for_wait import pause_for
+from contact_activity.use_cases.report_access import MissingRightError, confirm_right, note_answer
 
 MAX_PAGES = 20
 PAGES_BETWEEN_MARKERS = 5
@@ -52,7 +53,8 @@ CURSORS_DID_NOT_HOLD = "the API's cursors did not hold until the end of the repo
 def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
     """Read the report of an item, or take a sample of it while its type is not trusted yet.
 
-    A report that fails is no failed message: it is due again later, and the contacts' own walks carry it.
+    A report that fails is no failed message: it is due again later, and the contacts' own walks carry it
+    (where they only vouch, what they ask of it stays owed).
     Raises `StandstillError` if nothing can be stored, and an error that nobody foresaw.
     """
     now_ms = ports.clock.now_ms()
@@ -66,6 +68,8 @@ def read_report(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadlin
         return Report(Outcome.STALE)
     if stored.is_held(now_ms):
         return Report(Outcome.HELD)
+    if policy.reading.is_witnessed and ports.store.reports.access().most_tried(now_ms) == 0:
+        return Report(Outcome.REFUSED)
     return _Read(stored.set_right(now_ms), item, ports, policy, deadline_ms).run()
 
 
@@ -138,13 +142,13 @@ class _Read:
     def _next_page(self) -> TrackingPage | None:
         """The next page, or None if the cursor expired and the read begins again.
 
-        Raises `RefusedError` for a campaign that does not exist, and what the source raises.
+        Raises `RefusedError` for a campaign that does not exist or is refused, and what the source raises.
         """
-        page = self._ask()
+        page = self._ask_or_refuse()
         if page is Refusal.GONE and self._policy.reading.is_witnessed:
             # A contact's row may be published for want of it, so that it is asked for twice.
             self._ports.clock.sleep(CONFIRM_GONE_S)
-            page = self._ask()
+            page = self._ask_or_refuse()
         if page is Refusal.GONE:
             raise UnknownReportError("the API does not know this report")
         if page is Refusal.NEXT_EXPIRED:
@@ -152,6 +156,24 @@ class _Read:
             return None
         assert isinstance(page, TrackingPage)  # noqa: S101  the other refusals are handled
         return page
+
+    def _ask_or_refuse(self) -> TrackingPage | Refusal:
+        """Ask. A report that is refused counts as one that is not there, if the API gives others.
+
+        Raises `MissingRightError` if it may be for want of a right.
+        """
+        try:
+            return self._ask()
+        except RefusedError as error:
+            if not self._policy.reading.is_witnessed or not error.is_forbidden:
+                raise
+            confirm_right(self._ports, self._stored.id, error, deadline_ms=self._deadline_ms)
+        try:
+            return self._ask()
+        except RefusedError as error:
+            if not error.is_forbidden:
+                raise
+            raise UnknownReportError("the API refuses this report, and gives others") from None
 
     def _ask(self) -> TrackingPage | Refusal:
         return self._ports.source.campaign_report(
@@ -190,6 +212,8 @@ class _Read:
     def _take(self, page: TrackingPage) -> bool:
         """Publish what is new on a page. False if another worker has the report in hand."""
         self._report.pages += 1
+        if self._report.pages == 1 and self._policy.reading.is_witnessed:
+            note_answer(self._ports.store.reports, self._stored.id)
         self._report.counts.rows += len(page.activities)
         # Before rows collapse: each of a contact's clicks in one moment vouches by itself.
         if self._policy.reading.is_witnessed:
@@ -474,13 +498,16 @@ class _Read:
         return not window.is_ending(self._ports.clock.now_ms())
 
     def _fail(self, error: Exception) -> None:
-        self._report.outcome, self._report.error = Outcome.FAILED, describe(error)
+        is_forbidden = isinstance(error, MissingRightError)
+        self._report.outcome = Outcome.REFUSED if is_forbidden else Outcome.FAILED
+        self._report.error = describe(error)
         read = self._read if self._report.pages else self._stored.progress
         failed = self._stored.failed(
             describe(error),
             read,
-            is_refused=isinstance(error, RefusedError),
+            is_refused=isinstance(error, RefusedError) and not is_forbidden,
             is_gone=isinstance(error, UnknownReportError),
+            is_forbidden=is_forbidden,
             now_ms=self._ports.clock.now_ms(),
             tick_ms=self._policy.tick_ms,
         )
