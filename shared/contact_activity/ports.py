@@ -72,7 +72,10 @@ class Source(Protocol):
         `since_ms`: only those that were modified then or later.
         """
 
-    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal: ...
+    def campaign_summaries(
+        self, campaign_ids: Sequence[str], *, deadline_ms: int
+    ) -> Mapping[str, SummaryReport | Refusal]:
+        """Read the summary reports of campaigns, by id: those that one message names."""
 
     def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal: ...
 

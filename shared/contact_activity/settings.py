@@ -200,7 +200,7 @@ def read_settings(environment: Environment, *, is_logged_in: bool = False) -> Se
         calls_per_day=_parse(environment, "CALLS_PER_DAY", _whole(1, 100_000_000)),
         quota_share=_parse(environment, "QUOTA_SHARE", _number(0.0001, 1)),
         account=_parse(environment, "ACCOUNT", _account),
-        reports=_reports_of(version, _parse(environment, "REPORTS", _reports)),
+        reports=_parse(environment, "REPORTS", _reports),
         start_ms=_parse(environment, "START_DATE", _start),
         overlap_h=_parse(environment, "OVERLAP_HOURS", _whole(1, 24 * 366)),
         remembered_min=_parse(environment, "REMEMBERED_ACTIVITIES", _whole(1, MAX_REMEMBERED)),
@@ -434,14 +434,6 @@ def _reports(text: str) -> tuple[str, ...]:
     if ALL_REPORT in activity and len(activity) > 1:
         raise ValueError(f"{ALL_REPORT} holds every type already, leave the others out")
     return activity + tuple(name for name in SUMMARY_REPORTS if name in given)
-
-
-def _reports_of(version: Version, reports: tuple[str, ...]) -> tuple[str, ...]:
-    if version is Version.V3 and SummaryKind.CAMPAIGN.report in reports:
-        raise SettingsError(
-            f"REPORTS has {SummaryKind.CAMPAIGN.report}, which is not read from v3 yet: leave it out"
-        )
-    return reports
 
 
 def _auto_or_off(text: str) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from contact_activity.domain.times import DAY_MS
-from contact_activity.simulated import Cursor, Server, SimulatedAccount, Switches
+from contact_activity.simulated import Cursor, Kind, Server, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
+from contact_activity.simulated.v3_ids import activity_of
 from contact_activity.simulated.v3_switches import PRIVILEGES, PageEnd, Step, V3Switches
 from tests.support.command_line import run_command
 from tests.support.logging_in import login
@@ -25,6 +26,15 @@ from tests.support.running import (
 UNCERTAIN = {str(end): V3Switches(page_end=end) for end in PageEnd} | {
     "links keep parameters": V3Switches(links_keep_parameters=True),
     "an opt-out is an update": V3Switches(optouts_update=True),
+}
+
+SUMMARIZED = {
+    Kind.SEND: "sends",
+    Kind.OPEN: "opens",
+    Kind.CLICK: "clicks",
+    Kind.FORWARD: "forwards",
+    Kind.UNSUBSCRIBE: "unsubscribes",
+    Kind.BOUNCE: "bounces",
 }
 
 
@@ -239,6 +249,41 @@ def test_reports_come_before_contacts_where_calls_are_few(tmp_path: Path) -> Non
         ran = operator.run()
         assert ran.returncode == 4, ran.stderr
     assert len(operator.published()) > len(truth_of(account)) // 4
+
+
+@pytest.mark.parametrize("reports", ["auto", "off"])
+def test_the_summaries_of_mailings_are_published_ten_a_call(reports: str, tmp_path: Path) -> None:
+    """As the provider counts them: contacts, not times. Nothing comes again until something moves."""
+    account = account_of(15)
+    with served(account, Switches(summary_every_h=0)) as server:
+        operator = operator_of(
+            tmp_path,
+            server,
+            REPORTS="all,campaign_summary",
+            CAMPAIGN_REPORTS=reports,
+            CAMPAIGN_LOOKBACK_DAYS="366",
+        )
+        for _ in range(2):
+            ran = operator.run("--all")
+            assert ran.returncode == 0, ran.stderr
+        asked = [call for call in server.calls if "/stats/" in call.path]
+    told = [event["detail"] for event in operator.events() if "summary" in event["detail"]["data"]]
+    found = {detail["data"]["campaign"]["id"]: detail["data"]["summary"] for detail in told}
+    assert len(found) == len(told)
+    recipients: dict[str, dict[str, set[str]]] = {}
+    for row in account.truth(NOW):
+        of = recipients.setdefault(activity_of(row, account), {})
+        of.setdefault(SUMMARIZED[row.kind], set()).add(row.contact_id)
+    assert found
+    assert all(
+        summary == {name: len(recipients[id_].get(name, ())) for name in SUMMARIZED.values()}
+        for id_, summary in found.items()
+    )
+    listed = {campaign.id for campaign in account.campaigns() if campaign.listed}
+    sent = {activity_of(row, account) for row in account.truth(NOW) if row.campaign_id in listed}
+    assert set(found) == sent
+    assert len(asked) == 2 * -(-len(sent) // 10)
+    assert server.violations == []
 
 
 def test_a_resync_is_published_by_the_next_run(tmp_path: Path) -> None:

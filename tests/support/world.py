@@ -144,12 +144,15 @@ class ScriptedSource:
         page, following = self._page(self.sent, next_)
         return CampaignsPage(tuple(page), following)
 
-    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
+    def campaign_summaries(
+        self, campaign_ids: Sequence[str], *, deadline_ms: int
+    ) -> Mapping[str, SummaryReport | Refusal]:
         refusal = self._call("campaign_summary", None, None, deadline_ms)
-        found: dict[str | None, SummaryCounts] = {
-            campaign_id: self.counts.get((None, campaign_id), SummaryCounts(sends=0))
-        }
-        return refusal or self._report(SummaryKind.CAMPAIGN, None, found)
+        return {id_: refusal or self._of_campaign(id_) for id_ in campaign_ids}
+
+    def _of_campaign(self, campaign_id: str) -> SummaryReport:
+        counts = self.counts.get((None, campaign_id), SummaryCounts(sends=0))
+        return self._report(SummaryKind.CAMPAIGN, None, {campaign_id: counts})
 
     def campaign(self, campaign_id: str, *, deadline_ms: int) -> SentCampaign | Refusal:
         refusal = self._call(f"campaign {campaign_id}", None, None, deadline_ms)

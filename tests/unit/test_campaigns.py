@@ -1,20 +1,30 @@
 """Campaign summaries: listed and handed out by a tick, asked for and published by a worker."""
 
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from contact_activity.domain.answers import Refusal
-from contact_activity.domain.campaign import Campaign, ListedCampaign
+from contact_activity.domain.campaign import Campaign, ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.event import Event
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.summary import Summarized, SummaryCounts, SummaryKind
 from contact_activity.domain.times import CLOCKS_DIFFER_MS, iso
+from contact_activity.domain.watermark import Reading
 from contact_activity.domain.work import Outcome, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, WaitReason
+from contact_activity.state.codec import item_from_body, item_to_body
 from contact_activity.use_cases.list_campaigns import CHANGED_BEFORE_SEND_MS, EVERY_MS, MAX_PAGES
+from contact_activity.use_cases.list_mailings import MAX_ASKED
 from contact_activity.use_cases.summarize_campaign import HELD_MS
 from contact_activity.use_cases.tick_report import TickOutcome
+from tests.support.items import of_campaign
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
-from tests.support.world import CALL_MS, World, drain_all
+from tests.support.world import CALL_MS, FailingBus, World, drain_all
 
 LOOKBACK_DAYS = 30
 OLDEST_MS = NOON_MS + CALL_MS - LOOKBACK_DAYS * DAY_MS - CHANGED_BEFORE_SEND_MS
@@ -139,6 +149,145 @@ def test_a_list_that_goes_round_ends(world: World) -> None:
     world.wait(HOUR_MS)
     assert world.tick(begin_listing=False).campaigns_failed is not None
     assert pages(world) == 2 + MAX_PAGES
+
+
+# --- in v3, where mailings have the summaries -------------------------------------------------------
+
+
+def v3_world(campaigns: int = 13) -> World:
+    """Each campaign has one mailing; the newest has two."""
+    world = World(reading=Reading("a", is_witnessed=True), lookback_days=LOOKBACK_DAYS)
+    sent_ms = NOON_MS - DAY_MS
+    world.source.sent = [ListedCampaign(str(n), sent_ms - n, sent_ms - n) for n in range(campaigns)]
+    for n in range(campaigns):
+        mailings = (f"m{n}", f"again{n}") if n == 0 else (f"m{n}",)
+        world.source.resources[str(n)] = SentCampaign(str(n), None, {}, mailings)
+    return world
+
+
+def asked_for(world: World) -> int:
+    return sum(resource.startswith("campaign ") for resource, _, _ in world.source.asked)
+
+
+def summaries_out(world: World) -> list[tuple[str, ...]]:
+    return [message.ids for message in drain_all(world.queue) if message.kind is WorkKind.CAMPAIGN]
+
+
+def test_mailings_are_handed_out_ten_a_message() -> None:
+    """A campaign tells its mailings once, and again when it was sent again."""
+    world = v3_world()
+    assert world.tick().campaigns_enqueued == 14
+    first, second = summaries_out(world)
+    assert first == ("m0", "again0", *(f"m{n}" for n in range(1, 9)))
+    assert second == ("m9", "m10", "m11", "m12")
+    assert asked_for(world) == 13
+    world.source.sent[5] = ListedCampaign("5", NOON_MS, NOON_MS)
+    world.source.resources["5"] = SentCampaign("5", None, {}, ("m5", "again5"))
+    world.wait(EVERY_MS)
+    assert world.tick().campaigns_enqueued == 15
+    assert asked_for(world) == 14
+
+
+def test_only_what_was_sent_within_the_look_back_is_asked_for_in_v3() -> None:
+    """The list tells when that was."""
+    world = v3_world(2)
+    old_ms = NOON_MS - LOOKBACK_DAYS * DAY_MS - HOUR_MS
+    world.source.sent[1] = ListedCampaign("1", old_ms, old_ms)
+    world.tick()
+    assert summaries_out(world) == [("m0", "again0")]
+
+
+def test_a_campaign_that_does_not_tell_its_mailings_holds_up_no_other() -> None:
+    """It is asked again in an hour; of many that are new so many are asked at once."""
+    world = v3_world(3)
+    world.source.fault_of["campaign 1"] = RetryError("busy")
+    assert world.tick().campaigns_enqueued == 3
+    del world.source.fault_of["campaign 1"]
+    world.wait(HOUR_MS)
+    assert world.tick().campaigns_enqueued == 4
+    many = v3_world(MAX_ASKED + 5)
+    assert many.tick(for_ms=600_000).campaigns_enqueued == MAX_ASKED + 1
+    many.wait(HOUR_MS)
+    assert many.tick(for_ms=600_000).campaigns_enqueued == MAX_ASKED + 6
+
+
+def test_mailings_that_are_known_are_handed_out_where_campaigns_are_refused() -> None:
+    """For want of a right; the refusal is told, and costs one call."""
+    world = v3_world(3)
+    world.tick()
+    world.source.sent.append(ListedCampaign("3", NOON_MS, NOON_MS))
+    world.source.sent.append(ListedCampaign("4", NOON_MS, NOON_MS))
+    world.source.fault = RefusedError("403", is_forbidden=True)
+    world.source.fault_of = {"campaigns": None, "contacts": None}  # type: ignore[dict-item]
+    world.wait(EVERY_MS)
+    before = asked_for(world)
+    told = world.tick(begin_listing=False)
+    assert (told.campaigns_enqueued, told.campaigns_failed) == (4, "403")
+    assert asked_for(world) == before + 1
+
+
+def test_one_call_brings_the_summaries_of_ten() -> None:
+    """What moved of each is published; a mailing that is gone, or was asked for since, holds up no other."""
+    world = v3_world()
+    ids = tuple(f"m{n}" for n in range(10))
+    world.summarize("m3")
+    calls = world.source.calls
+    item = replace(of_campaign(ids[0], world.clock.now_ms() - 1), more=ids[1:])
+    report = world.work_on(item)
+    assert (report.outcome, report.published) == (Outcome.SUMMARIZED, 9)
+    assert world.source.calls == calls + 1
+    assert {event["data"]["campaign"]["id"] for event in world.events} == set(ids)
+    again = world.work_on(item)
+    assert (again.outcome, len(world.events)) == (Outcome.STALE, 10)
+
+
+@pytest.mark.parametrize("failure", [RetryError("busy"), RefusedError("403"), WaitError(WaitReason.TIME)])
+def test_a_call_that_fails_leaves_all_ten_to_be_asked_for(failure: Exception) -> None:
+    """Nothing of them is stored."""
+    world = v3_world()
+    world.source.faults[1] = failure
+    item = replace(of_campaign("m0", world.clock.now_ms()), more=("m1", "m2"))
+    with suppress(RetryError):
+        world.work_on(item)
+    assert [world.campaigns.get(id_).summarized.asked_ms for id_ in item.ids] == [None] * 3
+    world.work_on(item)
+    assert len(world.events) == 3
+
+
+def test_a_bus_that_fails_in_between_repeats_nothing_of_those_before() -> None:
+    """Those behind are asked for again."""
+    world = v3_world()
+    item = replace(of_campaign("m0", world.clock.now_ms()), more=("m1", "m2"))
+    bus = world.bus
+
+    class OneOnly(FailingBus):
+        def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+            bus.publish(events, deadline_ms=deadline_ms)
+            self.is_down = bus.is_down = True
+
+    world.bus = OneOnly(bus)
+    with pytest.raises(RetryError):
+        world.work_on(item)
+    world.bus = bus
+    bus.is_down = False
+    world.work_on(item)
+    assert len(world.ids) == len(set(world.ids)) == 3
+
+
+@pytest.mark.parametrize("more", [["m1"], [f"m{n}" for n in range(9)]])
+def test_a_message_names_further_campaigns(more: list[str]) -> None:
+    """Nine at most, since a call takes ten; an earlier version sent none."""
+    item = replace(of_campaign("m0", NOON_MS), more=tuple(more))
+    assert item_from_body(item_to_body(item)) == item
+    assert "campaign_ids" not in item_to_body(of_campaign("m0", NOON_MS))
+
+
+@pytest.mark.parametrize("more", ["m1", [1], ["a b"], [f"m{n}" for n in range(10)], {"m1": 1}])
+def test_a_message_whose_campaigns_cannot_be_used_is_none_of_ours(more: object) -> None:
+    """Too many, or no ids."""
+    body = json.dumps({**json.loads(item_to_body(of_campaign("m0", NOON_MS))), "campaign_ids": more})
+    with pytest.raises(ValueError, match="campaign_ids"):
+        item_from_body(body)
 
 
 # --- the worker -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from contact_activity.constant_contact.v3_rows import PROVIDER_TYPES, parse_camp
 from contact_activity.constant_contact.v3_summaries import (
     contact_report,
     read_contact_summaries,
-    read_mailing_summary,
+    read_mailing_summaries,
 )
 from contact_activity.domain.activity import Activity, ActivityType, BounceCategory, Unreadable
 from contact_activity.domain.summary import SummaryKind
@@ -120,7 +120,7 @@ def test_any_json_is_a_page_or_none(body: Any) -> None:
     assert isinstance(parse_row(body, CONTACT), Unreadable)
     assert isinstance(parse_campaign_row(body, MAILING, ActivityType.SENT), Unreadable)
     assert read_contact_summaries({"campaign_activities": [body]}, CONTACT) is None
-    assert read_mailing_summary({"results": [body]}, MAILING) is None
+    assert read_mailing_summaries({"results": [body]}, [MAILING]) is None
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(ROW, SCALARS)))
@@ -227,17 +227,23 @@ def test_the_summary_of_a_contact_is_the_sum_over_its_mailings() -> None:
     assert set(dict(total.counts.present).values()) == {8}
 
 
-def test_the_statistics_of_a_mailing_are_its_own() -> None:
-    """Among the results of several."""
-    body = {
-        "results": [
-            {"campaign_activity_id": "x"},
-            {"campaign_activity_id": MAILING, "stats": {"em_sends": 3}},
-        ]
-    }
-    report = read_mailing_summary(body, MAILING)
-    assert report is not None
-    assert report.snapshots[0].counts.sends == 3
+def test_the_statistics_of_mailings_are_told_apart() -> None:
+    """By their ids. One whose counts are none is unreadable, and one that is not there is left out."""
+    rows = [
+        {"campaign_activity_id": "m1", "stats": {"em_sends": 3, "em_optouts": 1, "em_opens_all": 9}},
+        {"campaign_activity_id": "m2", "stats": {"em_sends": -3}},
+        {"campaign_activity_id": "m3"},
+    ]
+    reports = read_mailing_summaries({"results": rows, "errors": []}, ["m1", "m2", "m3", "m4"])
+    assert reports is not None
+    assert list(reports) == ["m1", "m2", "m3"]
+    (snapshot,) = reports["m1"].snapshots
+    assert (snapshot.campaign_id, dict(snapshot.counts.present)) == ("m1", {"sends": 3, "unsubscribes": 1})
+    assert [len(reports[id_].unreadable) for id_ in ("m1", "m2", "m3")] == [0, 1, 1]
+    # An answer that names another mailing is that of another call.
+    assert read_mailing_summaries({"results": rows}, ["m1"]) is None
+    assert read_mailing_summaries({"errors": []}, ["m1"]) is None
+    assert read_mailing_summaries({"results": []}, ["m1"]) == {}
 
 
 def test_a_campaign_tells_what_of_it_has_reports() -> None:

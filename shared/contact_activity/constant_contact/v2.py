@@ -114,7 +114,13 @@ class ConstantContactV2:
         path = f"/contacts/{path_part(contact_id)}/tracking/reports/{report}"
         return self._get(path, {}, lambda body: parse(body, contact_id), deadline_ms)
 
-    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
+    def campaign_summaries(
+        self, campaign_ids: Sequence[str], *, deadline_ms: int
+    ) -> Mapping[str, SummaryReport | Refusal]:
+        """Read them one by one: v2 has no call for several."""
+        return {id_: self._campaign_summary(id_, deadline_ms) for id_ in campaign_ids}
+
+    def _campaign_summary(self, campaign_id: str, deadline_ms: int) -> SummaryReport | Refusal:
         path = f"/emailmarketing/campaigns/{path_part(campaign_id)}/tracking/reports/summary"
         params = {"updateSummary": "true"}
         return self._get(path, params, lambda body: parse_campaign_summary(body, campaign_id), deadline_ms)

@@ -5,7 +5,7 @@ activities: its mail, and what was sent again to those who did not open. They ha
 name them, so they are what the rest of the product calls a campaign.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
@@ -24,7 +24,7 @@ from contact_activity.constant_contact.v3_summaries import (
     SummariesPage,
     contact_report,
     read_contact_summaries,
-    read_mailing_summary,
+    read_mailing_summaries,
 )
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.answers import CampaignsPage, ContactsPage, Refusal, TrackingPage
@@ -177,9 +177,19 @@ class ConstantContactV3:
             query = parameters(page.next)
         return contact_report(pages, kind, contact_id)
 
-    def campaign_summary(self, campaign_id: str, *, deadline_ms: int) -> SummaryReport | Refusal:
-        path = f"/reports/stats/email_campaign_activities/{path_part(campaign_id)}"
-        return self._get(path, {}, lambda body: read_mailing_summary(body, campaign_id), deadline_ms)
+    def campaign_summaries(
+        self, campaign_ids: Sequence[str], *, deadline_ms: int
+    ) -> Mapping[str, SummaryReport | Refusal]:
+        """Read the statistics of mailings, ten a call at most. One that has none does not exist."""
+        path = f"/reports/stats/email_campaign_activities/{','.join(map(path_part, campaign_ids))}"
+        found = self._get(path, {}, lambda body: read_mailing_summaries(body, campaign_ids), deadline_ms)
+        if not isinstance(found, Refusal):
+            return {id_: found.get(id_, Refusal.GONE) for id_ in campaign_ids}
+        if len(campaign_ids) == 1:
+            return dict.fromkeys(campaign_ids, found)
+        # One id that the API takes for malformed is its answer to all of them (v3 contract).
+        alone = [self.campaign_summaries([id_], deadline_ms=deadline_ms) for id_ in campaign_ids]
+        return {id_: report for of_one in alone for id_, report in of_one.items()}
 
     def probe(self, *, deadline_ms: int) -> None:
         self._client.probe(V3, deadline_ms=deadline_ms)

@@ -1,6 +1,6 @@
 """Read the summary reports of v3. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from contact_activity.constant_contact.fields import count_of, is_of, row_digest, usable_id
@@ -56,17 +56,25 @@ def contact_report(pages: Sequence[SummariesPage], kind: SummaryKind, contact_id
     return SummaryReport(snapshots, unreadable)
 
 
-def read_mailing_summary(body: object, mailing_id: str) -> SummaryReport | None:
-    """Read the statistics of one mailing. None if the body has none of it."""
-    results = body.get("results") if isinstance(body, Mapping) else None
-    if not isinstance(results, list):
+def read_mailing_summaries(body: object, mailing_ids: Collection[str]) -> dict[str, SummaryReport] | None:
+    """Read the statistics of some mailings, by id. Those that have none are left out.
+
+    None if the body is none of them, or names another mailing. Without a usable count a row is unreadable.
+    """
+    rows = body.get("results") if isinstance(body, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         return None
-    for row in results:
-        if isinstance(row, Mapping) and row.get("campaign_activity_id") == mailing_id:
-            counts = _counts(row.get("stats"), _OF_MAILING)
-            if counts is not None:
-                return SummaryReport((Snapshot(SummaryKind.CAMPAIGN, None, mailing_id, counts),))
-    return None
+    named = [(usable_id(row.get("campaign_activity_id")), row) for row in rows]
+    if not all(id_ in mailing_ids for id_, _ in named):
+        return None
+    return {id_: _of_mailing(row, id_) for id_, row in named if id_}
+
+
+def _of_mailing(row: Mapping[str, object], mailing_id: str) -> SummaryReport:
+    counts = _counts(row.get("stats"), _OF_MAILING)
+    if counts is None:
+        return SummaryReport(unreadable=(row_digest(row),))
+    return SummaryReport((Snapshot(SummaryKind.CAMPAIGN, None, mailing_id, counts),))
 
 
 def _by_mailing(row: object, contact_id: str) -> Snapshot | Unreadable:

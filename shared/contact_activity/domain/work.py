@@ -14,6 +14,9 @@ from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.walk import Counts
 from contact_activity.domain.watermark import Reading
 
+# So many summaries one call of v3 takes.
+MAX_CAMPAIGNS_A_CALL = 10
+
 
 class WorkKind(StrEnum):
     """What a message asks for."""
@@ -30,7 +33,7 @@ class WorkItem:
     `correlation_id` names the tick that planned it, for logs and events. `window`: when it may be worked
     on; None: at any time, where nothing else works meanwhile. `is_sampled`: its reports' rows are to be
     compared with a sample. `pages`: how many of a report may be read, by this message and those that go on
-    with it; None: all.
+    with it; None: all. `more`: further campaigns that one call asks for, too.
     """
 
     kind: WorkKind
@@ -40,6 +43,11 @@ class WorkItem:
     window: Window | None = None
     is_sampled: bool = False
     pages: int | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return (self.id, *self.more)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

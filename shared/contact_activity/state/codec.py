@@ -21,7 +21,7 @@ from contact_activity.domain.times import iso, parse_time
 from contact_activity.domain.trust import Match, Mode, SampledRow, Trust, TypeTrust
 from contact_activity.domain.watermark import Mark, Progress, Span
 from contact_activity.domain.witness import Edge, NumberedClick
-from contact_activity.domain.work import WorkItem, WorkKind
+from contact_activity.domain.work import MAX_CAMPAIGNS_A_CALL, WorkItem, WorkKind
 
 _TYPES = {type_.report: type_ for type_ in ActivityType}
 _KINDS = {kind.report: kind for kind in SummaryKind}
@@ -291,8 +291,8 @@ def item_to_body(item: WorkItem) -> str:
     """`{"contact_id": "4711", "planned_at": "2026-11-23T12:00:00.000Z", "correlation_id": "..."}`
 
     Work on a campaign has a `campaign_id` instead, on a campaign's report a `report_id`. `from` and
-    `until`: when it may be worked on. `is_sampled` is left out where it is false, and `pages`
-    where a report may be read to its end.
+    `until`: when it may be worked on. `is_sampled` is left out where it is false, `pages` where a report
+    may be read to its end, and `campaign_ids`, further campaigns, where there are none.
     """
     body: dict[str, object] = {_id_name(item.kind): item.id, "planned_at": iso(item.planned_ms)}
     if item.correlation_id is not None:
@@ -303,6 +303,8 @@ def item_to_body(item: WorkItem) -> str:
         body["is_sampled"] = True
     if item.pages is not None:
         body["pages"] = item.pages
+    if item.more:
+        body["campaign_ids"] = list(item.more)
     return json.dumps(body)
 
 
@@ -332,7 +334,18 @@ def item_from_body(body: str) -> WorkItem:
     is_sampled = sent.get("is_sampled") is True
     pages = sent.get("pages")
     granted = pages if isinstance(pages, int) and pages > 0 else None
-    return WorkItem(kind, id_, planned_ms, correlation_id, _window(sent), is_sampled, granted)
+    more = _more(sent) if kind is WorkKind.CAMPAIGN else ()
+    return WorkItem(kind, id_, planned_ms, correlation_id, _window(sent), is_sampled, granted, more)
+
+
+def _more(sent: Mapping[str, object]) -> tuple[str, ...]:
+    """The further campaigns of a message. An earlier version sent none."""
+    more = sent.get("campaign_ids", [])
+    if not isinstance(more, list) or len(more) >= MAX_CAMPAIGNS_A_CALL:
+        raise ValueError("a message body whose campaign_ids cannot be used")
+    if not all(isinstance(id_, str) and USABLE_ID.fullmatch(id_) for id_ in more):
+        raise ValueError("a message body whose campaign_ids cannot be used")
+    return tuple(more)
 
 
 def _window(sent: Mapping[str, object]) -> Window | None:

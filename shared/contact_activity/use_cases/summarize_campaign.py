@@ -1,5 +1,6 @@
-"""Ask for one campaign's summary, and publish what moved."""
+"""Ask for campaigns' summaries, and publish what moved."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from contact_activity.domain.answers import Refusal
@@ -24,30 +25,31 @@ HELD_MS = 180_000
 
 
 def summarize(item: WorkItem, ports: WorkPorts, policy: WorkPolicy, *, deadline_ms: int) -> Report:
-    """Ask for the summary of an item's campaign and publish what moved.
+    """Ask for the summaries of an item's campaigns and publish what moved.
 
-    Raises `RetryError` or `FatalError` when the campaign itself failed.
+    Raises `RetryError` or `FatalError` when a campaign itself failed; those before it are done.
     """
     now_ms = ports.clock.now_ms()
     if ports.store.pauses.get().active(now_ms):
         return Report(Outcome.PAUSED)
-    campaign = ports.store.campaigns.get(item.id)
-    if _is_stale(item, campaign.summarized.asked_ms, now_ms):
+    stored = [ports.store.campaigns.get(id_) for id_ in dict.fromkeys(item.ids)]
+    due = [of for of in stored if not _is_stale(item, of.summarized.asked_ms, now_ms)]
+    if not due:
         return Report(Outcome.STALE)
-    claimed = _claimed(campaign, ports.store.campaigns, now_ms)
-    if claimed is None:
+    claimed = [(claim, of) for of in due if (claim := _claimed(of, ports.store.campaigns, now_ms))]
+    if not claimed:
         return Report(Outcome.RACE_LOST)
     try:
-        return _ask(claimed, item, ports, policy.reading.account, deadline_ms)
+        return _ask([claim for claim, _ in claimed], item, ports, policy.reading.account, deadline_ms)
     except WaitError as wait:
-        _give_back(claimed, campaign, ports.store.campaigns)
+        _give_back(claimed, ports.store.campaigns)
         return Report(_wait(wait, item, ports))
     except RefusedError:
         # A key may be allowed to read contacts and not campaigns. That is no reason to pause.
-        _give_back(claimed, campaign, ports.store.campaigns)
+        _give_back(claimed, ports.store.campaigns)
         return Report(Outcome.REFUSED)
     except (RetryError, FatalError):
-        _give_back(claimed, campaign, ports.store.campaigns)
+        _give_back(claimed, ports.store.campaigns)
         raise
 
 
@@ -70,30 +72,37 @@ def _claimed(campaign: Campaign, campaigns: Campaigns, now_ms: int) -> Campaign 
     return replace(claimed, version=campaign.version + 1) if campaigns.save(claimed) else None
 
 
-def _give_back(claimed: Campaign, before: Campaign, campaigns: Campaigns) -> None:
-    campaigns.save(replace(claimed, summarized=before.summarized))
+def _give_back(claimed: Sequence[tuple[Campaign, Campaign]], campaigns: Campaigns) -> None:
+    """Store each as it was before it was claimed, but for those that are done: their version moved on."""
+    for claim, before in claimed:
+        campaigns.save(replace(claim, summarized=before.summarized))
 
 
-def _ask(campaign: Campaign, item: WorkItem, ports: WorkPorts, account: str, deadline_ms: int) -> Report:
-    answer = ports.source.campaign_summary(campaign.id, deadline_ms=deadline_ms)
-    done = publish_changes(
-        campaign.summarized,
-        answer,
-        account=account,
-        bus=ports.bus,
-        now_ms=ports.clock.now_ms(),
-        deadline_ms=deadline_ms,
-        correlation_id=item.correlation_id,
-    )
-    report = Report(Outcome.SUMMARIZED, by_type=done.by_type, unreadable=list(done.unreadable))
-    if report.by_type:
-        ports.store.tally.add(ports.clock.now_ms() // DAY_MS, report.by_type)
-    if isinstance(answer, Refusal):
+def _ask(
+    claims: Sequence[Campaign], item: WorkItem, ports: WorkPorts, account: str, deadline_ms: int
+) -> Report:
+    answers = ports.source.campaign_summaries([of.id for of in claims], deadline_ms=deadline_ms)
+    report = Report(Outcome.SUMMARIZED)
+    if all(isinstance(answers[of.id], Refusal) for of in claims):
         report.outcome = Outcome.GONE
-    if done.is_owed:
-        raise PartlyAcceptedError("the bus did not accept the summary", frozenset())
-    if not ports.store.campaigns.save(replace(campaign, summarized=done.summarized)):
-        report.outcome = Outcome.RACE_LOST
+    for campaign in claims:
+        done = publish_changes(
+            campaign.summarized,
+            answers[campaign.id],
+            account=account,
+            bus=ports.bus,
+            now_ms=ports.clock.now_ms(),
+            deadline_ms=deadline_ms,
+            correlation_id=item.correlation_id,
+        )
+        report.by_type.update(done.by_type)
+        report.unreadable.extend(done.unreadable)
+        if done.by_type:
+            ports.store.tally.add(ports.clock.now_ms() // DAY_MS, done.by_type)
+        if done.is_owed:
+            raise PartlyAcceptedError("the bus did not accept the summary", frozenset())
+        if not ports.store.campaigns.save(replace(campaign, summarized=done.summarized)):
+            report.outcome = Outcome.RACE_LOST
     return report
 
 

@@ -94,7 +94,14 @@ def run_tick(
             budget = _Budget(tick_ms, calls_each, is_paced=is_paced and bool(types))
             _hand_out(ports, report, budget, turn, deadline_ms, correlation_id)
         if campaign_lookback_days is not None and not _stop_if_paused(ports, report):
-            _hand_out_campaigns(ports, report, campaign_lookback_days, deadline_ms, correlation_id)
+            _hand_out_campaigns(
+                ports,
+                report,
+                campaign_lookback_days,
+                deadline_ms,
+                correlation_id,
+                are_mailings=is_witnessed,
+            )
         _measure(ports, report)
     finally:
         ports.store.lease.give_back()
@@ -268,12 +275,20 @@ def _hand_out_campaigns(
     lookback_days: int,
     deadline_ms: int,
     correlation_id: str | None,
+    *,
+    are_mailings: bool,
 ) -> None:
     """Hand out campaigns after the contacts. A list that fails is reported and holds up nothing."""
     try:
-        report.campaigns_enqueued = hand_out_campaigns(
-            ports, lookback_days=lookback_days, deadline_ms=deadline_ms, correlation_id=correlation_id
+        handed_out = hand_out_campaigns(
+            ports,
+            lookback_days=lookback_days,
+            deadline_ms=deadline_ms,
+            correlation_id=correlation_id,
+            are_mailings=are_mailings,
         )
+        report.campaigns_enqueued = handed_out.campaigns
+        report.campaigns_failed = report.campaigns_failed or handed_out.failed
     except (RetryError, FatalError) as error:
         _give_up_campaigns(ports, report, str(error), is_refused=isinstance(error, FatalError))
     except WaitError as wait:
