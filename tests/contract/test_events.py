@@ -130,6 +130,7 @@ def published(
     *,
     backfill: bool,
     correlation_id: str | None = None,
+    parent_id: str | None = None,
 ) -> Json:
     event = to_event(
         activity,
@@ -138,6 +139,7 @@ def published(
         observed_ms=observed_ms,
         backfill=backfill,
         correlation_id=correlation_id,
+        parent_id=parent_id,
     )
     detail: Json = json.loads(event.detail.encode())
     assert detail["id"] == event.id
@@ -235,6 +237,8 @@ def test_a_schema_refuses_an_event_that_lacks_a_promised_field(type_: ActivityTy
         ("backfill", "false"),
         ("correlationid", ""),
         ("correlationid", "two words"),
+        ("campaignid", ""),
+        ("campaignid", 4711),
         ("data.contact.id", 4711),
         ("data.contact.email_address_sha256", "0" * 64),
         ("data.campaign", {}),
@@ -405,6 +409,30 @@ def test_an_event_without_a_tick_has_no_correlation_id(type_: ActivityType) -> N
     lacking = published(activity, EmailAddresses.PLAIN, backfill=False)
     assert "correlationid" not in lacking
     STRICT[type_].validate(lacking)
+
+
+@each_type
+def test_the_campaign_of_a_mailing_is_part_of_the_context(type_: ActivityType) -> None:
+    """Id and `data` are the same without it."""
+    detail = SAMPLES[type_]["detail"]
+    activity = parse_row(row_of(detail), detail["subject"])
+    assert isinstance(activity, Activity)
+    one = published(activity, EmailAddresses.PLAIN, backfill=False)
+    other = published(activity, EmailAddresses.PLAIN, backfill=False, parent_id="8c0f828c-47db-55fd")
+    STRICT[type_].validate(other)
+    assert other.pop("campaignid") == "8c0f828c-47db-55fd"
+    assert (one, list(one)) == (other, list(other))
+    assert "campaignid" not in one
+
+
+def test_a_summary_of_a_mailing_names_its_campaign() -> None:
+    """With the id that the same counts have without it."""
+    snapshot = Snapshot(SummaryKind.CAMPAIGN, None, "m1", SummaryCounts(sends=1))
+    changes = [Change(of, 0, ("sends",)) for of in (snapshot, dataclasses.replace(snapshot, parent_id="c1"))]
+    one, other = (json.loads(summary_event(of, account="a", observed_ms=1).detail) for of in changes)
+    SUMMARY_STRICT[SummaryKind.CAMPAIGN].validate(other)
+    assert other.pop("campaignid") == "c1"
+    assert one == other
 
 
 # Summaries

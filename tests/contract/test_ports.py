@@ -693,7 +693,7 @@ class TestReports:
             replace(READ, due_ms=None),
             replace(READ, progress=ReportProgress(NOW_MS, None)),
             replace(READ, asked=Asked(NOW_MS, 1, 2, 3, 4, 5, gone_ms=6)),
-            replace(READ, asked=Asked(NOW_MS, None, NOW_MS, forbidden_ms=7)),
+            replace(READ, asked=Asked(NOW_MS, None, NOW_MS, forbidden_ms=7), parent_id="c-1"),
         )
         for version, report in enumerate(known):
             assert family.reports.save(replace(report, version=version))

@@ -8,7 +8,7 @@ import pytest
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Kind, Server, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
-from contact_activity.simulated.v3_ids import activity_of
+from contact_activity.simulated.v3_ids import activity_of, campaign_uuid
 from contact_activity.simulated.v3_switches import PRIVILEGES, PageEnd, Step, V3Switches
 from tests.support.command_line import run_command
 from tests.support.logging_in import login
@@ -75,6 +75,33 @@ def test_everything_is_published_once(step: Step, tmp_path: Path) -> None:
     for secret in (ACCESS_TOKEN, account.contacts()[0].email_address.partition("@")[2]):
         assert secret.encode() not in kept
         assert secret not in "".join(operator.said)
+
+
+def test_events_name_the_campaign_of_their_mailing_where_it_is_known(tmp_path: Path) -> None:
+    """Where the list told it before the mailing's report was read. Automations are in no list."""
+    account = account_of(15)
+    with served(account) as server:
+        operator = operator_of(tmp_path, server)
+        assert operator.run("--all").returncode == 0
+    day_ms, now_ms = DAY_MS, NOW.timestamp() * 1_000
+    parents = {activity_of(row, account): campaign_uuid(row.campaign_id) for row in account.truth(NOW)}
+    sent_ms = {campaign_uuid(of.id): of.last_run_ms(int(now_ms)) or 0 for of in account.campaigns()}
+    watched = {
+        mailing
+        for mailing, parent in parents.items()
+        if now_ms - sent_ms[parent] < 29 * day_ms and parent in listed_of(account)
+    }
+    details = [event["detail"] for event in operator.events()]
+    named = {of["data"]["campaign"]["id"]: of["campaignid"] for of in details if "campaignid" in of}
+    assert watched
+    assert watched <= set(named)
+    assert named == {mailing: parents[mailing] for mailing in named}
+    assert set(named.values()) <= listed_of(account)
+    assert all("campaignid" in of for of in details if of["data"]["campaign"]["id"] in named)
+
+
+def listed_of(account: SimulatedAccount) -> set[str]:
+    return {campaign_uuid(campaign.id) for campaign in account.campaigns() if campaign.listed}
 
 
 @pytest.mark.long
@@ -270,6 +297,8 @@ def test_the_summaries_of_mailings_are_published_ten_a_call(reports: str, tmp_pa
     told = [event["detail"] for event in operator.events() if "summary" in event["detail"]["data"]]
     found = {detail["data"]["campaign"]["id"]: detail["data"]["summary"] for detail in told}
     assert len(found) == len(told)
+    parents = {activity_of(row, account): campaign_uuid(row.campaign_id) for row in account.truth(NOW)}
+    assert all(detail["campaignid"] == parents[detail["data"]["campaign"]["id"]] for detail in told)
     recipients: dict[str, dict[str, set[str]]] = {}
     for row in account.truth(NOW):
         of = recipients.setdefault(activity_of(row, account), {})

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from contact_activity.constant_contact.v3 import ConstantContactV3
 from contact_activity.domain.activity import Activity, ActivityType, Link, derive_id
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.asks import MAX_ASKS, Ask
+from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import Event
@@ -215,6 +216,25 @@ def test_a_refusal_for_want_of_a_right_counts_for_no_row() -> None:
     account.hours(4)
     assert len(account.world.ids) == 2
     assert not any("missing" in event["data"] for event in account.world.events)
+
+
+def test_the_campaign_of_a_mailing_is_named_where_it_is_known() -> None:
+    """By a report, and by a row that is published for itself. What an earlier release stored learns it."""
+    account = Account([shown("m", NOON_MS - 2 * DAY_MS), shown("m-auto", NOON_MS - 2 * DAY_MS)])
+    source, sent_ms = account.world.source, NOON_MS - 2 * DAY_MS
+    source.sent = [ListedCampaign("c-m", sent_ms, sent_ms)]
+    source.resources["c-m"] = SentCampaign("c-m", None, {}, ("m",))
+    account.faults["m-opens"] = Refusal.GONE
+    account.hours(3)
+    found = {event["data"]["campaign"]["id"]: event for event in account.world.events}
+    assert found["m"]["data"]["missing"] == ["email_address"]
+    assert (found["m"]["campaignid"], "campaignid" in found["m-auto"]) == ("c-m", False)
+    assert account.world.reports.save(replace(account.world.report("m-clicks"), parent_id=None))
+    account.hours(25)
+    assert account.world.report("m-clicks").parent_id == "c-m"
+    account.rows.append(shown("m", account.world.clock.now_ms() - HOUR_MS, link="x"))
+    account.hours(3)
+    assert account.world.events[-1]["campaignid"] == "c-m"
 
 
 def test_reports_that_are_all_refused_cost_few_calls() -> None:

@@ -111,7 +111,7 @@ def test_what_an_earlier_and_a_later_release_stored_is_read() -> None:
     assert (report.asked.gone_ms, report.asked.forbidden_ms) == (3, None)
     # Nothing is stored of it where it is not.
     assert "forbidden" not in report_to_json(report)
-    assert "lacks" not in report_to_json(CampaignReport(OPENS, 0, None))
+    assert "parent" not in report_to_json(CampaignReport(OPENS, 0, None))
 
 
 class Refusing:

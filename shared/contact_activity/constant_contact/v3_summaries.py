@@ -74,7 +74,8 @@ def _of_mailing(row: Mapping[str, object], mailing_id: str) -> SummaryReport:
     counts = _counts(row.get("stats"), _OF_MAILING)
     if counts is None:
         return SummaryReport(unreadable=(row_digest(row),))
-    return SummaryReport((Snapshot(SummaryKind.CAMPAIGN, None, mailing_id, counts),))
+    parent_id = usable_id(row.get("campaign_id"))
+    return SummaryReport((Snapshot(SummaryKind.CAMPAIGN, None, mailing_id, counts, parent_id),))
 
 
 def _by_mailing(row: object, contact_id: str) -> Snapshot | Unreadable:

@@ -63,6 +63,11 @@ class WatchedCampaign:
         """By which ids its reports are asked for."""
         return self.mailings or (self.id,)
 
+    @property
+    def parent_id(self) -> str | None:
+        """What its mailings are of, if those have the reports; None: it has them itself."""
+        return self.id if self.mailings else None
+
     def listed(self, campaign: ListedCampaign) -> "WatchedCampaign":
         """What is known after the list told when it was sent, if it did."""
         return self if campaign.sent_ms is None else replace(self, sent_ms=campaign.sent_ms)

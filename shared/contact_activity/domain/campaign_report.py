@@ -189,6 +189,7 @@ class CampaignReport:
     `refusals`: how many of its last failures in a row were refusals. `failed_ms`: when it failed last.
     `held_until_ms`: until when a worker publishes from it and no other may.
     `asked`: what contacts' rows ask of it; `due_ms` is the earlier of its times and that of its watch.
+    `parent_id`: the campaign whose mailing it is of (v3), if the campaign list told.
     """
 
     id: ReportId
@@ -208,6 +209,7 @@ class CampaignReport:
     last_error: str | None = None
     failed_ms: int | None = None
     asked: Asked | None = None
+    parent_id: str | None = None
 
     def asked_for(
         self, stamp_ms: int | None, now_ms: int, *, is_new: bool = True, is_wanted: bool = False
@@ -371,6 +373,10 @@ class CampaignReport:
     def sent_again(self, sent_ms: int, now_ms: int) -> "CampaignReport":
         """Watched anew after its campaign was sent once more. What was read of it stays read."""
         return replace(self, sent_ms=sent_ms, due_ms=now_ms, deep_ms=None, quiet=0, failures=0, refusals=0)
+
+    def of_parent(self, parent_id: str | None) -> "CampaignReport":
+        """This report with the campaign whose mailing it is of, once that is known."""
+        return self if parent_id in (None, self.parent_id) else replace(self, parent_id=parent_id)
 
     def retried(self, now_ms: int) -> "CampaignReport":
         """Due now, as if it had never failed. One that is not watched stays so."""

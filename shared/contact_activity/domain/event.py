@@ -37,11 +37,13 @@ def to_event(
     observed_ms: int,
     backfill: bool,
     correlation_id: str | None = None,
+    parent_id: str | None = None,
 ) -> Event:
     """Make the event of an activity. Each free text is cut at 4 KB.
 
-    Unless addresses are `plain`, the contact's own address becomes `[address]` in all other texts. Two
-    events of one activity differ only in `observedtime`, `backfill` and `correlationid`.
+    `parent_id`: the campaign that the activity's mailing is of, where it is known. Unless addresses are
+    `plain`, the contact's own address becomes `[address]` in all other texts. Two events of one activity
+    differ only in `observedtime`, `backfill`, `correlationid` and `campaignid`.
     """
     event_id = derive_id(account, activity)
     detail = {
@@ -55,7 +57,7 @@ def to_event(
         "dataschema": activity.type.schema_uri,
         "observedtime": iso(observed_ms),
         "backfill": backfill,
-        **_present(correlationid=correlation_id),
+        **_present(correlationid=correlation_id, campaignid=parent_id),
         "data": _data(activity, account, email_addresses),
     }
     return Event(

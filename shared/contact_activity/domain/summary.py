@@ -66,12 +66,16 @@ COUNT_NAMES = tuple(field.name for field in fields(SummaryCounts))
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counts of a contact, a campaign, or a contact in a campaign, as just read."""
+    """The counts of a contact, a campaign, or a contact in a campaign, as just read.
+
+    `parent_id`: the campaign that a mailing is of (v3), if the report tells.
+    """
 
     kind: SummaryKind
     contact_id: str | None
     campaign_id: str | None
     counts: SummaryCounts
+    parent_id: str | None = None
 
     @property
     def key(self) -> str:
@@ -184,7 +188,7 @@ def summary_event(
 ) -> Event:
     """Make the event of a change.
 
-    Two events of one change differ only in `time`, `observedtime` and `correlationid`.
+    Two events of one change differ only in `time`, `observedtime`, `correlationid` and `campaignid`.
     """
     snapshot = change.snapshot
     event_id = derive_summary_id(account, change)
@@ -205,6 +209,7 @@ def summary_event(
         "observedtime": iso(observed_ms),
         "backfill": False,
         **({} if correlation_id is None else {"correlationid": correlation_id}),
+        **({} if snapshot.parent_id is None else {"campaignid": snapshot.parent_id}),
         "data": {**data, "summary": dict(snapshot.counts.present), "changed": list(change.changed)},
     }
     text = json.dumps(detail, ensure_ascii=False, separators=(",", ":"))

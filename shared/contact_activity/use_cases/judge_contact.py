@@ -115,6 +115,7 @@ class _Judge:
         self._report = Report(Outcome.UNFINISHED, counts=walk.counts)
         self._is_spent = False
         self._out: dict[ActivityType, set[bytes]] = {}
+        self._parents: dict[ReportId, str | None] = {}
 
     def run(self) -> Report:
         try:
@@ -246,14 +247,15 @@ class _Judge:
                 by_report.setdefault(ask.report, []).append(ask)
         without: list[Ask] = []
         for id_, own in by_report.items():
-            asked = self._ask(id_, own, now_ms)
+            stored = self._ask(id_, own, now_ms)
+            asked, self._parents[id_] = stored.asked, stored.parent_id
             without += [ask for ask in own if asked and _stands_alone(ask, asked, now_ms)]
             walk.settle(replace(ask, is_owed=True) for ask in own if asked and _is_owed(ask, asked))
         self._publish(without, now_ms)
         return walk.asks
 
-    def _ask(self, id_: ReportId, asks: list[Ask], now_ms: int) -> Asked | None:
-        """Have a report read for the rows that need it. Return what is known of it."""
+    def _ask(self, id_: ReportId, asks: list[Ask], now_ms: int) -> CampaignReport:
+        """Have a report read for the rows that need it. Return what was known of it."""
         reports, new = self._ports.store.reports, {ask.key for ask in self._history.walk.new_asks}
         while True:
             stored = reports.get(id_) or CampaignReport(id_, 0, None)
@@ -267,12 +269,12 @@ class _Judge:
             is_new = len(stamps_ms) > len(in_vain)
             began_ms = max((ask.met_ms + LOOKED_FOR_AFTER_MS for ask in in_vain), default=0)
             if not stamps_ms or stored.will_look_for(down_to_ms, now_ms):
-                return asked
+                return stored
             if not is_new and stored.is_looking_for(down_to_ms, began_ms):
-                return asked
+                return stored
             wanted = stored.asked_for(down_to_ms, now_ms, is_new=is_new, is_wanted=self._is_resynced)
             if reports.save(wanted):
-                return asked
+                return stored
 
     def _publish(self, asks: list[Ask], now_ms: int) -> None:
         """Publish rows for themselves, equal ones once. What the bus does not take asks on."""
@@ -282,7 +284,7 @@ class _Judge:
             row = walk.row_of(ask)
             if row is None or self._is_spent:
                 continue
-            event = self._event(alone(row), now_ms)
+            event = self._event(alone(row), now_ms, self._parents.get(ask.report))
             if event.id not in by_id and not walk.is_published(row):
                 events.append(event)
                 if row.occurred_ms >= self._held.contact.registered_ms:
@@ -309,7 +311,7 @@ class _Judge:
             self._report.by_type.update(event.detail_type for event in events if event.id in accepted)
             self._report.ages_s.extend(age_s for id_, age_s in ages_s.items() if id_ in accepted)
 
-    def _event(self, activity: Activity, now_ms: int) -> Event:
+    def _event(self, activity: Activity, now_ms: int, parent_id: str | None) -> Event:
         return to_event(
             activity,
             account=self._policy.reading.account,
@@ -317,6 +319,7 @@ class _Judge:
             observed_ms=now_ms,
             backfill=activity.occurred_ms < min(self._held.contact.registered_ms, now_ms),
             correlation_id=self._item.correlation_id,
+            parent_id=parent_id,
         )
 
     def _wait(self, wait: WaitError) -> Outcome:

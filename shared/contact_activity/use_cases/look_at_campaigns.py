@@ -176,13 +176,16 @@ class _Look:
     def _watch_reports(self, campaign: WatchedCampaign) -> None:
         if campaign.sent_ms is not None and not self._is_old(campaign):
             for id_, type_ in product(campaign.reported_ids, self._types):
-                self._watch_report(ReportId(id_, type_), campaign.sent_ms)
+                self._watch_report(ReportId(id_, type_), campaign.sent_ms, campaign.parent_id)
 
-    def _watch_report(self, id_: ReportId, sent_ms: int) -> None:
+    def _watch_report(self, id_: ReportId, sent_ms: int, parent_id: str | None) -> None:
         """A report that is in hand meanwhile is watched anew by the next look at the whole list."""
         reports = self._ports.store.reports
         stored = reports.get(id_) if id_.is_usable else None
         if stored is None and id_.is_usable:
-            reports.save(CampaignReport(id_, min(sent_ms, self._now_ms), self._now_ms))
+            sent_ms = min(sent_ms, self._now_ms)
+            reports.save(CampaignReport(id_, sent_ms, self._now_ms, parent_id=parent_id))
         elif stored and sent_ms > stored.sent_ms:
-            reports.save(stored.sent_again(sent_ms, self._now_ms))
+            reports.save(stored.sent_again(sent_ms, self._now_ms).of_parent(parent_id))
+        elif stored and stored.of_parent(parent_id) is not stored:
+            reports.save(stored.of_parent(parent_id))

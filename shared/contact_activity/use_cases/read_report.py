@@ -391,6 +391,7 @@ class _Read:
             observed_ms=now_ms,
             backfill=row.occurred_ms < min(contact.registered_ms, now_ms),
             correlation_id=self._item.correlation_id,
+            parent_id=self._stored.parent_id,
         )
 
     def _sample(self) -> Outcome:
