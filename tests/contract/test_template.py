@@ -960,7 +960,7 @@ def test_emulator_is_not_the_default() -> None:
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 METRICS = {metric.metric_name: metric for metric in Metric}
-GAUGES_OF_A_TICK = {"LagSeconds", "QuotaLagSeconds", "PausedByCredential"}
+GAUGES_OF_A_TICK = {"LagSeconds", "QuotaLagSeconds", "PausedByCredential", "MissingRight"}
 # Whose metrics AWS makes, by the dimension that tells one from another.
 OF_AWS = {
     "AWS/SQS": ("QueueName", "AWS::SQS::Queue", {"ApproximateNumberOfMessagesVisible"}),
@@ -1050,7 +1050,7 @@ def test_each_metric_is_read_by_the_statistic_that_its_unit_asks_for() -> None:
     for name, statistic in watched + shown:
         if name in METRICS:
             is_sum = METRICS[name].unit is MetricUnit.Count and not name.startswith(
-                ("Paused", "ReportTypesOff")
+                ("Paused", "ReportTypesOff", "MissingRight")
             )
             of_many = {"p50", "p95"} if METRICS[name] is Metric.FRESHNESS else {"Maximum"}
             assert (name, statistic in ({"Sum"} if is_sum else of_many)) == (name, True)
@@ -1062,10 +1062,10 @@ def test_service_of_the_metrics_is_the_stack() -> None:
 
 
 def test_what_an_operator_must_know_has_an_alarm() -> None:
-    """Late, out of quota, refused, distrusted, unreadable, gone, dead, failing or still, and no more."""
+    """Late, out of quota, refused, owed, distrusted, unreadable, gone, dead, failing, still, and no more."""
     assert {metric["MetricName"] for _, metric in WATCHED} == {
         *("LagSeconds", "FreshnessSeconds", "QuotaLagSeconds", "PausedByCredential", "UnreadableRows"),
-        "ReportTypesOff",
+        *("ReportTypesOff", "RowsOwed", "MissingRight"),
         *("ContactsNewlyGone", "ContactsGone", "ContactsSynced"),
         *("ApproximateNumberOfMessagesVisible", "Errors", "Invocations"),
     }

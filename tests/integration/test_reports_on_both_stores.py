@@ -1,5 +1,6 @@
 """Reports and contacts side by side, in shifts, on each store: every activity is published once."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -10,8 +11,13 @@ from contact_activity.aws.clients import aws_client
 from contact_activity.domain.activity import Activity, ActivityType
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
+from contact_activity.domain.watermark import Reading
+from contact_activity.errors import RefusedError
+from contact_activity.operations.read_status import status_of_store
+from contact_activity.operations.status import MissingRight, Status
 from tests.support.account import CollectingBus, System
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.nobodys_aws import nobodys_aws
@@ -108,6 +114,36 @@ def test_trust_is_earned_and_then_reports_publish(system: System) -> None:
     system.family.contacts.make_due(system.clock.now_ms())
     tick(system)
     assert_each_once(system)
+
+
+def test_what_is_owed_for_want_of_a_right_is_counted_and_comes_with_it(system: System) -> None:
+    """In v3, on each store. Nothing is published in its place, though it is days old."""
+    system.reading = Reading("default", is_witnessed=True)
+    refused = RefusedError("403", is_forbidden=True, lacks=Right.CAMPAIGN_DATA)
+    of_reports = [f"{campaign}-{type_.report}" for campaign in CAMPAIGNS for type_ in TYPES]
+    system.account.fault_of = dict.fromkeys(["campaigns", *of_reports], refused)
+    system.clock.sleep(3 * DAY_MS / 1_000)
+    for _ in range(12):
+        tick(system)
+    assert system.bus.events == []
+    assert system.tick().missing_right == "campaign_data"
+    told = status_of(system)
+    assert (told.contacts.asking, told.contacts.owed) == (rows(system), rows(system))
+    assert told.missing_right == MissingRight("scope", "campaign_data")
+    system.account.fault_of = {}
+    for _ in range(8):
+        system.family.contacts.make_due(system.clock.now_ms())
+        tick(system)
+    assert_each_once(system)
+    assert not any("missing" in json.loads(event.detail)["data"] for event in system.bus.events)
+    told = status_of(system)
+    assert (told.contacts.asking, told.contacts.owed, told.missing_right) == (0, 0, None)
+    assert system.tick().missing_right == ""
+
+
+def status_of(system: System) -> Status:
+    store = system.family.store(LIMITS, system.clock)
+    return status_of_store("s", store, now_ms=system.clock.now_ms(), tick_ms=TICK_MS, calls_each=1)
 
 
 def trusted(system: System) -> None:

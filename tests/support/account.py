@@ -116,6 +116,7 @@ class System:
             deadline_ms=self.clock.monotonic_ms() + LEFT_MS,
             campaign_lookback_days=self.lookback_days,
             types=self.types,
+            is_witnessed=self.reading.is_witnessed,
             turns=StoredShifts(ports.store, self.clock, TICK_MS) if self.has_shifts else None,
         )
         while delivery := self.queue.receive(wait_s=0):

@@ -165,11 +165,15 @@ def test_what_is_refused_stays_owed_until_another_report_answers() -> None:
     account.hours(60)
     assert account.world.reports.access().is_missing
     assert not account.world.ids
+    told = account.world.work_on(of_contact("c0", account.world.clock.now_ms()))
+    assert (told.asking, told.owed) == (1, 1)
+    assert account.world.tick().missing_right == Right.METRICS
     other = shown("m", account.world.clock.now_ms() - DAY_MS)
     account.rows.append(other)
     account.hours(4)
     assert published(account, other)
     assert not account.world.reports.access().is_missing
+    assert account.world.tick().missing_right == ""
     assert [event["data"]["missing"] for event in account.world.events if "missing" in event["data"]] == [
         ["email_address"]
     ]

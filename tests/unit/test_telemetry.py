@@ -7,6 +7,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def full_tick(outcome: TickOutcome = TickOutcome.PAUSED) -> TickReport:
         unreadable_contacts=4,
         reports_enqueued=6,
         report_types_off=("opens",),
+        missing_right="campaign_data",
         campaigns_enqueued=5,
         campaigns_failed="the API did not answer",
         lag_ms=HOUR_MS + 500,
@@ -121,6 +123,8 @@ def full_sync(outcome: Outcome) -> Report:
         rows_left=10,
         rows_unknown=11,
         rows_shifted=12,
+        asking=13,
+        owed=14,
     )
 
 
@@ -156,6 +160,17 @@ def test_every_tick_sends_its_gauges_even_when_zero(capsys: pytest.CaptureFixtur
         "PausedByOperator": 0,
         "ReportTypesOff": 0,
     }
+
+
+@pytest.mark.parametrize(("missing", "sent"), [("", 0), ("campaign_data", 1)])
+def test_a_right_that_is_missing_is_measured_where_somebody_looked(
+    capsys: pytest.CaptureFixture[str], missing: str, sent: int
+) -> None:
+    """A 0 ends the alarm. v2, and a tick that did not come so far, say nothing."""
+    telemetry.record_tick(replace(QUIET_TICK, missing_right=missing))
+    assert by_name(flushed(capsys))["MissingRight"] == sent
+    telemetry.record_tick(QUIET_TICK)
+    assert "MissingRight" not in by_name(flushed(capsys))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +250,7 @@ def test_a_contact_is_logged_by_its_id(logged: io.StringIO) -> None:
     (line,) = lines(logged)
     assert (line["message"], line["contact_id"], line["outcome"]) == ("contact", "4711", "synced")
     assert (line["published"], line["pages"], line["unreadable"]) == (5, 6, ["0123456789abcdef"])
+    assert (line["asking"], line["owed"]) == (13, 14)
 
 
 @pytest.mark.parametrize(

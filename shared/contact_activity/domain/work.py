@@ -111,7 +111,8 @@ class Report:
     holds row digests, which are safe to log. `summaries_owed` will be asked for at the next sync;
     `summaries_refused` are refused by the API; `campaigns_left_out` is what a summary by campaign has
     beyond its bound. `is_newly_gone`: the API did not know the contact, for the first time.
-    `asking`: rows of a contact that no report has shown yet, `owed` of them though reports were read for it.
+    `asking`: rows of a contact that no report has shown yet, `owed` of them though reports were read for it,
+    or all of them, for want of a right.
     Of a campaign's report: `rows_left` to their contacts' own walks, `rows_unknown` of contacts that are
     not registered. `rows_shifted` are the like of a known activity at another hour; `late_details` were
     published without their details before. `error`: why a report failed.

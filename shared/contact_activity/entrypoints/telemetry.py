@@ -51,6 +51,11 @@ class Metric(Enum):
     REPORTS_ENQUEUED = ("ReportsEnqueued", MetricUnit.Count)
     # Types of activity whose reports of campaigns are not trusted any more; sent by each tick.
     REPORT_TYPES_OFF = ("ReportTypesOff", MetricUnit.Count)
+    # 1 while the API refuses reports for want of a right (v3); sent by each tick that looks.
+    MISSING_RIGHT = ("MissingRight", MetricUnit.Count)
+    # Rows of the contacts that were read that wait for their mailing's report, and those it owes (v3).
+    ROWS_ASKING = ("RowsAsking", MetricUnit.Count)
+    ROWS_OWED = ("RowsOwed", MetricUnit.Count)
     ROWS_LEFT = ("RowsLeft", MetricUnit.Count)
     ROWS_SHIFTED = ("RowsShifted", MetricUnit.Count)
     ROWS_UNKNOWN_CONTACT = ("RowsUnknownContact", MetricUnit.Count)
@@ -117,6 +122,8 @@ def record_tick(report: TickReport) -> dict[str, object]:
         for reason in PauseReason:
             _gauge(Metric[f"PAUSED_BY_{reason.name}"], int(reason in report.paused))
         _gauge(Metric.REPORT_TYPES_OFF, len(report.report_types_off))
+        if report.missing_right is not None:
+            _gauge(Metric.MISSING_RIGHT, int(bool(report.missing_right)))
         _record_lag_and_quota(report)
     fields = asdict(report)
     logger.info("tick", extra=fields)
@@ -156,6 +163,8 @@ def record_work(item: WorkItem, report: Report) -> None:
     _count(Metric.SUMMARIES_REFUSED, report.summaries_refused)
     _count(Metric.CAMPAIGNS_LEFT_OUT, report.campaigns_left_out)
     _count(Metric.CONTACTS_NEWLY_GONE, int(report.is_newly_gone))
+    _count(Metric.ROWS_ASKING, report.asking)
+    _count(Metric.ROWS_OWED, report.owed)
     _count(Metric.ROWS_LEFT, report.rows_left)
     _count(Metric.ROWS_SHIFTED, report.rows_shifted)
     _count(Metric.ROWS_UNKNOWN_CONTACT, report.rows_unknown)
@@ -168,6 +177,7 @@ def record_work(item: WorkItem, report: Report) -> None:
             "published": report.published,
             "pages": report.pages,
             "unreadable": report.unreadable,
+            **({"asking": report.asking, "owed": report.owed} if report.asking else {}),
             **({"cause": report.error} if report.error else {}),
         },
     )

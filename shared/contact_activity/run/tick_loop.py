@@ -26,7 +26,6 @@ from contact_activity.run.progress import (
 from contact_activity.run.summary import Summary, add_what_waits
 from contact_activity.run.workers import Workers
 from contact_activity.sqlite.store import SqliteStore
-from contact_activity.use_cases.hand_out_reports import reports_tried
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickReport
 from contact_activity.use_cases.turns import OneAfterTheOther
@@ -176,9 +175,10 @@ class TickLoop:
 
     def _are_asked(self, now_ms: int) -> bool:
         """Whether contacts' rows ask for reports that are to be read now."""
-        if not self._policy.reading.is_witnessed or reports_tried(self._store, now_ms) == 0:
+        reports = self._store.reports
+        if not self._policy.reading.is_witnessed or reports.access().most_tried(now_ms) == 0:
             return False
-        return any(report.is_asked for report in self._store.reports.due(now_ms))
+        return any(report.is_asked for report in reports.due(now_ms))
 
     def _record_end(self, pause: Pause | None) -> None:
         if self._watch.cause:

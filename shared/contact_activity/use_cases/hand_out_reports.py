@@ -6,12 +6,13 @@ from dataclasses import replace
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.pace import calls_left
+from contact_activity.domain.rights import missing_right
 from contact_activity.domain.sharing import PlannedReports, plan_reports
 from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.domain.work import WorkItem, WorkKind
 from contact_activity.errors import FatalError, RefusedError, RetryError, WaitError, describe
-from contact_activity.ports import Store, TickPorts
+from contact_activity.ports import TickPorts
 from contact_activity.use_cases.change_trust import change_trust
 from contact_activity.use_cases.look_at_campaigns import look_at_campaigns
 from contact_activity.use_cases.pause_for_wait import pause_for
@@ -42,7 +43,11 @@ def hand_out_reports(
     """
     if has_watch:
         _look(ports, report, types, deadline_ms)
+    most = None
     if is_witnessed:
+        access, lacks = ports.store.reports.access(), ports.store.reports.feed().lacks
+        report.missing_right = missing_right(access, list_lacks=lacks) or ""
+        most = access.most_tried(ports.clock.now_ms())
         trust = _all_trusted(ports, types)
     else:
         trust = ports.store.reports.trust()
@@ -50,7 +55,6 @@ def hand_out_reports(
         report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
     if ports.store.pauses.get().active(ports.clock.now_ms()):
         return
-    most = reports_tried(ports.store, ports.clock.now_ms()) if is_witnessed else None
     planned = _planned(ports, types, trust, tick_ms, only_asked=not has_watch, most=most)
     if not planned.reports:
         return
@@ -67,14 +71,6 @@ def hand_out_reports(
     report.report_calls = planned.calls
     reports = ports.store.reports
     reports.put_feed(reports.feed().counted(planned.calls, now_ms))
-
-
-def reports_tried(store: Store, now_ms: int) -> int | None:
-    """How many reports may be tried now, where nothing else publishes; None: all.
-
-    While the API refuses all of them, few are tried.
-    """
-    return store.reports.access().most_tried(now_ms)
 
 
 def _all_trusted(ports: TickPorts, types: tuple[ActivityType, ...]) -> Trust:

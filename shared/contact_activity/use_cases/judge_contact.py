@@ -114,6 +114,7 @@ class _Judge:
         self._history = History(ports.source, contact.id, walk, reports, progress)
         self._report = Report(Outcome.UNFINISHED, counts=walk.counts)
         self._is_spent = False
+        self._is_right_missing = False
         self._out: dict[ActivityType, set[bytes]] = {}
         self._parents: dict[ReportId, str | None] = {}
 
@@ -133,7 +134,8 @@ class _Judge:
         finally:
             self._report.restarts = self._history.restarts
             self._report.asking = len(self._history.walk.asks)
-            self._report.owed = sum(ask.is_owed for ask in self._history.walk.asks)
+            owed = sum(ask.is_owed for ask in self._history.walk.asks)
+            self._report.owed = self._report.asking if self._is_right_missing else owed
             count_published(self._ports, self._report)
         return self._report
 
@@ -245,6 +247,8 @@ class _Judge:
         for ask in walk.asks:
             if ask.report.is_usable:
                 by_report.setdefault(ask.report, []).append(ask)
+        if by_report:
+            self._is_right_missing = self._ports.store.reports.access().is_missing
         without: list[Ask] = []
         for id_, own in by_report.items():
             stored = self._ask(id_, own, now_ms)

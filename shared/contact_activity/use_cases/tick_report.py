@@ -20,6 +20,7 @@ class TickReport:
     `pulled_back`: how many contacts were due later than any contact should be, and are due now.
     `report_calls`: about how many calls the campaigns' reports take that were handed out.
     `report_types_off`: the types whose reports were seen to differ from what contacts' own reports show.
+    `missing_right`: the right by whose want reports are refused; "": none; None: nobody looked (v3 only).
     `campaigns_failed`: why the campaigns could not be listed.
     `lag_ms`: how long the contact that waits longest has been due at the end of the tick. It and the
     calls are None if another tick was under way.
@@ -38,6 +39,7 @@ class TickReport:
     reports_enqueued: int = 0
     report_calls: int = 0
     report_types_off: tuple[str, ...] = ()
+    missing_right: str | None = None
     campaigns_enqueued: int = 0
     campaigns_failed: str | None = None
     paused: tuple[str, ...] = ()
