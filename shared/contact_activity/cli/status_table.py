@@ -76,7 +76,8 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
 
 def _asking_text(status: Status) -> str:
     counts, owing = status.contacts, status.campaign_reports.owing
-    is_for_right = _right_of(status) and counts.owed == counts.asking
+    # Without that one mailings are not watched, and their reports are read all the same.
+    is_for_right = _right_of(status) not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
     why = "until a right is there" if is_for_right else "for more than a day"
     failing = f" · {owing:,} reports that they wait for fail" if owing else ""
     return f"{counts.asking:,} activities wait for it, {counts.owed:,} {why}{failing}"
