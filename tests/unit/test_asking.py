@@ -165,6 +165,8 @@ def test_what_is_refused_stays_owed_until_another_report_answers() -> None:
     account.hours(60)
     assert account.world.reports.access().is_missing
     assert not account.world.ids
+    report = account.world.report("m-auto-opens")
+    assert (report.is_asked, report.failures > 0, report.is_owing) == (True, True, False)
     told = account.world.work_on(of_contact("c0", account.world.clock.now_ms()))
     assert (told.asking, told.owed) == (1, 1)
     assert account.world.tick().missing_right == Right.METRICS
@@ -254,6 +256,34 @@ def test_reports_that_are_all_refused_cost_few_calls() -> None:
     account.faults.clear()
     account.hours(3)
     assert len(account.world.ids) == 60
+
+
+def test_reports_of_new_sends_that_are_refused_hold_up_no_other() -> None:
+    """Of those that are due the ones that wait for longest are tried, however new the others are."""
+    sent_ms = NOON_MS - HOUR_MS
+    account = Account([shown("m-auto", NOON_MS - 5 * DAY_MS)])
+    source = account.world.source
+    for n in range(15):
+        source.sent.append(ListedCampaign(f"c{n}", sent_ms, sent_ms))
+        source.resources[f"c{n}"] = SentCampaign(f"c{n}", None, {}, (f"m{n}",))
+        for type_ in ActivityType:
+            account.faults[f"m{n}-{type_.report}"] = FORBIDDEN
+    account.hours(24)
+    assert len(account.world.ids) == 1
+
+
+def test_a_report_that_answered_before_says_nothing_of_itself() -> None:
+    """Where no other is known it is asked once, and stays owed."""
+    account = Account([shown("m", NOON_MS - 5 * DAY_MS)])
+    account.hours(3)
+    account.rows.append(shown("m", NOON_MS - 4 * DAY_MS))
+    account.faults["m-opens"] = FORBIDDEN
+    account.tick()
+    before = len(account.world.source.asked)
+    account.tick()
+    tries = [name for name, *_ in account.world.source.asked[before:] if name == "m-opens"]
+    assert (len(tries), len(account.world.ids)) == (1, 1)
+    assert account.world.reports.access().is_missing
 
 
 def test_a_contact_whose_own_report_is_refused_has_not_failed() -> None:

@@ -7,7 +7,7 @@ import pytest
 from contact_activity.constant_contact.client import ApiVersion, Call
 from contact_activity.constant_contact.v3 import ConstantContactV3
 from contact_activity.domain.activity import ActivityType
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.rights import ReportAccess, Right, missing_right
 from contact_activity.domain.summary import SummaryKind
@@ -112,6 +112,26 @@ def test_what_an_earlier_and_a_later_release_stored_is_read() -> None:
     # Nothing is stored of it where it is not.
     assert "forbidden" not in report_to_json(report)
     assert "parent" not in report_to_json(CampaignReport(OPENS, 0, None))
+
+
+def test_a_report_owes_what_waits_for_it_only_by_its_own_failure() -> None:
+    """Not while nobody asks, not where it is not there, and not where a right may be missing."""
+    report = CampaignReport(OPENS, 0, None)
+    plain = {"is_refused": False, "now_ms": NOON_MS, "tick_ms": 1}
+    assert not report.failed("400", None, **plain).is_owing  # type: ignore[arg-type]
+    asked = report.asked_for(NOON_MS, NOON_MS)
+    assert not asked.is_owing
+    failed = asked.failed("400", None, **plain)  # type: ignore[arg-type]
+    assert failed.is_owing
+    forbidden = failed.failed("403", None, is_forbidden=True, **plain)  # type: ignore[arg-type]
+    assert forbidden.asked is not None
+    assert (forbidden.is_owing, forbidden.asked.forbidden_ms, forbidden.refusals) == (False, NOON_MS, 0)
+    assert forbidden.failed("400", None, **plain).is_owing  # type: ignore[arg-type]
+    gone = failed.failed("404", None, is_gone=True, **plain | {"is_refused": True})  # type: ignore[arg-type]
+    assert not gone.is_owing
+    read = forbidden.finished(ReportProgress(NOON_MS, None), NOON_MS, 1)
+    assert read.asked is not None
+    assert (read.is_owing, read.asked.forbidden_ms) == (False, None)
 
 
 class Refusing:
