@@ -1,8 +1,9 @@
 """The loop of a run on the local cloud, with its shifts, in virtual time over a table of moto."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from moto import mock_aws
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.domain.activity import ActivityType
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.rights import ReportAccess, Right
 from contact_activity.domain.shifts import EARLY_END_MS, NO_CALL_MS, Shifts
 from contact_activity.domain.times import DAY_MS
 from contact_activity.local_cloud.tick_loop import MAX_STALL_MS, CloudTickLoop
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import RunProgress
+from contact_activity.use_cases.report_access import note_answer
 from tests.support.families import create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.rows import NOON_MS
@@ -66,12 +69,14 @@ class System:
         self.store, self.clock, self.ticks = store, clock, ticks
         self.queue, self.dead_letters = Queue(clock), Queue(clock)
         self.ticked_ms: list[int] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def drop_messages(self) -> None: ...
 
     def tick(self) -> dict[str, Any]:
         now_ms = self.clock.now_ms()
         self.ticked_ms.append(now_ms)
+        self.meanwhile()
         reports_ms, contacts_ms = self.ticks.pop(0)
         self.queue.done_ms += reports_ms + contacts_ms
         for id_, done_ms in zip(IDS, contacts_ms, strict=False):
@@ -88,6 +93,13 @@ class System:
         contact = self.store.contacts.get(contact_id)
         assert contact
         self.store.contacts.save(replace(contact, synced_ms=synced_ms, due_ms=synced_ms + DAY_MS))
+
+    def refuse_all(self) -> None:
+        """As if contacts' own reports were refused for want of a right."""
+        now_ms, error = self.clock.now_ms(), f"403: is the privilege {Right.METRICS} missing?"
+        for contact in self.store.contacts.get_many(IDS).values():
+            failed = contact.failed(error, now_ms=now_ms, tick_ms=DAY_MS, planned_ms=now_ms, progress=None)
+            assert self.store.contacts.save(failed)
 
 
 @dataclass
@@ -167,6 +179,36 @@ def test_without_shifts_a_stall_ends_the_run(store: DynamoStore, clock: VirtualC
     with pytest.raises(RunError, match="makes no progress"):
         loop_over(system, Shown()).run_once()
     assert clock.now_ms() - system.ticked_ms[0] <= MAX_STALL_MS + 2 * POLL_MS
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_right_that_is_missing_is_named(store: DynamoStore, clock: VirtualClock, is_read: bool) -> None:
+    """As on the embedded engine. A run tries what was refused before, for somebody may have mended it."""
+    reports, refused = store.reports, ReportAccess().refused(NOON_MS)
+    assert reports.save_access(refused, ReportAccess())
+    reports.put_feed(replace(reports.feed(), refused_ms=NOON_MS, lacks="campaign_data"))
+    forbidden = CampaignReport(
+        ReportId("m", ActivityType.OPENED), 0, NOON_MS + DAY_MS, asked=Asked(NOON_MS, forbidden_ms=NOON_MS)
+    )
+    assert reports.save(forbidden)
+    system = System(store, clock, [([], [SHIFTS.change_ms + MINUTE_MS] * 3)])
+    if is_read:
+        system.meanwhile = partial(note_answer, reports, forbidden.id)
+    summary = loop_over(system, Shown()).run_once()
+    assert summary.missing_right is Right.CAMPAIGN_DATA
+    found = reports.get(forbidden.id)
+    assert found is not None
+    assert (found.due_ms, reports.feed().refused_ms) == (NOON_MS, None)
+    assert reports.access().is_missing is not is_read
+    assert reports.access().refused_ms == 0
+
+
+def test_contacts_that_are_refused_are_said_once(store: DynamoStore, clock: VirtualClock) -> None:
+    """All of them, for want of the privilege; none has failed."""
+    system = System(store, clock, [([], [])])
+    system.meanwhile = system.refuse_all
+    summary = loop_over(system, Shown()).run_once()
+    assert (len(summary.refused), summary.failed, summary.missing_right) == (3, {}, Right.METRICS)
 
 
 def test_contacts_of_another_shift_are_waited_for(store: DynamoStore, clock: VirtualClock) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right
 from contact_activity.domain.shifts import Shifts
 from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.event_reader import EventReader
-from contact_activity.run.asking import make_asking_due
+from contact_activity.run.asking import make_asking_due, try_refused_again
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import (
@@ -21,7 +22,7 @@ from contact_activity.run.progress import (
     calls_today,
     progress_of,
 )
-from contact_activity.run.summary import Summary
+from contact_activity.run.summary import Summary, add_what_waits
 
 POLL_S = 0.2
 # A run ends after so long without progress: three minutes, or the time of 20 calls if that is longer.
@@ -56,7 +57,7 @@ class CloudTickLoop:
         while not pause:
             if not self._is_all_done(report):
                 self._wait_while(_are_all_but_over)
-            elif has_asked_last or not make_asking_due(self._store.contacts, self._clock.now_ms()):
+            elif has_asked_last or not make_asking_due(self._store, self._clock.now_ms()):
                 break
             else:
                 # Reports have the first shift of a tick.
@@ -80,6 +81,7 @@ class CloudTickLoop:
 
     def _prepare(self) -> None:
         self._system.drop_messages()
+        try_refused_again(self._store.reports, self._clock.now_ms())
         if self._options.treat_all_as_due:
             self._store.contacts.make_due(self._clock.now_ms())
             self._store.reports.make_due(self._clock.now_ms())
@@ -174,15 +176,18 @@ class CloudTickLoop:
         return calls_today(self._store, self._clock.now_ms())
 
     def _summary(self, started_ms: int, new_dead_letters: int, pause: Pause | None) -> Summary:
-        contacts, outlines = list(self._store.contacts.scan()), list(self._store.contacts.outlines())
+        contacts = list(self._store.contacts.scan())
         # A later time than now comes from a clock that was ahead before this run.
         now_ms = self._clock.now_ms()
         read = [contact for contact in contacts if started_ms <= (contact.synced_ms or 0) <= now_ms]
         gone = sum(contact.times_gone > 0 for contact in read)
         failing = [contact for contact in contacts if contact.failures][:new_dead_letters]
+        failed = [contact for contact in contacts if started_ms <= (contact.failed_ms or 0) <= now_ms]
+        # For want of a right: their messages are no dead letters.
+        refused = [contact for contact in failed if Right.METRICS in (contact.last_error or "")]
         reports = list(self._store.reports.outlines())
         no_cause = "its message is in the dead-letter queue"
-        return Summary(
+        summary = Summary(
             contacts=len(contacts),
             synced=len(read) - gone,
             gone=gone,
@@ -195,10 +200,11 @@ class CloudTickLoop:
                 for report in reports
                 if started_ms <= (report.failed_ms or 0) <= now_ms
             },
+            refused={f"contact {contact.id}": contact.last_error or "" for contact in refused},
             pause=pause,
-            asking=sum(contact.asking for contact in outlines),
-            owed=sum(contact.owed for contact in outlines),
         )
+        add_what_waits(summary, self._store)
+        return summary
 
 
 def _are_all_but_over(shifts: Shifts, now_ms: int) -> bool:

@@ -15,6 +15,7 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.errors import StandstillError
 from contact_activity.ports import TickPorts, WorkPorts
+from contact_activity.run.asking import try_refused_again
 from contact_activity.run.connection_watch import (
     ConnectionWatch,
     WatchedClock,
@@ -118,24 +119,11 @@ def _keep_to_version(database: Database, store: SqliteStore, version: Version) -
 def _prepare(store: SqliteStore, clock: SystemClock, options: RunOptions) -> None:
     """Free what a killed run held, and make every contact due if the options say so."""
     store.free_all()
-    _try_refused_again(store, clock.now_ms())
+    try_refused_again(store.reports, clock.now_ms())
     if options.treat_all_as_due:
         store.contacts.make_due(clock.now_ms())
         store.reports.make_due(clock.now_ms())
         store.campaigns.put_listed(None)
-
-
-def _try_refused_again(store: SqliteStore, now_ms: int) -> None:
-    """Try what was refused for want of a right: whoever starts a run may have mended that."""
-    reports = store.reports
-    access, feed = reports.access(), reports.feed()
-    if access.is_missing:
-        reports.save_access(access.retried(), access)
-        for report in list(reports.outlines()):
-            if report.asked and report.asked.forbidden_ms is not None:
-                reports.save(replace(report, due_ms=now_ms))
-    if feed.lacks:
-        reports.put_feed(replace(feed, refused_ms=None))
 
 
 def _when_free(begin: Callable[[], T], options: RunOptions) -> T:

@@ -169,9 +169,7 @@ class TickLoop:
 
     def _make_asking_due(self) -> bool:
         """Have contacts read once more whose rows may be theirs to publish now. False if there are none."""
-        if not self._policy.reading.is_witnessed or self._store.reports.access().is_missing:
-            return False
-        return make_asking_due(self._store.contacts, self._clock.now_ms())
+        return self._policy.reading.is_witnessed and make_asking_due(self._store, self._clock.now_ms())
 
     def _are_asked(self, now_ms: int) -> bool:
         """Whether contacts' rows ask for reports that are to be read now."""
