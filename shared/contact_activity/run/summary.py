@@ -23,8 +23,8 @@ class Summary:
     no report has shown yet, `owed` of them for more than a day. `missing_right`: what the credential lacks,
     for which contacts' own reports were refused (`refused`, not failed), or mailings' reports, so that their
     rows are owed; None if nothing is missing. `owing` maps the ids of reports that rows wait for to the
-    failure of their last try. `pause` is the pause that ended the run; None if there was none. `denied`: the last
-    error by which the token endpoint refused a refresh; "" if it refused none.
+    failure of their last try. `pause` is the pause that ended the run; None if there was none. `denied`: the
+    last error by which the token endpoint refused a refresh; "" if it refused none.
     """
 
     contacts: int = 0
