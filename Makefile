@@ -18,12 +18,18 @@ help: ## this list
 
 setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they need
 
-.venv/.ready: requirements-dev.txt pyproject.toml
-	@echo "Setting up .venv (under a minute, once) ..." >&2
+# What running takes: seconds. The rest comes when it is needed.
+.venv/.run: requirements-run.txt pyproject.toml
+	@echo "Setting up .venv (seconds, once) ..." >&2
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.13 ...")'
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/$(PIP) requirements-dev.txt
+	@$(BIN)/$(PIP) requirements-run.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.ready: requirements-dev.txt .venv/.run
+	@echo "Setting up the rest of .venv (under a minute, once) ..." >&2
+	@$(BIN)/$(PIP) requirements-dev.txt
 	@touch $@
 
 .venv-cloud/.ready: requirements-cloud.txt shared/requirements.txt .venv/.ready
@@ -39,7 +45,7 @@ setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they 
 	@.venv-sam/bin/$(PIP) requirements-sam.txt
 	@touch $@
 
-run: .venv/.ready ## the main job on this machine; without credentials, on a simulated account
+run: .venv/.run ## the main job on this machine; without credentials, on a simulated account
 	@$(BIN)/contact-activity run --all
 
 cloud: setup ## the same job through the real template, on a local AWS
@@ -117,8 +123,9 @@ check: setup .venv-sam/.ready ## exactly what CI runs
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m cloud
 
 lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
-	$(LOCK) pyproject.toml $(RUNTIME_HAS) -o shared/requirements.txt
+	$(LOCK) --group layer $(RUNTIME_HAS) -o shared/requirements.txt
 	$(LOCK) pyproject.toml --group dev -c shared/requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --group build -c requirements-dev.txt -o requirements-run.txt
 	$(LOCK) --group cloud -o requirements-cloud.txt
 	$(LOCK) --group sam -o requirements-sam.txt
 	$(LOCK) --group fuzz -o requirements-fuzz.txt

@@ -1,6 +1,7 @@
 """What is shipped to Lambda: nothing that is not needed, and all that is."""
 
 import platform
+import shutil
 import subprocess
 import tomllib
 import zipfile
@@ -132,12 +133,12 @@ def test_layer_holds_the_locked_versions(layer: Path) -> None:
 
 def test_layer_lacks_nothing_but_what_the_runtime_has(layer: Path) -> None:
     """Every package that one in the layer or the project asks for is there, or is the runtime's."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     asked = {
         needed
         for found in installed(layer).values()
         for needed in needed_names(found.requires or [], python="3.13")
-    } | needed_names(project["dependencies"], python="3.13")
+    } | needed_names(project["dependency-groups"]["layer"], python="3.13")
     assert asked - set(installed(layer)) <= OF_THE_RUNTIME_BY_NAME
 
 
@@ -194,3 +195,36 @@ def test_layer_is_not_built_from_what_is_not_locked(tmp_path: Path) -> None:
     with pytest.raises(EmulatorError, match="the layer cannot be built") as caught:
         build_layer(tmp_path / "out", source=source, variables=uv_variable())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.long
+def test_the_command_line_is_installed_with_all_that_it_needs(tmp_path: Path) -> None:
+    """As `uv tool install` and `pipx install` do it: away from the checkout it runs, and says what it is."""
+    uv, python = uv_variable()["UV"], tmp_path / "venv" / "bin" / "python"
+    source = tmp_path / "source"
+    shutil.copytree(SHARED / "contact_activity", source / "shared" / "contact_activity")
+    shutil.copy(REPOSITORY / "pyproject.toml", source)
+    shutil.copy(REPOSITORY / "LICENSE", source)
+    made = [uv, "venv", str(tmp_path / "venv")]
+    for command in (made, [uv, "pip", "install", "--python", str(python), str(source)]):
+        subprocess.run(command, check=True, capture_output=True)
+
+    def said(*arguments: str, status: int = 0) -> str:
+        ended = subprocess.run(
+            [python.parent / "contact-activity", *arguments],
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == status, ended.stderr
+        return ended.stdout + ended.stderr
+
+    assert said("--version").startswith("contact-activity ")
+    assert "to begin with" in said()
+    said("run", "--state", "state")
+    assert (tmp_path / "state" / "events.jsonl").stat().st_size
+    assert "checkout" in said("run", "--engine", "cloud", status=2)
+    # What works on a stack is there, too.
+    assert "AWS_REGION" in said("status", "--stack", "mine", status=1)

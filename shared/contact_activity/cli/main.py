@@ -1,9 +1,12 @@
 """The entry point of `contact-activity`: parses the arguments, runs a command, explains its error."""
 
 import argparse
+import difflib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 from rich.console import Console
@@ -29,16 +32,39 @@ _REMEDIES = {
 }
 
 
+_EPILOG = """\
+to begin with:
+  contact-activity run                        read a simulated account, and see what events look like
+  contact-activity login --client-id 2f1c...  sign in to your own account (see `login --help`)
+  contact-activity check                      say whether a run would work
+  contact-activity run --every 5              read the account for as long as it runs
+  contact-activity status                     how far it is
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {_meant(message)} (see {self.prog} --help)\n")
+
+
+def _meant(message: str) -> str:
+    """Return argparse's message, for a wrong word with the likeliest right one in place of all."""
+    wrong = re.fullmatch(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
+    if not wrong:
+        return message
+    near = difflib.get_close_matches(wrong[1], re.findall(r"[a-z-]+", wrong[2]), n=1)
+    return f"there is no command {wrong[1]}: did you mean {near[0]}?" if near else message
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Return the exit status."""
     is_stdout_closed = sys.stdout is None
     open_standard_files()
-    arguments = _parser().parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
+    parser = _parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help()
+        return flush_stdout(EXIT_DONE)
+    arguments = parser.parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
     # The state and the events hold personal data, so that only their owner may read them.
     os.umask(0o077)
     return flush_stdout(_run_command(arguments, Console(stderr=True)))
@@ -68,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(
         prog="contact-activity",
         description="Constant Contact e-mail activity as events on an EventBridge bus.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('contact-activity')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_run(commands)
     add_check(commands)

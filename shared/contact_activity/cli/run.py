@@ -131,6 +131,10 @@ def _not_blank(environment: Environment) -> dict[str, str]:
 
 def _engine(name: str) -> Engine:
     if name == "cloud":
+        if not (Path(__file__).parents[3] / "template.yaml").is_file():
+            raise UsageError(
+                "--engine cloud needs a checkout of the repository: clone it, and run `make cloud` there"
+            )
         # Imported only here, since boto3 takes as long as an embedded run takes to start.
         from contact_activity.local_cloud.engine import run_cloud
 
