@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,7 @@ from contact_activity.errors import (
     describe,
 )
 from contact_activity.sqlite.contacts import SqliteContacts
+from contact_activity.sqlite.database import Database
 from contact_activity.use_cases.read_history import MAX_PAGES
 from contact_activity.use_cases.sync_contact import PAGES_BETWEEN_MARKERS, sync
 from tests.support.items import of_contact
@@ -279,6 +281,35 @@ def test_a_write_of_the_operator_during_a_walk_repeats_nothing(world: World, cal
     world.wait(HOUR_MS)
     assert world.sync().outcome is Outcome.SYNCED
     assert sorted(world.times) == times(5)
+
+
+class WrittenBehind(SqliteContacts):
+    """The `Contacts` port; `meanwhile` is done once, behind the read of its number."""
+
+    def __init__(self, database: Database, meanwhile: dict[int, Callable[[], object]]) -> None:
+        super().__init__(database)
+        self._reads = 0
+        self._meanwhile = meanwhile
+
+    def get(self, contact_id: str) -> Contact | None:
+        contact = super().get(contact_id)
+        self._reads += 1
+        self._meanwhile.pop(self._reads, lambda: None)()
+        return contact
+
+
+def test_a_resync_that_is_asked_for_twice_during_a_walk_repeats_nothing_before_its_date(world: World) -> None:
+    """The second time just after the worker read what the first one stored, to keep what it published."""
+    world.source.page_rows = 1
+    world.source.meanwhile[3] = lambda: resync(world, PAST_MS + 3)
+    contacts = WrittenBehind(world.database, {2: lambda: resync(world, PAST_MS + 3)})
+    ports = replace(world.work_ports(), store=with_contacts(world.store, contacts))
+    policy = WorkPolicy(world.reading, EmailAddresses.PLAIN, TICK_MS)
+    report = sync(of_contact("1", NOON_MS), ports, policy, deadline_ms=NOON_MS + HOUR_MS)
+    assert report.outcome is Outcome.RACE_LOST
+    world.wait(2 * HOUR_MS)
+    assert world.sync().outcome is Outcome.SYNCED
+    assert sorted(world.times) == sorted(times(5) + times(5)[3:])
 
 
 def test_what_a_long_walk_had_not_come_to_is_not_given_up_with_what_it_published() -> None:

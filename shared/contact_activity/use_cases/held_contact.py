@@ -58,7 +58,13 @@ class HeldContact:
         self._contacts.release([self.contact.id])
 
     def give_way(self, progress: Progress) -> None:
-        """Stop holding it after an operator's write won, and keep what this walk published."""
-        stored = self._contacts.get(self.contact.id)
-        if self.is_held and stored and stored.held_until_ms == self.contact.held_until_ms:
-            self._contacts.save(stored.given_way(self.contact.watermark, progress))
+        """Stop holding it after an operator's write won, and keep what this walk published.
+
+        The operator may write again before that is stored: then it is read and stored again.
+        """
+        while (stored := self._contacts.get(self.contact.id)) and self._is_held_here(stored):
+            if self._contacts.save(stored.given_way(self.contact.watermark, progress)):
+                return
+
+    def _is_held_here(self, stored: Contact) -> bool:
+        return self.is_held and stored.held_until_ms == self.contact.held_until_ms
