@@ -442,6 +442,27 @@ MUTATIONS = (
         (0,),
     ),
     Mutation(
+        "a tick hands out half of what can be granted",
+        "domain/schedule.py",
+        "max(1, calls // calls_each) if calls",
+        "max(1, calls // calls_each // 2) if calls",
+        (21,),
+    ),
+    Mutation(
+        "a tick hands out as much as if nothing were out",
+        "domain/schedule.py",
+        "return max(0, contacts - outstanding)",
+        "return contacts",
+        (21,),
+    ),
+    Mutation(
+        "a shift that is nearly over gets contacts for a whole tick",
+        "use_cases/tick.py",
+        "until_ms=window.until_ms - NO_CALL_MS if window else now_ms + self.tick_ms",
+        "until_ms=now_ms + self.tick_ms",
+        (49,),
+    ),
+    Mutation(
         "an erased contact is back with the next listing",
         "domain/contact.py",
         "return modified_ms is not None and modified_ms > time_ms",

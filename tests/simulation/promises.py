@@ -12,6 +12,7 @@ from contact_activity.domain.event import Event
 from contact_activity.domain.memory import MAX_REMEMBERED, unpack
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.schedule import queued_until_ms
+from contact_activity.domain.shifts import NO_CALL_MS
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after, parse_time
 from contact_activity.domain.trust import Mode
@@ -633,7 +634,6 @@ class Promises:
         world, now_ms = self.world, process.clock.now_ms()
         if process.met_others or world.is_index_stale or world.clock_error_most_ms:
             return
-        handed = report.enqueued + report.rejected
         if report.enqueued > process.sent and report.campaigns_failed is None:
             self.fail("a tick says that it handed out more than it did")
         due = [outline for outline in world.state.contacts.outlines() if outline.due_ms <= now_ms]
@@ -642,24 +642,44 @@ class Promises:
             self.fail(f"a tick says that the lag is {report.lag_ms} ms, not {lag_ms}")
         if (report.calls_used or 0) < world.calls_by_day[now_ms // DAY_MS] and not world.chances_ever:
             self.fail("a tick counts fewer calls than were made")
-        if process.depth_seen is None or not handed:
+        if report.enqueued + report.rejected > process.claimed + process.urgent:
+            self.fail("a tick hands out contacts that are neither due nor urgent")
+        if process.depth_seen is None or not process.claimed or world.has_reports:
+            # Reports have a part of the day.
             return
-        if world.has_reports:
-            # Urgent contacts are handed out beyond that, and reports have a part of the day.
-            return
-        each, limits = len(process.reading.reports), world.limits
-        is_midnight = midnight_after(process.began_ms) < now_ms + world.tick_ms
-        by_day = calls_left_before + (limits.calls_per_day if is_midnight else 0)
-        most = max(1, min(world.tick_ms // limits.slot_ms, by_day) // each)
-        if handed + process.depth_seen > most:
-            self.fail(f"a tick hands out {handed} beside {process.depth_seen}, of {most} that can be granted")
         free = [of for of in due if of.due_ms <= process.began_ms and self._is_free(of, now_ms)]
+        is_all = not free or report.rejected > 0
+        self._is_as_much_as_can_be_granted(process, calls_left_before, is_all=is_all)
+
+    def _is_as_much_as_can_be_granted(
+        self, process: "Process", calls_left_before: int, *, is_all: bool
+    ) -> None:
+        """No more, beside what was out, and no less; `is_all`: there was nothing else to hand out."""
+        handed, out = process.claimed, process.depth_seen or 0
+        each, limits = process.reading.calls_each, self.world.limits
+        from_ms, until_ms = self._turn_of_contacts(process)
+        slots = (until_ms - from_ms) // limits.slot_ms
+        by_day = calls_left_before
+        if midnight_after(process.began_ms) < until_ms:
+            by_day += limits.calls_per_day
+        most = max(1, min(slots, by_day) // each)
+        if handed + out > most:
+            self.fail(f"a tick hands out {handed} beside {out}, of {most} that can be granted")
         spent = len(process.calls) + 2 + SLOW_STARTS
-        least = min(world.tick_ms // limits.slot_ms - spent, by_day - spent) // each
-        if free and not report.rejected and handed + process.depth_seen < least:
-            self.fail(
-                f"a tick hands out {handed} beside {process.depth_seen}, of {least} that can be granted"
-            )
+        least = (min(slots, by_day) - spent) // each
+        if not is_all and handed + out < least:
+            self.fail(f"a tick hands out {handed} beside {out}, of {least} that can be granted")
+
+    def _turn_of_contacts(self, process: "Process") -> tuple[int, int]:
+        """From when until when those that a tick claims are called for: a tick, or the rest of their shift.
+
+        A dispatcher that starts within a stored tick works by the shifts of that one.
+        """
+        from_ms, world = process.claims_began_ms, self.world
+        shifts = world.state.reports.shifts() if world.has_shifts else None
+        if shifts is None:
+            return from_ms, from_ms + world.tick_ms
+        return max(from_ms, shifts.contacts.from_ms), shifts.contacts.until_ms - NO_CALL_MS
 
     def pausing(self, process: "Process", pause: Pause, *, is_left: bool, is_known: bool) -> None:
         """Nobody pauses for a quota that is not used up, or for a credential that was refused once."""

@@ -438,6 +438,9 @@ class Process:
         self.unsaved: dict[str, None] = {}
         self.sent = self.refused = 0
         self.depth_seen: int | None = None
+        # Contacts of a tick: to whom reports left rows, and those that it claimed, from when on.
+        self.urgent = self.claimed = 0
+        self.claims_began_ms = 0
         self.lease_until_ms = 0
         differs = world.happens("clock_differs")
         self.skew_ms = world.clock_error_ms + (world.rng.choice(CLOCKS_DIFFER_MS) if differs else 0)
@@ -738,6 +741,7 @@ class WatchedContacts(Watched):
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         before, began_ms = list(self._store.outlines()), clock.now_ms()
         claimed: list[str] = []
+        self._process.claims_began_ms = began_ms
         claims = self._store.claim(clock, tick_ms=tick_ms, most=most)
         while True:
             looked, now_ms = list(self._store.outlines()), clock.now_ms()
@@ -745,6 +749,7 @@ class WatchedContacts(Watched):
             if ids is None:
                 break
             claimed += ids
+            self._process.claimed += len(ids)
             self._world.promises.claimed(looked, ids, claimed, began_ms, range(now_ms, clock.now_ms() + 1))
             yield ids
         self._world.promises.all_claimed(before, claimed, began_ms, most)
@@ -761,7 +766,12 @@ class WatchedCampaigns(Watched):
 
 
 class WatchedReports(Watched):
-    """What a worker goes by is known to whoever checks the world."""
+    """What a worker or a dispatcher goes by is known to whoever checks the world."""
+
+    def take_urgent(self) -> tuple[str, ...]:
+        urgent: tuple[str, ...] = self._store.take_urgent()
+        self._process.urgent += len(urgent)
+        return urgent
 
     def trust(self) -> Trust:
         trust: Trust = self._store.trust()
