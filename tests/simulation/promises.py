@@ -16,6 +16,7 @@ from contact_activity.domain.shifts import NO_CALL_MS
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso, midnight_after, parse_time
 from contact_activity.domain.trust import Mode
+from contact_activity.domain.walk import MAX_UNDECIDED_PAGES
 from contact_activity.domain.watermark import Mark, Reading, Watermark
 from contact_activity.domain.work import Outcome, Report, WorkItem
 from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches
@@ -79,6 +80,8 @@ class Promises:
     synced_ms: dict[str, int] = field(default_factory=dict)
     # Contacts whose walk was gone on with, of which nobody knows whether an earlier part had news.
     resumed: set[str] = field(default_factory=set)
+    # Contacts whose walk began anew for so long that it sets nothing aside any more.
+    undecided: set[str] = field(default_factory=set)
     resyncs: dict[str, tuple[int, int]] = field(default_factory=dict)
     resynced_kinds: dict[str, set[Kind]] = field(default_factory=dict)
     summaries: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
@@ -228,8 +231,8 @@ class Promises:
         self.owed.get(told.row.contact_id, {}).pop(id(told), None)
 
     def _gives_up_memory(self, contact_id: str) -> bool:
-        """Whether a walk of all its rows cannot tell at its end what it has shown: it sets nothing aside."""
-        return len(self.by_contact.get(contact_id, ())) > 2 * MAX_REMEMBERED
+        """Whether a walk cannot tell at its end what it has shown, or comes to none: it publishes at once."""
+        return contact_id in self.undecided or len(self.by_contact.get(contact_id, ())) > 2 * MAX_REMEMBERED
 
     def _other_ids(self, event_id: str) -> set[str]:
         """Under the same name of the account, where one side shows another time."""
@@ -325,6 +328,10 @@ class Promises:
             self.reading_since_ms[contact.id] = self.world.clock.now_ms()
         else:
             self.resumed.add(contact.id)
+        goes_on = contact.continued(self.world.reading)[0].progress
+        self.undecided.discard(contact.id)
+        if goes_on and goes_on.undecided_pages >= MAX_UNDECIDED_PAGES:
+            self.undecided.add(contact.id)
 
     def saved(self, process: "Process", before: "Stored | None", contact: Contact) -> None:
         """A watermark never moves back, and never passes an activity that is not published."""
