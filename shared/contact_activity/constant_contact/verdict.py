@@ -22,14 +22,17 @@ _RATE_KEY = "mashery.not.authorized.over.ratelimit"
 _DAY_KEYS = (_RATE_KEY, "quota_exceeded")
 # Mashery, the gateway of the API, sends these codes in a header. They serve when the body has no key.
 _KEY_BY_HEADER = {"ERR_403_DEVELOPER_OVER_QPS": _QPS_KEY, "ERR_403_DEVELOPER_OVER_RATE": _RATE_KEY}
-# What status an error means that arrives with status 200, by the beginning of its key.
+# What status an error means that arrives with status 200, by its key. In v3 some begin with the name of a
+# service, such as `contacts.api`.
 _STATUS_BY_KEY = (
-    (_QPS_KEY, 403),
-    (_RATE_KEY, 403),
-    ("mashery.not.authorized", 403),
-    ("http.status.authentication", 401),
-    ("http.status.not_found", 404),
-    ("http.status.bad_request", 400),
+    (r"mashery\.not\.authorized", 403),
+    (r"http\.status\.authentication", 401),
+    (r"http\.status\.bad_request", 400),
+    (r"(throttled|quota_exceeded)$", 429),
+    (r"unauthorized$", 401),
+    (r"access_denied$", 403),
+    (r"(\w+\.)+not_found\b", 404),
+    (r"(\w+\.)+validation\.error$", 400),
 )
 
 
@@ -96,8 +99,8 @@ def judge_misfit(answer: Answer, *, has_cursor: bool) -> Verdict:
 
     An error key in the body counts like the status that it stands for. Without a known key: RETRY.
     """
-    for prefix, status in _STATUS_BY_KEY:
-        if answer.error_key.startswith(prefix):
+    for beginning, status in _STATUS_BY_KEY:
+        if re.match(beginning, answer.error_key):
             return judge(replace(answer, status=status), has_cursor=has_cursor)
     return Verdict.RETRY
 
