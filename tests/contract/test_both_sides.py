@@ -3,7 +3,7 @@
 One simulated account is served in this process and read through each side by the real client.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from contact_activity.simulated import Link as MailedLink
 from contact_activity.simulated.switches import FIVE_HOURS_EARLY, Shift, Side
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_limiter
+from tests.support.clients import activities_in, walked
 from tests.support.in_process import InProcess
 from tests.support.rows import DAY_MS, HOUR_MS, NOON_MS
 from tests.support.virtual_clock import VirtualClock
@@ -141,7 +142,7 @@ class Reader:
         return [
             activity
             for contact in self._account.contacts()
-            for activity in _walked(partial(self._tracking, contact.id))
+            for activity in activities_in(walked(partial(self._tracking, contact.id)))
         ]
 
     def by_campaign(self) -> list[Activity]:
@@ -151,7 +152,7 @@ class Reader:
             for campaign in self._account.campaigns()
             for urls in (self.campaign(campaign.id).urls,)
             for type_ in ActivityType
-            for activity in _walked(partial(self._report, campaign.id, type_))
+            for activity in activities_in(walked(partial(self._report, campaign.id, type_)))
         ]
 
     def campaign(self, campaign_id: str) -> SentCampaign:
@@ -168,19 +169,6 @@ class Reader:
         return self._api.tracking(
             contact_id, ALL_REPORT, since_ms=None, next_=next_, deadline_ms=self._deadline_ms
         )
-
-
-def _walked(read: Callable[[str | None], TrackingPage | Refusal]) -> list[Activity]:
-    activities: list[Activity] = []
-    next_: str | None = None
-    for _ in range(1_000):
-        page = read(next_)
-        assert isinstance(page, TrackingPage)
-        activities += page.activities
-        next_ = page.next
-        if next_ is None:
-            return activities
-    pytest.fail("the walk has no end")
 
 
 def events(activities: Iterable[Activity], addresses: EmailAddresses) -> set[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ def served(
     calls_per_day: int = 10_000,
     calls_per_second: int = CALLS_PER_SECOND,
     tokens: TokenSwitches | None = None,
+    now: Callable[[], datetime] = lambda: NOW,
 ) -> Server:
     """Return a server of the account that accepts the canary credentials."""
     return Server(
@@ -53,7 +54,7 @@ def served(
         tokens=tokens,
         calls_per_second=calls_per_second,
         calls_per_day=calls_per_day,
-        now=lambda: NOW,
+        now=now,
     )
 
 
