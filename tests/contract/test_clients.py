@@ -583,6 +583,33 @@ def test_a_cursor_that_grew_old_has_expired(version: Version, status: int) -> No
         assert len(client.pages("contacts")) == 3
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (None, Fault.NEXT_REFUSED_400),
+        (None, Fault.NEXT_REFUSED_404),
+        (None, *[Fault.REPEATED_NEXT] * MANY),
+    ],
+)
+@pytest.mark.parametrize("asked", ["contact summary", "summary by campaign"])
+def test_a_summary_whose_pages_do_not_hold_is_read_again(asked: str, steps: tuple[Scripted, ...]) -> None:
+    """v3's has pages, v2's has none. Half of a summary would be a wrong one."""
+    with clients_of(an_account(), V3, switches=SMALL_PAGES) as (client,):
+        client.script(asked, *steps)
+        assert client.outcome(asked) == "retry: None"
+        client.server.calm()
+        assert client.ask(asked) == client.calm(asked)
+
+
+@pytest.mark.parametrize("asked", ["contact summary", "summary by campaign"])
+def test_a_summary_counts_repeated_rows_once(asked: str) -> None:
+    """Pages of v3 shift when a mailing is sent; v2's array has none."""
+    with clients_of(an_account(), V3, switches=SMALL_PAGES) as (client,):
+        calm = client.calm(asked)
+        client.script(asked, *[Fault.REPEATED_ROWS] * MANY)
+        assert client.ask(asked) == calm
+
+
 # --- the deadline ---------------------------------------------------------------------------------
 
 

@@ -166,11 +166,19 @@ class ConstantContactV3:
         path = f"/reports/contact_reports/{path_part(contact_id)}/activity_summary"
         query: Mapping[str, str] = {"start": SINCE_EVER, "end": UNTIL_EVER}
         while len(pages) < MAX_SUMMARY_PAGES:
-            page = self._get(path, query, lambda body: read_contact_summaries(body, contact_id), deadline_ms)
+            page = self._get(
+                path,
+                query,
+                lambda body: read_contact_summaries(body, contact_id),
+                deadline_ms,
+                has_cursor=bool(pages),
+            )
             if page is Refusal.NEXT_EXPIRED:
                 raise RetryError("a summary's cursor did not hold")
             if isinstance(page, Refusal):
                 return page
+            if page.next in [of.next for of in pages]:
+                raise RetryError("a summary's pages go round")
             pages.append(page)
             if page.next is None:
                 break

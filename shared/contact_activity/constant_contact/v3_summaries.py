@@ -46,8 +46,15 @@ def read_contact_summaries(body: object, contact_id: str) -> SummariesPage | Non
 
 
 def contact_report(pages: Sequence[SummariesPage], kind: SummaryKind, contact_id: str) -> SummaryReport:
-    """The report of a contact: by mailing, or the sum of all."""
-    snapshots = tuple(of for page in pages for of in page.snapshots)
+    """The report of a contact: by mailing, or the sum of all.
+
+    A mailing that comes again counts once: pages shift when a new one is sent.
+    """
+    by_mailing: dict[str | None, Snapshot] = {}
+    for page in pages:
+        for of in page.snapshots:
+            by_mailing.setdefault(of.campaign_id, of)
+    snapshots = tuple(by_mailing.values())
     unreadable = tuple(digest for page in pages for digest in page.unreadable)
     if kind is SummaryKind.CONTACT:
         counted = [dict(of.counts.present) for of in snapshots]
