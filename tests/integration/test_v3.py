@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contact_activity.domain.times import DAY_MS
-from contact_activity.simulated import Cursor, Kind, Server, SimulatedAccount, Switches
+from contact_activity.simulated import Cursor, Kind, SimulatedAccount, Switches
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.simulated.v3_ids import activity_of, campaign_uuid
 from contact_activity.simulated.v3_switches import PRIVILEGES, PageEnd, Step, V3Switches
@@ -14,13 +14,13 @@ from tests.support.command_line import run_command
 from tests.support.logging_in import login
 from tests.support.running import (
     ACCESS_TOKEN,
-    CALLS_PER_SECOND,
     NOW,
     Operator,
     account_of,
     key_of,
     key_of_v3_row,
     served,
+    truth_of_v3,
 )
 
 UNCERTAIN = {str(end): V3Switches(page_end=end) for end in PageEnd} | {
@@ -38,37 +38,18 @@ SUMMARIZED = {
 }
 
 
-def operator_of(folder: Path, server: Server, **settings: str) -> Operator:
-    """Someone who has an access token of v3 and nothing else."""
-    environment = {
-        "CONSTANT_CONTACT_API_VERSION": "v3",
-        "CONSTANT_CONTACT_BASE_URL": server.v3_url,
-        "CONSTANT_CONTACT_ACCESS_TOKEN": ACCESS_TOKEN,
-        "CALLS_PER_SECOND": str(CALLS_PER_SECOND),
-    }
-    operator = Operator.of(folder, server, **settings)
-    for name in ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"):
-        del operator.environment[name]
-    operator.environment |= environment | settings
-    return operator
-
-
-def truth_of(account: SimulatedAccount, step: Step = Step.MINUTE) -> set[tuple[str, ...]]:
-    return {key_of_v3_row(row, account, step) for row in account.truth(NOW)}
-
-
 @pytest.mark.parametrize("step", list(Step))
 def test_everything_is_published_once(step: Step, tmp_path: Path) -> None:
     """By the first run; the second one finds nothing new. Stamps may be as exact as they like."""
     account = account_of(40)
     with served(account, Switches(v3=V3Switches(step=step))) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 0, ran.stderr
     published = operator.published()
     assert len(set(published)) == len(published)
-    assert set(published) == truth_of(account, step)
+    assert set(published) == truth_of_v3(account, step)
     assert server.violations == []
     # Neither in what is stored nor in what is said.
     kept = b"".join(path.read_bytes() for path in operator.state_dir.iterdir())
@@ -81,7 +62,7 @@ def test_events_name_the_campaign_of_their_mailing_where_it_is_known(tmp_path: P
     """Where the list told it before the mailing's report was read. Automations are in no list."""
     account = account_of(15)
     with served(account) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         assert operator.run("--all").returncode == 0
     day_ms, now_ms = DAY_MS, NOW.timestamp() * 1_000
     parents = {activity_of(row, account): campaign_uuid(row.campaign_id) for row in account.truth(NOW)}
@@ -110,12 +91,12 @@ def test_what_no_source_is_certain_of_makes_no_difference(uncertain: str, tmp_pa
     """How a list ends, what a link holds, and what an opt-out changes."""
     account = account_of(15)
     with served(account, Switches(v3=UNCERTAIN[uncertain])) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(2):
             assert operator.run("--all").returncode == 0
     published = operator.published()
     assert len(set(published)) == len(published)
-    assert set(published) == truth_of(account)
+    assert set(published) == truth_of_v3(account)
 
 
 @pytest.mark.long
@@ -126,12 +107,12 @@ def test_pages_of_few_rows_lose_and_repeat_nothing(cursor: Cursor, step: Step, t
     account = account_of(15)
     switches = Switches(cursor=cursor, max_page_rows=7, v3=V3Switches(step=step))
     with served(account, switches) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(2):
             assert operator.run("--all").returncode == 0
     published = operator.published()
     assert len(set(published)) == len(published)
-    assert set(published) == truth_of(account, step)
+    assert set(published) == truth_of_v3(account, step)
 
 
 def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> None:
@@ -143,7 +124,7 @@ def test_what_has_no_report_is_published_without_its_details(tmp_path: Path) -> 
     alone = {(*key_of_v3_row(row, account, Step.MINUTE)[:4], "") for row in automated if row not in young}
     waiting = {key_of_v3_row(row, account, Step.MINUTE) for row in young}
     with served(account, Switches(v3=V3Switches(automation_reports_answer=False))) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 0
@@ -164,7 +145,7 @@ def test_a_report_that_is_refused_alone_counts_as_not_there(tmp_path: Path) -> N
     old = [row for row in automated if NOW.timestamp() * 1_000 - row.occurred_ms >= DAY_MS]
     switches = Switches(v3=V3Switches(automation_reports_answer=False, automation_refusal=403))
     with served(account, switches) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         ran = operator.run("--all")
     assert ran.returncode == 0, ran.stderr
     assert "Warning" not in ran.stderr
@@ -179,17 +160,17 @@ def test_a_scope_that_is_missing_is_named_and_what_it_owes_is_counted(tmp_path: 
     account = account_of(15)
     with served(account) as server:
         poor = server.authorization.issue(scopes=frozenset({"contact_data", "account_read"})).access_token
-        operator = operator_of(tmp_path, server, CONSTANT_CONTACT_ACCESS_TOKEN=poor)
+        operator = Operator.of_v3(tmp_path, server, CONSTANT_CONTACT_ACCESS_TOKEN=poor)
         for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 0, ran.stderr
             assert "Warning: the scope campaign_data is missing" in ran.stderr
-            assert f"{len(truth_of(account)):,} activities are owed" in ran.stderr
+            assert f"{len(truth_of_v3(account)):,} activities are owed" in ran.stderr
             assert "`contact-activity login`" in ran.stderr
         assert operator.published() == []
         told = operator.status()
         assert told["missing_right"] == {"kind": "scope", "name": "campaign_data"}
-        assert told["contacts"]["owed"] == told["contacts"]["asking"] == len(truth_of(account))
+        assert told["contacts"]["owed"] == told["contacts"]["asking"] == len(truth_of_v3(account))
         assert told["campaign_reports"]["owing"] == 0
         # A few of its reports are tried, not each in vain.
         assert sum("/email_reports/" in call.path for call in server.calls) < 60
@@ -200,7 +181,7 @@ def test_a_scope_that_is_missing_is_named_and_what_it_owes_is_counted(tmp_path: 
         assert operator.status()["missing_right"] is None
     published = operator.published()
     assert len(set(published)) == len(published)
-    assert set(published) == truth_of(account)
+    assert set(published) == truth_of_v3(account)
 
 
 def test_a_privilege_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -208,7 +189,7 @@ def test_a_privilege_that_is_missing_is_named(tmp_path: Path) -> None:
     account = account_of(5)
     lists_only = V3Switches(privileges=PRIVILEGES - {"ui:campaign:metrics"})
     with served(account, Switches(v3=lists_only)) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         ran = operator.run("--all")
         assert ran.returncode == 0, ran.stderr
         told = operator.status()
@@ -220,14 +201,14 @@ def test_a_privilege_that_is_missing_is_named(tmp_path: Path) -> None:
         ran = operator.run("--all")
         assert ran.returncode == 0, ran.stderr
         assert operator.status()["missing_right"] is None
-    assert set(operator.published()) == truth_of(account)
+    assert set(operator.published()) == truth_of_v3(account)
 
 
 def test_a_report_that_fails_owes_its_activity(tmp_path: Path) -> None:
     """Not for want of a right: the run has failed."""
     account = account_of(5)
     with served(account, Switches(v3=V3Switches(campaign_reports_refused=400))) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(2):
             ran = operator.run("--all")
             assert ran.returncode == 1, ran.stderr
@@ -237,7 +218,7 @@ def test_a_report_that_fails_owes_its_activity(tmp_path: Path) -> None:
     assert operator.published() == []
     assert told["missing_right"] is None
     assert told["campaign_reports"]["owing"] > 0
-    assert told["contacts"]["asking"] == len(truth_of(account))
+    assert told["contacts"]["asking"] == len(truth_of_v3(account))
 
 
 @pytest.mark.long
@@ -246,7 +227,7 @@ def test_a_newcomer_logs_in_and_has_events(tmp_path: Path) -> None:
     account = account_of(40)
     tokens = TokenSwitches(expires_in_s=4, device_interval_s=1, calls_per_second=100)
     with served(account, tokens=tokens) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         del operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"]
         operator.environment |= {
             "CONSTANT_CONTACT_CLIENT_ID": "simulated-public-client",
@@ -260,7 +241,7 @@ def test_a_newcomer_logs_in_and_has_events(tmp_path: Path) -> None:
         refreshes = sum(call.query.get("grant_type") == "refresh_token" for call in server.token_calls)
     published = operator.published()
     assert len(set(published)) == len(published)
-    assert set(published) == truth_of(account)
+    assert set(published) == truth_of_v3(account)
     assert refreshes > 1
     stored = (operator.state_dir / "credentials.json").read_text()
     secrets = set(re.findall(r'_token": ?"([^"]{8,})"', stored))
@@ -272,10 +253,10 @@ def test_reports_come_before_contacts_where_calls_are_few(tmp_path: Path) -> Non
     """The first day of a large account tells what its mailings' reports show, not who waits for them."""
     account = account_of(40)
     with served(account, calls_per_day=150) as server:
-        operator = operator_of(tmp_path, server, CALLS_PER_DAY="100", QUOTA_SHARE="1")
+        operator = Operator.of_v3(tmp_path, server, CALLS_PER_DAY="100", QUOTA_SHARE="1")
         ran = operator.run()
         assert ran.returncode == 4, ran.stderr
-    assert len(operator.published()) > len(truth_of(account)) // 4
+    assert len(operator.published()) > len(truth_of_v3(account)) // 4
 
 
 @pytest.mark.parametrize("reports", ["auto", "off"])
@@ -283,7 +264,7 @@ def test_the_summaries_of_mailings_are_published_ten_a_call(reports: str, tmp_pa
     """As the provider counts them: contacts, not times. Nothing comes again until something moves."""
     account = account_of(15)
     with served(account, Switches(summary_every_h=0)) as server:
-        operator = operator_of(
+        operator = Operator.of_v3(
             tmp_path,
             server,
             REPORTS="all,campaign_summary",
@@ -319,7 +300,7 @@ def test_a_resync_is_published_by_the_next_run(tmp_path: Path) -> None:
     """However often the reports were read in vain before."""
     account = account_of(10)
     with served(account) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         for _ in range(3):
             assert operator.run("--all").returncode == 0
         before = operator.published()
@@ -336,7 +317,7 @@ def test_a_folder_of_a_real_account_never_becomes_a_simulated_one(tmp_path: Path
     """Without credentials a run says so, and invents nothing."""
     account = account_of(3)
     with served(account) as server:
-        operator = operator_of(tmp_path, server)
+        operator = Operator.of_v3(tmp_path, server)
         assert operator.run("--all").returncode == 0
         published = operator.published()
         for name in [name for name in operator.environment if name.startswith("CONSTANT_CONTACT")]:

@@ -22,7 +22,7 @@ from contact_activity.simulated import Server
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.command_line import run_command
-from tests.support.deployed import aws_settings, deployed, eventually, store_secret
+from tests.support.deployed import aws_settings, deployed, deployed_v3, eventually, store_secret
 from tests.support.logging_in import login
 from tests.support.running import account_of, served
 
@@ -36,17 +36,6 @@ TOKENS = TokenSwitches(device_interval_s=1, calls_per_second=100)
 def emulator(tmp_path: Path) -> Any:
     with Emulator(tmp_path / "cloud") as running:
         yield running
-
-
-def deployed_v3(emulator: Emulator, server: Server, secret: dict[str, str]) -> Stack:
-    return deployed(
-        emulator,
-        server.v3_url,
-        secret,
-        ConstantContactApiVersion="v3",
-        ConstantContactTokenUrl=server.token_url,
-        ConstantContactClientId=CLIENT_ID,
-    )
 
 
 def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
@@ -83,7 +72,7 @@ def test_functions_renew_the_tokens_and_publish(emulator: Emulator) -> None:
     """One refresh for all of them. What the operator put in stays as it is."""
     with served(account_of(10), tokens=TOKENS) as server:
         seed = seed_of(server)
-        stack = deployed_v3(emulator, server, seed)
+        stack = deployed_v3(emulator, server, seed, CLIENT_ID)
         queue_url = subscribe(emulator, stack.outputs["EventBusName"])
         first = tick(emulator, stack)
         assert first["new_contacts"] == 10
@@ -103,7 +92,7 @@ def test_functions_renew_the_tokens_and_publish(emulator: Emulator) -> None:
 def test_a_login_is_stored_in_the_stack(emulator: Emulator, tmp_path: Path) -> None:
     """It wins at once, and lifts the pause. `check` sees it, and `logout` removes it."""
     with served(account_of(5), tokens=TOKENS) as server:
-        stack = deployed_v3(emulator, server, {"refresh_token": "spent-long-ago"})
+        stack = deployed_v3(emulator, server, {"refresh_token": "spent-long-ago"}, CLIENT_ID)
         assert "errorMessage" not in tick(emulator, stack)
         assert tick(emulator, stack)["paused_by"] == "credential"
 
@@ -132,7 +121,7 @@ def test_a_login_is_stored_in_the_stack(emulator: Emulator, tmp_path: Path) -> N
 def test_without_a_right_to_the_tokens_none_is_spent(emulator: Emulator, action: str) -> None:
     """Nothing is read, and all goes on when the right is there."""
     with served(account_of(3), tokens=TOKENS) as server:
-        stack = deployed_v3(emulator, server, seed_of(server))
+        stack = deployed_v3(emulator, server, seed_of(server), CLIENT_ID)
         iam, functions = emulator.client("iam"), emulator.client("lambda")
         found = functions.get_function(FunctionName=stack.outputs["DispatcherName"])["Configuration"]
         role = {"RoleName": str(found["Role"]).rsplit("/", 1)[-1], "PolicyName": "dispatcher"}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
 from contact_activity.local_cloud.template import STACK_NAME, TEMPLATE
+from contact_activity.simulated import Server
 from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND
 
 WITHIN_S = 60.0
@@ -21,6 +22,18 @@ def deployed(
     stack = deploy(emulator, TEMPLATE, stack_name=STACK_NAME, parameters=given)
     store_secret(emulator, stack, secret)
     return stack
+
+
+def deployed_v3(
+    emulator: Emulator, server: Server, secret: Mapping[str, str], client_id: str, **parameters: str
+) -> Stack:
+    """Deploy the template for v3, with the secret of a client whose tokens the functions renew."""
+    given = {
+        "ConstantContactApiVersion": "v3",
+        "ConstantContactTokenUrl": server.token_url,
+        "ConstantContactClientId": client_id,
+    }
+    return deployed(emulator, server.v3_url, secret, **given, **parameters)
 
 
 def store_secret(emulator: Emulator, stack: Stack, secret: Mapping[str, str]) -> None:

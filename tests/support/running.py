@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from contact_activity.domain.times import iso
-from contact_activity.simulated import Kind, Server, SimulatedAccount, Switches, realistic_account
+from contact_activity.simulated import Kind, Server, SimulatedAccount, Step, Switches, realistic_account
 from contact_activity.simulated.account import Row
-from contact_activity.simulated.token_switches import TokenSwitches
+from contact_activity.simulated.token_switches import APPLICATIONS, Application, TokenSwitches
 from contact_activity.simulated.v3_ids import activity_of, contact_uuid
 from tests.support.command_line import COMMAND, run_command
 
 API_KEY, ACCESS_TOKEN = "canary-key-5f1c", "canary-token-9a7e"
+CLIENT_ID, CLIENT_SECRET = "canary-client", "canary-secret-3b7d"
 CAMPAIGN = "1117643206590"
 CALLS_PER_SECOND = 100
 # The API's time stands still, so that what it shows changes only when a test changes it.
@@ -50,6 +51,7 @@ def served(
         account,
         api_key=API_KEY,
         access_token=ACCESS_TOKEN,
+        applications=(*APPLICATIONS, Application(CLIENT_ID, CLIENT_SECRET)),
         switches=switches,
         tokens=tokens,
         calls_per_second=calls_per_second,
@@ -77,6 +79,36 @@ class Operator:
             "CALLS_PER_SECOND": str(CALLS_PER_SECOND),
         }
         return cls(folder, environment | settings, engine)
+
+    @classmethod
+    def of_v3(
+        cls,
+        folder: Path,
+        server: Server,
+        engine: str = "embedded",
+        *,
+        is_renewing: bool = False,
+        **settings: str,
+    ) -> "Operator":
+        """Someone who has an access token of v3 and nothing else, or a client with tokens to renew."""
+        operator = cls.of(folder, server, engine)
+        for name in ("CONSTANT_CONTACT_API_KEY", "CONSTANT_CONTACT_ACCESS_TOKEN"):
+            del operator.environment[name]
+        operator.environment |= {
+            "CONSTANT_CONTACT_API_VERSION": "v3",
+            "CONSTANT_CONTACT_BASE_URL": server.v3_url,
+            "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
+        }
+        if is_renewing:
+            operator.environment |= {
+                "CONSTANT_CONTACT_CLIENT_ID": CLIENT_ID,
+                "CONSTANT_CONTACT_CLIENT_SECRET": CLIENT_SECRET,
+                "CONSTANT_CONTACT_REFRESH_TOKEN": server.authorization.issue(CLIENT_ID).refresh_token or "",
+            }
+        else:
+            operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"] = ACCESS_TOKEN
+        operator.environment |= settings
+        return operator
 
     @property
     def state_dir(self) -> Path:
@@ -159,6 +191,11 @@ def key_of(event: dict[str, Any]) -> ActivityKey:
 def truth_of(account: SimulatedAccount) -> set[ActivityKey]:
     """Return the keys of all activities that the account shows."""
     return {key_of_row(row.key) for row in account.truth(NOW)}
+
+
+def truth_of_v3(account: SimulatedAccount, step_ms: int = Step.MINUTE) -> set[ActivityKey]:
+    """Return the keys of all activities that the account shows in v3, with stamps of a step."""
+    return {key_of_v3_row(row, account, step_ms) for row in account.truth(NOW)}
 
 
 def key_of_row(row_key: tuple[str, str, str, int, str]) -> ActivityKey:

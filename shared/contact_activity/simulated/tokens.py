@@ -87,6 +87,7 @@ class AuthorizationServer:
         self._lock = threading.RLock()
         self._grants = Grants()
         self._mint = Mint(switches.seed)
+        self._ever_issued: list[str] = []
         self._quota = Quota(switches.calls_per_second, _ANY_NUMBER, counts_refused=True)
         self._grant_types: Mapping[str, Callable[[TokenRequest], Reply]] = {
             "authorization_code": self._grant_code,
@@ -109,6 +110,12 @@ class AuthorizationServer:
             if token is None or token.family.is_revoked or self._now_ms() >= token.expires_ms:
                 return None
             return token.family.scopes
+
+    @property
+    def issued(self) -> list[str]:
+        """All tokens that were issued so far, of both kinds, good or not."""
+        with self._lock:
+            return list(self._ever_issued)
 
     def revoke_access_tokens(self) -> None:
         """Accept no access token that was issued so far. Refresh tokens stay as they are."""
@@ -314,6 +321,8 @@ class AuthorizationServer:
         if "offline_access" in family.scopes and family.refresh_token is None:
             family.refresh_token = self._mint.text("refresh token")
             self._grants.refresh[family.refresh_token] = family
+            self._ever_issued.append(family.refresh_token)
+        self._ever_issued.append(access_token)
         family.used_ms = now_ms
         return Tokens(access_token, family.refresh_token)
 
