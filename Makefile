@@ -62,8 +62,9 @@ SEEDS ?= 10000
 simulate: .venv/.ready ## histories of faults in virtual time: make simulate SEEDS=10000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-kills: setup ## kill -9: thirty runs on one state folder, thirty processes of functions; count what is lost
+kills: setup ## kill -9: thirty runs on one state folder, of v2 and of v3, thirty processes of functions; count what is lost
 	@$(BIN)/python -m tests.bench.kills
+	@$(BIN)/python -m tests.bench.kills --api v3
 	@$(BIN)/python -m tests.bench.kills --engine cloud
 
 load: setup ## drain a backlog of 100,000 contacts, and one of 10,000 through 50 deployed workers

@@ -43,7 +43,7 @@ from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.support.deployed import set_polling
 from tests.support.families import EmbeddedFamily
-from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served
+from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served, truth_of
 
 WORKERS = 50
 TICK_MS = 900_000
@@ -213,7 +213,7 @@ def drain(engine: str, contacts: int) -> bool:
             else:
                 drain_cloud(operator, server)
         took_s = time.monotonic() - started_s
-        said, is_broken = compared(operator, account)
+        said, is_broken = compared(operator, truth_of(account))
         most = server.max_calls_in_any_second()
         calls = len(server.calls)
     print(

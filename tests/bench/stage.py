@@ -5,9 +5,9 @@ import subprocess
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.run.progress import RunProgress
-from contact_activity.simulated import Server, SimulatedAccount
+from contact_activity.simulated import Server
 from tests.support.deployed import deployed
-from tests.support.running import Operator, truth_of
+from tests.support.running import ActivityKey, Operator
 
 CALLS_PER_DAY = 1_000_000
 
@@ -41,10 +41,10 @@ def children_of(pid: int) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
-def compared(operator: Operator, account: SimulatedAccount) -> tuple[str, bool]:
+def compared(operator: Operator, truth: set[ActivityKey]) -> tuple[str, bool]:
     """Return what became of the activities, in words, and whether a promise is broken."""
     ids = operator.ids_by_key()
-    lost = len(truth_of(account) - ids.keys())
+    lost = len(truth - ids.keys())
     ambiguous = sum(len(of_key) > 1 for of_key in ids.values())
     twice = len(operator.events()) - len(ids)
     said = f"{len(ids):,} activities · {lost} lost · {ambiguous} with two ids · {twice:,} published twice"

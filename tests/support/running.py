@@ -100,11 +100,7 @@ class Operator:
             "CONSTANT_CONTACT_TOKEN_URL": server.token_url,
         }
         if is_renewing:
-            operator.environment |= {
-                "CONSTANT_CONTACT_CLIENT_ID": CLIENT_ID,
-                "CONSTANT_CONTACT_CLIENT_SECRET": CLIENT_SECRET,
-                "CONSTANT_CONTACT_REFRESH_TOKEN": server.authorization.issue(CLIENT_ID).refresh_token or "",
-            }
+            operator.environment |= renewed_by(server)
         else:
             operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"] = ACCESS_TOKEN
         operator.environment |= settings
@@ -175,6 +171,15 @@ class Operator:
         for event in self.events():
             ids.setdefault(key_of(event), set()).add(event["detail"]["id"])
         return ids
+
+
+def renewed_by(server: Server) -> dict[str, str]:
+    """Return the settings of a client with a new refresh token."""
+    return {
+        "CONSTANT_CONTACT_CLIENT_ID": CLIENT_ID,
+        "CONSTANT_CONTACT_CLIENT_SECRET": CLIENT_SECRET,
+        "CONSTANT_CONTACT_REFRESH_TOKEN": server.authorization.issue(CLIENT_ID).refresh_token or "",
+    }
 
 
 def key_of(event: dict[str, Any]) -> ActivityKey:
