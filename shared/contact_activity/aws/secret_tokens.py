@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from botocore.client import BaseClient
 
@@ -54,7 +54,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What counts now. `version` and `serial` are of what is stored; 0: nothing is.
+    """What counts now. `version`, `text` and `serial` are of what is stored; 0: nothing is.
 
     `is_stored`: the tokens are that, not what is to be stored next.
     """
@@ -63,6 +63,7 @@ class _Known:
     client: V3Credentials
     arn: str
     version: str = ""
+    text: str = field(default="", repr=False)
     serial: int = 0
     is_stored: bool = True
     renewals: tuple[int, int] = (0, 0)
@@ -138,10 +139,17 @@ class SecretTokens:
             raise RetryError(
                 f"the tokens were renewed {renewals} times today, and a secret keeps no more versions"
             )
+        if is_sending:
+            self._see_that_it_can_be_stored(known)
         counted = replace(known, tokens=tokens)
         if not self._note(counted):
             raise RetryError("the lease of the tokens is over")
         return counted
+
+    def _see_that_it_can_be_stored(self, known: _Known) -> None:
+        """Store once more what is stored, which changes nothing. Otherwise the answer might have no place."""
+        if self._own.put(known.version, known.text) is None:
+            raise RetryError("somebody else has stored the tokens")
 
     def _stored(self, known: _Known, tokens: StoredTokens) -> _Known:
         """Store a new version of the secret. From the moment when AWS has it, it counts."""
@@ -154,7 +162,8 @@ class SecretTokens:
         put = self._own.put(version, json.dumps(value))
         if put is None:
             raise RetryError("somebody else has stored the tokens")
-        stored = _Known(tokens, known.client, put.arn, version, serial, renewals=(self._day(), renewals))
+        renewed = (self._day(), renewals)
+        stored = _Known(tokens, known.client, put.arn, version, put.text, serial, renewals=renewed)
         with suppress(RetryError):
             self._note(stored)
         return stored
@@ -241,7 +250,8 @@ class SecretTokens:
                 is_unproven=bool(item.whole("is_unproven")),
             )
         tokens = tokens.having_taken(taken)
-        return _Known(tokens, V3Credentials(), current.arn, current.id, serial, renewals=renewals)
+        stored = (current.arn, current.id, current.text)
+        return _Known(tokens, V3Credentials(), *stored, serial, renewals=renewals)
 
     def _not_behind(self, current: SecretVersion | None, item: Item) -> SecretVersion | None:
         """Return the version that the item names, unless the secret shows a newer one.

@@ -1,0 +1,93 @@
+"""The tokens of a stack, where its secrets, its rights, or what the operator put in are wrong."""
+
+import json
+from collections.abc import Iterator, Set
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.secret_tokens import Secrets, SecretTokens
+from contact_activity.aws.table import Table
+from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.tokens import Tokens
+from contact_activity.errors import RetryError
+from contact_activity.settings import V3Credentials
+from tests.support.authorisation import CLIENT_ID, Authorisation, InProcess
+from tests.support.families import Clients, create_table
+from tests.support.nobodys_aws import nobodys_aws
+from tests.support.virtual_clock import SharedClock
+
+NOON_MS = 1_750_000_000_000
+HOUR_S = 3_600
+# Until every function has read the secret again.
+READ_AGAIN_S = 301
+
+
+class _Refusing:
+    """A client of AWS to whom some calls are refused."""
+
+    def __init__(self, client: Any, refused: Set[str]) -> None:
+        self._client, self._refused = client, refused
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._refused:
+            return self._refuse
+        return getattr(self._client, name)
+
+    def _refuse(self, **_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "a call")
+
+
+class _Stack:
+    """The two secrets and the table of a stack, and a provider whose refresh tokens are good for one use."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients, self.clock, self.provider = clients, SharedClock(NOON_MS), Authorisation()
+        self.table = Table(clients.dynamodb, create_table(clients.dynamodb, "contacts"))
+        for name in ("given", "own"):
+            clients.secrets.create_secret(Name=name)
+
+    def put(self, **given: str) -> None:
+        """What the operator does."""
+        self.clients.secrets.put_secret_value(SecretId="given", SecretString=json.dumps(given))
+
+    def put_new(self) -> None:
+        self.put(client_id=CLIENT_ID, refresh_token=self.provider.grant())
+
+    def store(self, refused: Set[str] = frozenset(), *, replaces: bool = False) -> SecretTokens:
+        secrets = Secrets(_Refusing(self.clients.secrets, refused), "given", "own")
+        return SecretTokens(secrets, self.table, self.clock, V3Credentials(), replaces=replaces)
+
+    def function(self, refused: Set[str] = frozenset()) -> Tokens:
+        """A new process, to which AWS refuses these calls."""
+        server = AuthorizationServer(
+            "http://127.0.0.1/token", V3Credentials(CLIENT_ID), InProcess(self.provider), self.clock
+        )
+        return Tokens(self.store(refused), server, self.clock, V3Credentials())
+
+    def ask(self, function: Tokens) -> str:
+        return function.access_token(deadline_ms=self.clock.monotonic_ms() + 75_000)
+
+
+@pytest.fixture
+def stack() -> Iterator[_Stack]:
+    with nobodys_aws(), mock_aws():
+        yield _Stack(Clients(aws_client))
+
+
+def test_who_may_not_store_the_answer_sends_no_refresh_token(stack: _Stack) -> None:
+    """Neither of the stack's first tokens nor later ones, such as an operator's `check` with fewer rights."""
+    stack.put_new()
+    living = stack.ask(stack.function())
+    stack.clock.sleep(23 * HOUR_S)
+    assert stack.ask(stack.function({"put_secret_value"})) == living
+    stack.clock.sleep(2 * HOUR_S)
+    with pytest.raises(RetryError, match="AccessDenied"):
+        stack.ask(stack.function({"put_secret_value"}))
+    assert len(stack.provider.spent) == 1
+    assert stack.provider.accepts(stack.ask(stack.function()))
+    assert len(stack.provider.spent) == 2
