@@ -24,6 +24,8 @@ _SETTINGS = {
     "Reports": "REPORTS",
     "ScheduleMinutes": "TICK_MINUTES",
 }
+# What the stack decides, and the shell of the caller does not.
+STACK_SETTINGS = frozenset(_SETTINGS.values())
 
 
 def stack_system(stack_name: str) -> System:

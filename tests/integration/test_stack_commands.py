@@ -1,0 +1,103 @@
+"""`check`, `login` and `logout` on a stack: what they take from it, and what they leave."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from contact_activity.aws.clients import aws_client
+from contact_activity.clock import SystemClock
+from contact_activity.domain.pace import Limits
+from contact_activity.operations import stack_credential as opening
+from contact_activity.operations.check import check
+from contact_activity.operations.check_stack import checked_stack
+from contact_activity.operations.findings import Finding
+from contact_activity.operations.stack_credential import StackCredential, stack_credential
+from tests.support.authorisation import CLIENT_ID, Authorisation, AuthorisationServer, served
+from tests.support.families import Clients, create_table
+from tests.support.nobodys_aws import nobodys_aws
+
+CLOCK = SystemClock()
+
+
+class _Stack:
+    """The table and the secrets of a stack on moto, which cannot deploy the template, and a provider."""
+
+    def __init__(self, server: AuthorisationServer, parameters: Mapping[str, str]) -> None:
+        self.server, self.clients = server, Clients(aws_client)
+        self._parameters = {
+            "ConstantContactApiVersion": "v3",
+            "ConstantContactBaseUrl": server.base_url,
+            "ConstantContactTokenUrl": server.token_url,
+            **parameters,
+        }
+        create_table(self.clients.dynamodb, "contacts")
+        for name in ("given", "own"):
+            self.clients.secrets.create_secret(Name=name)
+
+    def describe_stacks(self, **_: object) -> dict[str, object]:
+        """What CloudFormation answers."""
+        outputs = {"TableName": "contacts", "SecretArn": "given", "TokensSecretArn": "own"}
+        given = [{"ParameterKey": name, "ParameterValue": text} for name, text in self._parameters.items()]
+        told = [{"OutputKey": name, "OutputValue": text} for name, text in outputs.items()]
+        return {"Stacks": [{"Outputs": told, "Parameters": given}]}
+
+    def opened(self, **environment: str) -> StackCredential:
+        return stack_credential("stack", environment, CLOCK)
+
+    def put(self, **given: str) -> None:
+        """What the operator does."""
+        self.clients.secrets.put_secret_value(SecretId="given", SecretString=json.dumps(given))
+
+    def check(self, **environment: str) -> dict[str, Finding]:
+        with checked_stack(self.opened(**environment)) as checked:
+            return {finding.topic: finding for finding in check(checked, CLOCK)}
+
+
+@contextmanager
+def provider(rules: Authorisation | None = None) -> Iterator[AuthorisationServer]:
+    with served(rules or Authorisation(), lambda: CLOCK.now_ms() / 1_000) as server:
+        yield server
+
+
+@contextmanager
+def deployed(server: AuthorisationServer, **parameters: str) -> Iterator[_Stack]:
+    with nobodys_aws(), mock_aws(), pytest.MonkeyPatch.context() as patch:
+        stack = _Stack(server, parameters)
+
+        def client(service: str) -> Any:
+            return stack if service == "cloudformation" else aws_client(service)
+
+        patch.setattr(opening, "aws_client", client)
+        yield stack
+
+
+def test_a_stack_s_credential_goes_only_where_the_stack_sends_it() -> None:
+    """Whatever the shell is set for: another server could but refuse it, which ended it for the stack."""
+    with provider() as server, provider() as other, deployed(server) as stack:
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        found = stack.check(
+            CONSTANT_CONTACT_BASE_URL=other.base_url,
+            CONSTANT_CONTACT_TOKEN_URL=other.token_url,
+            CONSTANT_CONTACT_CLIENT_ID="another",
+        )
+        assert other.requests == []
+        assert len(server.rules.spent) == 1
+        assert found["credentials"].level == "ok"
+
+
+def test_a_check_keeps_the_pace_of_the_stack() -> None:
+    with provider() as server, deployed(server, CallsPerSecond="2", CallsPerDay="50") as stack:
+        opened = stack.opened(CALLS_PER_SECOND="1000", CALLS_PER_DAY="1000000", QUOTA_SHARE="1")
+        assert opened.limiter.limits == Limits(2.0, 45)
+
+
+def test_a_client_id_of_the_stack_is_not_that_of_the_shell() -> None:
+    """Which is for what is logged in here."""
+    with provider() as server, deployed(server, ConstantContactClientId=CLIENT_ID) as stack:
+        stack.put(refresh_token=server.rules.grant())
+        found = stack.check(CONSTANT_CONTACT_CLIENT_ID="another")
+        assert found["credentials"].level == "ok"
