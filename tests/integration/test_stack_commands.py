@@ -9,13 +9,16 @@ import pytest
 from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
+from contact_activity.aws.secret_tokens import SecretTokens
 from contact_activity.clock import SystemClock
 from contact_activity.domain.pace import Limits
+from contact_activity.domain.tokens import StoredTokens
 from contact_activity.operations import stack_credential as opening
 from contact_activity.operations.check import check
 from contact_activity.operations.check_stack import checked_stack
 from contact_activity.operations.findings import Finding
 from contact_activity.operations.stack_credential import StackCredential, stack_credential
+from contact_activity.operations.stack_login import LoginStack
 from tests.support.authorisation import CLIENT_ID, Authorisation, AuthorisationServer, served
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
@@ -51,6 +54,14 @@ class _Stack:
     def put(self, **given: str) -> None:
         """What the operator does."""
         self.clients.secrets.put_secret_value(SecretId="given", SecretString=json.dumps(given))
+
+    def given(self) -> object:
+        return json.loads(self.clients.secrets.get_secret_value(SecretId="given")["SecretString"])
+
+    def stored(self) -> StoredTokens:
+        """What a function reads that starts now."""
+        stack = self.opened()
+        return SecretTokens(stack.secrets, stack.table, CLOCK, stack.application, replaces=True).read()
 
     def check(self, **environment: str) -> dict[str, Finding]:
         with checked_stack(self.opened(**environment)) as checked:
@@ -101,3 +112,24 @@ def test_a_client_id_of_the_stack_is_not_that_of_the_shell() -> None:
         stack.put(refresh_token=server.rules.grant())
         found = stack.check(CONSTANT_CONTACT_CLIENT_ID="another")
         assert found["credentials"].level == "ok"
+
+
+def test_a_trial_of_a_day_is_checked_and_logged_out() -> None:
+    """Nobody knows when such an access token ends. The operator's secret is all that has it."""
+    with provider() as server, deployed(server) as stack:
+        seed = server.rules.grant()
+        stack.put(client_id=CLIENT_ID, refresh_token=seed)
+        stack.check()
+        trial = stack.stored().access
+        assert trial
+        stack.put(client_id=CLIENT_ID, access_token=trial.text)
+        found = stack.check()
+        assert "an access_token in the secret" in found["credentials"].text
+        assert found["account"].level == "ok"
+
+        place = LoginStack(stack.opened())
+        assert place.remove()
+        assert stack.stored().is_empty
+        assert stack.given() == {"client_id": CLIENT_ID}
+        assert not place.remove()
+        assert server.rules.spent == [seed]

@@ -26,7 +26,7 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
     denied: list[str] = []
     try:
         held, pauses = _held(stack), stack.store.pauses.get()
-        credentials, tokens = _credentials(stack, denied.append)
+        credentials, origin, tokens = _credentials(stack, denied.append)
     except RetryError as error:
         raise RunError(f"{where} cannot be used ({error}); these are needed: {NEEDED}") from None
     is_v3 = stack.version is Version.V3
@@ -35,7 +35,7 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
         yield Checked(
             settings=settings,
             credentials=credentials,
-            origin="the secrets of the stack" if is_v3 else "the secret of the stack",
+            origin=origin,
             renewal=login if is_v3 else "put a new access_token (or api_key) into the secret of the stack",
             login=login,
             where=where,
@@ -51,15 +51,19 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
 
 def _credentials(
     stack: StackCredential, on_denied: Callable[[str], object]
-) -> tuple[Credentials | BearerTokens, SecretTokens | None]:
-    """Return the credential, and in v3 the tokens that are stored of it. Reads them once."""
+) -> tuple[Credentials | BearerTokens, str, SecretTokens | None]:
+    """Return the credential, where it is from, and what is stored of tokens that can be renewed."""
     if stack.version is Version.V2:
-        return secret_credentials(stack.secrets.client, stack.secrets.given, stack.clock)(), None
+        secret = secret_credentials(stack.secrets.client, stack.secrets.given, stack.clock)
+        return secret(), "the secret of the stack", None
     stored = SecretTokens(stack.secrets, stack.table, stack.clock, stack.application)
     stored.read()
     refresher = StoredRefresher(stack.settings, stored, stack.clock)
     tokens = Tokens(stored, refresher, stack.clock, V3Credentials(), on_denied=on_denied)
-    return tokens, stored
+    if stored.given().access_token:
+        trial = "an access_token in the secret of the stack, which lives for a day at most and is not renewed"
+        return tokens, trial, None
+    return tokens, "the secrets of the stack", stored
 
 
 def _held(stack: StackCredential) -> Held:

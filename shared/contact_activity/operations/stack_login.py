@@ -55,6 +55,10 @@ class LoginStack:
             return False
         with exclusive(self._store, MAX_WAIT_S):
             self._store.save(self._having_taken_all().logged_out())
+            given = self._store.given()
+            if given.access_token:
+                # A trial of a day is in no other place.
+                self._put_application(given)
         return True
 
     def _having_taken_all(self) -> StoredTokens:
