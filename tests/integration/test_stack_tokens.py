@@ -13,8 +13,9 @@ from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.table import Table
 from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.tokens import Tokens
+from contact_activity.domain.tokens import Granted
 from contact_activity.errors import RetryError
-from contact_activity.settings import V3Credentials
+from contact_activity.settings import SettingsError, V3Credentials
 from tests.support.authorisation import CLIENT_ID, Authorisation, InProcess
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
@@ -91,3 +92,38 @@ def test_who_may_not_store_the_answer_sends_no_refresh_token(stack: _Stack) -> N
     assert len(stack.provider.spent) == 1
     assert stack.provider.accepts(stack.ask(stack.function()))
     assert len(stack.provider.spent) == 2
+
+
+@pytest.mark.parametrize("put", ['{"client_id": "a", "refresh_token": "b"}', "no JSON", '{"serial": 1}'])
+def test_what_is_put_into_the_wrong_secret_buries_no_tokens(stack: _Stack, put: str) -> None:
+    """The table names the version that counts; the next renewal is the current one again."""
+    stack.put_new()
+    living = stack.ask(stack.function())
+    stack.clients.secrets.put_secret_value(SecretId="own", SecretString=put)
+    assert stack.ask(stack.function()) == living
+    stack.clock.sleep(23 * HOUR_S)
+    renewed = stack.ask(stack.function())
+    assert stack.provider.accepts(renewed)
+    stack.clock.sleep(READ_AGAIN_S)
+    assert stack.ask(stack.function()) == renewed
+    assert len(stack.provider.spent) == 2
+
+
+def test_a_login_mends_a_secret_that_holds_no_tokens(stack: _Stack) -> None:
+    """Where the table names no version either: the error says what helps, and where."""
+    stack.put(client_id=CLIENT_ID)
+    stack.clients.secrets.put_secret_value(SecretId="own", SecretString="no JSON")
+    with pytest.raises(
+        SettingsError, match=r"own holds no tokens of ours: run .*login .* in the secret given"
+    ):
+        stack.ask(stack.function())
+    store, granted = stack.store(replaces=True), Granted("access", stack.provider.grant(), HOUR_S * 1_000)
+    with store.exclusive(within_s=1):
+        store.save(store.read().logged_in(CLIENT_ID, granted, asked_ms=stack.clock.now_ms()))
+    assert stack.ask(stack.function()) == "access"
+
+
+def test_a_new_refresh_token_mends_it_too(stack: _Stack) -> None:
+    stack.clients.secrets.put_secret_value(SecretId="own", SecretString="no JSON")
+    stack.put_new()
+    assert stack.provider.accepts(stack.ask(stack.function()))

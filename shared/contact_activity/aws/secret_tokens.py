@@ -39,7 +39,7 @@ _VERSIONS = uuid.UUID("4f0c8f0a-6b0e-4a55-9a55-5b8a3c1a7d01")
 _CREDENTIALS = ("client_id", "client_secret", "refresh_token", "access_token")
 REMEDY = (
     "run `contact-activity login --stack NAME`, or store "
-    '{"client_id": "...", "refresh_token": "..."} in it, with "client_secret" if there is one'
+    '{{"client_id": "...", "refresh_token": "..."}} in {where}, with "client_secret" if there is one'
 )
 
 
@@ -226,6 +226,8 @@ class SecretTokens:
                 raise self._unusable('has no "client_id", and ConstantContactClientId is not set')
             return replace(known, tokens=known.tokens.taking(refresh_token, client_id), is_stored=False)
         if known.tokens.is_empty and not self._replaces:
+            if known.version and not known.text:
+                raise self._unusable("holds no tokens of ours", self._own)
             raise self._unusable("has no refresh token, or one that was taken before")
         # Perhaps the same refresh token again, with the client id put right.
         tokens = known.tokens.of_client(refresh_token or "", client_id)
@@ -233,14 +235,17 @@ class SecretTokens:
 
     def _newest(self, item: Item) -> _Known:
         """Return the newest tokens that are stored, whatever version the secret shows first."""
-        current = self._own.current()
+        shown = current = self._own.current()
         taken, renewals = item.text_set("taken"), (item.whole("renewed_on"), item.whole("renewals"))
         if current is None or current.arn == item.text("secret"):
             current = self._not_behind(current, item)
-        if current is None:
+        parsed = self._parsed(current) if current else None
+        if current is None or parsed is None:
+            # What the secret shows names the next version all the same: another name may be an earlier one's.
+            named = (shown.arn, shown.id) if shown else ("", "")
             nothing = StoredTokens(taken=taken)
-            return _Known(nothing, V3Credentials(), "", is_stored=False, renewals=renewals)
-        serial, tokens = self._parsed(current)
+            return _Known(nothing, V3Credentials(), *named, is_stored=False, renewals=renewals)
+        serial, tokens = parsed
         if current.id == item.text("newest"):
             tokens = replace(
                 tokens,
@@ -254,14 +259,15 @@ class SecretTokens:
         return _Known(tokens, V3Credentials(), *stored, serial, renewals=renewals)
 
     def _not_behind(self, current: SecretVersion | None, item: Item) -> SecretVersion | None:
-        """Return the version that the item names, unless the secret shows a newer one.
+        """Return the version that the item names, unless the secret shows a newer one of ours.
 
         Whoever stored a newer one died before the item named it.
         """
         newest = item.text("newest")
-        if not newest or (
-            current and (current.id == newest or self._parsed(current)[0] > item.whole("serial"))
-        ):
+        if not newest or (current and current.id == newest):
+            return current
+        parsed = self._parsed(current) if current else None
+        if parsed and parsed[0] > item.whole("serial"):
             return current
         named = self._own.at(newest)
         if named is None and self._clock.now_ms() - item.whole("noted_at") < SETTLED_MS:
@@ -305,19 +311,21 @@ class SecretTokens:
             raise self._unusable('has a "refresh_token" and an "access_token", which is one too many')
         return V3Credentials(**found)
 
-    def _parsed(self, version: SecretVersion) -> tuple[int, StoredTokens]:
-        """Return the serial and the tokens of a version of our own."""
+    def _parsed(self, version: SecretVersion) -> tuple[int, StoredTokens] | None:
+        """Return the serial and the tokens of a version; None if it is not one of ours."""
         try:
             value = parse_object(version.text)
             serial, tokens = value["serial"], value["tokens"]
             if not isinstance(serial, int) or not isinstance(tokens, dict):
-                raise self._unusable("holds no tokens of ours", self._own)
+                return None
             return serial, tokens_from_json(tokens)
         except (ValueError, TypeError, KeyError):
-            raise self._unusable("holds no tokens of ours", self._own) from None
+            return None
 
     def _unusable(self, fault: str, secret: SecretVersions | None = None) -> SettingsError:
-        return SettingsError(f"the secret {(secret or self._given).secret_id} {fault}: {REMEDY}")
+        where = f"the secret {self._given.secret_id}" if secret else "it"
+        remedy = REMEDY.format(where=where)
+        return SettingsError(f"the secret {(secret or self._given).secret_id} {fault}: {remedy}")
 
     def _take_lease(self) -> bool:
         now_ms = self._clock.now_ms()
