@@ -281,7 +281,7 @@ def test_a_logout_keeps_only_what_was_taken(tmp_path: Path) -> None:
         assert run(server, tmp_path, "logout")[0] == 0
         assert "nothing to remove" in run(server, tmp_path, "logout")[1]
     assert store.read().is_empty
-    assert store.read().has_taken("refresh-0")
+    assert store.read().has_taken("refresh-0", CLIENT_ID)
 
 
 def test_a_run_of_a_wrong_application_names_its_settings(tmp_path: Path) -> None:

@@ -127,3 +127,28 @@ def test_a_new_refresh_token_mends_it_too(stack: _Stack) -> None:
     stack.clients.secrets.put_secret_value(SecretId="own", SecretString="no JSON")
     stack.put_new()
     assert stack.provider.accepts(stack.ask(stack.function()))
+
+
+def test_a_copy_of_the_stack_s_own_refresh_token_is_never_sent_again(stack: _Stack) -> None:
+    """The provider takes that for theft, and ends what came of it."""
+    stack.put_new()
+    stack.ask(stack.function())
+    stack.put(client_id=CLIENT_ID, refresh_token=stack.store().read().refresh_token or "")
+    for _ in range(3):
+        stack.clock.sleep(22 * HOUR_S)
+        assert stack.provider.accepts(stack.ask(stack.function()))
+    assert len(set(stack.provider.spent)) == len(stack.provider.spent) == 4
+
+
+def test_a_refresh_token_is_tried_again_for_the_right_application(stack: _Stack) -> None:
+    """With the wrong one it was refused, and given up for what it replaced."""
+    stack.put_new()
+    before = stack.ask(stack.function())
+    new = stack.provider.grant()
+    stack.put(client_id="another", refresh_token=new)
+    stack.provider.owns_tokens = True
+    assert stack.ask(stack.function()) == before
+    stack.put(client_id=CLIENT_ID, refresh_token=new)
+    after = stack.ask(stack.function())
+    assert after != before
+    assert stack.provider.accepts(after)

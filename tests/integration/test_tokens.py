@@ -294,7 +294,7 @@ def test_what_a_token_replaced_is_used_after_a_crash(tmp_path: Path) -> None:
                 store.save(left_behind)
             tokens = bearer_tokens(tmp_path, settings_of(server), given("refresh-wrong"), CLOCK)
             assert token_of(tokens) == "access-stored"
-            assert store.read().has_taken("refresh-wrong")
+            assert store.read().has_taken("refresh-wrong", CLIENT_ID)
 
 
 def test_a_wrong_secret_spends_nothing(tmp_path: Path) -> None:

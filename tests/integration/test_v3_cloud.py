@@ -82,7 +82,7 @@ def test_functions_renew_the_tokens_and_publish(emulator: Emulator) -> None:
         tokens = stored(emulator, stack)
         given = emulator.client("secretsmanager").get_secret_value(SecretId=stack.outputs["SecretArn"])
     assert json.loads(given["SecretString"]) == seed
-    assert tokens.has_taken(seed["refresh_token"])
+    assert tokens.has_taken(seed["refresh_token"], CLIENT_ID)
     assert tokens.refresh_token not in (None, seed["refresh_token"])
     logs = emulator.client("logs").filter_log_events(logGroupName="/aws/lambda/contact-activity-dispatcher")
     secrets = [seed["refresh_token"], tokens.refresh_token or "", tokens.access.text if tokens.access else ""]

@@ -48,6 +48,8 @@ class Authorisation:
     # What the device endpoint says before the user decides; then True or False, as the user decided.
     device_answers: deque[str] = field(default_factory=deque)
     accepts_any: bool = True
+    # Whether a refresh token in the name of another application counts as wrong, not the application.
+    owns_tokens: bool = False
     # The account of every token; None: no token may ask for it.
     account_id: str | None = "p07e1l8cdif9dl"
     refused_access: set[str] = field(default_factory=set)
@@ -75,6 +77,8 @@ class Authorisation:
     def answer_token(self, form: Mapping[str, str], authorization: str | None) -> Answer:
         with self._lock:
             if not self._is_client(form, authorization):
+                if self.owns_tokens and form.get("grant_type") == "refresh_token":
+                    return 400, {"error": "invalid_grant"}
                 return 401, {"error": "invalid_client"}
             match form.get("grant_type"):
                 case "refresh_token":

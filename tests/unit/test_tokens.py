@@ -84,13 +84,13 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one() -> None:
 def test_what_was_taken_from_the_environment_is_known_for_ever() -> None:
     """Whoever logs in or out after that. Nothing else is left of an earlier credential."""
     taken = stored().taking("r-9", "c-9")
-    assert taken.has_taken("r-9")
+    assert taken.has_taken("r-9", "c-9")
     assert taken.access is None
     assert taken.next_step(0) is Step.REFRESH
     later = taken.sending(1).dead().logged_in("c-2", Granted("a-2", None, 1_000), asked_ms=7)
-    assert later.has_taken("r-9")
+    assert later.has_taken("r-9", "c-9")
     assert (later.refresh_token, later.is_dead, later.unanswered) == (None, False, 0)
-    assert later.logged_out().has_taken("r-9")
+    assert later.logged_out().has_taken("r-9", "c-9")
     assert later.logged_out().is_empty
 
 
@@ -102,8 +102,8 @@ def test_what_a_token_of_the_environment_replaced_is_kept_until_that_has_worked(
         back = taking.restored()
         assert (back.refresh_token, back.access, back.is_dead) == ("r", login.access, False)
         assert back.taken == taking.taken
-    assert other.has_taken("r-9")
-    assert other.has_taken("r-8")
+    assert other.has_taken("r-9", "c-9")
+    assert other.has_taken("r-8", "c-9")
     worked = other.sending(1).renewed(GRANTED, asked_ms=1)
     assert worked.restored() == worked
     assert StoredTokens().taking("r-9", "c").restored().refresh_token == "r-9"
@@ -117,6 +117,23 @@ def test_another_application_for_a_token_is_another_try() -> None:
     assert refused.of_client("r-9", "c-9").client_id == "c-9"
     assert refused.of_client("r-9", "c-wrong") == refused
     assert stored().of_client("r-9", "c-9") == stored()
+
+
+def test_it_is_so_too_where_the_token_has_been_given_up_for_what_it_replaced() -> None:
+    """Once it has worked it is good for nobody."""
+    back = stored().taking("r-9", "c-wrong").dead().restored()
+    assert back.has_taken("r-9", "c-wrong")
+    assert not back.has_taken("r-9", "c-9")
+    worked = back.taking("r-9", "c-9").renewed(GRANTED, asked_ms=1)
+    assert worked.has_taken("r-9", "c-9")
+    assert worked.has_taken("r-9", "c-any")
+
+
+def test_a_copy_of_what_came_of_a_login_is_not_taken_once_that_has_been_replaced() -> None:
+    """Whoever sends it again ends the whole login."""
+    copied = stored().of_client("r", "c").renewed(GRANTED, asked_ms=1)
+    assert copied.refresh_token == "r-1"
+    assert copied.has_taken("r", "c")
 
 
 def test_no_token_is_shown() -> None:

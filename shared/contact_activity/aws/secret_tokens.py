@@ -221,7 +221,7 @@ class SecretTokens:
             tokens = replace(known.tokens.logged_out(), access=access)
             return replace(known, tokens=tokens, is_stored=False)
         refresh_token, client_id = given.refresh_token, known.client.client_id
-        if refresh_token and not known.tokens.has_taken(refresh_token):
+        if refresh_token and not known.tokens.has_taken(refresh_token, client_id):
             if not client_id:
                 raise self._unusable('has no "client_id", and ConstantContactClientId is not set')
             return replace(known, tokens=known.tokens.taking(refresh_token, client_id), is_stored=False)

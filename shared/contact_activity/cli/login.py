@@ -180,7 +180,8 @@ def _print_rivals(environment: Environment, state_dir: Path) -> None:
     """Name what the environment has that comes before this login."""
     access, refresh = "CONSTANT_CONTACT_ACCESS_TOKEN", "CONSTANT_CONTACT_REFRESH_TOKEN"
     given = {name: environment.get(name, "").strip() for name in (access, refresh)}
-    if CredentialsFile(state_dir).read().has_taken(given[refresh]):
+    client_id = environment.get("CONSTANT_CONTACT_CLIENT_ID", "").strip()
+    if CredentialsFile(state_dir).read().has_taken(given[refresh], client_id):
         given.pop(refresh)
     for name, value in given.items():
         if value:

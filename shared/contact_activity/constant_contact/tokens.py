@@ -121,7 +121,7 @@ class Tokens:
     def _is_news(self, stored: StoredTokens) -> bool:
         """Whether the environment has a refresh token that was never taken."""
         token = self._given.refresh_token
-        return token is not None and not stored.has_taken(token)
+        return token is not None and not stored.has_taken(token, self._given.client_id)
 
     def _is_too_soon(self) -> bool:
         return self._clock.monotonic_ms() < self._not_before_ms

@@ -56,8 +56,9 @@ class StoredTokens:
     `client_id`: the application that the tokens belong to. `unanswered`: how often the refresh token was
     sent and no answer was saved. `is_dead`: the provider said that it is good for nothing. `is_unproven`:
     the access token replaced one that the API refused, and was not accepted yet. `called_ms`: the last call
-    for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment. `replaced`:
-    what the last of them replaced, until it has brought an access token: it may be good for nothing.
+    for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment, each with
+    its application until it has brought an access token, and then by itself. `replaced`: what the last of
+    them replaced, until it has brought an access token: it may be good for nothing.
     """
 
     client_id: str | None = None
@@ -89,9 +90,10 @@ class StoredTokens:
             return Step.REFRESH
         return Step.GIVE_UP if has_ended else Step.USE
 
-    def has_taken(self, refresh_token: str) -> bool:
-        """Whether it was taken before, or is the one that is stored."""
-        return refresh_token == self.refresh_token or token_digest(refresh_token) in self.taken
+    def has_taken(self, refresh_token: str, client_id: str | None) -> bool:
+        """Whether it was taken before for this application, or is the one that is stored."""
+        digests = {token_digest(refresh_token), _pair_digest(refresh_token, client_id)}
+        return refresh_token == self.refresh_token or not digests.isdisjoint(self.taken)
 
     def having_taken(self, digests: frozenset[str]) -> "StoredTokens":
         """Return the same with more digests of what was taken."""
@@ -104,7 +106,7 @@ class StoredTokens:
 
     def taking(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
         """Return the start of a new credential, from a refresh token of the environment."""
-        taken = self.taken | {token_digest(refresh_token)}
+        taken = self.taken | {_pair_digest(refresh_token, client_id)}
         # What brought access tokens before is worth more than another one that did not yet.
         replaced = self.replaced or (None if self.is_empty else replace(self, taken=frozenset()))
         return StoredTokens(
@@ -116,9 +118,13 @@ class StoredTokens:
 
         If that is another one, the token may not be dead: the first one was refused.
         """
-        if self.refresh_token != refresh_token or client_id in (None, self.client_id):
+        if self.refresh_token != refresh_token:
             return self
-        return replace(self, client_id=client_id, is_dead=False)
+        # A copy of what came of a login is known, too, when that has been replaced.
+        known = self.having_taken(frozenset({_pair_digest(refresh_token, client_id or self.client_id)}))
+        if client_id in (None, self.client_id):
+            return known
+        return replace(known, client_id=client_id, is_dead=False)
 
     def restored(self) -> "StoredTokens":
         """Return what was replaced; itself if nothing was."""
@@ -146,8 +152,13 @@ class StoredTokens:
 
     def renewed(self, granted: Granted, *, asked_ms: int, is_unproven: bool = False) -> "StoredTokens":
         """Return what to store of the next tokens. Without a new refresh token the old one stays."""
+        spent, taken = self.refresh_token or "", self.taken
+        if _pair_digest(spent, self.client_id) in taken:
+            # It is good for no other application.
+            taken |= {token_digest(spent)}
         return replace(
             self,
+            taken=taken,
             refresh_token=granted.refresh_token or self.refresh_token,
             access=AccessToken(granted.access_token, asked_ms, asked_ms + granted.life_ms),
             unanswered=0,
@@ -164,6 +175,11 @@ class StoredTokens:
 
     def logged_out(self) -> "StoredTokens":
         return StoredTokens(called_ms=self.called_ms, taken=self.taken)
+
+
+def _pair_digest(refresh_token: str, client_id: str | None) -> str:
+    """Identify a refresh token as one of an application."""
+    return token_digest(f"{client_id or ''} {refresh_token}")
 
 
 def token_digest(token: str) -> str:

@@ -96,7 +96,7 @@ def _origin(credentials: Credentials | V3Credentials, tokens: CredentialsFile) -
         return f"{_ACCESS} of the environment{before}: it lives for a day at most, and nobody can renew it"
     if not credentials.refresh_token:
         return "the stored login"
-    if stored.has_taken(credentials.refresh_token):
+    if stored.has_taken(credentials.refresh_token, credentials.client_id):
         return f"the stored tokens ({_REFRESH} was taken before)"
     return f"a new {_REFRESH} of the environment{before}"
 

@@ -86,9 +86,6 @@ class LoginFolder:
             self._store.remove()
         return True
 
-    def has_taken(self, refresh_token: str) -> bool:
-        return self._store.read().has_taken(refresh_token)
-
 
 def exclusive(store: TokenStore, within_s: float = MAX_WAIT_S) -> ExitStack:
     """Have the right to change the tokens, until it is closed. Raises `RunError` if that takes too long."""
