@@ -61,7 +61,8 @@ class _Stack:
 
     def store(self, refused: Set[str] = frozenset(), *, replaces: bool = False) -> SecretTokens:
         secrets = Secrets(_Refusing(self.clients.secrets, refused), "given", "own")
-        return SecretTokens(secrets, self.table, self.clock, V3Credentials(), replaces=replaces)
+        table = Table(_Refusing(self.clients.dynamodb, refused), "contacts")
+        return SecretTokens(secrets, table, self.clock, V3Credentials(), replaces=replaces)
 
     def function(self, refused: Set[str] = frozenset()) -> Tokens:
         """A new process, to which AWS refuses these calls."""
@@ -152,3 +153,21 @@ def test_a_refresh_token_is_tried_again_for_the_right_application(stack: _Stack)
     after = stack.ask(stack.function())
     assert after != before
     assert stack.provider.accepts(after)
+
+
+@pytest.mark.parametrize("refused", ["get_secret_value", "put_secret_value", "update_item"])
+def test_a_living_token_is_used_while_aws_fails(stack: _Stack, refused: str) -> None:
+    """A renewal that is due has hours for it. It is tried again after a while, not at every call."""
+    stack.put_new()
+    calls = set[str]()
+    function = stack.function(calls)
+    living = stack.ask(function)
+    stack.clock.sleep(21 * HOUR_S)
+    assert stack.ask(function) == living
+    calls.add(refused)
+    stack.clock.sleep(45 * 60)
+    assert [stack.ask(function) for _ in range(3)] == [living] * 3
+    assert len(stack.provider.spent) == 1
+    calls.clear()
+    stack.clock.sleep(31)
+    assert stack.ask(function) != living

@@ -113,14 +113,18 @@ class SecretTokens:
             yield False
             return
         with self._lock:
-            self._is_held, self._known = True, None
+            before, self._is_held, self._known = self._known, True, None
         try:
             yield True
         finally:
             with self._lock:
                 self._give_lease_back()
                 self._is_held = False
-                self._set_fresh()
+                if self._known:
+                    self._set_fresh()
+                else:
+                    # It could not be read, so what was known is all there is.
+                    self._known = before
 
     def save(self, tokens: StoredTokens) -> None:
         """Store all of it, or nothing. A secret is written only where a token is another one."""

@@ -78,9 +78,16 @@ class Tokens:
         if living and (self._is_too_soon() or stored.next_step(self._clock.now_ms()) is Step.USE):
             return living
         within_s = 0.0 if living else self._left_s(deadline_ms)
-        with self._exclusive(within_s) as is_exclusive:
-            if is_exclusive:
-                return self._settled(deadline_ms)
+        try:
+            with self._exclusive(within_s) as is_exclusive:
+                if is_exclusive:
+                    return self._settled(deadline_ms)
+        except RetryError as error:
+            # The store fails, which a token that lives does not have to wait for.
+            if living is None:
+                raise
+            self._tell(str(error))
+            self._not_before_ms = self._clock.monotonic_ms() + TRY_AGAIN_MS
         if living:
             # Somebody else refreshes it.
             return living
