@@ -19,6 +19,7 @@ from contact_activity.operations.check_stack import checked_stack
 from contact_activity.operations.findings import Finding
 from contact_activity.operations.stack_credential import StackCredential, stack_credential
 from contact_activity.operations.stack_login import LoginStack
+from contact_activity.settings import SettingsError, Version
 from tests.support.authorisation import CLIENT_ID, Authorisation, AuthorisationServer, served
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
@@ -133,3 +134,12 @@ def test_a_trial_of_a_day_is_checked_and_logged_out() -> None:
         assert stack.given() == {"client_id": CLIENT_ID}
         assert not place.remove()
         assert server.rules.spent == [seed]
+
+
+def test_a_login_overwrites_no_credential_of_v2() -> None:
+    """In a stack that was switched by mistake, and could not use it: that is told before anybody signs in."""
+    with provider() as server, deployed(server) as stack:
+        stack.put(api_key="key", access_token="token")
+        stack.opened().account.keep_to_version(Version.V2)
+        with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v2"):
+            LoginStack(stack.opened()).check()

@@ -10,12 +10,14 @@ from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
+from contact_activity.aws.store import dynamo_store
 from contact_activity.aws.table import Table
 from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.domain.tokens import Granted
+from contact_activity.entrypoints.sources import Api, Place, api
 from contact_activity.errors import RetryError
-from contact_activity.settings import SettingsError, V3Credentials
+from contact_activity.settings import SettingsError, V3Credentials, read_settings
 from tests.support.authorisation import CLIENT_ID, Authorisation, InProcess
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
@@ -171,3 +173,33 @@ def test_a_living_token_is_used_while_aws_fails(stack: _Stack, refused: str) -> 
     calls.clear()
     stack.clock.sleep(31)
     assert stack.ask(function) != living
+
+
+def _api(stack: _Stack, version: str) -> Api:
+    """What a function builds at its start."""
+    settings = read_settings({"CONSTANT_CONTACT_API_VERSION": version})
+    place = Place(Secrets(stack.clients.secrets, "given", "own"), stack.table)
+    limiter = dynamo_store(stack.clients.dynamodb, "contacts", settings.limits, stack.clock).limiter
+    return api(settings, place, limiter)
+
+
+def test_a_stack_keeps_to_the_version_that_it_has_read(stack: _Stack) -> None:
+    """From the first credential on, also if an earlier template noted none. Then the other one is refused."""
+    stack.put(api_key="key", access_token="token")
+    _api(stack, "v2").read_credentials()
+    with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v2"):
+        _api(stack, "v3").read_credentials()
+    stack.table.delete("account")
+    stack.table.put("listing", "listing", "{}")
+    with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v2"):
+        _api(stack, "v3").read_credentials()
+
+
+def test_a_stack_that_was_deployed_with_the_wrong_version_may_have_the_other(stack: _Stack) -> None:
+    """Without a credential it has read nothing, however often it ticked."""
+    with pytest.raises(SettingsError, match="has no value"):
+        _api(stack, "v2").read_credentials()
+    stack.put_new()
+    _api(stack, "v3").read_credentials()
+    with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v3"):
+        _api(stack, "v2").read_credentials()

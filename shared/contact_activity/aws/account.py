@@ -31,17 +31,18 @@ class DynamoAccount:
             return Version.V2
         return None if stored is None else Version(stored)
 
-    def keep_to_version(self, version: Version) -> None:
-        """Note by which version of the API the state is read. Raises `SettingsError` if it was the other.
-
-        In the other version all activity has other ids.
-        """
+    def check_version(self, version: Version) -> None:
+        """Raise `SettingsError` if the state was read by the other version, which has other ids."""
         stored = self.version()
         if stored not in (None, version):
             raise SettingsError(
                 f"the table holds what was read from API {stored}, and {version.value} has other ids: "
                 f"set ConstantContactApiVersion to {stored}, or deploy another stack"
             )
+
+    def keep_to_version(self, version: Version) -> None:
+        """Note by which version of the API the state is read. Raises as `check_version`."""
+        self.check_version(version)
         if not self._table.update(
             _ITEM,
             "SET api_version = :version",

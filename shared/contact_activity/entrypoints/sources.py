@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from contact_activity.aws.account import DynamoAccount
 from contact_activity.aws.secret import secret_credentials
@@ -17,7 +18,6 @@ from contact_activity.constant_contact.one_account import OneAccount, identified
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.v3 import V3, ConstantContactV3
-from contact_activity.domain.tokens import StoredTokens
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import CLOCK
 from contact_activity.entrypoints.v3_tokens import TokensAsWaits
@@ -26,6 +26,7 @@ from contact_activity.ports import BearerTokens, Limiter, Source, TokenStore
 from contact_activity.settings import Credentials, Settings, SettingsError, V3Credentials, Version
 from contact_activity.state.credentials_file import CredentialsFile
 
+T = TypeVar("T")
 CONNECTIONS = 8
 OTHER_ACCOUNT = (
     "the table holds what was read of another Constant Contact account than this credential's: "
@@ -59,19 +60,14 @@ def api(settings: Settings, place: Place, limiter: Limiter) -> Api:
     """Return the API. Raises `SettingsError` if the CA bundle cannot be used."""
     version = settings.api_version
     account = DynamoAccount(place.table)
-    keep_to_version = cache(lambda: account.keep_to_version(version))
     if version is Version.V3:
-        return _v3(settings, place, limiter, account, keep_to_version)
-    return _v2(settings, place, limiter, keep_to_version)
+        return _v3(settings, place, limiter, account)
+    return _v2(settings, place, limiter, account)
 
 
-def _v2(settings: Settings, place: Place, limiter: Limiter, keep_to_version: Callable[[], None]) -> Api:
+def _v2(settings: Settings, place: Place, limiter: Limiter, account: DynamoAccount) -> Api:
     secret = secret_credentials(place.secrets.client, place.secrets.given, CLOCK)
-
-    def read() -> Credentials:
-        keep_to_version()
-        return secret()
-
+    read = _of_one_version(account, Version.V2, secret)
     return Api(ConstantContactV2(_client(settings, _errors_as_waits(read), limiter)), read)
 
 
@@ -80,7 +76,6 @@ def _v3(
     place: Place,
     limiter: Limiter,
     account: DynamoAccount,
-    keep_to_version: Callable[[], None],
 ) -> Api:
     given = V3Credentials(client_id=place.client_id)
     # On the local cloud the secret has the application only.
@@ -89,11 +84,7 @@ def _v3(
     stored: TokenStore = secret
     if place.local_folder:
         stored = CredentialsFile(Path(place.local_folder))
-
-    def read() -> StoredTokens:
-        keep_to_version()
-        return stored.read()
-
+    read = _of_one_version(account, Version.V3, stored.read)
     refresher = StoredRefresher(settings, secret, CLOCK)
     tokens = Tokens(stored, refresher, CLOCK, V3Credentials(), telemetry.log_token_trouble)
     transport = HttpTransport(
@@ -104,8 +95,25 @@ def _v3(
     )
     identify = identified_by(settings.base_url, limiter, CLOCK, transport, V3)
     kept = OneAccount(tokens, account, identify, telemetry.log_token_trouble, refusal=OTHER_ACCOUNT)
-    waiting = TokensAsWaits(kept, keep_to_version, telemetry.log_unreadable_secret)
+    waiting = TokensAsWaits(kept, read, telemetry.log_unreadable_secret)
     return Api(ConstantContactV3(_client(settings, waiting, limiter)), read)
+
+
+def _of_one_version(account: DynamoAccount, version: Version, read: Callable[[], T]) -> Callable[[], T]:
+    """Read a credential, and note by which version of the API the state is read.
+
+    Not before there is one: a stack that was deployed with the wrong version has read nothing.
+    """
+    check = cache(lambda: account.check_version(version))
+    keep = cache(lambda: account.keep_to_version(version))
+
+    def read_kept() -> T:
+        check()
+        found = read()
+        keep()
+        return found
+
+    return read_kept
 
 
 def _client(

@@ -31,6 +31,7 @@ class LoginStack:
 
     def check(self) -> None:
         try:
+            self._stack.account.check_version(Version.V3)
             self._store.read()
         except RetryError as error:
             raise RunError(f"{self.name} cannot be used ({error}); these are needed: {NEEDED}") from None
