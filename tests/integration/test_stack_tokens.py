@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Set
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from contact_activity.aws.clients import aws_client
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.store import dynamo_store
 from contact_activity.aws.table import Table
-from contact_activity.constant_contact.oauth import AuthorizationServer
+from contact_activity.constant_contact.oauth import AuthorizationServer, StoredRefresher
 from contact_activity.constant_contact.tokens import Tokens
-from contact_activity.domain.tokens import Granted
+from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.entrypoints.sources import Api, Place, api
 from contact_activity.errors import RetryError
 from contact_activity.settings import SettingsError, V3Credentials, read_settings
+from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import CLIENT_ID, Authorisation, InProcess
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
@@ -203,3 +205,19 @@ def test_a_stack_that_was_deployed_with_the_wrong_version_may_have_the_other(sta
     _api(stack, "v3").read_credentials()
     with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v3"):
         _api(stack, "v2").read_credentials()
+
+
+def test_a_refresh_token_counts_as_unsent_where_its_application_cannot_be_read(
+    stack: _Stack, tmp_path: Path
+) -> None:
+    """On the local cloud the tokens are in the folder, and the application in an emulator that may stop."""
+    file, calls = CredentialsFile(tmp_path), {"get_secret_value"}
+    with file.exclusive(within_s=1):
+        file.save(StoredTokens(CLIENT_ID, stack.provider.grant()))
+    settings = read_settings({"CONSTANT_CONTACT_TOKEN_URL": "http://127.0.0.1:9/token"})
+    refresher = StoredRefresher(settings, stack.store(calls, replaces=True), stack.clock)
+    tokens = Tokens(file, refresher, stack.clock, V3Credentials())
+    for _ in range(3):
+        with pytest.raises(RetryError, match="Secrets Manager"):
+            tokens.access_token(deadline_ms=stack.clock.monotonic_ms() + 28_000)
+    assert file.read().unanswered == 0

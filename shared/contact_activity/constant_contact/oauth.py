@@ -24,6 +24,7 @@ from contact_activity.constant_contact.token_answers import (
 )
 from contact_activity.constant_contact.transport import ANSWER_TIMEOUT_S, FormTransport, NoAnswerError
 from contact_activity.constant_contact.verdict import read_answer
+from contact_activity.errors import RetryError
 from contact_activity.ports import Clock
 from contact_activity.settings import Settings, V3Credentials
 
@@ -143,5 +144,10 @@ class StoredRefresher:
         self._settings, self._stored, self._clock = settings, stored, clock
 
     def refresh(self, refresh_token: str, client_id: str | None) -> TokenAnswer:
-        server = authorization_server(self._settings, self._stored.application(), self._clock)
+        try:
+            application = self._stored.application()
+        except RetryError as error:
+            # Nothing was sent.
+            return Busy(str(error))
+        server = authorization_server(self._settings, application, self._clock)
         return server.refresh(refresh_token, client_id)
