@@ -1,7 +1,7 @@
 """The tokens of a stack, where its secrets, its rights, or what the operator put in are wrong."""
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from contact_activity.entrypoints.sources import Api, Place, api
 from contact_activity.errors import RetryError
 from contact_activity.settings import SettingsError, V3Credentials, read_settings
 from contact_activity.state.credentials_file import CredentialsFile
-from tests.support.authorisation import CLIENT_ID, Authorisation, InProcess
+from tests.support.authorisation import BUSY, CLIENT_ID, Authorisation, InProcess
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.virtual_clock import SharedClock
@@ -68,10 +68,13 @@ class _Stack:
         table = Table(_Refusing(self.clients.dynamodb, refused), "contacts")
         return SecretTokens(secrets, table, self.clock, V3Credentials(), replaces=replaces)
 
-    def function(self, refused: Set[str] = frozenset()) -> Tokens:
+    def function(
+        self, refused: Set[str] = frozenset(), on_exchange: Callable[[int], object] = lambda _: None
+    ) -> Tokens:
         """A new process, to which AWS refuses these calls."""
+        transport = InProcess(self.provider, on_exchange)
         server = AuthorizationServer(
-            "http://127.0.0.1/token", V3Credentials(CLIENT_ID), InProcess(self.provider), self.clock
+            "http://127.0.0.1/token", V3Credentials(CLIENT_ID), transport, self.clock
         )
         return Tokens(self.store(refused), server, self.clock, V3Credentials())
 
@@ -221,3 +224,21 @@ def test_a_refresh_token_counts_as_unsent_where_its_application_cannot_be_read(
         with pytest.raises(RetryError, match="Secrets Manager"):
             tokens.access_token(deadline_ms=stack.clock.monotonic_ms() + 28_000)
     assert file.read().unanswered == 0
+
+
+def test_an_answer_that_could_not_be_stored_is_kept_while_others_try_in_vain(stack: _Stack) -> None:
+    """It is stored as soon as that is possible. Nobody else has it."""
+    stack.put_new()
+    stack.ask(stack.function())
+    stack.clock.sleep(25 * HOUR_S)
+    refused = set[str]()
+    function = stack.function(refused, lambda _: refused.add("put_secret_value"))
+    with pytest.raises(RetryError, match="Secrets Manager"):
+        stack.ask(function)
+    stack.provider.faults.extend([BUSY] * 9)
+    with pytest.raises(RetryError, match="token endpoint"):
+        stack.ask(stack.function())
+    stack.provider.faults.clear()
+    refused.clear()
+    assert stack.provider.accepts(stack.ask(function))
+    assert len(set(stack.provider.spent)) == len(stack.provider.spent) == 2

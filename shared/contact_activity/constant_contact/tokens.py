@@ -167,9 +167,11 @@ class Tokens:
         stored = self._store.read()
         if self._unsaved:
             before, after = self._unsaved
-            if stored == before:
-                self._store.save(after)
-                stored = after
+            # Another process may have tried in vain what brought new tokens here.
+            has_news = not after.has_same_tokens(before)
+            if stored == before or (has_news and stored.has_same_tokens(before)):
+                stored = after.having_taken(stored.taken)
+                self._store.save(stored)
             self._unsaved = None
         token = self._given.refresh_token
         if token:
