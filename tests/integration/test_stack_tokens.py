@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
+from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.store import dynamo_store
 from contact_activity.aws.table import Table
@@ -23,7 +24,7 @@ from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.authorisation import BUSY, CLIENT_ID, Authorisation, InProcess
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
-from tests.support.virtual_clock import SharedClock
+from tests.support.virtual_clock import SettableClock, SharedClock
 
 NOON_MS = 1_750_000_000_000
 HOUR_S = 3_600
@@ -242,3 +243,20 @@ def test_an_answer_that_could_not_be_stored_is_kept_while_others_try_in_vain(sta
     refused.clear()
     assert stack.provider.accepts(stack.ask(function))
     assert len(set(stack.provider.spent)) == len(stack.provider.spent) == 2
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_a_function_that_was_frozen_reads_a_new_credential(stack: _Stack, version: str) -> None:
+    """Lambda freezes it between two invocations, and its monotonic clock may stand still meanwhile."""
+    clock = SettableClock(NOON_MS)
+    secrets = Secrets(stack.clients.secrets, "given", "own")
+    read: Callable[[], object] = SecretTokens(secrets, stack.table, clock, V3Credentials()).read
+    if version == "v2":
+        read = secret_credentials(stack.clients.secrets, "given", clock)
+    given = {"v2": {"api_key": "key"}, "v3": {"client_id": CLIENT_ID}}[version]
+    stack.put(**given, access_token="old")
+    old = read()
+    stack.put(**given, access_token="new")
+    assert read() == old
+    clock.ahead_ms = READ_AGAIN_S * 1_000
+    assert read() != old

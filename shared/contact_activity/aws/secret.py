@@ -19,6 +19,19 @@ MAX_AGE_S = 300.0
 ASK_AGAIN_S = 15.0
 
 
+class Age:
+    """How long ago something was. A function may be frozen, and its monotonic clock with it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._begun_ms, self._begun_on_ms = clock.monotonic_ms(), clock.now_ms()
+
+    def seconds(self) -> float:
+        """Return what has passed by the clock by which it is more."""
+        passed_ms = self._clock.monotonic_ms() - self._begun_ms
+        return max(passed_ms, self._clock.now_ms() - self._begun_on_ms) / 1_000
+
+
 def secret_credentials(
     client: BaseClient, secret_id: str, clock: Clock, max_age_s: float = MAX_AGE_S
 ) -> Callable[[], Credentials]:
@@ -29,24 +42,24 @@ def secret_credentials(
     """
     lock = threading.Lock()
     known: Credentials | None = None
-    fresh_until_ms = 0.0
-    stale_until_ms = 0.0
+    found, asked = Age(clock), Age(clock)
+    wait_s = 0.0
 
     def read() -> Credentials:
-        nonlocal known, fresh_until_ms, stale_until_ms
+        nonlocal known, found, asked, wait_s
         with lock:
-            if known is not None and clock.monotonic_ms() < fresh_until_ms:
+            if known is not None and asked.seconds() < wait_s:
                 return known
             last, known = known, None
             try:
                 known = parse_secret(secret_id, _value(client, secret_id))
             except RetryError:
-                if last is None or clock.monotonic_ms() >= stale_until_ms:
+                if last is None or found.seconds() >= MAX_STALE_S:
                     raise
-                known, fresh_until_ms = last, clock.monotonic_ms() + ASK_AGAIN_S * 1_000
+                known, asked, wait_s = last, Age(clock), ASK_AGAIN_S
                 return known
-            fresh_until_ms = clock.monotonic_ms() + max_age_s * 1_000
-            stale_until_ms = clock.monotonic_ms() + MAX_STALE_S * 1_000
+            found = asked = Age(clock)
+            wait_s = max_age_s
             return known
 
     return read

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from botocore.client import BaseClient
 
-from contact_activity.aws.secret import ASK_AGAIN_S, MAX_AGE_S, MAX_STALE_S, parse_object
+from contact_activity.aws.secret import ASK_AGAIN_S, MAX_AGE_S, MAX_STALE_S, Age, parse_object
 from contact_activity.aws.secret_versions import SecretVersion, SecretVersions
 from contact_activity.aws.table import Item, Table, Value
 from contact_activity.domain.times import DAY_MS
@@ -90,7 +90,7 @@ class SecretTokens:
         # No other process may renew the tokens.
         self._is_held = False
         self._known: _Known | None = None
-        self._fresh_until_ms = self._stale_until_ms = 0.0
+        self._found, self._asked, self._wait_s = Age(clock), Age(clock), 0.0
 
     def read(self) -> StoredTokens:
         """Return what is stored. Whoever may not renew it gets what was read in the last five minutes."""
@@ -194,23 +194,22 @@ class SecretTokens:
 
     def _read(self) -> _Known:
         with self._lock:
-            now_ms = self._clock.monotonic_ms()
-            if self._known and (self._is_held or now_ms < self._fresh_until_ms):
+            if self._known and (self._is_held or self._asked.seconds() < self._wait_s):
                 return self._known
             last, self._known = self._known, None
             try:
                 self._known = self._settled()
             except RetryError:
-                if self._is_held or last is None or now_ms >= self._stale_until_ms:
+                if self._is_held or last is None or self._found.seconds() >= MAX_STALE_S:
                     raise
-                self._known, self._fresh_until_ms = last, now_ms + ASK_AGAIN_S * 1_000
+                self._known, self._asked, self._wait_s = last, Age(self._clock), ASK_AGAIN_S
                 return last
             self._set_fresh()
             return self._known
 
     def _set_fresh(self) -> None:
-        now_ms = self._clock.monotonic_ms()
-        self._fresh_until_ms, self._stale_until_ms = now_ms + MAX_AGE_S * 1_000, now_ms + MAX_STALE_S * 1_000
+        self._found = self._asked = Age(self._clock)
+        self._wait_s = MAX_AGE_S
 
     def _day(self) -> int:
         return self._clock.now_ms() // DAY_MS
