@@ -139,7 +139,8 @@ class AccountRecord(Protocol):
     """Where the account of the state is stored."""
 
     def read(self) -> StoredAccount | None: ...
-    def save(self, account: StoredAccount) -> None: ...
+    def save(self, account: StoredAccount) -> None:
+        """Store it; where processes may race, another account that is stored stays."""
 
 
 class Limiter(Protocol):

@@ -9,14 +9,17 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from contact_activity.aws.account import DynamoAccount
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.store import dynamo_store
 from contact_activity.aws.table import Table
 from contact_activity.constant_contact.oauth import AuthorizationServer, StoredRefresher
+from contact_activity.constant_contact.one_account import keep_to_account
 from contact_activity.constant_contact.tokens import Tokens
-from contact_activity.domain.tokens import Granted, StoredTokens
+from contact_activity.domain.account import StoredAccount
+from contact_activity.domain.tokens import Granted, StoredTokens, token_digest
 from contact_activity.entrypoints.sources import Api, Place, api
 from contact_activity.errors import RetryError
 from contact_activity.settings import SettingsError, V3Credentials, read_settings
@@ -260,3 +263,22 @@ def test_a_function_that_was_frozen_reads_a_new_credential(stack: _Stack, versio
     assert read() == old
     clock.ahead_ms = READ_AGAIN_S * 1_000
     assert read() != old
+
+
+class _Racing(DynamoAccount):
+    """What a process sees that looked before another one stored its account."""
+
+    has_looked = False
+
+    def read(self) -> StoredAccount | None:
+        found = super().read() if self.has_looked else None
+        self.has_looked = True
+        return found
+
+
+def test_of_two_accounts_at_once_the_first_is_that_of_the_stack(stack: _Stack) -> None:
+    keep_to_account(DynamoAccount(stack.table), "first", "token-1")
+    with pytest.raises(SettingsError, match="another Constant Contact account"):
+        keep_to_account(_Racing(stack.table), "second", "token-2")
+    assert DynamoAccount(stack.table).read() == StoredAccount("first", token_digest("token-1"))
+    keep_to_account(_Racing(stack.table), "first", "token-3")

@@ -20,8 +20,14 @@ class DynamoAccount:
         return StoredAccount(item.text("account_id"), item.text("checked"))
 
     def save(self, account: StoredAccount) -> None:
-        change = "SET account_id = :account, checked = :checked"
-        self._table.update(_ITEM, change, account=account.account_id, checked=account.checked)
+        """Store it, unless another process has stored another account."""
+        self._table.update(
+            _ITEM,
+            "SET account_id = :account, checked = :checked",
+            "attribute_not_exists(account_id) OR account_id = :account",
+            account=account.account_id,
+            checked=account.checked,
+        )
 
     def version(self) -> Version | None:
         """By which version of the API the state was read; None if nothing was."""

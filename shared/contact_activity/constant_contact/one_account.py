@@ -81,9 +81,12 @@ class OneAccount:
 def keep_to_account(record: AccountRecord, account_id: str, token: str, refusal: str = OTHER_ACCOUNT) -> None:
     """Store whose state this is, if that is not known. Raises `SettingsError` if it is another's."""
     stored = record.read()
-    if stored and stored.account_id != account_id:
+    if stored is None or stored.account_id == account_id:
+        record.save(StoredAccount(account_id, token_digest(token)))
+        # Another process may have been first.
+        stored = record.read()
+    if stored is None or stored.account_id != account_id:
         raise SettingsError(refusal)
-    record.save(StoredAccount(account_id, token_digest(token)))
 
 
 def _read_account_id(body: object) -> str | None:
