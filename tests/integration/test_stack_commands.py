@@ -1,24 +1,29 @@
 """`check`, `login` and `logout` on a stack: what they take from it, and what they leave."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.aws.secret_tokens import SecretTokens
 from contact_activity.clock import SystemClock
+from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.pace import Limits
-from contact_activity.domain.tokens import StoredTokens
+from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.operations import stack_credential as opening
 from contact_activity.operations.check import check
 from contact_activity.operations.check_stack import checked_stack
 from contact_activity.operations.findings import Finding
+from contact_activity.operations.login import Login
 from contact_activity.operations.stack_credential import StackCredential, stack_credential
 from contact_activity.operations.stack_login import LoginStack
+from contact_activity.run.errors import RunError
 from contact_activity.settings import SettingsError, Version
 from tests.support.authorisation import CLIENT_ID, Authorisation, AuthorisationServer, served
 from tests.support.families import Clients, create_table
@@ -143,3 +148,76 @@ def test_a_login_overwrites_no_credential_of_v2() -> None:
         stack.opened().account.keep_to_version(Version.V2)
         with pytest.raises(SettingsError, match="set ConstantContactApiVersion to v2"):
             LoginStack(stack.opened()).check()
+
+
+class _Failing:
+    """A client of AWS whose calls fail in one way."""
+
+    def __init__(self, client: Any, error: Exception, failing: Set[str]) -> None:
+        self._client, self._error, self._failing = client, error, failing
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._failing:
+            return getattr(self._client, name)
+        return self._fail
+
+    def _fail(self, **_: object) -> None:
+        raise self._error
+
+
+def _failing(stack: StackCredential, error: Exception, *calls: str) -> StackCredential:
+    client = _Failing(stack.secrets.client, error, {*calls})
+    return replace(stack, secrets=replace(stack.secrets, client=client))
+
+
+def _coded(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "may hold anything"}}, "a call")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (_coded("InvalidRequestException"), "restore-secret"),
+        (_coded("AccessDeniedException"), "these are needed: .*kms:Decrypt"),
+        (_coded("ThrottlingException"), "try again in a minute"),
+        (EndpointConnectionError(endpoint_url="https://aws"), "check the network"),
+    ],
+)
+def test_what_aws_refuses_is_told_with_what_to_do(error: Exception, remedy: str) -> None:
+    """By every command, in one line that holds nothing of the message of AWS."""
+    with provider() as server, deployed(server) as stack:
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        failing = _failing(stack.opened(), error, "get_secret_value")
+        commands: tuple[Callable[[], object], ...] = (
+            LoginStack(failing).check,
+            LoginStack(failing).remove,
+            lambda: checked_stack(failing).__enter__(),
+        )
+        for command in commands:
+            with pytest.raises(RunError, match=f"--stack stack cannot be used.*{remedy}") as told:
+                command()
+            assert "anything" not in str(told.value)
+            assert "\n" not in str(told.value)
+
+
+def test_a_missing_right_to_store_is_told_before_anybody_signs_in() -> None:
+    with provider() as server, deployed(server) as stack:
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        place = LoginStack(_failing(stack.opened(), _coded("AccessDeniedException"), "put_secret_value"))
+        with pytest.raises(RunError, match="secretsmanager:GetSecretValue and PutSecretValue"):
+            place.check()
+        LoginStack(stack.opened()).check()
+        assert stack.given() == {"client_id": CLIENT_ID, "refresh_token": stack.stored().refresh_token}
+
+
+def test_a_login_of_another_account_names_the_stack() -> None:
+    with provider() as server, deployed(server) as stack:
+        opened = stack.opened()
+        opened.account.save(StoredAccount("another", "checked"))
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        stack.check()
+        access = stack.stored().access
+        assert access
+        with pytest.raises(SettingsError, match=r"the stack stack holds .* deploy another stack"):
+            LoginStack(opened).is_of_known_account(Login(Granted(access.text, None, 1), 0), opened.settings)

@@ -100,6 +100,12 @@ class SecretTokens:
         """Return the client id and the client secret to renew tokens with."""
         return self._read().client
 
+    def check_rights(self) -> None:
+        """See that tokens can be stored, as far as that shows without a change."""
+        with self.exclusive(within_s=0.0):
+            for secret in (self._given, self._own):
+                secret.put_again()
+
     def given(self) -> V3Credentials:
         """Return what the operator put in."""
         return self._read_given()

@@ -32,6 +32,11 @@ class SecretVersions:
     def at(self, version_id: str) -> SecretVersion | None:
         return self._get(VersionId=version_id)
 
+    def put_again(self) -> None:
+        """Store the current version once more, which changes nothing and needs the right to store."""
+        if current := self.current():
+            self.put(current.id, current.text)
+
     def put(self, version_id: str, text: str) -> SecretVersion | None:
         """Store a version and make it the current one. None if there is another one under this id.
 

@@ -132,7 +132,7 @@ class _Check:
         if held.version is version:
             return Finding(STATE, text)
         text += f", and {version.value} has other ids"
-        return Finding(STATE, text, f"give another --state for {version.value}", Fault.SETTINGS)
+        return Finding(STATE, text, f"{self._elsewhere} for {version.value}", Fault.SETTINGS)
 
     def _access(self, state: Finding) -> Iterator[Finding]:
         endpoint = self._token_endpoint()
@@ -153,6 +153,12 @@ class _Check:
             yield Finding(
                 API, str(error), remedies.for_cause(cause, remedies.BASE_URL, self._settings), Fault.OTHER
             )
+
+    @property
+    def _elsewhere(self) -> str:
+        """What brings another store."""
+        option = self._checked.where.partition(" ")[0]
+        return f"give another {option}"
 
     def _words(self) -> str:
         return f"API {self._settings.api_version.value}, {self._checked.origin}"
@@ -205,7 +211,9 @@ class _Check:
             return Finding(CREDENTIALS, refused, remedies.WRONG_CLIENT[self._denied])
         if self._denied and not stored.is_dead:
             refused = f"{self._words()}, but it is refused ({self._denied}), so the tokens before it are used"
-            return Finding(CREDENTIALS, f"{refused}: an access token{until}", "unset it, or set a good one")
+            return Finding(
+                CREDENTIALS, f"{refused}: an access token{until}", "take it out, or give a good one"
+            )
         if stored.refresh_token is None:
             return Finding(CREDENTIALS, f"{text}no refresh token", before)
         if stored.is_dead:
@@ -267,13 +275,15 @@ class _Check:
         if stored.account_id == look.result:
             return Finding(ACCOUNT, f"{look.result}, as that of the state")
         text = f"{look.result}, but the state is of {stored.account_id}"
-        return Finding(ACCOUNT, text, "give another --state, or log in to that account", Fault.SETTINGS)
+        return Finding(ACCOUNT, text, f"{self._elsewhere}, or log in to that account", Fault.SETTINGS)
 
     def _refused_key(self, look: Look[object]) -> Finding:
         """The credential of v2: the gateway refuses a key with 403, the API a token with 401."""
         name = "CONSTANT_CONTACT_ACCESS_TOKEN" if look.status == 401 else "CONSTANT_CONTACT_API_KEY"
         text = f"the API refuses it ({_answer(look)}), which is a matter of {name}"
-        return Finding(CREDENTIALS, text, f"renew {name}", Fault.CREDENTIAL)
+        is_of_folder = self._checked.where.startswith("--state")
+        remedy = f"renew {name}" if is_of_folder else self._checked.renewal
+        return Finding(CREDENTIALS, text, remedy, Fault.CREDENTIAL)
 
     def _permitted(self, permission: Permission) -> Finding:
         look, area = permission.look, permission.area

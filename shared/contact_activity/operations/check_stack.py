@@ -7,12 +7,10 @@ from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.secret_tokens import SecretTokens
 from contact_activity.constant_contact.oauth import StoredRefresher
 from contact_activity.constant_contact.tokens import Tokens
-from contact_activity.errors import RetryError
 from contact_activity.operations.check import Checked, Held
 from contact_activity.operations.check_folder import transport_to
-from contact_activity.operations.stack_credential import NEEDED, StackCredential
+from contact_activity.operations.stack_credential import StackCredential, explained
 from contact_activity.ports import BearerTokens
-from contact_activity.run.errors import RunError
 from contact_activity.settings import Credentials, V3Credentials, Version
 
 
@@ -24,11 +22,9 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
     """
     settings, where = stack.settings, f"--stack {stack.stack_name}"
     denied: list[str] = []
-    try:
+    with explained(stack.stack_name):
         held, pauses = _held(stack), stack.store.pauses.get()
         credentials, origin, tokens = _credentials(stack, denied.append)
-    except RetryError as error:
-        raise RunError(f"{where} cannot be used ({error}); these are needed: {NEEDED}") from None
     is_v3 = stack.version is Version.V3
     login = f"`contact-activity login {where}`"
     with closing(transport_to(settings, settings.base_url)) as transport:

@@ -95,8 +95,15 @@ def exclusive(store: TokenStore, within_s: float = MAX_WAIT_S) -> ExitStack:
         return stack.pop_all()
 
 
-def is_of(record: AccountRecord, token: str, settings: Settings, limiter: Limiter, clock: Clock) -> bool:
-    """See `LoginPlace.is_of_known_account`."""
+def is_of(
+    record: AccountRecord,
+    token: str,
+    settings: Settings,
+    limiter: Limiter,
+    clock: Clock,
+    refusal: str = OTHER_ACCOUNT,
+) -> bool:
+    """See `LoginPlace.is_of_known_account`. `refusal`: what is said of another account."""
     stored = record.read()
     if stored is None:
         return True
@@ -113,5 +120,5 @@ def is_of(record: AccountRecord, token: str, settings: Settings, limiter: Limite
         except (RetryError, WaitError):
             return False
     if account_id is not None and account_id != stored.account_id:
-        raise SettingsError(OTHER_ACCOUNT)
+        raise SettingsError(refusal)
     return account_id is not None

@@ -1,20 +1,41 @@
 """Opens a deployed stack's credential, with the AWS settings of the caller."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.aws.account import DynamoAccount
 from contact_activity.aws.clients import aws_client
+from contact_activity.aws.errors import as_retry_error, error_code
 from contact_activity.aws.secret_tokens import Secrets
 from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.aws.table import Table
+from contact_activity.errors import RetryError
 from contact_activity.operations.stack import STACK_SETTINGS, describe_stack
 from contact_activity.ports import Clock, Limiter
+from contact_activity.run.errors import RunError
 from contact_activity.settings import Environment, Settings, V3Credentials, Version, read_settings
 
 NEEDED = (
     "cloudformation:DescribeStacks, secretsmanager:GetSecretValue and PutSecretValue of the stack's secrets, "
-    "dynamodb:GetItem and UpdateItem of its table"
+    "dynamodb:GetItem and UpdateItem of its table; with KmsKeyArn, its kms:Decrypt and GenerateDataKey"
 )
+_AGAIN = "try again in a minute"
+_SIGN_IN = "sign in to AWS again"
+_NETWORK = "check the network, and AWS_REGION"
+# By the code of AWS, or the class of an error on the way to it. Whatever else it is may be a missing right.
+_REMEDIES = {
+    "InvalidRequestException": "a secret of the stack is to be deleted: bring it back by `aws secretsmanager "
+    "restore-secret`",
+    "ResourceNotFoundException": "what the stack stores in is gone: deploy it again",
+    "LimitExceededException": "the tokens were stored too often today: try again tomorrow",
+    **dict.fromkeys(("ThrottlingException", "RequestLimitExceeded", "InternalServiceError"), _AGAIN),
+    "NoCredentialsError": "sign in to AWS, or set AWS_PROFILE",
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "UnauthorizedSSOTokenError"), _SIGN_IN),
+    **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
+}
 _CLIENT_ID = "CONSTANT_CONTACT_CLIENT_ID"
 
 
@@ -56,9 +77,24 @@ class StackCredential:
         return self.store.limiter
 
 
+@contextmanager
+def explained(stack_name: str) -> Iterator[None]:
+    """Raise `RunError`, with what to do, where AWS fails."""
+    try:
+        yield
+    except RetryError as error:
+        failed = error.__cause__
+        if not isinstance(failed, ClientError | BotoCoreError):
+            raise
+        remedy = _REMEDIES.get(error_code(failed), f"these are needed: {NEEDED}")
+        raise RunError(f"--stack {stack_name} cannot be used ({error}); {remedy}") from None
+
+
 def stack_credential(stack_name: str, environment: Environment, clock: Clock) -> StackCredential:
-    """Open a stack. Raises `RunError` if there is none of this name."""
-    outputs, given = describe_stack(aws_client("cloudformation"), stack_name)
+    """Open a stack. Raises `RunError` if there is none of this name, or if AWS fails."""
+    cloudformation = aws_client("cloudformation")
+    with explained(stack_name), as_retry_error("CloudFormation"):
+        outputs, given = describe_stack(cloudformation, stack_name)
     # The stack's credential and its pace are no matter of the caller's shell.
     own = {name: value for name, value in environment.items() if name not in STACK_SETTINGS}
     settings: dict[str, str] = {"CONSTANT_CONTACT_API_VERSION": Version.V2.value, **own, **given}

@@ -5,10 +5,9 @@ import json
 from contact_activity.aws.errors import as_retry_error
 from contact_activity.aws.secret_tokens import LEASE_MS, SecretTokens
 from contact_activity.domain.tokens import StoredTokens, token_digest
-from contact_activity.errors import RetryError
 from contact_activity.operations.login import Login
 from contact_activity.operations.login_place import exclusive, is_of
-from contact_activity.operations.stack_credential import NEEDED, StackCredential
+from contact_activity.operations.stack_credential import StackCredential, explained
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Settings, SettingsError, V3Credentials, Version
 
@@ -30,15 +29,19 @@ class LoginStack:
         self._store = SecretTokens(stack.secrets, stack.table, stack.clock, V3Credentials(), replaces=True)
 
     def check(self) -> None:
-        try:
+        with explained(self._stack.stack_name):
             self._stack.account.check_version(Version.V3)
             self._store.read()
-        except RetryError as error:
-            raise RunError(f"{self.name} cannot be used ({error}); these are needed: {NEEDED}") from None
+            self._store.check_rights()
 
     def is_of_known_account(self, login: Login, settings: Settings) -> bool:
-        stack = self._stack
-        return is_of(stack.account, login.granted.access_token, settings, stack.limiter, stack.clock)
+        stack, token = self._stack, login.granted.access_token
+        refusal = (
+            f"the stack {stack.stack_name} holds what was read of another Constant Contact account: log in "
+            "to that account, or deploy another stack"
+        )
+        with explained(stack.stack_name):
+            return is_of(stack.account, token, settings, stack.limiter, stack.clock, refusal)
 
     def save(self, login: Login, client: V3Credentials) -> None:
         """Store the tokens, then the application. Whatever refresh token is in the secret counts as taken."""
@@ -46,12 +49,16 @@ class LoginStack:
             raise RunError(
                 "Constant Contact gave no refresh token, and a stack needs one: log in again with --code"
             )
-        with exclusive(self._store, MAX_WAIT_S):
+        with explained(self._stack.stack_name), exclusive(self._store, MAX_WAIT_S):
             stored = self._having_taken_all()
             self._store.save(stored.logged_in(client.client_id or "", login.granted, asked_ms=login.asked_ms))
             self._put_application(client)
 
     def remove(self) -> bool:
+        with explained(self._stack.stack_name):
+            return self._remove()
+
+    def _remove(self) -> bool:
         if self._store.read().is_empty:
             return False
         with exclusive(self._store, MAX_WAIT_S):
