@@ -54,6 +54,7 @@ class Account:
     contacts: Sequence[str] = ("c0",)
     page_rows: int = 100
     reports: tuple[str, ...] = ("all",)
+    for_ms: int = 600_000
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +90,7 @@ class Account:
     def _work(self) -> None:
         while delivery := self.world.queue.receive(wait_s=0):
             try:
-                self.world.work_on(delivery.item)
+                self.world.work_on(delivery.item, for_ms=self.for_ms)
             except RetryError:
                 continue
             finally:
@@ -324,6 +325,27 @@ def test_a_report_that_takes_several_ticks_is_judged_too(page_rows: int) -> None
     assert len(set(account.world.ids)) == len(rows)
     pages = sum(name == "m-opens" for name, *_ in account.world.source.asked)
     assert pages <= 10 * (60 // page_rows + 2)
+
+
+def test_a_walk_of_several_invocations_publishes_what_it_must() -> None:
+    """What stands on its earlier pages too, though none but the last reads to the end."""
+    account = Account([shown("m", NOON_MS - 3 * DAY_MS - n * HOUR_MS) for n in range(20)], page_rows=1)
+    account.faults["m-opens"] = Refusal.GONE
+    account.for_ms = 2_000
+    account.hours(6)
+    assert list(Counter(account.world.ids).values()) == [1] * 20
+
+
+def test_what_a_stop_leaves_unread_counts_from_when_it_was_met() -> None:
+    """Or a row on a later page would be met anew each time, and never be judged."""
+    account = Account([shown("m", NOON_MS - n * HOUR_MS) for n in range(20)], page_rows=1)
+    account.faults["m-opens"] = RefusedError("403")
+    account.hours(2)
+    met_ms = {ask.key: ask.met_ms for ask in account.world.contact("c0").asks}
+    assert len(met_ms) == 20
+    account.for_ms = 2_000
+    account.hours(2)
+    assert {ask.key: ask.met_ms for ask in account.world.contact("c0").asks} == met_ms
 
 
 def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:

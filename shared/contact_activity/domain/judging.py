@@ -115,6 +115,22 @@ class Judging:
             if key not in self._asks and key not in self._known and is_wanted and not ask.is_unseen:
                 self._asks[key] = replace(ask, is_unseen=True)
 
+    def asks_ahead(self) -> tuple[Ask, ...]:
+        """What asked before and lies on pages that were not read yet, newest first, as far as there is room.
+
+        A walk that goes on later would take it for new, and a row that counts as met anew each time is
+        never judged.
+        """
+        ahead = [
+            ask
+            for key, ask in self._asked_before.items()
+            if key not in self._asks
+            and key not in self._known
+            and (self._oldest_ms is None or ask.stamp_ms <= self._oldest_ms)
+        ]
+        ahead.sort(key=lambda ask: ask.key, reverse=True)
+        return tuple(ahead[: max(0, MAX_ASKS - len(self._asks))])
+
     def row_of(self, ask: Ask) -> Activity | None:
         """The row that asks; None if an earlier invocation read it."""
         return self._rows.get(ask.key)

@@ -141,12 +141,13 @@ class _Judge:
 
     def _read_or_wait(self) -> Outcome:
         try:
-            return self._read()
+            try:
+                return self._read()
+            except WaitError as wait:
+                return self._wait(wait)
         except _RaceLostError:
             self._give_way()
             return Outcome.RACE_LOST
-        except WaitError as wait:
-            return self._wait(wait)
 
     def _read(self) -> Outcome:
         walk = self._history.walk
@@ -202,7 +203,7 @@ class _Judge:
 
     def _stopped(self) -> Contact:
         """The contact in a walk that stops here. Reports are told first what they are asked for."""
-        asks = self._asked_for()
+        asks = (*self._asked_for(), *self._history.walk.asks_ahead())
         contact = replace(
             self._held.contact, watermark=self._history.walk.watermark(is_whole=False), asks=asks
         )
@@ -299,7 +300,7 @@ class _Judge:
         if events and not self._held.hold():
             raise _RaceLostError
         accepted = frozenset(by_id) - {event.id for event in events}
-        # What fails once, and what is met at a stop, is left to the next sync.
+        # What fails once is left to the next sync.
         self._is_spent = True
         try:
             if events:
@@ -332,7 +333,6 @@ class _Judge:
             self._history.begin_anew()
             raise RetryError(CURSORS_DID_NOT_HOLD) from wait
         pause_for(wait, self._ports.store.pauses)
-        self._is_spent = True
         if not self._report.pages:
             self._held.release()
         elif not self._save_progress(goes_on=False):
