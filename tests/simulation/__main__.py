@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 from rich.console import Console
@@ -16,25 +16,34 @@ from rich.progress import track
 from rich.table import Table
 
 from tests.simulation.history import History, Outcome
+from tests.simulation.history_v3 import HistoryV3
 from tests.simulation.mutations import MUTATIONS, run_mutated
 from tests.simulation.world import BrokenPromiseError
 
+HISTORIES: dict[str, type[History]] = {"v2": History, "v3": HistoryV3}
 
-def run_seed(seed: int) -> Outcome:
-    """What the history came to, and what it broke."""
-    history = History(seed)
+
+def run_seed(seed: int, api: str = "v2") -> Outcome:
+    """What the history of a version of the API came to, and what it broke."""
+    history = HISTORIES[api](seed)
     try:
         return history.run()
     except BrokenPromiseError as broken:
         return history.outcome(broken=str(broken))
     except Exception as error:  # noqa: BLE001  whatever it is, it is told with its seed
-        return history.outcome(broken=f"seed {seed}: {type(error).__name__}: {error}")
+        title = history.api.title(seed)
+        return history.outcome(broken=f"{title}: {type(error).__name__}: {error}")
 
 
-def run_seeds(seeds: Iterable[int]) -> Iterator[Outcome]:
+def _run(seed_of_api: tuple[int, str]) -> Outcome:
+    return run_seed(*seed_of_api)
+
+
+def run_seeds(seeds: Iterable[int], apis: Iterable[str] = ("v2",)) -> Iterator[Outcome]:
+    """Each seed under each of the versions in turn."""
     pool = ProcessPoolExecutor(os.cpu_count())
     try:
-        yield from pool.map(run_seed, seeds, chunksize=4)
+        yield from pool.map(_run, product(seeds, apis), chunksize=4)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -66,7 +75,7 @@ def print_teeth(console: Console, seeds: int, part: str) -> bool:
     for mutation in (mutation for mutation in MUTATIONS if part in mutation.name):
         with tempfile.TemporaryDirectory() as folder:
             ran = run_mutated(mutation, Path(folder), "--seeds", str(seeds), "--until-broken", "3")
-        shown.append(re.findall(r"^seed (\d+):", ran.stdout, re.MULTILINE))
+        shown.append(re.findall(r"^seed (\d+)(?: of v3)?:", ran.stdout, re.MULTILINE))
         console.print(f"{mutation.name}: {', '.join(shown[-1]) or 'none'}")
     return not all(shown)
 
@@ -78,6 +87,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument(
+        "--api", choices=HISTORIES, help="only histories of this version; each seed is one of both otherwise"
+    )
+    parser.add_argument(
         "--until-broken", type=int, nargs="?", const=1, help="stop at so many (1) broken promises"
     )
     parser.add_argument("--before", type=int, nargs="*", default=[], help="seeds to try before the others")
@@ -88,15 +100,19 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False)
+    apis = [arguments.api] if arguments.api else [*HISTORIES]
     if arguments.seed is not None:
-        console.print(str(History(arguments.seed, print if arguments.trace else lambda _: None).run()))
+        trace = print if arguments.trace else lambda _: None
+        for api in apis:
+            console.print(str(HISTORIES[api](arguments.seed, trace).run()))
         return 0
     if arguments.teeth:
         return print_teeth(console, arguments.seeds, arguments.mistake)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    histories = chain(map(run_seed, arguments.before), run_seeds(seeds))
+    histories = chain(map(_run, product(arguments.before, apis)), run_seeds(seeds, apis))
     results = []
-    for result in track(histories, "simulating", len(seeds), console=Console(stderr=True)):
+    total = len(seeds) * len(apis)
+    for result in track(histories, "simulating", total, console=Console(stderr=True)):
         results.append(result)
         if sum(result.broken is not None for result in results) == arguments.until_broken:
             break

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
-from contact_activity.domain.contact import Contact
+from contact_activity.domain.contact import Contact as Known
 from contact_activity.domain.event import Event
 from contact_activity.domain.freshness import by_bucket
 from contact_activity.domain.pace import Limits, calls_left
@@ -35,10 +35,11 @@ from contact_activity.simulated import (
     Tie,
     error,
 )
-from contact_activity.simulated.account import Campaign, Link, Row
+from contact_activity.simulated.account import Campaign, Contact, Link, Row
 from contact_activity.simulated.api_json import chosen
 from contact_activity.simulated.switches import FIVE_HOURS_EARLY, Shift, Side
 from contact_activity.use_cases.list_campaigns import EVERY_MS
+from tests.simulation.apis import V2, Api
 from tests.simulation.promises import SUMMARY_TYPES, Promises, asked_from, kinds_of
 from tests.simulation.stores import AwsStores, EmbeddedStores
 from tests.simulation.world import CREDENTIALS, INVOCATION_MS, OTHERS_PATH, TICK_MS, Chances, Clock, World
@@ -206,14 +207,22 @@ DISTURBANCES = {
 class History:
     """The account, the world around it, and what the seed makes of both."""
 
+    api: Api = V2
+    shapes: Mapping[str, Shape] = SHAPES
+    report_modes: tuple[str, ...] = REPORTS
+    how_often: tuple[int, ...] = HOW_OFTEN
+    is_witnessed = False
+    peace_ticks_most = MAX_PEACE_TICKS
+    thousands: tuple[int, ...] = THOUSANDS
+
     def __init__(self, seed: int, trace: Callable[[str], None] = lambda _: None) -> None:
-        self.rng = random.Random(f"{seed}:history")
+        self.rng = random.Random(f"{self.api.seed_prefix}{seed}:history")
         self.name = shape_of(seed, self.rng)
-        self.shape = shape = SHAPES[self.name]
+        self.shape = shape = self.shapes[self.name]
         self.clock = Clock(START_MS)
         self.account = SimulatedAccount()
-        self.reports_rng = random.Random(f"{seed}:reports")
-        self.reports = self.reports_rng.choices(REPORTS, weights=HOW_OFTEN)[0]
+        self.reports_rng = random.Random(f"{self.api.seed_prefix}{seed}:reports")
+        self.reports = self.reports_rng.choices(self.report_modes, weights=self.how_often)[0]
         self.campaign_ids = [*CAMPAIGN_IDS]
         self.switches = self._switches(seed)
         if self.has_reports:
@@ -232,7 +241,12 @@ class History:
         self.may_change_settings = self.rng.random() < shape.has_settings_changed
         self.overlap_least_h = self.rng.choice(shape.overlap_h)
         reading = Reading(
-            ACCOUNTS[0], self._reports(), None, self.overlap_least_h, self.rng.choice(shape.remembered)
+            ACCOUNTS[0],
+            self._reports(),
+            None,
+            self.overlap_least_h,
+            self.rng.choice(shape.remembered),
+            is_witnessed=self.is_witnessed,
         )
         self.world = World(
             seed,
@@ -246,13 +260,12 @@ class History:
             campaign_lookback_days=self.rng.choice([None, None, 30]),
             invocation_ms=self.rng.choice(shape.invocation_ms),
             trace=trace,
+            api=self.api,
         )
-        self.world.has_shifts = self.reports != "none"
+        self.world.has_shifts = self.has_shifts
         self.world.has_reports = self.world.has_ever_reports = self.has_reports
         self.world.stores = AwsStores(lambda: self.world.is_index_stale) if shape.is_aws else EmbeddedStores()
-        self.promises = self.world.promises = Promises(
-            self.world, self.account, self.switches, ADDRESS_DOMAIN
-        )
+        self.promises = self.world.promises = self._promises()
         self.world.ask_as_operator = self._ask_meanwhile
         self.is_long_peace = self.rng.random() < 0.3
         self.out_of_sight: set[str] = set()
@@ -290,6 +303,21 @@ class History:
             faults=dict.fromkeys(Fault, rate / len(Fault)),
             seed=seed,
         )
+
+    def _promises(self) -> Promises:
+        return Promises(self.world, self.account, self.switches, ADDRESS_DOMAIN)
+
+    def _id(self, contact: Contact) -> str:
+        """The id of a contact of the account, as the API's version has it."""
+        return self.api.contact_id(contact.id)
+
+    def _account_ids(self) -> dict[str, str]:
+        """The ids of the account's contacts, by those that the API's version has."""
+        return {self._id(contact): contact.id for contact in self.account.contacts()}
+
+    @property
+    def has_shifts(self) -> bool:
+        return self.reports != "none"
 
     @property
     def has_reports(self) -> bool:
@@ -347,7 +375,7 @@ class History:
         """Of one contact: more than a walk holds in memory, and perhaps more than is ever remembered."""
         contact = self.account.add_contact(f"much{ADDRESS_DOMAIN}", at=self.clock.now())
         span_h = self.rng.choice([24 * 400, 24 * 7])
-        rows = self.rng.choice(THOUSANDS)
+        rows = self.rng.choice(self.thousands)
         for number in range(rows):
             self._add_row(contact.id, ago_h=span_h * (number + self.rng.random()) / rows)
 
@@ -492,7 +520,7 @@ class History:
         self._sent_to_all(campaign.id)
         return campaign
 
-    def _campaign_sent_again(self) -> None:
+    def _campaign_sent_again(self) -> bool:
         campaign = self.account.campaign(self.reports_rng.choice(self.campaign_ids))
         assert campaign
         now_ms = self.clock.now_ms()
@@ -500,6 +528,7 @@ class History:
             replace(campaign, resent_ms=(*campaign.resent_ms, now_ms), modified_ms=now_ms, status="SENT")
         )
         self._sent_to_all(campaign.id)
+        return True
 
     def _sent_to_all(self, campaign_id: str) -> None:
         for number, contact in enumerate(self.account.contacts()):
@@ -579,7 +608,8 @@ class History:
         for _ in range(4):
             self.world.deliver()
         edge_ms = (
-            self.promises.newest_shown_ms(contact.id, self.clock.now_ms()) - self.overlap_least_h * HOUR_MS
+            self.promises.newest_shown_ms(self._id(contact), self.clock.now_ms())
+            - self.overlap_least_h * HOUR_MS
         )
         if contact.id in self._contacts_in_a_walk():
             edge_ms = self.clock.now_ms() - self.overlap_least_h * HOUR_MS
@@ -601,7 +631,7 @@ class History:
             return []
         found = []
         for contact in self.account.contacts():
-            stored = self.world.state.contacts.get(contact.id)
+            stored = self.world.state.contacts.get(self._id(contact))
             if stored and stored.progress:
                 found.append(contact.id)
         return found
@@ -664,19 +694,19 @@ class History:
     def _contact_out_of_sight(self) -> None:
         """404 for once; the contact is edited when peace comes, or asked again by itself."""
         contact = self.rng.choice(self.account.contacts())
-        self.server.script(contact.id, error(404, "http.status.not_found", "Not found."))
-        self.out_of_sight.add(contact.id)
+        self.server.script(self._id(contact), error(404, "http.status.not_found", "Not found."))
+        self.out_of_sight.add(self._id(contact))
 
     def _contact_refused(self) -> None:
         """The credential is good, and this contact is refused for a while."""
         contact = self.rng.choice(self.account.contacts())
         refusal = error(403, "http.status.forbidden", "Forbidden.")
-        self.server.script(contact.id, *[refusal] * self.rng.choice([2, 10, 60]))
-        self.world.refused_contacts.add(contact.id)
+        self.server.script(self._id(contact), *[refusal] * self.rng.choice([2, 10, 60]))
+        self.world.refused_contacts.add(self._id(contact))
 
     def _contact_erased(self) -> None:
         """All that is stored of it is forgotten; the API has it still, and it is back when it is edited."""
-        self._erase(self.rng.choice(self.account.contacts()).id)
+        self._erase(self._id(self.rng.choice(self.account.contacts())))
 
     def _erase(self, contact_id: str) -> None:
         now_ms = self.clock.now_ms()
@@ -693,7 +723,8 @@ class History:
 
     def _ask_meanwhile(self, contact_ids: Sequence[str]) -> None:
         """Of a contact that is worked on."""
-        ids = [id_ for id_ in contact_ids if self.account.contact(id_)]
+        known = self._account_ids()
+        ids = [id_ for id_ in contact_ids if id_ in known]
         if ids:
             contact_id = self.reports_rng.choice(ids)
             if self.reports_rng.random() < 0.2:
@@ -721,7 +752,7 @@ class History:
 
     def _resync_asked(self) -> bool:
         """As the operator's command does: of a contact, since some time of its past."""
-        return self._resync(self.rng.choice(self.account.contacts()).id)
+        return self._resync(self._id(self.rng.choice(self.account.contacts())))
 
     def _resync(self, contact_id: str) -> bool:
         state = self.world.state
@@ -810,18 +841,21 @@ class History:
         if self.is_long_peace:
             self.clock.time_ms += MAX_GONE_WAIT_MS
         for contact in self.account.contacts():
-            is_unseen = contact.id in self.out_of_sight and not self.is_long_peace
-            if contact.id in self.promises.forgotten_ms or is_unseen:
+            is_unseen = self._id(contact) in self.out_of_sight and not self.is_long_peace
+            if self._id(contact) in self.promises.forgotten_ms or is_unseen:
                 self.account.touch_contact(contact.id, at=self.clock.now() + timedelta(milliseconds=1))
         began_ms = self.clock.now_ms() + (0 if self.shape.is_aws else TICK_MS)
         self.next_tick_ms = self.clock.now_ms() + TICK_MS
         ticks = 0
-        while not (self._all_synced_since(began_ms) and self._campaigns_summarized()):
+        while not self._is_drained(began_ms):
             ticks += 1
-            if ticks > MAX_PEACE_TICKS:
-                self.promises.fail(f"the backlog did not drain in {MAX_PEACE_TICKS} ticks")
+            if ticks > self.peace_ticks_most:
+                self.promises.fail(f"the backlog did not drain in {self.peace_ticks_most} ticks")
             self._tick_in_peace()
         return ticks
+
+    def _is_drained(self, began_ms: int) -> bool:
+        return self._all_synced_since(began_ms) and self._campaigns_summarized()
 
     def _reports_bring_what_comes_late(self) -> None:
         """Rows that come in minutes after their stamp, though no contact is asked meanwhile."""
@@ -916,7 +950,7 @@ class History:
     def _nothing_changed(self) -> None:
         """One more sweep, of all, publishes nothing, and costs each contact as few calls as there can be."""
         published, calls = self._activities_published(), len(self.server.calls)
-        known = [self.world.state.contacts.get(contact.id) for contact in self.account.contacts()]
+        known = [self.world.state.contacts.get(self._id(contact)) for contact in self.account.contacts()]
         needed = self._calls_needed_each()
         self.promises.resumed.clear()
         ticks = self._sweep()
@@ -931,11 +965,11 @@ class History:
         """Of each contact, as far as is known now."""
         reports = self.world.reading.reports
         return {
-            contact.id: sum(self._calls_needed(contact.id, report) for report in reports)
+            self._id(contact): sum(self._calls_needed(self._id(contact), report) for report in reports)
             for contact in self.account.contacts()
         }
 
-    def _is_owed_a_summary(self, contact: Contact) -> bool:
+    def _is_owed_a_summary(self, contact: Known) -> bool:
         """Or asked for it so long ago that it is asked for anew; or a report brought something new."""
         now_ms = self.clock.now_ms()
         known, found_new = map(contact.summarized, self.world.summaries), bool(contact.watermark.reported)
@@ -947,16 +981,15 @@ class History:
         """`needed`: at its beginning; a stamp of the future whose time comes in it may raise a floor."""
         needed_now = self._calls_needed_each()
         for contact in self.account.contacts():
-            own = f"/v2/contacts/{contact.id}/tracking"
-            has_summary = any(path.startswith(own + "/reports/") for path in calls)
-            if ticks == 1 and has_summary and contact.id not in owed:
+            id_, reports = self._id(contact), self.world.reading.reports
+            own = f"/v2/contacts/{id_}/tracking/reports/"
+            has_summary = any(path.startswith(own) for path in calls)
+            if ticks == 1 and has_summary and id_ not in owed:
                 self.promises.fail("a summary was asked for though nothing is new")
-            most = ticks * max(needed[contact.id], needed_now[contact.id])
-            made = sum(
-                calls[own if report == "all" else f"{own}/{report}"] for report in self.world.reading.reports
-            )
+            most = ticks * max(needed[id_], needed_now[id_])
+            made = sum(calls[path] for path in {self.api.activity_path(id_, report) for report in reports})
             if made > most:
-                self.promises.fail(f"a sweep asked {made} times for contact {contact.id}, not {most}")
+                self.promises.fail(f"a sweep asked {made} times for contact {id_}, not {most}")
 
     def _calls_needed(self, contact_id: str, report: str) -> int:
         """One for a page; of several pages the later ones may begin where the first one does not."""
@@ -1004,11 +1037,7 @@ class History:
         full = [
             call.at
             for call in calls
-            if call.path == "/v2/contacts"
-            and "limit" in call.query
-            and call.query["limit"] != "1"
-            and "modified_since" not in call.query
-            and call.status == 200
+            if self.api.is_full_listing(call.path, call.query) and call.status == 200
         ]
         days = (self.clock.now_ms() - START_MS) / DAY_MS
         is_calm = chances.are_none and not any(self.switches.faults.values())
@@ -1061,7 +1090,7 @@ class History:
 
     def _was_api_right(self) -> bool:
         """The API itself said that the day is used up."""
-        return any(call.status == 403 for call in self.server.calls)
+        return any(call.status == self.api.quota_status for call in self.server.calls)
 
     def _campaigns_summarized(self) -> bool:
         """Each campaign's summary was published once at least, if it is asked for."""
@@ -1077,4 +1106,4 @@ class History:
 
     def _all_synced_since(self, began_ms: int) -> bool:
         synced_ms = self.promises.synced_ms
-        return all(synced_ms.get(contact.id, 0) >= began_ms for contact in self.account.contacts())
+        return all(synced_ms.get(self._id(contact), 0) >= began_ms for contact in self.account.contacts())

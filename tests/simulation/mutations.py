@@ -16,13 +16,14 @@ PACKAGE = Path("shared", "contact_activity")
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`wrong` stands in `file` where `right` stood, once; `seeds` are tried before all others."""
+    """`wrong` stands in `file` where `right` stood, once; `seeds` of `api` are tried before all others."""
 
     name: str
     file: str
     right: str
     wrong: str
     seeds: tuple[int, ...] = ()
+    api: str = "v2"
 
 
 def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +35,7 @@ def run_mutated(mutation: Mutation, folder: Path, *arguments: str) -> subprocess
     assert source.count(mutation.right) == 1, f"{mutation.name}: {mutation.file} has another text now"
     path.write_text(source.replace(mutation.right, mutation.wrong), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *arguments],
+        [sys.executable, "-m", "tests.simulation", "--api", mutation.api, *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(folder / "shared")},
         capture_output=True,
@@ -649,5 +650,152 @@ MUTATIONS = (
         '" asks = ?, version = version + 1 WHERE id = ? AND version = ?"',
         '" asks = ?, version = version + 1 WHERE id = ? AND ? >= 0"',
         (56,),
+    ),
+    # Where contacts' rows only vouch.
+    Mutation(
+        "a contact's row is published though its report has it",
+        "use_cases/judge_contact.py",
+        "    return is_old and not ask.is_elsewhere and asked.has_looked_through(",
+        "    return is_old or asked.has_looked_through(",
+        api="v3",
+    ),
+    Mutation(
+        "a contact's row that its report may show under another stamp is published",
+        "use_cases/judge_contact.py",
+        "    return is_old and not ask.is_elsewhere and asked",
+        "    return is_old and asked",
+        api="v3",
+    ),
+    Mutation(
+        "a refusal counts for rows that were met after it",
+        "use_cases/judge_contact.py",
+        "is_gone = asked.gone_ms is not None and asked.gone_ms >= ask.met_ms",
+        "is_gone = asked.gone_ms is not None",
+        api="v3",
+    ),
+    Mutation(
+        "one refusal is believed",
+        "use_cases/read_report.py",
+        "            self._ports.clock.sleep(CONFIRM_GONE_S)\n            page = self._ask()\n",
+        "            pass\n",
+        api="v3",
+    ),
+    Mutation(
+        "equal clicks vouch for one",
+        "domain/witness.py",
+        '    return _click_key("witness", account, activity, number)\n',
+        '    return _click_key("witness", account, activity, 1)\n',
+        api="v3",
+    ),
+    Mutation(
+        "a mailing's report ends at rows that are known",
+        "use_cases/read_report.py",
+        "            if page.next is None:\n",
+        "            if page.next is None or self._report.counts.known >= len(page.activities) > 0:\n",
+        api="v3",
+    ),
+    Mutation(
+        "a mailing's rows are remembered before the bus has them",
+        "use_cases/read_report.py",
+        EVENTS_OF_REPORT,
+        f"{EVENTS_OF_REPORT}"
+        "        before = {id_: memories[id_].keys_of(own, ()) for id_, own in new.items()}\n"
+        "        self._remember(by_id, before, set())\n",
+        api="v3",
+    ),
+    Mutation(
+        "a row that was published for itself is not remembered",
+        "use_cases/judge_contact.py",
+        "            for type_, keys in walk.note_published(out).items():\n",
+        "            for type_, keys in {}.items():\n",
+        api="v3",
+    ),
+    Mutation(
+        "who loses a write forgets what it published for itself",
+        "use_cases/judge_contact.py",
+        "        resync, is_stored = self._held.contact.watermark.resync, not self._out\n",
+        "        resync, is_stored = self._held.contact.watermark.resync, True\n",
+        api="v3",
+    ),
+    Mutation(
+        "a worker publishes after its shift",
+        "domain/shifts.py",
+        "    return deadline_ms + NO_CALL_MS - NO_PUBLICATION_MS\n",
+        "    return deadline_ms + 10 * NO_CALL_MS\n",
+        api="v3",
+    ),
+    Mutation(
+        "a message of v3 is worked on in any shift",
+        "use_cases/work_on.py",
+        "        ended = wait_for_shift(item, window, ports)\n"
+        "        if ended or window is None:\n"
+        "            return ended or Report(Outcome.LATE)\n"
+        "        item = replace(item, window=window)\n"
+        "        deadline_ms = deadline_in(window, ports, deadline_ms)\n",
+        "",
+        api="v3",
+    ),
+    Mutation(
+        "a walk's marker drops what asks",
+        "use_cases/judge_contact.py",
+        "        asks = (*self._asked_for(), *self._history.walk.asks_ahead())\n",
+        "        self._asked_for()\n        asks = ()\n",
+        api="v3",
+    ),
+    Mutation(
+        "a walk's marker drops what asks on pages that come",
+        "use_cases/judge_contact.py",
+        "        asks = (*self._asked_for(), *self._history.walk.asks_ahead())\n",
+        "        asks = self._asked_for()\n",
+        api="v3",
+    ),
+    Mutation(
+        "a row that asks is forgotten",
+        "domain/judging.py",
+        "            if lowest_ms <= at_ms < upper_ms:\n",
+        "            if False:\n",
+        api="v3",
+    ),
+    Mutation(
+        "a report does not tell what it answers",
+        "domain/contact.py",
+        "asks=unanswered(self.asks, set(keys))",
+        "asks=self.asks",
+        api="v3",
+    ),
+    Mutation(
+        "a row asks once",
+        "domain/campaign_report.py",
+        "ASKED_AGAIN_AFTER_MS = (0, HOUR_MS, 4 * HOUR_MS, 23 * HOUR_MS)",
+        "ASKED_AGAIN_AFTER_MS = (0,)",
+        api="v3",
+    ),
+    Mutation(
+        "a resync drops no key",
+        "domain/watermark.py",
+        "        before = {key for key in unpack(self.remembered) if key_time_ms(key) < from_ms}\n",
+        "        before = set(unpack(self.remembered))\n",
+        api="v3",
+    ),
+    Mutation(
+        "a resync keeps what is forgotten",
+        "domain/watermark.py",
+        "replace(mark, forgotten=_cut(mark.forgotten, from_ms)) for mark in self.marks)",
+        "mark for mark in self.marks)",
+        api="v3",
+    ),
+    Mutation(
+        "a report that shows later what was published without its link publishes it",
+        "domain/vouching.py",
+        "        if self._is_late(activity, key):\n",
+        "        if False:\n",
+        api="v3",
+    ),
+    Mutation(
+        "contacts are read before the reports of the first tick",
+        "use_cases/tick.py",
+        "        may_read_contacts = not is_witnessed or _is_first_listing_complete(ports)\n",
+        "        may_read_contacts = True\n",
+        api="v3",
     ),
 )

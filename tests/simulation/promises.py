@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
+from contact_activity.domain.asks import Ask
 from contact_activity.domain.contact import Contact, ContactOutline, ListedContact
 from contact_activity.domain.event import Event
 from contact_activity.domain.memory import MAX_REMEMBERED, unpack
@@ -47,11 +48,12 @@ IDLE = {Outcome.STALE, Outcome.HELD, Outcome.LATE, Outcome.EARLY}
 class Told:
     """A row of the account, by what its event must be.
 
-    `is_promised`: it came inside the window in which nothing is lost. `is_had`: it was published,
-    under whatever name of the account; `is_kept`: and that was stored.
+    `contact_id`: as the API's version has it. `is_promised`: it came inside the window in which nothing is
+    lost. `is_had`: it was published, under whatever name of the account; `is_kept`: and that was stored.
     """
 
     row: Row
+    contact_id: str
     shown_ms: int
     is_promised: bool
     is_had: bool = False
@@ -113,14 +115,21 @@ class Promises:
                 self.shown_ms[id_] = shown_ms(told.row, self.switches, side)
 
     def expect(self, row: Row, *, is_promised: bool) -> None:
-        told = Told(row, shown_ms(row, self.switches), is_promised)
-        self.by_contact.setdefault(row.contact_id, []).append(told)
-        same = self.by_id.get(self.id_of(row, self.world.reading.account))
-        if same is None:
-            for account in self.accounts | {self.world.reading.account}:
-                self._tell(told, account)
-            if is_promised:
-                self.owed.setdefault(row.contact_id, {})[id(told)] = told
+        told = self._told(row, is_promised=is_promised)
+        self.by_contact.setdefault(told.contact_id, []).append(told)
+        if self._is_activity_told(told):
+            return
+        for account in self.accounts | {self.world.reading.account}:
+            self._tell(told, account)
+        if is_promised:
+            self.owed.setdefault(told.contact_id, {})[id(told)] = told
+
+    def _is_activity_told(self, told: Told) -> bool:
+        """Whether an equal row came before."""
+        return self.id_of(told.row, self.world.reading.account) in self.by_id
+
+    def _told(self, row: Row, *, is_promised: bool) -> Told:
+        return Told(row, row.contact_id, shown_ms(row, self.switches), is_promised)
 
     def account_renamed(self, account: str) -> None:
         """Every id changes, and what is published again under an old name is no repetition."""
@@ -170,7 +179,7 @@ class Promises:
             )
         self.excused.discard(event.id)
         told = self.by_id.get(event.id)
-        if told and told.row.contact_id in process.unaware:
+        if told and told.contact_id in process.unaware:
             self.excused.add(event.id)
         process.unsaved[event.id] = None
         if not iso(process.began_ms) <= detail["observedtime"] <= iso(process.clock.now_ms()):
@@ -224,11 +233,11 @@ class Promises:
         for other in self._other_ids(event.id):
             if other not in self.published_as:
                 continue
-            if other not in self.excused and not self._gives_up_memory(told.row.contact_id):
+            if other not in self.excused and not self._gives_up_memory(told.contact_id):
                 self.fail(f"an activity of {process.subject} was published under both of its times")
             self.world.accidents["published_under_both_times"] += 1
         told.is_had = True
-        self.owed.get(told.row.contact_id, {}).pop(id(told), None)
+        self.owed.get(told.contact_id, {}).pop(id(told), None)
 
     def _gives_up_memory(self, contact_id: str) -> bool:
         """Whether a walk cannot tell at its end what it has shown, or comes to none: it publishes at once."""
@@ -246,7 +255,7 @@ class Promises:
     def _data_is_true(self, told: Told, data: object, at_ms: int) -> None:
         assert isinstance(data, dict)
         own = dict(told.row.own)
-        if data["contact"]["id"] != told.row.contact_id or data["campaign"]["id"] != told.row.campaign_id:
+        if data["contact"]["id"] != told.contact_id or data["campaign"]["id"] != self._campaign_id(told):
             self.fail("an event names another contact or campaign than its row")
         if data["contact"].get("email_address", told.row.email_address) != told.row.email_address:
             self.fail("an event has another address than its row")
@@ -262,9 +271,12 @@ class Promises:
         if data.get("unsubscribe", {}).get("source") != own.get("unsubscribe_source"):
             self.fail("an event has another source of unsubscription than its row")
 
+    def _campaign_id(self, told: Told) -> str:
+        return told.row.campaign_id
+
     def _backfill_of_report_is_true(self, process: "Process", told: Told, said: object, at_ms: int) -> None:
         """Older than its contact here; a report brings nothing again."""
-        contact = process.seen.get(told.row.contact_id)
+        contact = process.seen.get(told.contact_id)
         if contact is None:
             self.fail(f"{process.subject} publishes of a contact that it did not look at")
         if contact.registered_ms <= process.clock.now_ms() and said is not (at_ms < contact.registered_ms):
@@ -311,14 +323,16 @@ class Promises:
 
     def given_up(self, process: "Process") -> None:
         """A process that crashed, or that AWS failed: what it published and did not store may come again."""
-        pages = 1 if process.is_report else PAGES_A_CRASH_REPEATS
-        page = (self.world.page_rows + TIES_MOST) * pages
+        page = (self.world.page_rows + TIES_MOST) * self._pages_a_crash_repeats(process)
         own = [id_ for id_ in process.unsaved if id_ in self.by_id]
         if len(own) > page:
             self.fail(f"a crash repeats {len(own)} events, of pages of {self.world.page_rows}")
         self.excused |= set(process.unsaved)
         self.summaries_in_doubt.add(process.subject)
         process.unsaved.clear()
+
+    def _pages_a_crash_repeats(self, process: "Process") -> int:
+        return 1 if process.is_report else PAGES_A_CRASH_REPEATS
 
     # Each write, and the reading before it.
 
@@ -371,13 +385,14 @@ class Promises:
     def remembered(
         self, process: "Process", looked: "Stored | None", before: Contact, after: Contact
     ) -> None:
-        """A report adds to the memory, and changes nothing else but that the contact is due."""
+        """A report adds to the memory, and changes nothing else but what waits for it."""
         stored = self.world.stores.look(after.id)
         if looked is None or stored is None or stored.queued_until_ms != looked.queued_until_ms:
             self.fail(f"a report changed whether contact {after.id} is in a message")
         old, new = before.watermark, after.watermark
         watermark = replace(old, marks=new.marks, remembered=new.remembered, reported=new.reported)
         kept = replace(before, version=before.version + 1, due_ms=after.due_ms, watermark=watermark)
+        kept = replace(kept, asks=self._asks_left(process, before, after))
         if kept != after or after.due_ms > before.due_ms:
             self.fail(f"a report changed more of contact {after.id} than its memory")
         known = {mark.type for mark in old.marks}
@@ -390,12 +405,25 @@ class Promises:
             self.fail(f"a report lost memory of contact {after.id}")
         for event_id in list(process.unsaved):
             told = self.by_id.get(event_id)
-            if told and told.row.contact_id == after.id:
-                if self._key_of(event_id) not in memory:
+            if told and told.contact_id == after.id:
+                told.is_kept = self._key_of(event_id) in memory
+                if not told.is_kept and not self._is_wanted_again(process, event_id, after):
                     self.fail(f"what a report published of contact {after.id} is not remembered")
-                told.is_kept = True
                 del process.unsaved[event_id]
         self.watermarks[after.id] = new
+
+    def _asks_left(
+        self,
+        process: "Process",  # noqa: ARG002  v3's
+        before: Contact,
+        after: Contact,  # noqa: ARG002  v3's
+    ) -> tuple[Ask, ...]:
+        """What still asks after a report showed some rows of a contact."""
+        return before.asks
+
+    def _is_wanted_again(self, process: "Process", event_id: str, after: Contact) -> bool:  # noqa: ARG002  v3's
+        """Whether a resync was asked for since that report looked at the contact."""
+        return False
 
     def _key_of(self, event_id: str) -> bytes:
         return self.shown_ms[event_id].to_bytes(6) + bytes.fromhex(event_id[:16])
@@ -408,7 +436,7 @@ class Promises:
         if calls and (process.was_paused or outcome in IDLE):
             self.fail(f"a report that is {outcome} cost a call")
         for event_id in list(process.unsaved):
-            contact_id = self.by_id[event_id].row.contact_id
+            contact_id = self.by_id[event_id].contact_id
             if world.state.contacts.get(contact_id) is not None and not process.met_operator:
                 self.fail(f"what a report published of contact {contact_id} was not remembered")
             self.excused.add(event_id)
@@ -490,7 +518,7 @@ class Promises:
             if wait_ms != wanted_ms:
                 self.fail(f"a contact that failed {contact.failures} times waits {wait_ms} ms")
         elif contact.times_gone > process.contact.times_gone:
-            if "next" in process.calls[-1].query:
+            if self.world.api.cursor in process.calls[-1].query:
                 self.fail(f"contact {contact.id} counts as gone by what was said of a cursor")
             ladder_ms = (tick_ms, DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 28 * DAY_MS)
             if wait_ms != ladder_ms[min(contact.times_gone, len(ladder_ms)) - 1]:
@@ -500,7 +528,7 @@ class Promises:
         ):
             limits = self.world.limits
             a_day = min(limits.calls_per_day, DAY_MS / limits.slot_ms)
-            each_ms = len(process.reading.reports) * DAY_MS / a_day
+            each_ms = process.reading.calls_each * DAY_MS / a_day
             least_ms = max(tick_ms, self.world.contacts_listed_least() * each_ms * 0.99 - 1)
             # A full listing counts those that it shows, also the erased, which are new when they are back.
             counted = self.registered + self.world.accidents["contact_erased"]
@@ -609,7 +637,8 @@ class Promises:
         window = process.item.window if process.item else None
         is_ending = window is not None and window.is_ending(process.clock.now_ms())
         is_sent = process.sent or process.refused
-        if outcome is Outcome.UNFINISHED and report.pages and not is_sent and not is_ending:
+        is_stopped = self._is_stopped_by_asks(message)
+        if outcome is Outcome.UNFINISHED and report.pages and not (is_sent or is_ending or is_stopped):
             self.fail("a walk that is not done has no message to go on with")
         if outcome is Outcome.EARLY and not is_sent:
             self.fail("a message that came early is not sent again")
@@ -624,6 +653,10 @@ class Promises:
             if told in self.unreadable_told and not self.world.chances_ever:
                 self.fail("an unreadable row was told twice")
             self.unreadable_told.add(told)
+
+    def _is_stopped_by_asks(self, message: WorkItem) -> bool:  # noqa: ARG002  v3's
+        """Whether a walk waits for reports."""
+        return False
 
     def failed(self, process: "Process", message: WorkItem) -> None:
         """A message that fails is counted once, so that its contact waits longer each time."""
@@ -744,8 +777,12 @@ class Promises:
             since_ms = known[0]
             self.resyncs[contact_id] = (since_ms, len(self.world.published))
         for id_, told in self.by_id.items():
-            if told.row.contact_id == contact_id and told.shown_ms >= since_ms and id_ in self.published_as:
-                self.excused.add(id_)
+            if told.contact_id == contact_id and id_ in self.published_as:
+                self._excuse_since(since_ms, id_, told)
+
+    def _excuse_since(self, since_ms: int, id_: str, told: Told) -> None:
+        if told.shown_ms >= since_ms:
+            self.excused.add(id_)
 
     def is_resync_open(self, contact_id: str) -> bool:
         known = self.watermarks.get(contact_id)
@@ -757,7 +794,7 @@ class Promises:
         self.summaries_in_doubt.add(contact_id)
         for told in self.by_contact.get(contact_id, ()):
             told.is_kept = False
-        own = {id_ for id_, told in self.by_id.items() if told.row.contact_id == contact_id}
+        own = {id_ for id_, told in self.by_id.items() if told.contact_id == contact_id}
         self.excused |= own & set(self.published_as)
         for event_id in self.published_as:
             if event_id not in self.by_id and f'"{contact_id}"' in self.published_as[event_id]:
@@ -778,9 +815,10 @@ class Promises:
 
     def at_the_end(self, server: Server) -> None:
         for contact in self.account.contacts():
-            self.nothing_is_missing(contact.id, self.world.clock.now_ms(), self.world.reading)
-            if contact.id in self.resyncs:
-                self.resync_is_done(contact.id, *self.resyncs[contact.id])
+            id_ = self.world.api.contact_id(contact.id)
+            self.nothing_is_missing(id_, self.world.clock.now_ms(), self.world.reading)
+            if id_ in self.resyncs:
+                self.resync_is_done(id_, *self.resyncs[id_])
         if server.violations:
             self.fail(f"the API was asked what it refuses: {server.violations[0]}")
         self.nothing_is_told()

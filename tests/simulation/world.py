@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from contact_activity.constant_contact.client import ApiClient
+from contact_activity.constant_contact.tokens import FixedToken
 from contact_activity.constant_contact.transport import NoAnswerError, Reply
-from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.domain.campaign import Campaign
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
@@ -47,8 +47,9 @@ from contact_activity.state.codec import item_from_body, item_to_body
 from contact_activity.use_cases.read_history import CURSORS_DID_NOT_HOLD
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
-from contact_activity.use_cases.turns import StoredShifts
+from contact_activity.use_cases.turns import OneAfterTheOther, StoredShifts, Turns
 from contact_activity.use_cases.work_on import work_on
+from tests.simulation.apis import V2, Api
 from tests.simulation.promises import Promises
 from tests.simulation.stores import EmbeddedStores, Stores
 from tests.support.in_process import Reached, incoming, received
@@ -61,8 +62,7 @@ RESERVE_MS = 45_000
 LEASE_MARGIN_MS = 10_000
 RECEIVES_MAX = 3
 CREDENTIALS = Credentials("sim-key-canary", "sim-token-canary")
-BASE_PATH = "/v2"
-OTHERS_PATH = f"{BASE_PATH}/others"
+OTHERS_PATH = "/v2/others"
 REFUSALS = {401, 403, 429}
 # A call is on its way so long. What is left of the margin is for a worker that wakes late.
 ARRIVAL_S = (0.02, 0.02, 0.14)
@@ -182,7 +182,8 @@ class InProcess(Reached):
             raise NoAnswerError(Cause.TIMED_OUT)
         if delivery.status == 0 or delivery.length != len(delivery.sent):
             raise NoAnswerError(Cause.CONNECTION_CLOSED)
-        if delivery.status == 403 and b"over.ratelimit" in delivery.sent:
+        world.note_report_answer(asked, delivery.status)
+        if world.api.is_day_used_up(delivery):
             world.count("day_used_up_at_the_api")
             self._process.is_day_used_up = True
         elif delivery.status in {403, 429}:
@@ -273,7 +274,8 @@ class World:
 
     `clock_error_ms`: how far the machines' clocks are ahead of the truth; `clock_error_most_ms`: ever were.
     `has_shifts`: the machines are functions, whose messages have windows. `has_reports`: campaigns' reports
-    are switched on.
+    are switched on. Without shifts v3 is read by one engine, which finishes reports before it begins
+    contacts; `has_watch`: it also reads those that no row asks for.
     """
 
     seed: int
@@ -310,11 +312,14 @@ class World:
     has_shifts: bool = False
     has_reports: bool = False
     has_ever_reports: bool = False
+    has_watch: bool = True
+    api: Api = V2
+    report_answers: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     promises: Promises = field(init=False)
     secrets: tuple[str, ...] = (CREDENTIALS.api_key, CREDENTIALS.access_token)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(f"{self.seed}:world")
+        self.rng = random.Random(f"{self.api.seed_prefix}{self.seed}:world")
         self.limits_most = self.limits
 
     @property
@@ -330,7 +335,7 @@ class World:
         return self.promises.registered
 
     def fail(self, what: str) -> NoReturn:
-        raise BrokenPromiseError(f"seed {self.seed}: {what}")
+        raise BrokenPromiseError(f"{self.api.title(self.seed)}: {what}")
 
     def count(self, name: str) -> None:
         self.accidents[name] += 1
@@ -364,11 +369,32 @@ class World:
         process = Process(self)
         process.run(process.dispatch)
 
-    def deliver(self) -> None:
-        """One message of the queue, any, to a new worker."""
-        if not self.queue:
+    @property
+    def is_engine(self) -> bool:
+        """One machine does one kind of work after the other."""
+        return self.reading.is_witnessed and not self.has_shifts
+
+    def note_report_answer(self, asked: Incoming, status: int) -> None:
+        """What the API said when somebody asked for the first page of a mailing's report."""
+        if report := self.api.report_of(asked):
+            self.report_answers.setdefault(report, []).append((self.clock.now_ms(), status))
+
+    def work_off_reports(self) -> None:
+        """As the engine does before it hands out contacts."""
+        while any(delivered.message.kind is WorkKind.REPORT for delivered in self.queue):
+            self.deliver(WorkKind.REPORT)
+
+    def deliver(self, kind: WorkKind | None = None) -> None:
+        """One message of the queue, any (of a kind), to a new worker."""
+        if kind:
+            places = [at for at, delivered in enumerate(self.queue) if delivered.message.kind is kind]
+            if not places:
+                return
+            place = self.rng.choice(places)
+        elif not self.queue:
             return
-        place = self._next_place() if self.has_shifts else self.rng.randrange(len(self.queue))
+        else:
+            place = self._next_place() if self.has_shifts else self.rng.randrange(len(self.queue))
         delivered = self.queue.pop(place)
         if place:
             self.count("message_overtaken")
@@ -448,17 +474,15 @@ class Process:
         self.began_ms = self.clock.now_ms()
         own = world.stores.store(world.limits, self.clock)
         self.limiter: Any = Fragile(own.limiter, self)
-        client = ConstantContactV2(
-            ApiClient(
-                "https://api.example.org/v2",
-                self._credentials,
-                self.limiter,
-                self.clock,
-                jitter=world.rng.random,
-                transport=InProcess(self),
-            )
+        client = ApiClient(
+            f"https://api.example.org/{world.api.name}",
+            self._credentials if world.api.has_key else FixedToken(CREDENTIALS.access_token),
+            self.limiter,
+            self.clock,
+            jitter=world.rng.random,
+            transport=InProcess(self),
         )
-        self.source: Any = Fragile(client, self, is_aws=False)
+        self.source: Any = Fragile(world.api.source(client), self, is_aws=False)
         self.contacts: Any = Fragile(WatchedContacts(self, own.contacts), self)
         self.pauses: Any = Fragile(WatchedPauses(self, own.pauses), self)
         self.listings: Any = Fragile(own.listings, self)
@@ -535,7 +559,7 @@ class Process:
         asked = [
             status
             for call, status in self.answered
-            if call.path == "/v2/contacts" and call.query == {"limit": "1"}
+            if call.path == f"/{self.world.api.name}/contacts" and call.query == {"limit": "1"}
         ]
         return bool(asked) and asked[-1] == 200
 
@@ -560,7 +584,7 @@ class Process:
         world.depth += 1
         if world.happens("second_worker"):
             self.met_others = True
-            world.deliver()
+            world.deliver(self.item.kind if self.item and world.is_engine else None)
         if self.item and world.happens("message_handled_twice_at_once"):
             self.handle_again()
         if world.happens("second_dispatcher"):
@@ -591,6 +615,8 @@ class Process:
         if not self._is_in_shift(NO_PUBLICATION_MS):
             self.world.fail(f"{self.subject} is published out of its shift")
         id_ = ReportId.parse(self.subject) if self.is_report else None
+        if self.reading.is_witnessed:
+            return
         if id_ and (self.trusted is None or self.trusted.of(id_.type).mode is not Mode.PUBLISH):
             self.world.fail(f"{self.subject} is published, and is not trusted")
 
@@ -619,17 +645,25 @@ class Process:
             ports,
             tick_ms=TICK_MS,
             deadline_ms=world.clock.monotonic_ms() + TICK_TIME_MS,
-            calls_each=len(world.reading.reports),
+            calls_each=world.reading.calls_each,
             campaign_lookback_days=world.campaign_lookback_days,
             types=world.reading.types if world.has_reports else (),
-            turns=StoredShifts(self, self.clock, TICK_MS) if world.has_shifts else None,
+            is_witnessed=world.reading.is_witnessed,
+            has_watch=world.has_watch,
+            turns=self._turns(),
             correlation_id=tick,
         )
         if report.outcome is not TickOutcome.LEASE_HELD:
             world.promises.ticked(self, report, calls_left(used, world.limits, self.began_ms))
-        self._is_in_time(TICK_TIME_MS)
+        if not world.is_engine:
+            self._is_in_time(TICK_TIME_MS)
         world.journal.listen(lambda: telemetry.record_tick(report))
         return report
+
+    def _turns(self) -> Turns | None:
+        if self.world.has_shifts:
+            return StoredShifts(self, self.clock, TICK_MS)
+        return OneAfterTheOther(self.world.work_off_reports) if self.world.is_engine else None
 
     def handle(self, item: WorkItem) -> Report:
         self.item = item
