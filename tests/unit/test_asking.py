@@ -9,7 +9,7 @@ import pytest
 from contact_activity.constant_contact.client import ApiVersion, Call
 from contact_activity.constant_contact.v3 import ConstantContactV3
 from contact_activity.domain.activity import Activity, ActivityType, Link, derive_id
-from contact_activity.domain.answers import Refusal
+from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.asks import MAX_ASKS, Ask
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
@@ -55,10 +55,11 @@ class Account:
     page_rows: int = 100
     reports: tuple[str, ...] = ("all",)
     for_ms: int = 600_000
+    reading: Reading = field(default_factory=lambda: Reading("a"))
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
-        reading = Reading("a", self.reports, is_witnessed=True)
+        reading = replace(self.reading, reports=self.reports, is_witnessed=True)
         self.world = World(reading=reading, types=tuple(ActivityType))
         self.world.source = VouchingSource(self.world.clock, self.rows, self.page_rows)
         self.world.source.listed = [ListedContact(id_, "") for id_ in self.contacts]
@@ -346,6 +347,47 @@ def test_what_a_stop_leaves_unread_counts_from_when_it_was_met() -> None:
     account.for_ms = 2_000
     account.hours(2)
     assert {ask.key: ask.met_ms for ask in account.world.contact("c0").asks} == met_ms
+
+
+class ShiftedSource(VouchingSource):
+    """Contacts show the rows of one mailing with other stamps than its report."""
+
+    off_ms = 0
+
+    def tracking(
+        self, contact_id: str, report: str, *, since_ms: int | None, next_: str | None, deadline_ms: int
+    ) -> TrackingPage | Refusal:
+        rows = self.rows
+        self.rows = [
+            replace(row, activity=replace(row.activity, occurred_ms=row.activity.occurred_ms + self.off_ms))
+            if row.activity.campaign_id == "m-shifted"
+            else row
+            for row in rows
+        ]
+        try:
+            return super().tracking(
+                contact_id, report, since_ms=since_ms, next_=next_, deadline_ms=deadline_ms
+            )
+        finally:
+            self.rows = rows
+
+
+@pytest.mark.parametrize("off_ms", [-5 * HOUR_MS, 5 * HOUR_MS, -59_999, 0])
+def test_what_asks_is_not_forgotten_under_the_stamp_of_its_report(off_ms: int) -> None:
+    """Whatever else is out and old enough to be forgotten."""
+    account = Account(
+        [shown("m", NOON_MS - n * HOUR_MS) for n in (1, 5, 40)],
+        reading=Reading("a", overlap_h=1, remembered_min=1),
+    )
+    source = ShiftedSource(account.world.clock, account.rows, page_rows=100)
+    source.off_ms, source.listed = off_ms, account.world.source.listed
+    account.world.source = source
+    account.tick()
+    account.tick()
+    late = shown("m-shifted", NOON_MS - 20 * HOUR_MS)
+    account.rows.append(late)
+    account.hours(5)
+    assert derive_id("a", late.activity) in account.world.ids
 
 
 def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:

@@ -17,6 +17,8 @@ from contact_activity.domain.memory import (
     pack,
     unpack,
 )
+from contact_activity.domain.shadows import MAX_SHIFT_H
+from contact_activity.domain.times import HOUR_MS, WEEK_MS
 from contact_activity.domain.walk import Counts
 from contact_activity.domain.watermark import (
     Mark,
@@ -278,12 +280,21 @@ class Judging:
         self.memory_is_full |= len(kept) == MAX_REMEMBERED
         lowest_ms = self._start_ms if is_whole else max(self._start_ms, (self._oldest_ms or 0) + 1)
         spans, upper_ms = [], forgotten_ms + 1
-        for at_ms in sorted({ask.stamp_ms for ask in self._asks.values()}, reverse=True):
-            if lowest_ms <= at_ms < upper_ms:
-                spans.append((at_ms + 1, upper_ms))
-                upper_ms = at_ms
+        for from_ms, to_ms in reversed(touching(map(self._gap, self._asks.values()))):
+            if from_ms < upper_ms:
+                spans.append((max(lowest_ms, to_ms), upper_ms))
+                upper_ms = from_ms
         spans.append((lowest_ms, upper_ms))
         return [span for span in spans if span[0] < span[1]]
+
+    def _gap(self, ask: Ask) -> tuple[int, int]:
+        """When what asks may stand in its report, which may show another stamp: that must not be forgotten.
+
+        While the report may still answer, and there is room, it is any that clocks and zones can make of it.
+        """
+        may_answer = not ask.is_owed or self.started_ms - ask.met_ms < WEEK_MS
+        off_ms = MAX_SHIFT_H * HOUR_MS if may_answer and not self.memory_is_full else 0
+        return ask.stamp_ms - off_ms, ask.stamp_ms + off_ms + 1
 
 
 def _as_many_as_fit(
