@@ -85,6 +85,6 @@ def _misleading_page(fault: Fault, page: Json, query: Query) -> Json:
             for name, shown in page.items()
         }
     if fault is Fault.REPEATED_NEXT:
-        href = f"{query.path}?{urlencode({'cursor': query.parameters['cursor']})}"
+        href = f"{query.path}?{urlencode(query.parameters)}"
         return {**page, "_links": {"next": {"href": href}}}
     return page
