@@ -65,7 +65,8 @@ class HistoryV3(History):
 
     @property
     def has_shifts(self) -> bool:
-        return self.reports != "engine"
+        """Where calls are so slow that the lists take all of the reports' shift, no report is ever read."""
+        return self.reports != "engine" and self.name != "backlog"
 
     @property
     def has_reports(self) -> bool:

@@ -334,9 +334,13 @@ class PromisesV3(Promises):
         old, new = self.watermarks.get(contact.id, Watermark()), contact.watermark
         if old.resync_ms is not None and new.resync_ms is None:
             old = old.cut_back()
+        read = process.contact.watermark if process.contact else Watermark()
         for mark in old.marks:
-            now = new.mark(mark.type)
-            least = [min(time_ms or 0, process.began_ms) for time_ms in (mark.through_ms, mark.floor_ms)]
+            now, floor_ms = new.mark(mark.type), mark.floor_ms or 0
+            if process.is_reading:
+                # A walk that begins anew takes back what it forgot, and remembers it again.
+                floor_ms = min(floor_ms, read.mark(mark.type).floor_ms or 0)
+            least = [min(time_ms, process.began_ms) for time_ms in (mark.through_ms or 0, floor_ms)]
             if (now.through_ms or 0) < least[0] or (now.floor_ms or 0) < least[1]:
                 self.fail(f"a mark of contact {contact.id} moved back")
         latest_ms = process.clock.now_ms() + self.world.clock_error_most_ms
