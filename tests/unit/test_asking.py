@@ -18,6 +18,7 @@ from contact_activity.domain.event import Event
 from contact_activity.domain.judging import Judging
 from contact_activity.domain.memory import MAX_REMEMBERED, activity_key, pack, unpack
 from contact_activity.domain.rights import Right
+from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.domain.work import Outcome
@@ -388,6 +389,23 @@ def test_what_asks_is_not_forgotten_under_the_stamp_of_its_report(off_ms: int) -
     account.rows.append(late)
     account.hours(5)
     assert derive_id("a", late.activity) in account.world.ids
+
+
+@pytest.mark.parametrize("link", [None, "x"])
+@pytest.mark.parametrize(("mailing", "times"), [("m-listed", 1), ("m-auto", 2)])
+def test_a_row_has_the_summary_asked_for(mailing: str, times: int, link: str | None) -> None:
+    """Once its report showed it before its contact was read; and when it asks, and when it is answered."""
+    account = Account([])
+    source, sent_ms = account.world.source, NOON_MS - HOUR_MS
+    account.world.summaries = (SummaryKind.CONTACT,)
+    source.sent = [ListedCampaign("c-listed", sent_ms, sent_ms)]
+    source.resources["c-listed"] = SentCampaign("c-listed", None, {}, ("m-listed",))
+    account.hours(3)
+    asked = len(source.asked)
+    account.rows.append(shown(mailing, account.world.clock.now_ms() - MINUTE_MS, link=link))
+    account.hours(3)
+    assert len(account.world.ids) == 1
+    assert [name for name, *_ in source.asked[asked:]].count(SummaryKind.CONTACT.report) == times
 
 
 def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:

@@ -141,14 +141,13 @@ class Watermark:
     ) -> "Watermark":
         """With what a report shows while that resync was asked for, where contacts' rows only vouch.
 
-        A resync that was asked for since then wants what lies in it again. While one waits for the contact's
-        walk, what is published is kept apart: it is not wanted again.
+        It is kept apart until the contact's next walk, which is told by it that there is news. A resync that
+        was asked for since then wants what lies in it again.
         """
         marked = self._with_mark(type_)
-        if self.resync_ms is not None and resync == self.resync:
+        if resync == self.resync or self.resync_ms is None:
             return replace(marked, reported=pack({*unpack(self.reported), *keys}))
-        is_newer = resync != self.resync and self.resync_ms is not None
-        added = {key for key in keys if not is_newer or key_time_ms(key) < (self.resync_ms or 0)}
+        added = {key for key in keys if key_time_ms(key) < self.resync_ms}
         return replace(marked, remembered=pack({*unpack(self.remembered), *added}))
 
     def _with_mark(self, type_: ActivityType) -> "Watermark":

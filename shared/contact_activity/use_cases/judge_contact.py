@@ -99,6 +99,8 @@ class _Judge:
         started_ms: int,
     ) -> None:
         self._is_resynced = contact.watermark.resync_ms is not None
+        # Reports published something, in a resumed walk perhaps before its earlier part.
+        self._has_news = bool(contact.watermark.reported) or contact.progress is not None
         contact = contact.cut_back(started_ms)
         progress = contact.progress
         if progress and progress.fingerprint != policy.reading.fingerprint:
@@ -184,8 +186,8 @@ class _Judge:
             correlation_id=self._item.correlation_id,
         )
         contact = self._held.contact
-        # A report published something, or will.
-        found_new = bool(walk.new_asks) or contact.watermark.remembered != watermark.remembered
+        # What asks is in the summary already, and perhaps never published.
+        found_new = self._has_news or bool(walk.new_asks) or self._report.published > 0
         synced = contact.synced(
             watermark,
             summaries=summaries.renewed(self._policy.summaries, found_new=found_new),
