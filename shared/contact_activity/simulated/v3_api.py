@@ -182,6 +182,7 @@ class V3Api:
             page.following,
             {"contact_id": contact_uuid, "campaign_activities": shown},
             self._switches,
+            has_limit=False,
         )
 
     def _campaign_report(self, query: Query, activity_uuid: str, report: str) -> Reply:

@@ -77,13 +77,18 @@ def v3_list_reply(
     switches: Switches,
     *,
     needs_links: bool = False,
+    has_limit: bool = True,
 ) -> Reply:
-    """Return the reply of a page. Its link is relative, and the cursor holds all that was asked for."""
+    """Return the reply of a page. Its link is relative, and the cursor holds all that was asked for.
+
+    `has_limit` False: the list takes none.
+    """
     asked = {name: text for name, text in start.asked.items() if name not in _OF_CURSOR}
     if following is None:
         return Reply(200, content | _end(query.path, asked, switches, needs_links=needs_links))
     issued = {"at": query.now_ms} if switches.next_lifetime_s is not None else {}
-    beside = {"limit": start.limit, **asked} if switches.v3.links_keep_parameters else {}
+    kept = ({"limit": start.limit} if has_limit else {}) | asked
+    beside = kept if switches.v3.links_keep_parameters else {}
     cursor = encode({**asked, **following, **issued})
     href = f"{query.path}?{urlencode({**beside, 'cursor': cursor})}"
     return Reply(200, {**content, "_links": {"next": {"href": href}}})
