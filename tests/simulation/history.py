@@ -388,10 +388,11 @@ class History:
         kind: Kind | None = None,
         is_promised: bool = True,
         campaign_id: str | None = None,
+        link_id: str | None = None,
     ) -> Row:
         at = self.clock.now() - timedelta(milliseconds=round(ago_h * HOUR_MS))
         inserted_at = self.clock.now() + timedelta(hours=inserted_in_h)
-        own = {"link_id": self.rng.choice(["1", "2"])} if kind is Kind.CLICK else {}
+        own = {"link_id": link_id or self.rng.choice(["1", "2"])} if kind is Kind.CLICK else {}
         row = self.account.add_row(
             kind or self.rng.choice(list(Kind)),
             contact_id,
@@ -1016,17 +1017,19 @@ class History:
                 world.deliver()
         if any("campaigns/5/" in call.path for call in self.server.calls):
             self.promises.fail("a summary of a campaign that is too old was asked for")
-        are_all_read = all(
+        doubtful = self.out_of_sight or world.refused_contacts or self.name == "backlog"
+        contact_kinds = () if doubtful or not self._are_all_read() else world.summaries
+        is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
+        campaigns = () if world.campaign_lookback_days is None or is_paused else self._summarized_ids()
+        self.promises.summaries_are_true(contact_kinds, campaigns)
+
+    def _are_all_read(self) -> bool:
+        return all(
             told.is_had
             for own in self.promises.by_contact.values()
             for told in own
             if self.account.contact(told.row.contact_id)
         )
-        doubtful = self.out_of_sight or world.refused_contacts or self.name == "backlog"
-        contact_kinds = () if doubtful or not are_all_read else world.summaries
-        is_paused = bool(world.state.pauses.get().active(self.clock.now_ms()))
-        campaigns = () if world.campaign_lookback_days is None or is_paused else self._summarized_ids()
-        self.promises.summaries_are_true(contact_kinds, campaigns)
 
     def _calls_are_right(self, chances: Chances) -> None:
         world = self.world

@@ -14,6 +14,7 @@ from tests.simulation.apis import V3
 from tests.simulation.history import (
     ADDRESS_DOMAIN,
     CAMPAIGN_IDS,
+    LINK_IDS,
     LINKS,
     OLD_CAMPAIGN_ID,
     SHAPES,
@@ -35,6 +36,8 @@ REPORT_ACTS = (
     "resync_and_activity",
     "report_out_of_sight",
     "report_out_of_sight",
+    "clicks_of_one_moment",
+    "late_under_many",
 )
 # What is asked for in vain is asked for a day later, and one sweep after that it is published.
 MAX_PEACE_TICKS = 10 * 96
@@ -148,6 +151,7 @@ class HistoryV3(History):
         kind: Kind | None = None,
         is_promised: bool = True,
         campaign_id: str | None = None,
+        link_id: str | None = None,
     ) -> Row:
         """A send moves what comes after it to the second mailing of its campaign, so that no other may."""
         campaign_id = campaign_id or self.rng.choice(self.campaign_ids)
@@ -161,6 +165,7 @@ class HistoryV3(History):
             kind=kind,
             is_promised=is_promised,
             campaign_id=campaign_id,
+            link_id=link_id,
         )
 
     def _sent_to_all(self, campaign_id: str) -> None:
@@ -228,6 +233,32 @@ class HistoryV3(History):
         self.server.script(activity_uuid(campaign_id, role), *[refusal] * times)
         return True
 
+    def _clicks_of_one_moment(self) -> None:
+        """On each link of a mail, of which some come in later."""
+        contact = self.reports_rng.choice(self.account.contacts())
+        campaign_id, ago_h = self.reports_rng.choice(self.campaign_ids), self.reports_rng.random() / 10
+        most_h = min(6.0, max(0.0, self._late_most_h() - ago_h))
+        for link_id in (*LINK_IDS, self.reports_rng.choice(LINK_IDS)):
+            self._add_row(
+                contact.id,
+                ago_h=ago_h,
+                inserted_in_h=self.reports_rng.choice([0.0, self.reports_rng.random() * most_h]),
+                kind=Kind.CLICK,
+                campaign_id=campaign_id,
+                link_id=link_id,
+            )
+
+    def _late_under_many(self) -> bool:
+        """A page full of one kind of a mailing, and behind it a row that comes in later."""
+        if self.world.page_rows > 9 or self._late_most_h() < 1.5:
+            return False
+        contact = self.reports_rng.choice(self.account.contacts())
+        campaign_id, kind = self.reports_rng.choice(self.campaign_ids), self.reports_rng.choice(list(Kind))
+        for ago_min in range(1, self.world.page_rows + 3):
+            self._add_row(contact.id, ago_h=ago_min / 60, kind=kind, campaign_id=campaign_id)
+        self._add_row(contact.id, ago_h=0.5, inserted_in_h=0.6, kind=kind, campaign_id=campaign_id)
+        return True
+
     # Peace.
 
     def _is_drained(self, began_ms: int) -> bool:
@@ -241,8 +272,24 @@ class HistoryV3(History):
         if not (is_one_due or self.world.queue) or self.shape.is_aws:
             self.next_tick_ms = now_ms + HOUR_MS
 
+    def _are_all_read(self) -> bool:
+        """A summary counts what its contact shows, whatever is published of it."""
+        return True
+
     def _reports_bring_what_comes_late(self) -> None:
-        """The asks of v3 bring what its reports do not."""
+        """A mailing whose report is read before its contacts are, so that none of its rows asks."""
+        if self.reports_rng.random() < 0.5 or self.world.limits.calls_per_second < 1:
+            return
+        campaign = self._campaign_sent()
+        v3 = self.switches.v3
+        late_s = max(v3.contact_reports_late_s, v3.campaign_reports_late_s) + 600
+        self.clock.time_ms += round(1_000 * (self.switches.listed_after_s + late_s))
+        for _ in range(2):
+            self._tick_of_reports()
+        self.world.accidents["read_before_contacts"] += self.promises.is_published(campaign.id)
+        self._sweep()
+        while self.promises.unsettled() is not None:
+            self._tick_in_peace()
 
     def _nothing_changed(self) -> None:
         """One more sweep costs each contact as few calls as there can be, and publishes nothing again."""

@@ -442,6 +442,11 @@ class PromisesV3(Promises):
                 return f"a resync of contact {id_} left out a {left.row.kind.report} row: {left}"
         return None
 
+    def is_published(self, campaign_id: str) -> bool:
+        """Whether something of a campaign is."""
+        own = (told for of in self.by_contact.values() for told in of if told.row.campaign_id == campaign_id)
+        return any(told.is_had for told in own)
+
     def _stays_owed(self, told: Witnessed) -> bool:
         """It asks, and is counted: its report is refused, or shows its contact and not this row."""
         now_ms = self.world.clock.now_ms()

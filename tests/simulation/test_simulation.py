@@ -17,8 +17,8 @@ SEEDS = {"v2": 300, "v3": 150}
 SEEDS_FEW = 10
 # Histories beyond those that once broke a promise.
 ALWAYS = (390,)
-# Of v3: both ways to work, and an operator, crashes, resends and rows that no report shows in each.
-OF_V3 = (5, 8, 11, 12, 16, 22)
+# Of v3: both ways to work, an operator, crashes, mailings sent again, gone reports and rows that stay owed.
+OF_V3 = (5, 8, 11, 16, 25)
 
 INJECTED = DISTURBANCES | {fault.name.lower() for fault in Fault} | {c.name for c in fields(Chances)}
 
@@ -45,7 +45,7 @@ def test_nothing_that_happens_breaks_a_promise(api: str) -> None:
     assert set().union(*(outcome.accidents for outcome in outcomes)) >= INJECTED
 
 
-@pytest.mark.parametrize(("seed", "api"), [(2, "v2"), (10, "v2"), (11, "v3")])
+@pytest.mark.parametrize(("seed", "api"), [(2, "v2"), (10, "v2"), (5, "v3")])
 def test_a_history_is_the_same_each_time(seed: int, api: str) -> None:
     """One seed is one history, so that a failure can be looked at again."""
     assert run_seed(seed, api) == run_seed(seed, api)
