@@ -129,9 +129,8 @@ class HistoryV3(History):
     def _chances(self) -> Chances:
         """One engine is alone."""
         chances = super()._chances()
-        if self.has_shifts:
-            return chances
-        return replace(chances, second_dispatcher=0.0)
+        chances = replace(chances, bus_slow=chances.operator_asks_before_memory)
+        return chances if self.has_shifts else replace(chances, second_dispatcher=0.0)
 
     # The account.
 
@@ -256,7 +255,8 @@ class HistoryV3(History):
         campaign_id, kind = self.reports_rng.choice(self.campaign_ids), self.reports_rng.choice(list(Kind))
         for ago_min in range(1, self.world.page_rows + 3):
             self._add_row(contact.id, ago_h=ago_min / 60, kind=kind, campaign_id=campaign_id)
-        self._add_row(contact.id, ago_h=0.5, inserted_in_h=0.6, kind=kind, campaign_id=campaign_id)
+        inserted_in_h = self.reports_rng.uniform(0.6, min(12.0, self._late_most_h() - 0.6))
+        self._add_row(contact.id, ago_h=0.5, inserted_in_h=inserted_in_h, kind=kind, campaign_id=campaign_id)
         return True
 
     # Peace.

