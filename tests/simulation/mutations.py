@@ -723,6 +723,7 @@ MUTATIONS = (
         "domain/shifts.py",
         "    return deadline_ms + NO_CALL_MS - NO_PUBLICATION_MS\n",
         "    return deadline_ms + 10 * NO_CALL_MS\n",
+        seeds=(12,),
         api="v3",
     ),
     Mutation(

@@ -71,7 +71,8 @@ CLOCKS_DIFFER_MS = (-15, -7, 7, 15)
 # Since the machine started.
 MONOTONIC_START_MS = 3_600_000
 SECRET_SLOW_S = 1.5
-BUS_SLOW_S = 40
+# As long as an invocation may last.
+BUS_SLOW_MS, BUS_SLOW_MARGIN_MS = 100_000, 10_000
 # Messages that come in any shift, and how often time goes on though some could be worked on.
 STRAYS, SHIFT_PASSES = 0.15, 0.1
 # A queue holds a message back no longer.
@@ -864,7 +865,8 @@ class SimulatedBus:
     def publish(self, events: Sequence[Event], *, deadline_ms: int) -> None:
         if not self._process.has_stalled and self._world.happens("bus_slow"):
             self._process.has_stalled = True
-            self._world.clock.sleep(BUS_SLOW_S)
+            over_ms = self._process.began_ms + self._world.invocation_ms + RESERVE_MS - BUS_SLOW_MARGIN_MS
+            self._world.clock.sleep(min(BUS_SLOW_MS, max(0, over_ms - self._process.clock.now_ms())) / 1_000)
         if self._process.clock.monotonic_ms() >= deadline_ms:
             self._world.count("no_time_to_publish")
             raise PartlyAcceptedError("no time was left", frozenset())
