@@ -191,6 +191,7 @@ GRANTS = [
     granted(access_token=NEW_TOKEN * 9_000),
     granted(access_token="\ud800"),
     granted(error="invalid_grant", error_description=REFRESH_TOKEN),
+    whole(b'{"error": []}', b"HTTP/1.1 400 Bad Request\r\n"),
     whole(
         json.dumps({"error": REFRESH_TOKEN, "error_description": CLIENT_SECRET}).encode(),
         b"HTTP/1.1 400 Bad Request\r\n",

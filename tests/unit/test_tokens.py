@@ -159,6 +159,7 @@ def test_no_token_is_shown() -> None:
         (400, {"error": "invalid_grant", "error_description": "secret"}, Denied("invalid_grant")),
         (401, {"error": "invalid_client"}, Denied("invalid_client")),
         (400, {"error": "temporarily_unavailable"}, Busy("status 400")),
+        (400, {"error": ["invalid_grant"]}, Busy("status 400")),
         (400, None, Busy("status 400")),
         (403, ["<html>"], Busy("status 403")),
         (429, {"error": "invalid_grant"}, Busy("status 429", 3.0)),

@@ -93,8 +93,8 @@ def read_device_answer(
 
 def _refusal(status: int, body: object, retry_after_s: float) -> Denied | Busy:
     error = body.get("error") if isinstance(body, Mapping) else None
-    if 400 <= status < 500 and status != 429 and error in _FINAL:
-        return Denied(str(error))
+    if 400 <= status < 500 and status != 429 and isinstance(error, str) and error in _FINAL:
+        return Denied(error)
     return Busy(f"status {status}", retry_after_s)
 
 
