@@ -77,7 +77,7 @@ load: setup ## drain a backlog of 100,000 contacts, and one of 10,000 through 50
 	@touch $@
 
 RUNS ?= 200000
-fuzz: .venv/.ready .build/atheris/.ready ## 1.8 million inputs for the parsers: make fuzz RUNS=200000 (for each of nine)
+fuzz: .venv/.ready .build/atheris/.ready ## 2.4 million inputs for the parsers: make fuzz RUNS=200000 (for each of twelve)
 	@PYTHONPATH=.build/atheris $(BIN)/python -m tests.fuzz --runs $(RUNS)
 
 .build/mutmut/.ready: requirements-mutation.txt .venv/.ready

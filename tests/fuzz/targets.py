@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from contact_activity.aws.bus import MAX_BATCH_BYTES, entry_bytes
 from contact_activity.aws.secret import parse_secret
-from contact_activity.constant_contact import v3_pages, v3_rows
+from contact_activity.constant_contact import v3_pages, v3_rows, v3_summaries
+from contact_activity.constant_contact.token_answers import DeviceCode, read_device_answer, read_token_answer
 from contact_activity.constant_contact.transport import Reply
 from contact_activity.constant_contact.v2_pages import (
     Page,
@@ -34,8 +35,9 @@ from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import EmailAddresses, Event, to_event
 from contact_activity.domain.judging import Judging
 from contact_activity.domain.reported import Standing
-from contact_activity.domain.summary import Summarized, SummaryKind, compare, summary_event
+from contact_activity.domain.summary import Summarized, SummaryKind, SummaryReport, compare, summary_event
 from contact_activity.domain.times import iso
+from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.domain.vouching import VouchingMemory
 from contact_activity.domain.walk import Walk
 from contact_activity.domain.watermark import Reading, Watermark
@@ -48,6 +50,7 @@ from contact_activity.settings import (
     read_settings,
     read_tick_ms,
 )
+from contact_activity.simulated.v3_ids import activity_uuid, campaign_uuid, contact_uuid
 from contact_activity.state.codec import (
     asks_from_json,
     asks_to_json,
@@ -62,12 +65,14 @@ from contact_activity.state.codec import (
     summaries_from_json,
     summaries_to_json,
 )
+from contact_activity.state.tokens import tokens_from_json, tokens_to_json
 
 NOW_MS = 1_718_193_600_000
 STATUSES = (200, 200, 200, 200, 400, 401, 403, 404, 406, 429, 500, 503)
 ADDRESSES = tuple(EmailAddresses)
 TYPES = tuple(ActivityType)
 CAMPAIGN = "1117000001491"
+CONTACT, PARENT, MAILING = contact_uuid("1001"), campaign_uuid(CAMPAIGN), activity_uuid(CAMPAIGN)
 V3_READING = Reading("a", is_witnessed=True)
 READING = Reading("default", overlap_h=1, remembered_min=3)
 SECRETS = [setting.name for setting in SETTINGS if setting.secret]
@@ -154,13 +159,8 @@ def summary(data: bytes) -> None:
         (SummaryKind.CONTACT_CAMPAIGN, parse_summary_by_campaign(body, "4711")),
         (SummaryKind.CAMPAIGN, parse_campaign_summary(body, "111")),
     ):
-        if report is None:
-            continue
-        news = compare(Summarized(kind), report.snapshots, NOW_MS)
-        for change in news.changes:
-            _check(summary_event(change, account="a", observed_ms=NOW_MS))
-        (stored,) = summaries_from_json(_storable(summaries_to_json((news.summarized,))))
-        assert not compare(stored, report.snapshots, NOW_MS).changes
+        if report is not None:
+            _check_summary(kind, report)
 
 
 def vouched(data: bytes) -> None:
@@ -200,6 +200,53 @@ def vouched(data: bytes) -> None:
     assert progress_from_json(_storable(progress_to_json(progress))) == progress
 
 
+def listing_v3(data: bytes) -> None:
+    """An answer of v3 to a list of contacts or campaigns, or to a campaign: it can be stored and asked on."""
+    body = _judged(data)
+    for name in ("contacts", "bulk_email_campaign_summaries"):
+        page = v3_pages.read_page(body, name)
+        if page is None:
+            continue
+        if page.next is not None:
+            assert v3_pages.parameters(_storable(page.next))
+        for row in page.rows:
+            contact, _ = v3_pages.listed_contact(row), v3_pages.listed_campaign(row)
+            if contact:
+                _storable(contact.id + contact.modified_date)
+    read = v3_pages.sent_campaign(body, PARENT)
+    if read:
+        assert all(USABLE_ID.fullmatch(id_) for id_ in read.mailings)
+        watched = WatchedCampaign(PARENT, None).told(read)
+        assert watched.told(read) == watched
+
+
+def summary_v3(data: bytes) -> None:
+    """An answer to each of the summary reports of v3."""
+    body = _judged(data)
+    page = v3_summaries.read_contact_summaries(body, CONTACT)
+    kinds = (SummaryKind.CONTACT, SummaryKind.CONTACT_CAMPAIGN) if page else ()
+    for kind in kinds:
+        assert page
+        _check_summary(kind, v3_summaries.contact_report([page, page], kind, CONTACT))
+    for read in (v3_summaries.read_mailing_summaries(body, [MAILING]) or {}).values():
+        _check_summary(SummaryKind.CAMPAIGN, read)
+
+
+def tokens(data: bytes) -> None:
+    """An answer of what gives tokens. No token is told, and each can be sent."""
+    first = data[0] if data else 0
+    status = STATUSES[first % len(STATUSES)]
+    body = read_answer(Reply(status, {}, data[1:]), NOW_MS).body
+    read = read_token_answer(status, body)
+    device = read_device_answer(status, body)
+    if isinstance(read, Granted):
+        stored = StoredTokens("c").sending(NOW_MS).renewed(read, asked_ms=NOW_MS)
+        assert tokens_from_json(json.loads(_storable(json.dumps(tokens_to_json(stored))))) == stored
+        _check_told(repr(read) + repr(stored), [read.access_token, read.refresh_token or ""])
+    if isinstance(device, DeviceCode):
+        _check_told(repr(device), [device.device_code])
+
+
 def message(data: bytes) -> None:
     """The body of a queue's message."""
     body = data.decode("utf-8", "surrogateescape")
@@ -237,7 +284,10 @@ def secret(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (answer, report, campaign, listing, summary, vouched, message, settings, secret)
+    for target in (
+        *(answer, report, campaign, listing, summary, vouched, listing_v3, summary_v3, tokens),
+        *(message, settings, secret),
+    )
 }
 
 
@@ -253,6 +303,14 @@ def _page(data: bytes, of: tuple[str, str] | None = None) -> Page | None:
     if page and page.next is not None:
         _storable(page.next)
     return page
+
+
+def _check_summary(kind: SummaryKind, report: SummaryReport) -> None:
+    news = compare(Summarized(kind), report.snapshots, NOW_MS)
+    for change in news.changes:
+        _check(summary_event(change, account="a", observed_ms=NOW_MS))
+    (stored,) = summaries_from_json(_storable(summaries_to_json((news.summarized,))))
+    assert not compare(stored, report.snapshots, NOW_MS).changes
 
 
 def _check(event: Event) -> None:

@@ -59,6 +59,31 @@ COUNTS = st.dictionaries(
     st.sampled_from(["sends", "opens", "clicks", "forwards", "unsubscribes", "bounces", "campaign_id"]), JSON
 )
 LISTED = st.fixed_dictionaries({"id": JSON | st.just("4711"), "modified_date": TEXT | JSON})
+LISTED_V3 = st.fixed_dictionaries(
+    {},
+    optional={
+        "contact_id": JSON | st.just(targets.CONTACT),
+        "updated_at": TEXT | JSON,
+        "campaign_id": JSON | st.just(targets.PARENT),
+        "last_sent_date": TEXT | JSON | st.just("2024-06-12T08:15:40.207Z"),
+        "campaign_activity_id": TEXT | JSON | st.just(targets.MAILING),
+        "role": st.sampled_from(["primary_email", "resend", "permalink"]) | JSON,
+    },
+)
+EM_COUNTS = dict.fromkeys(("em_sends", "em_opens", "em_clicks", "em_optouts"), st.integers(-1, 9) | JSON)
+COUNTS_V3 = st.fixed_dictionaries(
+    {"campaign_activity_id": st.just(targets.MAILING) | JSON}, optional=dict(EM_COUNTS)
+)
+STATS_V3 = st.fixed_dictionaries(
+    {"campaign_activity_id": st.just(targets.MAILING) | JSON},
+    optional={"stats": st.fixed_dictionaries({}, optional=dict(EM_COUNTS)) | JSON, "campaign_id": JSON},
+)
+TOKEN_FIELDS = st.sampled_from(
+    [
+        *("access_token", "refresh_token", "expires_in", "error", "device_code", "user_code"),
+        *("verification_uri", "verification_uri_complete", "interval"),
+    ]
+)
 SETTING_VALUES = st.sampled_from([setting.default for setting in SETTINGS]) | ANY_TEXT
 
 
@@ -73,6 +98,31 @@ INPUTS = {
     "vouched": as_answer(V3_PAGES | JSON),
     "listing": as_answer(st.fixed_dictionaries({"results": st.lists(LISTED, max_size=5)}) | JSON),
     "summary": as_answer(COUNTS | st.lists(COUNTS, max_size=4) | JSON),
+    "listing_v3": as_answer(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "contacts": st.lists(LISTED_V3 | JSON, max_size=4),
+                "bulk_email_campaign_summaries": st.lists(LISTED_V3 | JSON, max_size=4),
+                "campaign_id": st.sampled_from([targets.PARENT, "x"]),
+                "campaign_activities": st.lists(LISTED_V3 | JSON, max_size=4) | JSON,
+                "_links": V3_LINKS | JSON,
+            },
+        )
+        | JSON
+    ),
+    "summary_v3": as_answer(
+        st.fixed_dictionaries(
+            {"contact_id": st.sampled_from([targets.CONTACT, "x", None])},
+            optional={
+                "campaign_activities": st.lists(COUNTS_V3 | JSON, max_size=4),
+                "results": st.lists(STATS_V3 | JSON, max_size=3),
+                "_links": V3_LINKS,
+            },
+        )
+        | JSON
+    ),
+    "tokens": as_answer(st.dictionaries(TOKEN_FIELDS, TEXT | JSON) | JSON),
     "message": st.fixed_dictionaries(
         {"planned_at": ANY_TEXT | st.just("2026-01-31T00:00:00Z")},
         optional={"contact_id": JSON | st.just("4711"), "campaign_id": JSON, "correlation_id": JSON},
