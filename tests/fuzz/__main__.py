@@ -100,7 +100,7 @@ def main() -> int:
             console.print(f"{name}: a promise is broken\n{ended.stdout}\n{ended.stderr[-4_000:]}")
         else:
             console.print(
-                f"{name:9} {int(done[1]):>9,} inputs in {done[2]} s, {reached[-1]} branches reached"
+                f"{name:10} {int(done[1]):>9,} inputs in {done[2]} s, {reached[-1]} branches reached"
             )
     return int(broken > 0)
 
