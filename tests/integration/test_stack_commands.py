@@ -221,3 +221,17 @@ def test_a_login_of_another_account_names_the_stack() -> None:
         assert access
         with pytest.raises(SettingsError, match=r"the stack stack holds .* deploy another stack"):
             LoginStack(opened).is_of_known_account(Login(Granted(access.text, None, 1), 0), opened.settings)
+
+
+def test_a_check_leaves_what_a_refresh_token_of_another_account_replaced() -> None:
+    """The functions go back to it when they find out."""
+    with provider() as server, deployed(server) as stack:
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        stack.check()
+        own = stack.stored().refresh_token
+        stack.opened().account.save(StoredAccount("the first", "checked"))
+        stack.put(client_id=CLIENT_ID, refresh_token=server.rules.grant())
+        assert stack.check()["account"].level == "failing"
+        replaced = stack.stored().replaced
+        assert replaced
+        assert replaced.refresh_token == own

@@ -16,7 +16,7 @@ from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.store import dynamo_store
 from contact_activity.aws.table import Table
 from contact_activity.constant_contact.oauth import AuthorizationServer, StoredRefresher
-from contact_activity.constant_contact.one_account import keep_to_account
+from contact_activity.constant_contact.one_account import OneAccount, keep_to_account
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.tokens import Granted, StoredTokens, token_digest
@@ -282,3 +282,40 @@ def test_of_two_accounts_at_once_the_first_is_that_of_the_stack(stack: _Stack) -
         keep_to_account(_Racing(stack.table), "second", "token-2")
     assert DynamoAccount(stack.table).read() == StoredAccount("first", token_digest("token-1"))
     keep_to_account(_Racing(stack.table), "first", "token-3")
+
+
+def test_a_refresh_token_of_another_account_leaves_the_stack_its_own(stack: _Stack) -> None:
+    """That it is of another one is told, and then the stack goes on with what it had."""
+    whose = dict[str, str]()
+
+    def of_one_account() -> OneAccount:
+        def identify(token: str, _: int) -> str:
+            return whose.get(stack.provider._access[token], "first")
+
+        return OneAccount(stack.function(), DynamoAccount(stack.table), identify)
+
+    def ask(tokens: OneAccount) -> str:
+        return tokens.access_token(deadline_ms=stack.clock.monotonic_ms() + 75_000)
+
+    stack.put_new()
+    own = ask(of_one_account())
+    other = stack.provider.grant()
+    whose[stack.provider._family_of[other]] = "second"
+    stack.put(client_id=CLIENT_ID, refresh_token=other)
+    with pytest.raises(SettingsError, match="another Constant Contact account"):
+        ask(of_one_account())
+    assert ask(of_one_account()) == own
+    stack.put_new()
+    assert ask(of_one_account()) != own
+    assert stack.store().read().replaced is None
+
+
+def test_a_refresh_token_whose_access_token_is_refused_leaves_the_stack_its_own(stack: _Stack) -> None:
+    stack.put_new()
+    own = stack.ask(stack.function())
+    stack.put_new()
+    function = stack.function()
+    new = stack.ask(function)
+    assert new != own
+    function.refused(new, deadline_ms=stack.clock.monotonic_ms() + 75_000)
+    assert stack.ask(function) == own

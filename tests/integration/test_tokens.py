@@ -273,11 +273,12 @@ def test_a_wrong_token_of_the_environment_gives_way_to_what_it_replaced(tmp_path
             assert token_of(tokens) == "access-stored"
         good = bearer_tokens(tmp_path, settings_of(server), given(rules.grant()), CLOCK, said.append)
         assert rules.accepts(token_of(good))
+        good.accepted(token_of(good))
     assert rules.spent[0] == "refresh-wrong"
     assert len(rules.spent) == 2
     assert said == [
         "the token endpoint refuses: invalid_grant",
-        "the refresh token that was given is good for nothing: what was stored is used",
+        "the refresh token that was given is good for nothing here: what was stored is used",
     ]
     assert login not in (tmp_path / "credentials.json").read_text(encoding="utf-8")
 

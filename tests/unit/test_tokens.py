@@ -104,7 +104,11 @@ def test_what_a_token_of_the_environment_replaced_is_kept_until_that_has_worked(
         assert back.taken == taking.taken
     assert other.has_taken("r-9", "c-9")
     assert other.has_taken("r-8", "c-9")
-    worked = other.sending(1).renewed(GRANTED, asked_ms=1)
+    granted = other.sending(1).renewed(GRANTED, asked_ms=1)
+    assert granted.is_unproven
+    assert granted.restored().refresh_token == "r"
+    assert granted.taking("r-7", "c-9").restored().refresh_token == "r-1"
+    worked = granted.proven()
     assert worked.restored() == worked
     assert StoredTokens().taking("r-9", "c").restored().refresh_token == "r-9"
     assert other.logged_out().restored().is_empty

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
 from contact_activity.constant_contact.fields import usable_id
@@ -22,8 +23,15 @@ OTHER_ACCOUNT = (
 )
 
 
+class Replacing(BearerTokens, Protocol):
+    """Tokens that may have replaced others."""
+
+    def restore(self, token: str, *, deadline_ms: int) -> None:
+        """Go back to what the credential of this token replaced, if that is kept."""
+
+
 class OneAccount:
-    """The `BearerTokens` port over another one: gives out no token of another account than the first.
+    """The `BearerTokens port over another one: gives out no token of another account than the first.
 
     A token that was not seen before costs one call. Raises `SettingsError` with `refusal` for one of another
     account.
@@ -31,7 +39,7 @@ class OneAccount:
 
     def __init__(
         self,
-        tokens: BearerTokens,
+        tokens: Replacing,
         record: AccountRecord,
         identify: Identify,
         tell: Callable[[str], object] = lambda _: None,
@@ -70,12 +78,20 @@ class OneAccount:
                     raise
                 self._tokens.refused(token, deadline_ms=deadline_ms)
                 return
-            self._tokens.accepted(token)
             if account_id is None:
                 self._tell("the API does not say which account this is: the scope account_read is missing")
             else:
-                keep_to_account(self._record, account_id, token, self._refusal)
+                self._keep_to_account(account_id, token, deadline_ms)
+            self._tokens.accepted(token)
         self._checked = token
+
+    def _keep_to_account(self, account_id: str, token: str, deadline_ms: int) -> None:
+        try:
+            keep_to_account(self._record, account_id, token, self._refusal)
+        except SettingsError:
+            # Those of the right account are worth more, and may be stored yet.
+            self._tokens.restore(token, deadline_ms=deadline_ms)
+            raise
 
 
 def keep_to_account(record: AccountRecord, account_id: str, token: str, refusal: str = OTHER_ACCOUNT) -> None:

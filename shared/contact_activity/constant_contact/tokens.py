@@ -50,7 +50,7 @@ class Tokens:
     """The `BearerTokens` port over a store.
 
     `given`: what the environment gives. A refresh token in it that was never taken replaces what is stored,
-    which comes back if that one never brings an access token.
+    which comes back if that one never brings an access token that is accepted.
     `tell` is called with a line for the operator when a refresh fails, and `on_denied` with the error of
     RFC 6749 when the server refuses one. Neither holds a secret.
     """
@@ -118,6 +118,14 @@ class Tokens:
                 raise WaitError(WaitReason.TIME)
             self._settled(deadline_ms, refused=token)
 
+    def restore(self, token: str, *, deadline_ms: int) -> None:
+        """Go back to what the credential of this token replaced, if that is kept."""
+        with self._exclusive(self._left_s(deadline_ms)) as is_exclusive:
+            stored = self._store.read()
+            is_of_it = stored.access is not None and stored.access.text == token
+            if is_exclusive and is_of_it and stored.replaced:
+                self._restored(stored)
+
     def _living(self, stored: StoredTokens) -> str | None:
         """Return the stored access token, if it can be used without a look at anything else."""
         if self._is_news(stored) or self._unsaved:
@@ -137,7 +145,7 @@ class Tokens:
         """Return the access token to use, after a refresh if one is due. The caller is exclusive."""
         stored, failures = self._current(), 0
         if refused and stored.is_unproven and stored.access and stored.access.text == refused:
-            raise WaitError(WaitReason.CREDENTIAL)
+            stored = self._restored(stored)
         while True:
             is_refused = stored.access is not None and stored.access.text == refused
             living = None if is_refused else self._living(stored)
@@ -186,7 +194,7 @@ class Tokens:
         """Go back to the tokens that were replaced. Raises `WaitError` if there are none."""
         if stored.replaced is None:
             raise WaitError(WaitReason.CREDENTIAL)
-        self._tell("the refresh token that was given is good for nothing: what was stored is used")
+        self._tell("the refresh token that was given is good for nothing here: what was stored is used")
         stored = stored.restored()
         self._store.save(stored)
         return stored
@@ -298,6 +306,9 @@ class FixedToken:
 
     def refused(self, token: str, *, deadline_ms: int) -> None:  # noqa: ARG002  the port's
         raise WaitError(WaitReason.CREDENTIAL)
+
+    def restore(self, token: str, *, deadline_ms: int) -> None:
+        """Do nothing: it replaced nothing."""
 
 
 def _cause(why: str) -> Cause:

@@ -55,10 +55,11 @@ class StoredTokens:
 
     `client_id`: the application that the tokens belong to. `unanswered`: how often the refresh token was
     sent and no answer was saved. `is_dead`: the provider said that it is good for nothing. `is_unproven`:
-    the access token replaced one that the API refused, and was not accepted yet. `called_ms`: the last call
+    the access token replaced one that the API refused, or is of a credential that replaced another one, and
+    was not accepted yet. `called_ms`: the last call
     for tokens. `taken`: digests of all refresh tokens that were ever taken from the environment, each with
     its application until it has brought an access token, and then by itself. `replaced`: what the last of
-    them replaced, until it has brought an access token: it may be good for nothing.
+    them replaced, until its access token was accepted: it may be good for nothing, or of another account.
     """
 
     client_id: str | None = None
@@ -107,8 +108,10 @@ class StoredTokens:
     def taking(self, refresh_token: str, client_id: str | None) -> "StoredTokens":
         """Return the start of a new credential, from a refresh token of the environment."""
         taken = self.taken | {_pair_digest(refresh_token, client_id)}
+        replaced = self.replaced
         # What brought access tokens before is worth more than another one that did not yet.
-        replaced = self.replaced or (None if self.is_empty else replace(self, taken=frozenset()))
+        if self.access or (replaced is None and not self.is_empty):
+            replaced = replace(self, taken=frozenset(), replaced=None)
         return StoredTokens(
             client_id, refresh_token, called_ms=self.called_ms, taken=taken, replaced=replaced
         )
@@ -148,7 +151,8 @@ class StoredTokens:
         return replace(self, is_dead=True)
 
     def proven(self) -> "StoredTokens":
-        return replace(self, is_unproven=False)
+        """Return what to store when the API has accepted the access token."""
+        return replace(self, is_unproven=False, replaced=None)
 
     def renewed(self, granted: Granted, *, asked_ms: int, is_unproven: bool = False) -> "StoredTokens":
         """Return what to store of the next tokens. Without a new refresh token the old one stays."""
@@ -163,8 +167,7 @@ class StoredTokens:
             access=AccessToken(granted.access_token, asked_ms, asked_ms + granted.life_ms),
             unanswered=0,
             is_dead=False,
-            is_unproven=is_unproven,
-            replaced=None,
+            is_unproven=is_unproven or self.replaced is not None,
         )
 
     def logged_in(self, client_id: str, granted: Granted, *, asked_ms: int) -> "StoredTokens":

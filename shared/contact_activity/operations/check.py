@@ -92,6 +92,24 @@ def check(checked: Checked, clock: Clock) -> Iterator[Finding]:
         yield Finding(NOT_CHECKED, ", ".join(open_topics), "mend what fails, and check again")
 
 
+class _OnlyUsed:
+    """The `BearerTokens` port over another one, which is not told what the API accepts.
+
+    Only a run knows whether a new token is of the right account, and drops what it replaced.
+    """
+
+    def __init__(self, tokens: BearerTokens) -> None:
+        self._tokens = tokens
+
+    def access_token(self, *, deadline_ms: int) -> str:
+        return self._tokens.access_token(deadline_ms=deadline_ms)
+
+    def accepted(self, token: str) -> None: ...
+
+    def refused(self, token: str, *, deadline_ms: int) -> None:
+        self._tokens.refused(token, deadline_ms=deadline_ms)
+
+
 class _Check:
     def __init__(self, checked: Checked, clock: Clock) -> None:
         self._checked, self._clock = checked, clock
@@ -102,7 +120,7 @@ class _Check:
         credentials = checked.credentials
         self._client = ApiClient(
             self._settings.base_url,
-            (lambda: credentials) if isinstance(credentials, Credentials) else credentials,
+            (lambda: credentials) if isinstance(credentials, Credentials) else _OnlyUsed(credentials),
             self._limiter,
             clock,
             transport=self._transport,

@@ -33,7 +33,7 @@ def bearer_tokens(
     An access token of the environment is used as it is, and what is stored is left alone. With `identify`
     (see `identified_by`) only tokens of the account that the folder is of are given out.
     """
-    tokens: BearerTokens
+    tokens: FixedToken | Tokens
     if given.access_token:
         tokens = FixedToken(given.access_token)
     else:
