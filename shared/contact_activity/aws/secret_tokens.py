@@ -32,7 +32,7 @@ POLL_S = 0.5
 # After this a version that is not there will not come any more.
 SETTLED_MS = 5 * 60_000
 # A secret has some 100 versions, and none goes within a day: above that a new token could not be stored.
-MAX_RENEWALS_A_DAY = 48
+MAX_RENEWALS_A_DAY = 45
 # Nobody knows when an access token ends that the operator put in.
 _NEVER_MS = 1 << 60
 _VERSIONS = uuid.UUID("4f0c8f0a-6b0e-4a55-9a55-5b8a3c1a7d01")
