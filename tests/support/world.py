@@ -70,7 +70,8 @@ class ScriptedSource:
     A call that would end behind its deadline is out of time. `faults` holds, by number, the calls
     that fail instead (the first is 1); `fault` is what every call fails with, `fault_of_next` every
     call with a `next`. `links` replaces the `next` of a page, by the `next` that asked for it.
-    With `round_pages` pages never end: after so many the first comes again, with another cursor.
+    With `round_pages` pages never end: after so many the first comes again, with another cursor. Before
+    each page with rows come `empty_pages` without.
     `meanwhile` is done once, before the call of its number. `counts` are the summaries, by contact
     and campaign; `sent` the campaigns in the order of their list, `resources` each campaign's own, and
     `shown` what its reports show. A report is called by its id, such as `7-opens`, and a campaign's own
@@ -94,6 +95,7 @@ class ScriptedSource:
         self.meanwhile: dict[int, Callable[[], object]] = {}
         self.links: dict[str | None, str | None] = {}
         self.round_pages: int | None = None
+        self.empty_pages = 0
         self.asked: list[tuple[str, int | None, str | None]] = []
         self._clock = clock
 
@@ -206,6 +208,10 @@ class ScriptedSource:
             number = int(next_ or 0)
             start = number % self.round_pages * self.page_rows
             return rows[start : start + self.page_rows], str(number + 1)
+        if self.empty_pages:
+            next_, _, empty = (next_ or "0").partition(" ")
+            if int(empty or 0) < self.empty_pages:
+                return [], f"{next_} {int(empty or 0) + 1}"
         start = int(next_ or 0)
         end = start + self.page_rows
         following = str(end) if end < len(rows) else None

@@ -156,6 +156,13 @@ def test_a_list_that_goes_round_with_ever_new_cursors_costs_few_calls(world: Wor
     assert world.tick().listing_is_complete
 
 
+def test_empty_pages_before_others_do_not_end_a_listing(world: World) -> None:
+    """An API that filters after it has cut its pages shows them, each with a cursor."""
+    world.source.empty_pages = 20
+    assert world.tick().listing_is_complete
+    assert sorted(handed_out(world)) == ["0", "1", "2", "3", "4"]
+
+
 def test_a_failed_listing_does_not_keep_due_contacts_from_being_handed_out(world: World) -> None:
     """They are handed out first; then the failure is raised, and the lease is free again."""
     world.register("7")

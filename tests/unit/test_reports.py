@@ -717,6 +717,28 @@ def test_pages_that_go_round_with_ever_new_cursors_are_a_failure(world: World, p
     assert sorted(world.times) == times_of(opens(2 * pages))
 
 
+def test_empty_pages_before_others_do_not_end_a_report(world: World) -> None:
+    """An API that filters after it has cut its pages shows them, each with a cursor."""
+    show(world, opens(9))
+    world.source.empty_pages = 20
+    read_until(world, Outcome.READ)
+    assert sorted(world.times) == times_of(opens(9))
+
+
+def test_a_report_that_is_empty_without_end_is_a_failure(world: World) -> None:
+    """However few pages an invocation reads."""
+    show(world, opens(9))
+    world.source.empty_pages = 10_000
+    report = world.read(for_ms=7 * CALL_MS)
+    for _ in range(20):
+        if report.outcome is Outcome.FAILED:
+            break
+        (item,) = drain_all(world.queue)
+        report = world.work_on(item, for_ms=7 * CALL_MS)
+    assert report.error == "the API's pages go round, each with another cursor"
+    assert world.source.calls < 60
+
+
 def test_rows_that_come_in_while_a_report_is_read_are_published_once(world: World) -> None:
     """They shift what was read onto the next page."""
     show(world, opens(9))

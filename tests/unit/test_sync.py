@@ -820,6 +820,14 @@ def test_pages_that_go_round_with_ever_new_cursors_cost_few_calls(world: World, 
         assert world.sync().outcome is Outcome.SYNCED
 
 
+def test_empty_pages_before_others_do_not_end_a_walk(world: World) -> None:
+    """An API that filters after it has cut its pages shows them, each with a cursor."""
+    world.register("2", FIVE)
+    world.source.empty_pages = 20
+    assert world.sync("2", for_ms=100 * CALL_MS).outcome is Outcome.SYNCED
+    assert sorted(world.times) == times(5)
+
+
 def test_a_contact_whose_cursors_misbehaved_for_long_is_readable_again(world: World) -> None:
     """What bounds a walk counts the pages of one pass, and is forgotten with it."""
     world.register("2", FIVE)

@@ -23,6 +23,10 @@ class TrackingPage:
     unreadable: tuple[str, ...]
     next: str | None
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.activities and not self.unreadable
+
 
 @dataclass(frozen=True, slots=True)
 class ContactsPage:

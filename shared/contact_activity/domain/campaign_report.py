@@ -65,7 +65,8 @@ class ReportProgress:
 
     `since_ms`: from where on it reads; None: from the report's beginning. `next`: the cursor of the next
     page; None for the first. `newest_ms`: the newest stamp so far. `news`: how many rows it published.
-    `pages`, `kept_page` and `repeats` detect pages that go in circles, however few an invocation reads.
+    `pages`, `kept_page`, `repeats` and `empty_pages` detect pages that never end, however few an invocation
+    reads.
     `edge`: the clicks of the last stamp that was read, and `answered`: how many rows that contacts ask
     for it showed, where rows only vouch.
     """
@@ -80,6 +81,7 @@ class ReportProgress:
     pages: int = 0
     kept_page: str | None = None
     repeats: int = 0
+    empty_pages: int = 0
     edge: Edge = NO_EDGE
     answered: int = 0
 

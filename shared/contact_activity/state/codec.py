@@ -143,6 +143,8 @@ def report_to_json(report: CampaignReport) -> str:
     stored = {key: value for key, value in asdict(report).items() if key not in ("id", "version", "due_ms")}
     if report.progress and report.progress.edge == Edge():
         del stored["progress"]["edge"]
+    if report.progress and report.progress.empty_pages == 0:
+        del stored["progress"]["empty_pages"]
     if report.asked and report.asked.forbidden_ms is None:
         del stored["asked"]["forbidden_ms"]
     return _dump({key: value for key, value in stored.items() if value not in (None, 0)})

@@ -92,7 +92,8 @@ def _list_page(
     report.pages += 1
     report.new_contacts += new
     report.unreadable_contacts += page.unreadable
-    if page.next is not None and rounds.are_endless(hash(page.contacts)):
+    is_empty = not page.contacts
+    if page.next is not None and rounds.are_endless(hash(page.contacts), is_empty=is_empty):
         ports.store.listings.put(restart_listing(listing))
         raise RetryError("the pages of the contact list go round, each with another cursor")
     if page.next is not None and rounds.was_seen(page.next):

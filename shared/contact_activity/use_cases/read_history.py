@@ -103,7 +103,7 @@ class History(Generic[W]):
         if self.walk.pages >= MAX_PAGES:
             self.begin_anew()
             raise FatalError(f"a history of more than {MAX_PAGES} pages")
-        if self._rounds.are_endless(hash((page.activities, page.unreadable))):
+        if self._rounds.are_endless(hash((page.activities, page.unreadable)), is_empty=page.is_empty):
             self.begin_anew()
             raise FatalError("the API's pages go round, each with another cursor")
         if self._rounds.was_seen(page.next):

@@ -91,7 +91,9 @@ class _Read:
         self._type = report.id.type
         self._trust = trust_of(self._type, ports, policy)
         self._read = report.begun(ports.clock.now_ms(), self._trust.since_ms)
-        self._rounds = Rounds.resume(self._read.pages, self._read.kept_page, self._read.repeats)
+        self._rounds = Rounds.resume(
+            self._read.pages, self._read.kept_page, self._read.repeats, self._read.empty_pages
+        )
         self._is_held = False
         self._has_asked_for_urls = False
         self._watched = ports.store.reports.watched(report.id.campaign_id)
@@ -185,7 +187,7 @@ class _Read:
         )
 
     def _turn(self, page: TrackingPage, next_: str) -> None:
-        if self._rounds.are_endless(_digest(page)):
+        if self._rounds.are_endless(_digest(page), is_empty=page.is_empty):
             self._read = _from_first_page(self._read)
             raise FatalError("the API's pages go round, each with another cursor")
         if self._rounds.was_seen(next_):
@@ -197,6 +199,7 @@ class _Read:
                 pages=self._rounds.pages,
                 kept_page=str(self._rounds.kept),
                 repeats=self._rounds.repeats,
+                empty_pages=self._rounds.empty,
                 edge=self._next_edge,
             )
 
@@ -536,7 +539,8 @@ def trust_of(type_: ActivityType, ports: WorkPorts, policy: WorkPolicy) -> TypeT
 
 
 def _from_first_page(read: ReportProgress) -> ReportProgress:
-    return replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0, edge=NO_EDGE)
+    begun = replace(read, next=None, rows=0, pages=0, kept_page=None, repeats=0, empty_pages=0)
+    return replace(begun, edge=NO_EDGE)
 
 
 def _digest(page: TrackingPage) -> str:
