@@ -96,6 +96,17 @@ def test_a_device_login_slows_down_when_it_is_told_to(tmp_path: Path) -> None:
     assert second - first > 5.9
 
 
+def test_a_denial_with_status_200_ends_a_device_login(tmp_path: Path) -> None:
+    """What waits for the user in such an answer is waited for."""
+    answers = deque(["authorization_pending", "access_denied"])
+    rules = Authorisation(device_answers=answers, refuses_with_200=True)
+    with served(rules, time.monotonic) as server:
+        status, _, err = run(server, tmp_path, "login", "--no-browser")
+    assert status == 1
+    assert "denied in the browser" in err.splitlines()[-1]
+    assert len(rules.called_s) == 2
+
+
 @pytest.mark.parametrize(
     ("answers", "faults", "life_s", "status", "told"),
     [

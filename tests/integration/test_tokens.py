@@ -298,6 +298,16 @@ def test_what_a_token_replaced_is_used_after_a_crash(tmp_path: Path) -> None:
             assert store.read().has_taken("refresh-wrong", CLIENT_ID)
 
 
+def test_a_refusal_with_status_200_is_one(tmp_path: Path) -> None:
+    """The refresh token is not sent twice, and why it is dead is said."""
+    rules, denied = Authorisation(refuses_with_200=True), list[str]()
+    store_token(tmp_path, "unknown", left_ms=-1)
+    with served(rules, time.monotonic) as server:
+        tokens = bearer_tokens(tmp_path, settings_of(server), given(), CLOCK, on_denied=denied.append)
+        assert reason_of(lambda: token_of(tokens)) is WaitReason.CREDENTIAL
+    assert (rules.spent, denied) == (["unknown"], ["invalid_grant"])
+
+
 def test_a_wrong_secret_spends_nothing(tmp_path: Path) -> None:
     """The right one works at once."""
     rules = Authorisation(client_secret="right")

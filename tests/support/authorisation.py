@@ -52,6 +52,8 @@ class Authorisation:
     owns_tokens: bool = False
     # The account of every token; None: no token may ask for it.
     account_id: str | None = "p07e1l8cdif9dl"
+    # Whether refusals have status 200, as those of some servers.
+    refuses_with_200: bool = False
     refused_access: set[str] = field(default_factory=set)
     _number: int = 0
     _family_of: dict[str, str] = field(default_factory=dict)
@@ -75,6 +77,10 @@ class Authorisation:
         return family not in self._revoked and access_token not in self.refused_access
 
     def answer_token(self, form: Mapping[str, str], authorization: str | None) -> Answer:
+        status, body = self._answer_token(form, authorization)
+        return 200 if self.refuses_with_200 else status, body
+
+    def _answer_token(self, form: Mapping[str, str], authorization: str | None) -> Answer:
         with self._lock:
             if not self._is_client(form, authorization):
                 if self.owns_tokens and form.get("grant_type") == "refresh_token":

@@ -158,12 +158,16 @@ def test_no_token_is_shown() -> None:
         (200, ANSWER | {"refresh_token": ""}, Granted("a-1", None, DAY_MS)),
         (200, ANSWER | {"refresh_token": 7}, Lost("an answer that cannot be read")),
         (200, ANSWER | {"access_token": "a\n1"}, Lost("an answer that cannot be read")),
-        (200, {"error": "invalid_grant"}, Lost("an answer that cannot be read")),
+        (200, {"error": "invalid_grant"}, Denied("invalid_grant")),
+        (200, {"error": "says_the_server"}, Lost("an answer that cannot be read")),
+        (200, {"error": "invalid_grant", "access_token": "a\n1"}, Lost("an answer that cannot be read")),
         (200, None, Lost("an answer that cannot be read")),
         (400, {"error": "invalid_grant", "error_description": "secret"}, Denied("invalid_grant")),
         (401, {"error": "invalid_client"}, Denied("invalid_client")),
         (400, {"error": "temporarily_unavailable"}, Busy("status 400")),
         (400, {"error": ["invalid_grant"]}, Busy("status 400")),
+        (400, {"error": {"message": "secret"}}, Busy("status 400")),
+        (200, {"error": ["invalid_grant"]}, Lost("an answer that cannot be read")),
         (400, None, Busy("status 400")),
         (403, ["<html>"], Busy("status 403")),
         (429, {"error": "invalid_grant"}, Busy("status 429", 3.0)),
@@ -172,7 +176,7 @@ def test_no_token_is_shown() -> None:
     ],
 )
 def test_what_an_answer_means(status: int, body: object, answer: object) -> None:
-    """Only an error of RFC 6749 in a 4xx answer is a refusal; a 200 that cannot be read is lost."""
+    """Only an error of RFC 6749 in a 4xx or a 200 is a refusal; any other 200 without a token is lost."""
     wait_s = 3.0 if status in (429, 500) else 0.0
     assert read_token_answer(status, body, wait_s) == answer
 
@@ -192,4 +196,5 @@ def test_a_device_code_has_defaults_and_is_fit_to_be_shown() -> None:
     assert read_device_answer(200, full) == DeviceCode("d", "U-1", "https://u", "https://u?c", 2, 60)
     for broken in ({"user_code": "\x1b[2J"}, {"verification_uri": "file:///etc"}, {"device_code": None}):
         assert isinstance(read_device_answer(200, body | broken), Lost)
-    assert read_device_answer(400, {"error": "invalid_scope"}) == Denied("invalid_scope")
+    for status in (200, 400):
+        assert read_device_answer(status, {"error": "invalid_scope"}) == Denied("invalid_scope")

@@ -78,7 +78,7 @@ class DeviceCode:
 def read_token_answer(status: int, body: object, retry_after_s: float = 0.0) -> TokenAnswer:
     """Return what an answer of the token endpoint means. `body`: its JSON, None if it is none."""
     if status == 200:
-        return _granted(body) or Lost("an answer that cannot be read")
+        return _granted(body) or _denied(body) or Lost("an answer that cannot be read")
     return _refusal(status, body, retry_after_s)
 
 
@@ -87,15 +87,21 @@ def read_device_answer(
 ) -> DeviceCode | Denied | Busy | Lost:
     """Return what an answer of the device endpoint means."""
     if status == 200:
-        return _device_code(body) or Lost("an answer that cannot be read")
+        return _device_code(body) or _denied(body) or Lost("an answer that cannot be read")
     return _refusal(status, body, retry_after_s)
 
 
 def _refusal(status: int, body: object, retry_after_s: float) -> Denied | Busy:
-    error = body.get("error") if isinstance(body, Mapping) else None
-    if 400 <= status < 500 and status != 429 and isinstance(error, str) and error in _FINAL:
-        return Denied(error)
-    return Busy(f"status {status}", retry_after_s)
+    denied = _denied(body) if 400 <= status < 500 and status != 429 else None
+    return denied or Busy(f"status {status}", retry_after_s)
+
+
+def _denied(body: object) -> Denied | None:
+    """The refusal of a body that has no token, whatever its status: some servers refuse with a 200."""
+    if not isinstance(body, Mapping) or "access_token" in body:
+        return None
+    error = body.get("error")
+    return Denied(error) if isinstance(error, str) and error in _FINAL else None
 
 
 def _granted(body: object) -> Granted | None:
