@@ -109,6 +109,19 @@ def test_an_access_token_of_the_environment_leaves_the_store_alone(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_token_that_is_said_to_live_for_no_time_is_not_refreshed_at_each_call(tmp_path: Path) -> None:
+    """Some servers say so of a token that does not end. Whether it has ended the API says."""
+    rules = Authorisation(life_s=0)
+    with served(rules, time.monotonic) as server:
+        tokens = bearer_tokens(tmp_path, settings_of(server), given(rules.grant()), CLOCK)
+        token = token_of(tokens)
+        assert token_of(tokens) == token
+        assert len(rules.spent) == 1
+        tokens.refused(token, deadline_ms=soon_ms())
+        assert token_of(tokens) != token
+    assert len(rules.spent) == 2
+
+
 @pytest.mark.parametrize("secret", [None, "s:/?%&"])
 def test_secrets_are_in_the_body_or_the_header(tmp_path: Path, secret: str | None) -> None:
     """Never in a URL."""

@@ -153,6 +153,7 @@ def test_no_token_is_shown() -> None:
         (200, ANSWER, GRANTED),
         (200, ANSWER | {"expires_in": "86400"}, GRANTED),
         (200, ANSWER | {"expires_in": 5}, Granted("a-1", "r-1", 5_000)),
+        (200, ANSWER | {"expires_in": 0}, Granted("a-1", "r-1", 3_600_000)),
         (200, {"access_token": "a-1"}, Granted("a-1", None, 3_600_000)),
         (200, ANSWER | {"refresh_token": None}, Granted("a-1", None, DAY_MS)),
         (200, ANSWER | {"refresh_token": ""}, Granted("a-1", None, DAY_MS)),
@@ -192,6 +193,7 @@ def test_a_device_code_has_defaults_and_is_fit_to_be_shown() -> None:
     """RFC 8628 lets the server leave out the interval. An address is printed, so it holds no control code."""
     body: dict[str, object] = {"device_code": "d", "user_code": "U-1", "verification_uri": "https://u"}
     assert read_device_answer(200, body) == DeviceCode("d", "U-1", "https://u", None, 5, 900)
+    assert read_device_answer(200, body | {"expires_in": 0}) == read_device_answer(200, body)
     full = body | {"verification_uri_complete": "https://u?c", "interval": 2, "expires_in": 60}
     assert read_device_answer(200, full) == DeviceCode("d", "U-1", "https://u", "https://u?c", 2, 60)
     for broken in ({"user_code": "\x1b[2J"}, {"verification_uri": "file:///etc"}, {"device_code": None}):

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from contact_activity.constant_contact.fields import count_of
 from contact_activity.domain.tokens import Granted
 
-# An answer need not say how long a token lives. The provider's live 24 h.
+# An answer need not say how long a token lives, and some servers say 0 of one that does not end. The
+# provider's live 24 h.
 LIFE_UNSAID_S = 3_600
 MAX_LIFE_S = 10 * 366 * 86_400
 # RFC 8628, section 3.2.
@@ -111,7 +112,7 @@ def _granted(body: object) -> Granted | None:
     if not _is_token(access) or not (refresh is None or _is_token(refresh)):
         return None
     life_s = count_of(body.get("expires_in"))
-    life_s = LIFE_UNSAID_S if life_s is None else min(life_s, MAX_LIFE_S)
+    life_s = min(life_s, MAX_LIFE_S) if life_s else LIFE_UNSAID_S
     return Granted(str(access), None if refresh is None else str(refresh), life_s * 1_000)
 
 
@@ -129,7 +130,7 @@ def _device_code(body: object) -> DeviceCode | None:
         str(uri),
         str(complete) if _is_address(complete) else None,
         INTERVAL_UNSAID_S if interval_s is None else min(interval_s, MAX_INTERVAL_S),
-        DEVICE_LIFE_UNSAID_S if life_s is None else life_s,
+        life_s or DEVICE_LIFE_UNSAID_S,
     )
 
 
