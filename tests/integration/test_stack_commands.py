@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError, TokenRetrievalError
 from moto import mock_aws
 
 from contact_activity.aws.clients import aws_client
@@ -181,6 +181,13 @@ def _coded(code: str) -> ClientError:
         (_coded("InvalidRequestException"), "restore-secret"),
         (_coded("AccessDeniedException"), "these are needed: .*kms:Decrypt"),
         (_coded("ThrottlingException"), "try again in a minute"),
+        # As CloudFormation calls it.
+        (_coded("Throttling"), "try again in a minute"),
+        (_coded("InvalidSignatureException"), "the clock of this machine"),
+        (_coded("UnrecognizedClientException"), "sign in to AWS again"),
+        # A session of IAM Identity Center that has ended, in a profile of the newer and of the older kind.
+        (TokenRetrievalError(provider="sso", error_msg="may hold anything"), "sign in to AWS again"),
+        (SSOTokenLoadError(error_msg="may hold anything"), "sign in to AWS again"),
         (EndpointConnectionError(endpoint_url="https://aws"), "check the network"),
     ],
 )

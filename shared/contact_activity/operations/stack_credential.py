@@ -25,15 +25,20 @@ NEEDED = (
 _AGAIN = "try again in a minute"
 _SIGN_IN = "sign in to AWS again"
 _NETWORK = "check the network, and AWS_REGION"
+_KEY = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
 # By the code of AWS, or the class of an error on the way to it. Whatever else it is may be a missing right.
 _REMEDIES = {
     "InvalidRequestException": "a secret of the stack is to be deleted: bring it back by `aws secretsmanager "
     "restore-secret`",
     "ResourceNotFoundException": "what the stack stores in is gone: deploy it again",
     "LimitExceededException": "the tokens were stored too often today: try again tomorrow",
-    **dict.fromkeys(("ThrottlingException", "RequestLimitExceeded", "InternalServiceError"), _AGAIN),
+    **dict.fromkeys(("Throttling", "ThrottlingException", "RequestLimitExceeded"), _AGAIN),
+    **dict.fromkeys(("ProvisionedThroughputExceededException", "InternalServiceError"), _AGAIN),
     "NoCredentialsError": "sign in to AWS, or set AWS_PROFILE",
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "UnauthorizedSSOTokenError"), _SIGN_IN),
+    **dict.fromkeys(("TokenRetrievalError", "SSOTokenLoadError"), _SIGN_IN),
+    **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
+    **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _KEY),
     **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
 }
 _CLIENT_ID = "CONSTANT_CONTACT_CLIENT_ID"
