@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.domain.account import StoredAccount
 from contact_activity.operations.login import code_login
-from contact_activity.operations.loopback import Redirect, read_redirect
+from contact_activity.operations.loopback import Redirect, await_redirect, read_redirect
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.errors import RunError
 from contact_activity.settings import V3Credentials, read_settings
@@ -212,6 +213,36 @@ def test_the_browser_comes_back_to_this_machine(secret: str | None) -> None:
     assert login.granted.life_ms == 86_400_000
     out, _ = visits[0].communicate(timeout=10)
     assert out.split() == ["404", "200"]
+
+
+def _hosts() -> list[str]:
+    """The addresses of `localhost` that this machine has."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "::1"]
+
+
+@pytest.mark.parametrize("host", _hosts())
+def test_a_browser_may_take_localhost_for_either_address(host: str) -> None:
+    """As it, or the machine, prefers. Where another program listens at one, nobody is sent there."""
+    port = free_port()
+    visits: list[socket.socket] = []
+
+    def visit() -> None:
+        visits.append(socket.create_connection((host, port), timeout=10))
+        visits[0].sendall(b"GET /callback?code=c-1&state=s HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    assert await_redirect(port, "s", None, visit, within_s=10) == Redirect("c-1")
+    visits[0].close()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    other = free_port()
+    with (
+        socket.create_server((host, other), family=family),
+        pytest.raises(RunError, match=f"port {other} is in use"),
+    ):
+        await_redirect(other, "s", None, lambda: None, within_s=10)
 
 
 _VISIT = """

@@ -1,9 +1,11 @@
 """Wait for the redirect that ends a sign-in: on this machine, or pasted by hand."""
 
+import errno
 import hmac
 import os
 import re
 import select
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -46,12 +48,10 @@ def await_redirect(
     """
     until_s = time.monotonic() + within_s
     with ExitStack() as stack:
-        server = _listening(port, state)
-        if server:
+        servers = _listening(port, state)
+        for server in servers:
             stack.callback(server.server_close)
-        sources: list[_Server | _Lines] = [
-            source for source in (server, pasted and _Lines(pasted, state)) if source
-        ]
+        sources: list[_Server | _Lines] = [*servers, *([_Lines(pasted, state)] if pasted else [])]
         ready()
         while sources:
             readable, _, _ = select.select(sources, [], [], max(0.0, until_s - time.monotonic()))
@@ -65,12 +65,22 @@ def await_redirect(
     raise RunError(f"port {port} is in use and no address was pasted: free the port, or paste the address")
 
 
-def _listening(port: int, state: str) -> "_Server | None":
-    """Return a server of the redirect, or None if the port is in use."""
+def _listening(port: int, state: str) -> list["_Server"]:
+    """Return servers of the redirect at both addresses of `localhost`; none if the port is in use at one.
+
+    A browser may try either, and whoever else listens there would get the code.
+    """
+    servers: list[_Server] = []
     try:
-        return _Server(port, state)
-    except OSError:
-        return None
+        servers += [_Server(port, state)]
+        servers += [_Server6(port, state)]
+    except OSError as error:
+        # A machine need not have IPv6.
+        if not servers or error.errno == errno.EADDRINUSE:
+            for server in servers:
+                server.server_close()
+            return []
+    return servers
 
 
 class _Lines:
@@ -97,11 +107,12 @@ class _Server(HTTPServer):
     """Listens on this machine only, and keeps the redirect that it waits for."""
 
     has_ended = False
+    address = "127.0.0.1"
 
     def __init__(self, port: int, state: str) -> None:
         self.redirect: Redirect | None = None
         self.state = state
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__((self.address, port), _Handler)
 
     def server_bind(self) -> None:
         # Its base class looks up the name of this host, which may take seconds.
@@ -110,6 +121,11 @@ class _Server(HTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: the trace of a browser that hung up may hold the code."""
+
+
+class _Server6(_Server):
+    address = "::1"
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):
