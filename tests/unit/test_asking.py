@@ -478,7 +478,7 @@ class Lists:
     """The contact list of v3, whose cursors tell nothing."""
 
     def __init__(self) -> None:
-        self.asked: list[Mapping[str, str]] = []
+        self.asked: list[Mapping[str, str | list[str]]] = []
 
     def close(self) -> None:
         pass

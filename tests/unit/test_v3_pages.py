@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests import Request
 
 from contact_activity.constant_contact.v3_pages import (
     Page,
@@ -100,7 +101,16 @@ def test_of_a_link_only_the_query_is_sent_again() -> None:
     cursor = cursor_of(href)
     assert cursor is not None
     assert "=t" not in cursor
-    assert parameters(cursor) == {"cursor": "bGltaXQ9MQ==", "limit": "100"}
+    assert parameters(cursor) == {"cursor": ["bGltaXQ9MQ=="], "limit": ["100"]}
+
+
+def test_a_parameter_that_a_link_repeats_is_sent_again_with_all_its_values() -> None:
+    """Such as the types of a contact's rows: without one of them its rows would be in no later page."""
+    cursor = cursor_of("/v3/x?tracking_activity_type=em_sends&cursor=c&tracking_activity_type=em_opens")
+    assert cursor is not None
+    assert parameters(cursor) == {"tracking_activity_type": ["em_sends", "em_opens"], "cursor": ["c"]}
+    sent = Request("GET", "https://api.example.com/v3/x", params=parameters(cursor)).prepare()
+    assert sent.path_url.count("tracking_activity_type=em_") == 2
 
 
 def test_a_link_without_any_parameter_of_ours_is_unusable() -> None:

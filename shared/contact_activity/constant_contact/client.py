@@ -60,7 +60,7 @@ class Call(Generic[T_co]):
     """
 
     path: str
-    params: Mapping[str, str]
+    params: Mapping[str, str | list[str]]
     read: Callable[[object], T_co | None]
     has_cursor: bool = False
 

@@ -164,7 +164,7 @@ class ConstantContactV3:
         """Read the summary of a contact by campaign activity; that of all of them is their sum."""
         pages: list[SummariesPage] = []
         path = f"/reports/contact_reports/{path_part(contact_id)}/activity_summary"
-        query: Mapping[str, str] = {"start": SINCE_EVER, "end": UNTIL_EVER}
+        query: Mapping[str, str | list[str]] = {"start": SINCE_EVER, "end": UNTIL_EVER}
         while len(pages) < MAX_SUMMARY_PAGES:
             page = self._get(
                 path,
@@ -220,7 +220,7 @@ class ConstantContactV3:
     def _get(
         self,
         path: str,
-        params: Mapping[str, str],
+        params: Mapping[str, str | list[str]],
         read: Callable[[object], T | None],
         deadline_ms: int,
         *,

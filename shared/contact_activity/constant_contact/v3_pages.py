@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from contact_activity.constant_contact.fields import contact_in_list, id_text, is_of, usable_id
 from contact_activity.domain.activity import Activity, Unreadable
@@ -68,16 +68,16 @@ def cursor_of(href: str) -> str | None:
     The rest of the link is ignored: its host must never be followed. Raises nothing.
     """
     try:
-        query = urlencode(parameters(urlsplit(href).query))
+        query = urlencode(parameters(urlsplit(href).query), doseq=True)
     except ValueError:
         return None
     return query if _USABLE_CURSOR.fullmatch(query) else None
 
 
-def parameters(cursor: str) -> dict[str, str]:
-    """The parameters to send for a cursor, but for those that carry credentials."""
-    given = parse_qsl(cursor, keep_blank_values=True, max_num_fields=50)
-    return {name: value for name, value in given if name.lower() not in _NOT_TO_BE_SENT}
+def parameters(cursor: str) -> dict[str, list[str]]:
+    """The parameters to send for a cursor, but for those that carry credentials. A name may have several."""
+    given = parse_qs(cursor, keep_blank_values=True, max_num_fields=50)
+    return {name: values for name, values in given.items() if name.lower() not in _NOT_TO_BE_SENT}
 
 
 def tracking_page(
