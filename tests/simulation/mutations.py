@@ -86,8 +86,8 @@ MUTATIONS = (
     Mutation(
         "the limiter goes by the pace that it saw first",
         "sqlite/store.py",
-        "            found = self.load()\n",
-        "            found = self._found = getattr(self, '_found', None) or self.load()\n",
+        "                found = _pace_of(seen)\n",
+        "                found = self._found = getattr(self, '_found', None) or _pace_of(seen)\n",
         (0,),
     ),
     Mutation(
@@ -679,7 +679,7 @@ MUTATIONS = (
     Mutation(
         "one refusal is believed",
         "use_cases/read_report.py",
-        "            self._ports.clock.sleep(CONFIRM_GONE_S)\n            page = self._ask()\n",
+        "            self._ports.clock.sleep(CONFIRM_GONE_S)\n            page = self._ask_or_refuse()\n",
         "            pass\n",
         seeds=(0,),
         api="v3",

@@ -133,6 +133,10 @@ class PromisesV3(Promises):
         same = self.by_id.get(self.id_of(told.row, self.world.reading.account, Side.CAMPAIGN))
         if same is None:
             return False
+        # Reports may tell two rows as one that the contact's own report tells apart.
+        alone = self.id_of(told.row, self.world.reading.account)
+        if alone not in self.by_id:
+            self.by_id[alone], self.shown_ms[alone] = told, told.shown_ms
         assert isinstance(same, Witnessed)
         assert isinstance(told, Witnessed)
         if same.shown_ms == told.shown_ms:

@@ -161,7 +161,9 @@ class Operator:
     def events(self) -> list[dict[str, Any]]:
         if not self.events_file.exists():
             return []
-        return [json.loads(line) for line in self.events_file.read_text(encoding="utf-8").splitlines()]
+        text = self.events_file.read_text(encoding="utf-8")
+        # The last line may be on its way.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def published(self) -> list[ActivityKey]:
         return [key_of(event) for event in self.events()]
