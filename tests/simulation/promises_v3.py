@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from contact_activity.domain.asks import MAX_ASKS, Ask
@@ -251,7 +252,10 @@ class PromisesV3(Promises):
             return
         met_ms, told = min(of.vouched_ms for of in own), own[0]
         answers = self.world.report_answers.get(told.report, [])
-        gone = [at_ms for at_ms, status in answers if status == 404 and at_ms >= met_ms - ABOUT_MS]
+        all_answers = chain.from_iterable(self.world.report_answers.values())
+        # Where another report is given, 403 is no missing right.
+        refusals = {404, 403} if any(status == 200 for _, status in all_answers) else {404}
+        gone = [at_ms for at_ms, status in answers if status in refusals and at_ms >= met_ms - ABOUT_MS]
         if len(gone) >= 2 and now_ms - told.shown_ms > DAY_MS - ABOUT_MS:
             self.world.accidents["published_alone_where_gone"] += 1
             return
