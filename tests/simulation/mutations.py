@@ -723,7 +723,7 @@ MUTATIONS = (
         "domain/shifts.py",
         "    return deadline_ms + NO_CALL_MS - NO_PUBLICATION_MS\n",
         "    return deadline_ms + 10 * NO_CALL_MS\n",
-        seeds=(12,),
+        seeds=(65,),
         api="v3",
     ),
     Mutation(
@@ -767,7 +767,7 @@ MUTATIONS = (
         "domain/judging.py",
         "        off_ms = MAX_SHIFT_H * HOUR_MS if may_answer and not self.memory_is_full else 0\n",
         "        off_ms = 0\n",
-        seeds=(65,),
+        seeds=(85,),
         api="v3",
     ),
     Mutation(

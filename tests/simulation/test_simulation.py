@@ -55,6 +55,7 @@ def test_a_history_is_the_same_each_time(seed: int, api: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_the_histories_have_teeth(mutation: Mutation, tmp_path: Path) -> None:
     """Each of these mistakes in the product breaks a promise within so many histories."""
