@@ -33,6 +33,7 @@ from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqlitePace, SqlitePauses
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.certificates import Authority
+from tests.support.command_line import run_command
 from tests.support.fronts import Front, closing_all, free_port
 from tests.support.running import ACCESS_TOKEN, API_KEY, Operator, account_of, served
 
@@ -580,3 +581,29 @@ def test_the_help_teaches_by_an_example(tmp_path: Path) -> None:
     found = check_by_command(tmp_path, {}, "--help")
     assert "contact-activity check" in found.out
     assert all(re.search(rf"^  {status}  ", found.out, re.MULTILINE) for status in range(5))
+
+
+def test_an_address_of_v3_without_credentials_asks_for_a_login(tmp_path: Path) -> None:
+    """Not for a key of v2, which v3 would refuse next."""
+    environment = {
+        "CONSTANT_CONTACT_API_VERSION": "v3",
+        "CONSTANT_CONTACT_BASE_URL": "http://127.0.0.1:9/v3",
+    }
+    told = run_command("run", "--state", str(tmp_path), environment=environment)
+    assert told.returncode == 2
+    assert "contact-activity login" in told.stderr
+    assert "API_KEY" not in told.stderr
+
+
+def test_the_name_of_the_region_that_is_advised_is_enough(tmp_path: Path) -> None:
+    """boto3 itself knows another name only."""
+    environment = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nobody",
+        "HOME": str(tmp_path),
+    }
+    told = run_command("status", "--stack", "mine", environment=environment)
+    assert told.returncode == 1
+    assert "Region" not in told.stderr

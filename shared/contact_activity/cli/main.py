@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv, argparse.Namespace(is_stdout_closed=is_stdout_closed))
     # The state and the events hold personal data, so that only their owner may read them.
     os.umask(0o077)
+    # boto3 knows the other name only.
+    if region := os.environ.get("AWS_REGION"):
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
     return flush_stdout(_run_command(arguments, Console(stderr=True)))
 
 

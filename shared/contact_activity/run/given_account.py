@@ -32,6 +32,11 @@ def given_account(environment: Environment, state_dir: Path) -> Account | None:
             "`contact-activity login`, or give another --state for the simulated one"
         )
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
+        if read_version(environment) is Version.V3:
+            raise SettingsError(
+                "CONSTANT_CONTACT_BASE_URL is set, but there are no credentials of v3: run "
+                "`contact-activity login`, or leave it out for the simulated account"
+            )
         raise SettingsError(
             "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
             "set both credentials too, or none of the three for the simulated account"
