@@ -19,7 +19,7 @@ from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.run.memory_queue import MAX_RECEIVES
 from contact_activity.simulated import Kind, Switches, error
 from tests.support.certificates import Authority
-from tests.support.deployed import SECRET, deployed, eventually, store_secret
+from tests.support.deployed import SECRET, deployed, eventually, store_secret, tick
 from tests.support.fronts import Front, Proxy, closing_all
 from tests.support.items import of_contact
 from tests.support.running import (
@@ -96,12 +96,6 @@ def test_the_functions_use_the_proxy_and_the_bundle(tmp_path: Path) -> None:
 def emulator(tmp_path: Path) -> Any:
     with Emulator(tmp_path / "cloud") as running:
         yield running
-
-
-def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
-    answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
-    answered: dict[str, Any] = json.loads(answer["Payload"].read())
-    return answered
 
 
 def received(emulator: Emulator, queue_url: str) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from contact_activity.simulated import Server
 from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.command_line import run_command
-from tests.support.deployed import aws_settings, deployed, deployed_v3, eventually, store_secret
+from tests.support.deployed import aws_settings, deployed, deployed_v3, eventually, store_secret, tick
 from tests.support.logging_in import login
 from tests.support.running import account_of, served
 
@@ -36,12 +36,6 @@ TOKENS = TokenSwitches(device_interval_s=1, calls_per_second=100)
 def emulator(tmp_path: Path) -> Any:
     with Emulator(tmp_path / "cloud") as running:
         yield running
-
-
-def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
-    answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
-    answered: dict[str, Any] = json.loads(answer["Payload"].read())
-    return answered
 
 
 def stored(emulator: Emulator, stack: Stack) -> StoredTokens:

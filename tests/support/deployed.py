@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from contact_activity.local_cloud.deploy import Stack, deploy
 from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION, Emulator
@@ -50,6 +51,13 @@ def aws_settings(emulator: Emulator) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
         "AWS_DEFAULT_REGION": REGION,
     }
+
+
+def tick(emulator: Emulator, stack: Stack) -> dict[str, Any]:
+    """Invoke the dispatcher, and return what it answers."""
+    answer = emulator.client("lambda").invoke(FunctionName=stack.outputs["DispatcherName"], Payload=b"{}")
+    answered: dict[str, Any] = json.loads(answer["Payload"].read())
+    return answered
 
 
 def set_polling(emulator: Emulator, *, is_enabled: bool, workers: int | None = None) -> None:

@@ -106,10 +106,6 @@ class SecretTokens:
             for secret in (self._given, self._own):
                 secret.put_again()
 
-    def given(self) -> V3Credentials:
-        """Return what the operator put in."""
-        return self._read_given()
-
     @contextmanager
     def exclusive(self, *, within_s: float) -> Iterator[bool]:
         until_ms = self._clock.monotonic_ms() + within_s * 1_000
@@ -222,7 +218,7 @@ class SecretTokens:
 
     def _settled(self) -> _Known:
         """Read what counts: the operator's new refresh token, or what came of the last one."""
-        given = self._read_given()
+        given = self.given()
         item = self._table.get(_ITEM)
         known = replace(self._newest(item), client=self._application(given))
         if given.access_token:
@@ -289,7 +285,7 @@ class SecretTokens:
         own_secret = self._client.client_secret if client_id == self._client.client_id else None
         return V3Credentials(client_id, given.client_secret or own_secret)
 
-    def _read_given(self) -> V3Credentials:
+    def given(self) -> V3Credentials:
         """Return what the operator put in."""
         try:
             current = self._given.current()

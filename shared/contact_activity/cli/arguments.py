@@ -43,13 +43,18 @@ def add_system_command(
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--stack", metavar="NAME", help="a deployed stack")
-    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    add_place(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     parser.set_defaults(command=command)
     return parser
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add `--stack` or `--state`, and `--debug`."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
+    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
 
 
 def time_argument(text: str) -> int:

@@ -7,7 +7,7 @@ from shlex import quote
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, print_line
+from contact_activity.cli.arguments import Commands, add_place, print_line
 from contact_activity.cli.exit_status import (
     EXIT_CREDENTIAL,
     EXIT_DONE,
@@ -76,10 +76,7 @@ def add_check(commands: Commands) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
-    where.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    add_place(parser)
     parser.set_defaults(command=_check)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, print_line
+from contact_activity.cli.arguments import Commands, add_place, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.oauth import authorization_server
@@ -60,7 +60,7 @@ def add_login(commands: Commands) -> None:
         "--code", action="store_true", help="sign in by a browser that comes back to this machine"
     )
     login.add_argument("--no-browser", action="store_true", help="open no browser")
-    _add_common(login)
+    add_place(login)
     login.set_defaults(command=_login)
 
 
@@ -71,15 +71,8 @@ def add_logout(commands: Commands) -> None:
         description="Removes the tokens from the state folder, or from a stack, which then waits for others. "
         "Constant Contact is told nothing.",
     )
-    _add_common(logout)
+    add_place(logout)
     logout.set_defaults(command=_logout)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
-    where.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
 
 
 def _login(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands
+from contact_activity.cli.arguments import Commands, add_place
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
@@ -57,11 +57,8 @@ def add_status(commands: Commands) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = status.add_mutually_exclusive_group()
-    where.add_argument("--stack", metavar="NAME", help="a deployed stack, read with your AWS settings")
-    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    add_place(status)
     status.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
-    status.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     status.set_defaults(command=_status)
 
 

@@ -18,9 +18,11 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.http_stream import ExchangeLimits, Stream, decode_body, read_body
 from contact_activity.constant_contact.transport import ANSWER_TIMEOUT_S, FormConnection, NoAnswerError, Reply
 from contact_activity.errors import Cause
+from contact_activity.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
 MIN_LISTEN_S, MAX_LISTEN_S = 0.01, 0.25
@@ -286,3 +288,9 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], Cause], ...] = (
     ((ConnectionError, IncompleteRead), Cause.CONNECTION_CLOSED),
     ((HTTPException, ValueError, OverflowError), Cause.ANSWER_UNUSABLE),
 )
+
+
+def transport_to(url: str, settings: Settings, *, connections: int) -> HttpTransport:
+    """Return the way to a URL by these settings. Raises `SettingsError` for an unusable CA bundle."""
+    ca_bundle = checked_ca_bundle(settings.ca_bundle)
+    return HttpTransport(url, connections=connections, proxy=settings.proxy, ca_bundle=ca_bundle)

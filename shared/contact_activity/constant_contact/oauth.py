@@ -11,8 +11,7 @@ from hashlib import sha256
 from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.token_answers import (
     Busy,
     Denied,
@@ -122,12 +121,7 @@ class AuthorizationServer:
 def authorization_server(settings: Settings, client: V3Credentials, clock: Clock) -> AuthorizationServer:
     """Return the provider's. Raises `SettingsError` if the CA bundle cannot be used."""
     # No connection is kept: calls are rare, and none may be lost to one that the server has closed.
-    transport = HttpTransport(
-        settings.token_url,
-        connections=0,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
+    transport = transport_to(settings.token_url, settings, connections=0)
     return AuthorizationServer(settings.token_url, client, transport, clock)
 
 

@@ -10,20 +10,20 @@ from contact_activity.aws.account import DynamoAccount
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.table import Table
-from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiClient
-from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.oauth import StoredRefresher
 from contact_activity.constant_contact.one_account import OneAccount, identified_by
 from contact_activity.constant_contact.tokens import Tokens
+from contact_activity.constant_contact.transport import Transport
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.v3 import V3, ConstantContactV3
 from contact_activity.entrypoints import telemetry
 from contact_activity.entrypoints.invocation import CLOCK
-from contact_activity.entrypoints.v3_tokens import TokensAsWaits
-from contact_activity.errors import Cause, RetryError, Throttle, WaitError, WaitReason
+from contact_activity.entrypoints.waits import TokensAsWaits, errors_as_waits
+from contact_activity.errors import Cause, Throttle
 from contact_activity.ports import BearerTokens, Limiter, Source, TokenStore
-from contact_activity.settings import Credentials, Settings, SettingsError, V3Credentials, Version
+from contact_activity.settings import Credentials, Settings, V3Credentials, Version
 from contact_activity.state.credentials_file import CredentialsFile
 
 T = TypeVar("T")
@@ -68,15 +68,16 @@ def api(settings: Settings, place: Place, limiter: Limiter) -> Api:
 def _v2(settings: Settings, place: Place, limiter: Limiter, account: DynamoAccount) -> Api:
     secret = secret_credentials(place.secrets.client, place.secrets.given, CLOCK)
     read = _of_one_version(account, Version.V2, secret)
-    return Api(ConstantContactV2(_client(settings, _errors_as_waits(read), limiter)), read)
+
+    def read_or_wait() -> Credentials:
+        with errors_as_waits(telemetry.log_unreadable_secret):
+            return read()
+
+    transport = transport_to(settings.base_url, settings, connections=CONNECTIONS)
+    return Api(ConstantContactV2(_client(settings, read_or_wait, limiter, transport)), read)
 
 
-def _v3(
-    settings: Settings,
-    place: Place,
-    limiter: Limiter,
-    account: DynamoAccount,
-) -> Api:
+def _v3(settings: Settings, place: Place, limiter: Limiter, account: DynamoAccount) -> Api:
     given = V3Credentials(client_id=place.client_id)
     # On the local cloud the secret has the application only.
     is_local = place.local_folder is not None
@@ -87,16 +88,11 @@ def _v3(
     read = _of_one_version(account, Version.V3, stored.read)
     refresher = StoredRefresher(settings, secret, CLOCK)
     tokens = Tokens(stored, refresher, CLOCK, V3Credentials(), telemetry.log_token_trouble)
-    transport = HttpTransport(
-        settings.base_url,
-        connections=CONNECTIONS,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
+    transport = transport_to(settings.base_url, settings, connections=CONNECTIONS)
     identify = identified_by(settings.base_url, limiter, CLOCK, transport, V3)
     kept = OneAccount(tokens, account, identify, telemetry.log_token_trouble, refusal=OTHER_ACCOUNT)
     waiting = TokensAsWaits(kept, read, telemetry.log_unreadable_secret)
-    return Api(ConstantContactV3(_client(settings, waiting, limiter)), read)
+    return Api(ConstantContactV3(_client(settings, waiting, limiter, transport)), read)
 
 
 def _of_one_version(account: DynamoAccount, version: Version, read: Callable[[], T]) -> Callable[[], T]:
@@ -117,34 +113,14 @@ def _of_one_version(account: DynamoAccount, version: Version, read: Callable[[],
 
 
 def _client(
-    settings: Settings, credentials: Callable[[], Credentials] | BearerTokens, limiter: Limiter
+    settings: Settings,
+    credentials: Callable[[], Credentials] | BearerTokens,
+    limiter: Limiter,
+    transport: Transport,
 ) -> ApiClient:
     return ApiClient(
-        settings.base_url,
-        credentials,
-        limiter,
-        CLOCK,
-        connections=CONNECTIONS,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-        on_failure=_log_failed_try,
+        settings.base_url, credentials, limiter, CLOCK, on_failure=_log_failed_try, transport=transport
     )
-
-
-def _errors_as_waits(credentials: Callable[[], Credentials]) -> Callable[[], Credentials]:
-    """Treat a secret that cannot be read like a refused credential: raise `WaitError`.
-
-    As failures, messages would use up their receives and be dead letters within the hour.
-    """
-
-    def read() -> Credentials:
-        try:
-            return credentials()
-        except (SettingsError, RetryError) as error:
-            telemetry.log_unreadable_secret(error)
-            raise WaitError(WaitReason.CREDENTIAL) from None
-
-    return read
 
 
 def _log_failed_try(cause: Cause, status: int, tries: int) -> None:

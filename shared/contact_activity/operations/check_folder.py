@@ -5,8 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from shlex import quote
 
-from contact_activity.constant_contact.certificates import checked_ca_bundle
-from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.operations.check import Checked, Held
 from contact_activity.operations.remedies import login, renewal
 from contact_activity.ports import BearerTokens, Clock
@@ -15,7 +14,7 @@ from contact_activity.run.errors import RunError
 from contact_activity.run.options import Account
 from contact_activity.run.state_folder import ACCOUNT_DATABASE
 from contact_activity.run.tokens import bearer_tokens
-from contact_activity.settings import Credentials, Settings, V3Credentials, Version
+from contact_activity.settings import Credentials, V3Credentials, Version
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from contact_activity.state.credentials_file import CredentialsFile
@@ -41,7 +40,7 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
     with ExitStack() as stack:
         database = stack.enter_context(closing(_database(state_dir)))
         store = sqlite_store(database, settings.limits, clock)
-        transport = stack.enter_context(closing(transport_to(settings, settings.base_url)))
+        transport = stack.enter_context(closing(transport_to(settings.base_url, settings, connections=1)))
         used: Credentials | BearerTokens
         is_refreshed = False
         if isinstance(credentials, Credentials):
@@ -50,7 +49,7 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
             used = bearer_tokens(state_dir, settings, credentials, clock, on_denied=denied.append)
             is_refreshed = credentials.access_token is None
         tokens = CredentialsFile(state_dir)
-        token_transport = transport_to(settings, settings.token_url, is_kept=False) if is_refreshed else None
+        token_transport = transport_to(settings.token_url, settings, connections=0) if is_refreshed else None
         yield Checked(
             settings=settings,
             credentials=used,
@@ -76,15 +75,6 @@ def _database(state_dir: Path) -> Database:
             f"--state {state_dir} cannot be used ({error.strerror}): give a folder that you can write to"
         ) from None
     return Database(state_dir / ACCOUNT_DATABASE)
-
-
-def transport_to(settings: Settings, url: str, *, is_kept: bool = True) -> HttpTransport:
-    return HttpTransport(
-        url,
-        connections=int(is_kept),
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
 
 
 def _origin(credentials: Credentials | V3Credentials, tokens: CredentialsFile) -> str:

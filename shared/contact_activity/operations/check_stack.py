@@ -5,10 +5,10 @@ from contextlib import closing, contextmanager
 
 from contact_activity.aws.secret import secret_credentials
 from contact_activity.aws.secret_tokens import SecretTokens
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.oauth import StoredRefresher
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.operations.check import Checked, Held
-from contact_activity.operations.check_folder import transport_to
 from contact_activity.operations.stack_credential import StackCredential, explained
 from contact_activity.ports import BearerTokens
 from contact_activity.settings import Credentials, V3Credentials, Version
@@ -27,7 +27,7 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
         credentials, origin, tokens = _credentials(stack, denied.append)
     is_v3 = stack.version is Version.V3
     login = f"`contact-activity login {where}`"
-    with closing(transport_to(settings, settings.base_url)) as transport:
+    with closing(transport_to(settings.base_url, settings, connections=1)) as transport:
         yield Checked(
             settings=settings,
             credentials=credentials,
@@ -40,7 +40,7 @@ def checked_stack(stack: StackCredential) -> Iterator[Checked]:
             held=held,
             transport=transport,
             stored_tokens=tokens.read if tokens else None,
-            token_transport=transport_to(settings, settings.token_url, is_kept=False) if tokens else None,
+            token_transport=transport_to(settings.token_url, settings, connections=0) if tokens else None,
             denied=denied,
         )
 

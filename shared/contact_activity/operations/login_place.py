@@ -4,9 +4,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Protocol
 
-from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiVersion, Call
-from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.one_account import OTHER_ACCOUNT, identified_by
 from contact_activity.errors import RetryError, WaitError
 from contact_activity.operations.login import Login
@@ -107,13 +106,7 @@ def is_of(
     stored = record.read()
     if stored is None:
         return True
-    transport = HttpTransport(
-        settings.base_url,
-        connections=1,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
-    with closing(transport):
+    with closing(transport_to(settings.base_url, settings, connections=1)) as transport:
         identify = identified_by(settings.base_url, limiter, clock, transport, _NEUTRAL)
         try:
             account_id = identify(token, clock.monotonic_ms() + MAX_ASKING_MS)

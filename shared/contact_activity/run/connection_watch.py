@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
-from contact_activity.constant_contact.certificates import checked_ca_bundle
 from contact_activity.constant_contact.client import ApiClient
-from contact_activity.constant_contact.http_transport import HttpTransport
+from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.one_account import identified_by
 from contact_activity.constant_contact.transport import Connection, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import ConstantContactV2
@@ -205,12 +204,7 @@ def watched_source(
     `state_dir`: where the tokens of v3 are.
     """
     settings, credentials = account.settings, account.credentials
-    transport = HttpTransport(
-        settings.base_url,
-        connections=connections,
-        proxy=settings.proxy,
-        ca_bundle=checked_ca_bundle(settings.ca_bundle),
-    )
+    transport = transport_to(settings.base_url, settings, connections=connections)
     clock, watched = WatchedClock(watch), WatchedTransport(transport, watch)
 
     def client(credentials: Callable[[], Credentials] | BearerTokens) -> ApiClient:
