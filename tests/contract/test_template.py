@@ -945,7 +945,7 @@ def test_each_command_is_for_the_stack_that_is_named(command: str) -> None:
 )
 def test_the_readme_says_what_no_emulator_was_given(name: str) -> None:
     """Nobody takes for tried what was left out wherever the template was deployed."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "functions" / "README.md").read_text(encoding="utf-8")
     unseen = readme.split("### What was never seen on AWS")[1].split("\n### ")[0]
     assert f"`{name}`" in unseen
 
