@@ -112,6 +112,8 @@ class SimulatedAccount:
         self._by_contact: dict[str, list[Row]] = {}
         self._by_campaign: dict[str, list[Row]] = {}
         self._last_contact_id = 1000
+        # Which mail of its campaign v3 counts a row to, once that was asked.
+        self.v3_roles: dict[Row, str] = {}
 
     def add_contact(
         self,

@@ -9,8 +9,6 @@ from contact_activity.simulated.account import Kind, Row, SimulatedAccount
 
 T = TypeVar("T")
 
-_FOREVER_MS = 1 << 62
-
 
 class Role(StrEnum):
     """What a campaign activity is for (v3 contract)."""
@@ -79,11 +77,18 @@ class _Index(Generic[T]):
 
 
 def role_of(row: Row, account: SimulatedAccount) -> Role:
-    """Return the role of the campaign activity that a row belongs to.
+    """Return the role of the campaign activity that a row belongs to, for as long as it is there.
 
     A campaign that was sent again has a second activity. It has the rows of each contact from its second
-    sending on.
+    sending on, as far as that was there before them.
     """
+    role = account.v3_roles.get(row)
+    if role is None:
+        role = account.v3_roles[row] = _role_now(row, account)
+    return Role(role)
+
+
+def _role_now(row: Row, account: SimulatedAccount) -> Role:
     campaign = account.campaign(row.campaign_id)
     if campaign is None or not campaign.resent_ms or row.occurred_ms < campaign.resent_ms[0]:
         return Role.PRIMARY
@@ -91,7 +96,7 @@ def role_of(row: Row, account: SimulatedAccount) -> Role:
         sent.kind is Kind.SEND
         and sent.campaign_id == row.campaign_id
         and campaign.resent_ms[0] <= sent.occurred_ms <= row.occurred_ms
-        for sent in account.rows_of_contact(row.contact_id, _FOREVER_MS)
+        for sent in account.rows_of_contact(row.contact_id, row.inserted_ms)
     )
     return Role.RESEND if was_sent_again else Role.PRIMARY
 
