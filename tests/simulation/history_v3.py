@@ -301,6 +301,9 @@ class HistoryV3(History):
             self.promises.fail("a sweep in which nothing changed published again")
         if self.world.limits.calls_per_second > 1:
             self._sweep_of_v3_was_cheap(calls, ticks)
+        # A row that came in meanwhile may ask for a report that was read in vain, and waits for a day.
+        while self.promises.unsettled() is not None:
+            self._tick_in_peace()
 
     def _sweep_of_v3_was_cheap(self, calls: int, ticks: int) -> None:
         page_rows = min(100, self.world.page_rows)
