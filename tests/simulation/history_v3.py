@@ -294,7 +294,7 @@ class HistoryV3(History):
     def _nothing_changed(self) -> None:
         """One more sweep costs each contact as few calls as there can be, and publishes nothing again."""
         calls, published = len(self.server.calls), len(self.world.published)
-        before = {event.id for event in self.world.published}
+        before = {event.id for event in self.world.published} - self.promises.still_asked_for()
         ticks = self._sweep()
         again = [event for event in self.world.published[published:] if event.id in before]
         if again:

@@ -435,6 +435,14 @@ class PromisesV3(Promises):
             for ask in self.asks.get(contact_id, ())
         }
 
+    def still_asked_for(self) -> set[str]:
+        """The ids of rows that ask, such as those that a resync brings again."""
+        return {
+            id_
+            for id_, told in self.by_id.items()
+            if isinstance(told, Witnessed) and told.moment in self._asked(told.contact_id)
+        }
+
     def _is_counted_elsewhere(self, told: Witnessed, at_ms: int) -> bool:
         """Clicks of one moment vouch by their number, and a report may show others of them first."""
         if told.row.kind is not Kind.CLICK:
