@@ -631,6 +631,7 @@ DELIVERED = {
         "click of another campaign",
         "soft bounce",
         "backfilled click",
+        "backfilled open",
         *(kind.subject for kind in SummaryKind),
     },
     "Activity without summaries": {
@@ -638,6 +639,7 @@ DELIVERED = {
         "click of another campaign",
         "soft bounce",
         "backfilled click",
+        "backfilled open",
     },
     "Clicks of one campaign": {"clicked", "backfilled click"},
     "Hard bounces": {"bounced"},
@@ -648,11 +650,17 @@ DELIVERED = {
         *(kind.subject for kind in SummaryKind),
     },
 }
+DELIVERED |= {
+    "hard-bounces-to-queue": DELIVERED["Hard bounces"],
+    "clicks-of-a-campaign-to-function": DELIVERED["Clicks of one campaign"],
+    "everything-to-s3": DELIVERED["Everything"],
+    "opens-to-http": {"opened"},
+}
 
 
 def event_patterns() -> dict[str, Json]:
-    """The event pattern of each snippet of the README, by the comment that heads it."""
-    patterns = {}
+    """Each snippet's event pattern, by the comment that heads it, and each of `patterns/` by its file."""
+    patterns = {path.stem: json.loads(path.read_text()) for path in (EVENTS / "patterns").glob("*.json")}
     for name, text in SNIPPETS.items():
         snippet = yaml.load(text, TemplateLoader)  # noqa: S506 - a SafeLoader
         resources = snippet.get("Resources", {"": {"Type": "AWS::Events::Rule", "Properties": snippet}})
@@ -666,10 +674,12 @@ def bus_entries() -> dict[str, Json]:
     """The samples and some that differ from one in a single respect, as entries for the bus."""
     clicked, bounced = SAMPLES[ActivityType.CLICKED], SAMPLES[ActivityType.BOUNCED]
     elsewhere, soft, old = copy.deepcopy(clicked), copy.deepcopy(bounced), copy.deepcopy(clicked)
+    old_open = copy.deepcopy(SAMPLES[ActivityType.OPENED])
     elsewhere["detail"]["data"]["campaign"]["id"] = "1117643206591"
     soft["detail"]["data"]["bounce"] |= {"code": "F", "category": "soft"}
     soft["detail"]["backfill"] = False
-    old["detail"]["backfill"] = True
+    for event in (old, old_open):
+        event["detail"]["backfill"] = True
     summaries = {kind.subject: sample for kind, sample in SUMMARY_SAMPLES.items()}
     events = (
         {type_.past_tense: sample for type_, sample in SAMPLES.items()}
@@ -678,6 +688,7 @@ def bus_entries() -> dict[str, Json]:
             "click of another campaign": elsewhere,
             "soft bounce": soft,
             "backfilled click": old,
+            "backfilled open": old_open,
             "of another source": clicked | {"source": "shop"},
         }
     )
@@ -695,7 +706,7 @@ def bus_entries() -> dict[str, Json]:
 
 @pytest.fixture
 def deliveries(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Json]]]:
-    """What a queue behind each of the README's rules receives when all entries are put on the bus."""
+    """What a queue behind each rule of this folder receives when all entries are put on the bus."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -722,8 +733,8 @@ def received(sqs: Any, url: str) -> list[Json]:
     return bodies
 
 
-def test_each_pattern_of_the_readme_delivers_what_it_says(deliveries: dict[str, list[Json]]) -> None:
-    """On a bus with every kind of event, a rule of the README gets its own events and no other."""
+def test_each_pattern_delivers_what_it_says(deliveries: dict[str, list[Json]]) -> None:
+    """On a bus with every kind of event, a rule of README or `patterns/` gets its own and no other."""
     names = {
         rule: sorted(envelope["detail"]["subject"] for envelope in envelopes)
         for rule, envelopes in deliveries.items()
