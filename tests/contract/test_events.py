@@ -180,6 +180,7 @@ def test_the_common_part_is_the_same_in_every_schema(type_: ActivityType) -> Non
         # A bounce may lack its code where it says so.
         data.pop("anyOf", None)
         data["required"] = [name for name in data["required"] if name in data["properties"]]
+        del data["title"], data["properties"]["activity"]["title"]
         for name in ("type", "provider_type"):
             del data["properties"]["activity"]["properties"][name]
         for name in ("type", "dataschema"):
@@ -187,6 +188,33 @@ def test_the_common_part_is_the_same_in_every_schema(type_: ActivityType) -> Non
         return {name: part for name, part in schema.items() if name not in {"$id", "title", "description"}}
 
     assert common(type_) == common(ActivityType.SENT)
+
+
+def named_parts(schema: Json) -> Iterator[Json]:
+    """Every part of a schema that a generator makes a type of its own: an object with fields, an enum."""
+    for part in objects(schema):
+        if "enum" in part or isinstance(part.get("properties"), dict):
+            yield part
+
+
+def test_every_type_that_a_generator_makes_has_a_name() -> None:
+    """Objects and enums have a title. Within a schema none comes twice."""
+    for schema in (*SCHEMAS.values(), *SUMMARY_SCHEMAS.values()):
+        titles = [part.get("title", "") for part in named_parts(schema)]
+        assert all(re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)*", title) for title in titles), titles
+        assert len(set(titles)) == len(titles)
+        assert schema["properties"]["data"]["title"] == f"{schema['title']} Data"
+
+
+def test_a_name_means_the_same_in_every_schema() -> None:
+    """Parts with one title have the same fields or values: of several schemas one type can be made."""
+    shapes: dict[str, set[str]] = {}
+    for schema in (*SCHEMAS.values(), *SUMMARY_SCHEMAS.values()):
+        for part in named_parts(schema):
+            words = part.get("enum") or sorted(part["properties"])
+            shapes.setdefault(part["title"], set()).add(json.dumps(words))
+    # The provider's word depends on the activity.
+    assert {title for title, found in shapes.items() if len(found) > 1} <= {"Provider Type"}
 
 
 # Samples
