@@ -223,6 +223,7 @@ def test_the_command_line_is_installed_with_all_that_it_needs(tmp_path: Path) ->
 
     assert said("--version").startswith("contact-activity ")
     assert "to begin with" in said()
+    assert '"detail-type": "Email Link Clicked"' in said("event", "sample", "clicked")
     said("run", "--state", "state")
     assert (tmp_path / "state" / "events.jsonl").stat().st_size
     assert "checkout" in said("run", "--engine", "cloud", status=2)

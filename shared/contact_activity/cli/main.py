@@ -13,6 +13,7 @@ from rich.console import Console
 
 from contact_activity.cli.check import add_check
 from contact_activity.cli.dead_letters import add_dead_letters
+from contact_activity.cli.event import add_event
 from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, fail
 from contact_activity.cli.forget import add_forget
 from contact_activity.cli.login import add_login, add_logout
@@ -112,4 +113,5 @@ def _parser() -> argparse.ArgumentParser:
     add_forget(commands)
     add_resync(commands)
     add_dead_letters(commands)
+    add_event(commands)
     return parser
