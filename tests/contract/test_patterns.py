@@ -75,6 +75,7 @@ def test_what_cannot_be_delivered_is_kept_for_a_fortnight(path: Path) -> None:
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
     for target in template["Resources"][name]["Properties"]["Targets"]:
         arn = target["DeadLetterConfig"]["Arn"]
+        assert arn != target["Arn"]
         queue = template["Resources"][arn["Fn::GetAtt"][0]]["Properties"]
         assert queue["MessageRetentionPeriod"] == 14 * 86_400
         assert arn in listed(statement["Resource"])
