@@ -223,6 +223,9 @@ class Contacts(Protocol):
         it counts as erased now.
         """
 
+    def erased_ms(self, contact_id: str) -> int | None:
+        """When it was erased; None if it was not, or came back since."""
+
     def make_due(self, now_ms: int) -> None:
         """Make every known contact due now, and in no message."""
 

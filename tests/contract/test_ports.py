@@ -292,6 +292,7 @@ class TestContacts:
         changed = iso(NOW_MS + 1)
         assert register(family.contacts, "4711", now_ms=NOW_MS + 7, modified=changed) == 1
         assert stored(family.contacts, "4711") == Contact("4711", NOW_MS + 7, NOW_MS + 7)
+        assert family.contacts.erased_ms("4711") is None
 
     @pytest.mark.parametrize("modified", [iso(NOW_MS), iso(NOW_MS - 1), "", "yesterday", "1970-01-01"])
     @pytest.mark.parametrize("is_full", [False, True])
@@ -321,6 +322,7 @@ class TestContacts:
         """A command that is repeated holds for what was changed in between."""
         for erased_ms in (NOW_MS, NOW_MS + 9):
             family.contacts.erase("4711", erased_ms)
+        assert family.contacts.erased_ms("4711") == NOW_MS + 9
         assert register(family.contacts, "4711", modified=iso(NOW_MS + 8)) == 0
 
     def test_a_page_of_erased_contacts_is_left_out_whole(self, family: Family) -> None:

@@ -129,6 +129,9 @@ class DynamoContacts:
         change = "SET modified_date = :modified, due_at = :now"
         self._table.update(pk, change, "attribute_exists(registered_at)", modified=modified, now=now_ms)
 
+    def erased_ms(self, contact_id: str) -> int | None:
+        return self._forgotten_ms([contact_id]).get(contact_id)
+
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         """Costs a read for each due contact, and a write for each that does not seem to be in a message."""
         due = _without_repeats(

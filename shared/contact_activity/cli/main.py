@@ -15,6 +15,7 @@ from contact_activity.cli.check import add_check
 from contact_activity.cli.dead_letters import add_dead_letters
 from contact_activity.cli.event import add_event
 from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, fail
+from contact_activity.cli.explain import add_explain
 from contact_activity.cli.forget import add_forget
 from contact_activity.cli.login import add_login, add_logout
 from contact_activity.cli.pause import add_pause, add_resume
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add_run(commands)
     add_check(commands)
     add_status(commands)
+    add_explain(commands)
     add_login(commands)
     add_logout(commands)
     add_pause(commands)

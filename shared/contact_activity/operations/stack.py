@@ -22,6 +22,7 @@ _SETTINGS = {
     "CallsPerDay": "CALLS_PER_DAY",
     "QuotaShare": "QUOTA_SHARE",
     "Reports": "REPORTS",
+    "StartDate": "START_DATE",
     "ScheduleMinutes": "TICK_MINUTES",
 }
 # What the stack decides, and the shell of the caller does not.

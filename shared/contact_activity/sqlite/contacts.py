@@ -68,6 +68,9 @@ class SqliteContacts:
             }
         return found
 
+    def erased_ms(self, contact_id: str) -> int | None:
+        return self._forgotten_ms([contact_id]).get(contact_id)
+
     def claim(self, clock: Clock, *, tick_ms: int, most: int) -> Iterator[list[str]]:
         claimed: set[str] = set()
         is_full = True

@@ -1,0 +1,175 @@
+"""`contact-activity explain`: says why the events of a contact are late, the cause first.
+
+Changes nothing, and makes no call to Constant Contact.
+"""
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from contact_activity.cli.arguments import Commands, add_place, contact_id_argument, now_ms, print_line
+from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.times import iso
+from contact_activity.operations.explain import folder_explanations
+from contact_activity.operations.explanation import Cause, CauseKind, Explanation
+from contact_activity.operations.recent_events import RecentEvents, recent_events
+from contact_activity.run.state_folder import EVENTS_FILES
+from contact_activity.settings import Environment, read_settings
+
+_EPILOG = """\
+--json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system that
+knows the contact:
+  name, contact the system ("account", "simulated" or the stack's) and the contact's id
+  causes        the most decisive first: kind, text, until (null: not known), remedy and command (both may
+                be ""). Kinds: forgotten, paused, missing_right, gone, failing, tick_failed, quota_used_up,
+                resync, being_read, waiting_turn, waiting_report, left_out, nothing_wrong
+  last_read_at, due_at  null if it was never read, or was erased
+  failures, times_gone, due_before, asking, owed  numbers
+  remembered    activities that are remembered one by one
+  known         by report: through (the newest activity) and floor (older ones are not asked for again)
+events, beside systems: the last of the contact in the folder's events.jsonl, and how many lines that name
+it are broken; null without such a file
+
+REPORTS and START_DATE of a folder are those of this shell. A run may use the folder meanwhile.
+AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
+cloudformation:DescribeStacks and dynamodb:GetItem, BatchGetItem, Query and Scan.
+The exit status is 1 if no system knows the contact.
+"""
+
+
+def add_explain(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="say why the events of a contact are late, and change nothing",
+        description="Say why the events of a contact are late, and change nothing.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("contact", metavar="CONTACT", type=contact_id_argument, help="the contact's id")
+    add_place(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    parser.set_defaults(command=_explain)
+
+
+def _explain(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    explanations, events = _read(arguments, environment)
+    if arguments.json:
+        print_line(json.dumps(_to_json(explanations, events, _place(arguments))))
+        return EXIT_DONE
+    for explanation in explanations:
+        for line in _lines(explanation, _place(arguments)):
+            print_line(line)
+    if events:
+        for line in _event_lines(events):
+            print_line(line)
+    return EXIT_DONE
+
+
+def _read(
+    arguments: argparse.Namespace, environment: Environment
+) -> tuple[list[Explanation], RecentEvents | None]:
+    if arguments.stack:
+        # Imported only here, since boto3 takes as long as an embedded run takes to start.
+        from contact_activity.operations.explain_stack import stack_explanation
+
+        return [stack_explanation(arguments.stack, arguments.contact)], None
+    state_dir = Path(arguments.state)
+    explanations = folder_explanations(state_dir, arguments.contact, read_settings(environment))
+    return explanations, recent_events(state_dir / EVENTS_FILES["embedded"], arguments.contact)
+
+
+def _place(arguments: argparse.Namespace) -> str:
+    place = ("--stack", arguments.stack) if arguments.stack else ("--state", arguments.state)
+    return shlex.join(place)
+
+
+def _lines(explanation: Explanation, place: str) -> list[str]:
+    facts, (first, *others) = explanation.facts, explanation.causes
+    lines = [f"contact {facts.contact_id} in {facts.system}: {first.text}"]
+    lines += [f"  also: {cause.text}" for cause in others]
+    lines += _watermark_lines(explanation)
+    remedy = f" ({first.remedy})" if first.remedy and first.command else ""
+    if command := _command(first, place):
+        return [*lines, f"  next: {command}{remedy}"]
+    return [*lines, f"  next: {first.remedy or 'nothing, it passes'}"] if _is_waiting(first) else lines
+
+
+def _is_waiting(cause: Cause) -> bool:
+    return cause.kind not in {CauseKind.NOTHING_WRONG, CauseKind.FORGOTTEN}
+
+
+def _watermark_lines(explanation: Explanation) -> list[str]:
+    contact = explanation.facts.contact
+    if contact is None:
+        return []
+    read = "never" if contact.synced_ms is None else iso(contact.synced_ms)
+    lines = [f"  last read: {read}; due: {iso(contact.due_ms)}"]
+    if through := [f"{of.report} {iso(of.through_ms)}" for of in explanation.known if of.through_ms]:
+        lines.append(f"  read through: {', '.join(through)}")
+    floors = [f"{of.report} {iso(of.floor_ms)}" for of in explanation.known if of.floor_ms]
+    below = f"what is older is not asked for again: {', '.join(floors)}" if floors else "nothing is forgotten"
+    return [*lines, f"  remembers {explanation.remembered:,} activities one by one; {below}"]
+
+
+def _event_lines(events: RecentEvents) -> list[str]:
+    lines = [
+        f"  event: {of.detail_type}, happened {of.occurred_at}, seen {of.observed_at}" for of in events.events
+    ]
+    if events.broken:
+        lines.append(f"  skipped {events.broken:,} broken lines of the events file that name it")
+    return lines or ["  event: none in the events file"]
+
+
+def _command(cause: Cause, place: str) -> str:
+    return f"contact-activity {cause.command} {place}" if cause.command else ""
+
+
+def _to_json(
+    explanations: Sequence[Explanation], events: RecentEvents | None, place: str
+) -> dict[str, object]:
+    return {
+        "observed_at": iso(now_ms()),
+        "systems": [_system(explanation, place) for explanation in explanations],
+        "events": None if events is None else asdict(events),
+    }
+
+
+def _system(explanation: Explanation, place: str) -> dict[str, object]:
+    facts = explanation.facts
+    contact = facts.contact
+    asks = contact.asks if contact else ()
+    return {
+        "name": facts.system,
+        "contact": facts.contact_id,
+        "causes": [
+            {
+                "kind": cause.kind.value,
+                "text": cause.text,
+                "until": _iso(cause.until_ms),
+                "remedy": cause.remedy,
+                "command": _command(cause, place),
+            }
+            for cause in explanation.causes
+        ],
+        "last_read_at": _iso(contact.synced_ms if contact else None),
+        "due_at": _iso(contact.due_ms if contact else None),
+        "failures": contact.failures if contact else 0,
+        "times_gone": contact.times_gone if contact else 0,
+        "due_before": facts.due_before,
+        "asking": len(asks),
+        "owed": sum(ask.is_owed for ask in asks),
+        "remembered": explanation.remembered,
+        "known": {
+            of.report: {"through": _iso(of.through_ms), "floor": _iso(of.floor_ms)}
+            for of in explanation.known
+        },
+    }
+
+
+def _iso(time_ms: int | None) -> str | None:
+    return None if time_ms is None else iso(time_ms)

@@ -1,0 +1,283 @@
+"""Why the events of a contact are late, as it follows from what is stored. Reads and prints nothing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.contact import Contact
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.memory import KEY_BYTES
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import Right
+from contact_activity.domain.schedule import is_held, is_queued
+from contact_activity.domain.times import DAY_MS, iso, midnight_after
+
+
+class CauseKind(StrEnum):
+    """Why events are late, the most decisive first."""
+
+    FORGOTTEN = "forgotten"
+    PAUSED = "paused"
+    MISSING_RIGHT = "missing_right"
+    GONE = "gone"
+    FAILING = "failing"
+    TICK_FAILED = "tick_failed"
+    QUOTA_USED_UP = "quota_used_up"
+    RESYNC = "resync"
+    BEING_READ = "being_read"
+    WAITING_TURN = "waiting_turn"
+    WAITING_REPORT = "waiting_report"
+    LEFT_OUT = "left_out"
+    NOTHING_WRONG = "nothing_wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One cause, in a sentence. `until_ms`: when it ends, if that is known.
+
+    `remedy`: what somebody can do; "": nothing, it passes. `command`: the arguments of `contact-activity`
+    that do it or show more, without those that name the system; "": none does.
+    """
+
+    kind: CauseKind
+    text: str
+    until_ms: int | None = None
+    remedy: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is stored that decides when a contact is read.
+
+    `contact`: None if it was erased, at `erased_ms`. `due_before`: how many contacts have been due for
+    longer. `types` and `start_ms`: what `REPORTS` and `START_DATE` say.
+    """
+
+    system: str
+    contact_id: str
+    now_ms: int
+    contact: Contact | None = None
+    erased_ms: int | None = None
+    queued_until_ms: int = 0
+    due_before: int = 0
+    pauses: tuple[Pause, ...] = ()
+    calls_used: int = 0
+    calls_per_day: int = 10_000
+    right: Right | None = None
+    tick_failure: TickFailure | None = None
+    types: tuple[ActivityType, ...] = tuple(ActivityType)
+    start_ms: int | None = None
+
+    @property
+    def is_in_message(self) -> bool:
+        # A folder does not say how often its run ticks. Once a day is the longest interval.
+        return is_queued(self.queued_until_ms, self.now_ms, DAY_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far one type is known. `floor_ms`: what is older is not asked for again; None: all is."""
+
+    report: str
+    through_ms: int | None
+    floor_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The causes, the most decisive first; at least one. `known` and `remembered` tell the watermark."""
+
+    facts: Facts
+    causes: tuple[Cause, ...]
+    known: tuple[Known, ...] = ()
+    remembered: int = 0
+
+
+def explain(facts: Facts) -> Explanation:
+    """Return why the events of a contact are late, or that nothing is wrong."""
+    contact = facts.contact
+    if contact is None:
+        return Explanation(facts, (_forgotten(facts),))
+    found = [cause for of in _CAUSES for cause in of(facts, contact)]
+    if all(cause.kind is CauseKind.LEFT_OUT for cause in found):
+        found.append(_nothing_wrong(contact))
+    watermark = contact.watermark
+    known = tuple(
+        Known(mark.type.report, mark.through_ms, mark.floor_ms)
+        for mark in sorted(watermark.marks, key=lambda mark: list(ActivityType).index(mark.type))
+    )
+    remembered = (len(watermark.remembered) + len(watermark.reported)) // KEY_BYTES
+    return Explanation(facts, tuple(found), known, remembered)
+
+
+def _forgotten(facts: Facts) -> Cause:
+    at = "" if facts.erased_ms is None else f" at {iso(facts.erased_ms)}"
+    return Cause(
+        CauseKind.FORGOTTEN,
+        f"it was erased by `forget`{at}: it is not read, unless the account changes it later",
+    )
+
+
+def _paused(facts: Facts, _: Contact) -> Iterator[Cause]:
+    for pause in facts.pauses:
+        until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
+        why, remedy, command = _PAUSES[pause.reason]
+        yield Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
+
+
+_PAUSES = {
+    PauseReason.OPERATOR: ("an operator paused the system", "lift the pause", "resume"),
+    PauseReason.CREDENTIAL: (
+        "the API refuses the credential",
+        "renew the credential; check says which, and how",
+        "check",
+    ),
+    PauseReason.QUOTA: ("the API's calls of the day are used up", "", "status"),
+}
+
+
+def _missing_right(facts: Facts, _: Contact) -> Iterator[Cause]:
+    if not facts.right:
+        return
+    is_scope = facts.right.kind == "scope"
+    yield Cause(
+        CauseKind.MISSING_RIGHT,
+        f"the credential lacks the {facts.right.kind} {facts.right.value}: what takes it waits",
+        remedy="log in again and allow it" if is_scope else "ask the account's owner to give it to the user",
+        command="login" if is_scope else "check",
+    )
+
+
+def _gone(_: Facts, contact: Contact) -> Iterator[Cause]:
+    if contact.times_gone:
+        yield Cause(
+            CauseKind.GONE,
+            f"the API does not know it (404, {_times(contact.times_gone)}): "
+            f"it is asked again at {iso(contact.due_ms)}",
+            contact.due_ms,
+        )
+
+
+def _failing(_: Facts, contact: Contact) -> Iterator[Cause]:
+    if not contact.failures:
+        return
+    when = "" if contact.failed_ms is None else f", last at {iso(contact.failed_ms)}"
+    yield Cause(
+        CauseKind.FAILING,
+        f"reading it failed {_times(contact.failures)}{when} ({contact.last_error or 'cause unknown'}): "
+        f"it is tried again at {iso(contact.due_ms)}",
+        contact.due_ms,
+        "have it tried at once, when the cause is mended",
+        "dead-letters --redrive",
+    )
+
+
+def _tick_failed(facts: Facts, _: Contact) -> Iterator[Cause]:
+    if failure := facts.tick_failure:
+        text = (
+            f"the last tick failed at {iso(failure.at_ms)} ({failure.error}): contacts may wait for the next"
+        )
+        yield Cause(CauseKind.TICK_FAILED, text, remedy="see what fails", command="check")
+
+
+def _quota_used_up(facts: Facts, _: Contact) -> Iterator[Cause]:
+    is_said = any(pause.reason is PauseReason.QUOTA for pause in facts.pauses)
+    if is_said or facts.calls_used < facts.calls_per_day:
+        return
+    until_ms = midnight_after(facts.now_ms)
+    yield Cause(
+        CauseKind.QUOTA_USED_UP,
+        f"{facts.calls_used:,} of {facts.calls_per_day:,} calls of the day are used: "
+        f"it goes on at {iso(until_ms)}",
+        until_ms,
+        command="status",
+    )
+
+
+def _resync(_: Facts, contact: Contact) -> Iterator[Cause]:
+    watermark = contact.watermark
+    if watermark.resync_ms is not None:
+        asked = (
+            "" if watermark.resync_asked_ms is None else f" (asked for at {iso(watermark.resync_asked_ms)})"
+        )
+        text = f"a resync{asked}: its next read publishes again all from {iso(watermark.resync_ms)} on"
+        yield Cause(CauseKind.RESYNC, text)
+
+
+def _being_read(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    part = "" if contact.progress is None else ", and a part of it is read"
+    if is_held(contact.held_until_ms, facts.now_ms):
+        yield Cause(CauseKind.BEING_READ, f"a worker reads it now{part}", contact.held_until_ms)
+    elif facts.is_in_message:
+        text = f"it is handed out to a worker{part}: if that gets lost, it waits until "
+        yield Cause(CauseKind.BEING_READ, text + iso(facts.queued_until_ms), facts.queued_until_ms)
+
+
+def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    is_out = facts.is_in_message or is_held(contact.held_until_ms, facts.now_ms)
+    if contact.due_ms > facts.now_ms or is_out:
+        return
+    others = "no other contact is" if not facts.due_before else f"{facts.due_before:,} contacts are"
+    if facts.due_before == 1:
+        others = "one contact is"
+    never = "never read yet, and " if contact.synced_ms is None else ""
+    yield Cause(
+        CauseKind.WAITING_TURN,
+        f"it is {never}due since {iso(contact.due_ms)}, and waits its turn: {others} due before it",
+        remedy="see how many are due, and whether ticks run",
+        command="status",
+    )
+
+
+def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:
+    asks = contact.asks
+    if not asks:
+        return
+    owed = sum(ask.is_owed for ask in asks)
+    late = f", {owed:,} of them for longer than a report takes" if owed else ""
+    # The others of an answer say no more than these.
+    reports = sorted({str(ask.report) for ask in asks})[:3]
+    yield Cause(
+        CauseKind.WAITING_REPORT,
+        f"{len(asks):,} of its activities wait for the reports of their mailings{late}: {', '.join(reports)}",
+        command="status",
+    )
+
+
+def _left_out(facts: Facts, _: Contact) -> Iterator[Cause]:
+    left_out = [type_.report for type_ in ActivityType if type_ not in facts.types]
+    if left_out:
+        text = f"REPORTS leaves out {', '.join(left_out)}: no such event is published"
+        yield Cause(CauseKind.LEFT_OUT, text, remedy="add them to REPORTS")
+    if facts.start_ms:
+        text = f"START_DATE leaves out all that happened before {iso(facts.start_ms)}"
+        yield Cause(CauseKind.LEFT_OUT, text, remedy="set START_DATE earlier")
+
+
+_CAUSES: tuple[Callable[[Facts, Contact], Iterator[Cause]], ...] = (
+    _paused,
+    _missing_right,
+    _gone,
+    _failing,
+    _tick_failed,
+    _quota_used_up,
+    _resync,
+    _being_read,
+    _waiting_turn,
+    _waiting_report,
+    _left_out,
+)
+
+
+def _nothing_wrong(contact: Contact) -> Cause:
+    read = (
+        "it was never read" if contact.synced_ms is None else f"it was last read at {iso(contact.synced_ms)}"
+    )
+    text = f"nothing is wrong: {read}, and is due at {iso(contact.due_ms)}"
+    return Cause(CauseKind.NOTHING_WRONG, text, contact.due_ms)
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"

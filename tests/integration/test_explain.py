@@ -1,0 +1,199 @@
+"""`contact-activity explain`, as a process over state folders, and over both stores."""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.asks import Ask
+from contact_activity.domain.campaign_report import ReportId
+from contact_activity.domain.contact import Contact, ListedContact
+from contact_activity.domain.listing import TickFailure
+from contact_activity.domain.memory import KEY_BYTES
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import ReportAccess
+from contact_activity.domain.times import HOUR_MS
+from contact_activity.ports import Store
+from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+from tests.support.command_line import run_command
+
+LIMITS = Limits(100, 10_000)
+NOW_MS = SystemClock().now_ms()
+ASK = Ask(ReportId("9", ActivityType.OPENED), bytes(KEY_BYTES), NOW_MS)
+
+
+def explained(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run_command("explain", *arguments, environment={"PATH": os.environ["PATH"], **environment})
+
+
+def document_of(folder: Path, **environment: str) -> dict[str, Any]:
+    ended = explained("4711", "--state", str(folder), "--json", **environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(ended.stdout)
+    return document
+
+
+def kinds_of(folder: Path, **environment: str) -> list[str]:
+    (system,) = document_of(folder, **environment)["systems"]
+    return [cause["kind"] for cause in system["causes"]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """The store of a folder, which knows contact 4711: it was read an hour ago, and is due in one."""
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        store = sqlite_store(database, LIMITS, SystemClock())
+        store.contacts.register([ListedContact("4711", "")], NOW_MS)
+        change(store, due_ms=NOW_MS + HOUR_MS, synced_ms=NOW_MS - HOUR_MS)
+        yield store
+
+
+def known(store: Store) -> Contact:
+    contact = store.contacts.get("4711")
+    assert contact
+    return contact
+
+
+def change(store: Store, **changes: Any) -> None:
+    assert store.contacts.save(replace(known(store), **changes))
+
+
+@pytest.mark.usefixtures("store")
+def test_nothing_is_wrong_with_a_contact_that_was_read(tmp_path: Path) -> None:
+    assert kinds_of(tmp_path) == ["nothing_wrong"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("gone", {"times_gone": 1}),
+        ("failing", {"failures": 2, "last_error": "HTTP 500", "failed_ms": NOW_MS}),
+        ("being_read", {"held_until_ms": NOW_MS + 600_000}),
+        ("waiting_turn", {"due_ms": NOW_MS - HOUR_MS}),
+        ("waiting_report", {"asks": (ASK,)}),
+    ],
+)
+def test_what_is_stored_of_a_contact_explains_it(
+    store: Store, tmp_path: Path, kind: str, changes: dict[str, Any]
+) -> None:
+    change(store, **changes)
+    assert kinds_of(tmp_path) == [kind]
+
+
+def test_a_resync_explains_it(store: Store, tmp_path: Path) -> None:
+    assert store.contacts.save(known(store).resynced(NOW_MS - HOUR_MS, NOW_MS))
+    assert kinds_of(tmp_path) == ["resync", "waiting_turn"]
+
+
+def test_a_claimed_contact_is_handed_out(store: Store, tmp_path: Path) -> None:
+    change(store, due_ms=NOW_MS - HOUR_MS)
+    assert list(store.contacts.claim(SystemClock(), tick_ms=HOUR_MS, most=1)) == [["4711"]]
+    assert kinds_of(tmp_path) == ["being_read"]
+
+
+def test_those_that_are_due_before_it_are_counted(store: Store, tmp_path: Path) -> None:
+    change(store, due_ms=NOW_MS - HOUR_MS)
+    store.contacts.register([ListedContact("1", ""), ListedContact("2", "")], NOW_MS - 2 * HOUR_MS)
+    store.contacts.register([ListedContact("3", "")], NOW_MS)
+    (system,) = document_of(tmp_path)["systems"]
+    assert system["due_before"] == 2
+
+
+@pytest.mark.parametrize("reason", list(PauseReason))
+def test_a_pause_explains_it(store: Store, tmp_path: Path, reason: PauseReason) -> None:
+    until_ms = NOW_MS + 600_000 if reason is PauseReason.QUOTA else None
+    store.pauses.pause(Pause(reason, until_ms))
+    assert kinds_of(tmp_path) == ["paused"]
+
+
+def test_a_missing_right_a_failed_tick_and_a_used_up_quota_explain_it(store: Store, tmp_path: Path) -> None:
+    store.reports.save_access(ReportAccess(refusals=1, refused_ms=NOW_MS), ReportAccess())
+    store.listings.put_failure(TickFailure("the host is unknown", NOW_MS))
+    store.limiter.acquire(deadline_ms=SystemClock().now_ms() + HOUR_MS)
+    found = kinds_of(tmp_path, CALLS_PER_DAY="1")
+    assert found == ["missing_right", "tick_failed", "quota_used_up"]
+
+
+@pytest.mark.usefixtures("store")
+def test_settings_that_leave_out_types_are_told(tmp_path: Path) -> None:
+    assert kinds_of(tmp_path, REPORTS="sends", START_DATE="2026-01-01") == [
+        "left_out",
+        "left_out",
+        "nothing_wrong",
+    ]
+
+
+def test_an_erased_contact_is_told_from_an_unknown_one(store: Store, tmp_path: Path) -> None:
+    store.contacts.erase("4711", NOW_MS)
+    assert kinds_of(tmp_path) == ["forgotten"]
+    unknown = explained("4712", "--state", str(tmp_path))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    (line,) = unknown.stderr.splitlines()
+    assert "no contact 4712" in line
+    assert str(tmp_path) in line
+
+
+@pytest.mark.usefixtures("store")
+def test_all_systems_of_the_folder_are_searched(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / SIMULATED_DATABASE)) as database:
+        simulated = sqlite_store(database, LIMITS, SystemClock())
+        simulated.contacts.register([ListedContact("4711", ""), ListedContact("5", "")], NOW_MS)
+    assert [system["name"] for system in document_of(tmp_path)["systems"]] == ["account", "simulated"]
+    assert "contact 5 in simulated" in explained("5", "--state", str(tmp_path)).stdout
+
+
+def test_a_folder_without_state_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    ended = explained("4711", "--state", str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert "contact-activity run" in line
+
+
+def test_the_cause_comes_first_and_the_next_step_can_be_pasted(store: Store, tmp_path: Path) -> None:
+    store.pauses.pause(Pause(PauseReason.OPERATOR, None))
+    first, *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    assert first.startswith("contact 4711 in account: an operator paused the system")
+    pasted = shlex.split(last.removeprefix("  next: ").partition(" (")[0])
+    assert pasted[0] == "contact-activity"
+    assert run_command(*pasted[1:]).returncode == 0
+    assert kinds_of(tmp_path) == ["nothing_wrong"]
+
+
+@pytest.mark.usefixtures("store")
+def test_its_last_events_are_shown_and_broken_lines_counted(tmp_path: Path) -> None:
+    def line(number: int, contact_id: str) -> str:
+        detail = {"subject": contact_id, "time": f"2026-01-0{number}", "observedtime": "2026-02-01"}
+        return json.dumps({"detail-type": "Email Opened", "detail": detail})
+
+    lines = [
+        *(line(number, "4711") for number in range(1, 8)),
+        line(8, "47110"),
+        '{"detail": "4711',
+        "[4711]",
+    ]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    events = document_of(tmp_path)["events"]
+    assert [event["occurred_at"] for event in events["events"]] == [f"2026-01-0{n}" for n in range(3, 8)]
+    assert events["broken"] == 2
+    shown = explained("4711", "--state", str(tmp_path)).stdout
+    assert shown.count("  event: ") == 5
+    assert "skipped 2 broken lines" in shown
+
+
+def test_explaining_changes_nothing(store: Store, tmp_path: Path) -> None:
+    before = known(store)
+    document_of(tmp_path)
+    assert known(store) == before
+    assert store.limiter.pace().used == 0
