@@ -11,23 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto import mock_aws
 
+from contact_activity.aws.clients import aws_client
+from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.asks import Ask
-from contact_activity.domain.campaign_report import ReportId
+from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import ReportAccess
-from contact_activity.domain.times import HOUR_MS
+from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.operations import explain_stack
 from contact_activity.ports import Store
+from contact_activity.run.errors import RunError
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.command_line import run_command
+from tests.support.families import Clients, create_table
+from tests.support.nobodys_aws import nobodys_aws
 
 LIMITS = Limits(100, 10_000)
 NOW_MS = SystemClock().now_ms()
@@ -197,3 +205,81 @@ def test_explaining_changes_nothing(store: Store, tmp_path: Path) -> None:
     document_of(tmp_path)
     assert known(store) == before
     assert store.limiter.pace().used == 0
+
+
+def test_a_stack_explains_as_a_folder_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own settings, from its own table, which moto has."""
+    with nobodys_aws(), mock_aws():
+        clients = Clients(aws_client)
+        create_table(clients.dynamodb, "contacts")
+        monkeypatch.setattr(
+            explain_stack,
+            "aws_client",
+            lambda service: _Described() if service == "cloudformation" else aws_client(service),
+        )
+        store = dynamo_store(clients.dynamodb, "contacts", LIMITS, SystemClock())
+        store.contacts.register([ListedContact("4711", ""), ListedContact("4712", "")], NOW_MS - HOUR_MS)
+        store.contacts.erase("4712", NOW_MS)
+        store.pauses.pause(Pause(PauseReason.OPERATOR, None))
+        store.reports.put_watched(WatchedCampaign("9", NOW_MS))
+        kinds = [cause.kind for cause in explain_stack.stack_explanation("stack", "4711").causes]
+        assert kinds == ["paused", "waiting_turn", "left_out", "left_out"]
+        (erased,) = explain_stack.stack_explanation("stack", "4712").causes
+        assert erased.kind == "forgotten"
+        assert explain_stack.stack_campaign("stack", "9").watched == WatchedCampaign("9", NOW_MS)
+        for explained_by in (explain_stack.stack_explanation, explain_stack.stack_campaign):
+            with pytest.raises(RunError, match=r"4713 in the stack stack"):
+                explained_by("stack", "4713")
+
+
+class _Described:
+    """What CloudFormation answers."""
+
+    def describe_stacks(self, **_: object) -> dict[str, object]:
+        parameters = {"Reports": "sends,opens", "StartDate": "2026-01-01"}
+        given = [{"ParameterKey": name, "ParameterValue": text} for name, text in parameters.items()]
+        outputs = [{"OutputKey": "TableName", "OutputValue": "contacts"}]
+        return {"Stacks": [{"Outputs": outputs, "Parameters": given}]}
+
+
+def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) -> None:
+    report = CampaignReport(ReportId("9", ActivityType.OPENED), NOW_MS, NOW_MS + HOUR_MS, rows=7)
+    store.reports.put_watched(WatchedCampaign("9", NOW_MS))
+    store.reports.save(report)
+    place = ["--campaign", "9", "--state", str(tmp_path)]
+    first, line, _ = explained(*place).stdout.splitlines()
+    assert first.startswith("campaign 9 in account: nothing is wrong")
+    assert line.startswith("  9-opens: probation, never read")
+    kept = store.reports.get(report.id)
+    assert kept
+    store.reports.save(replace(kept, last_error="HTTP 500", failures=1, due_ms=NOW_MS))
+    (system,) = json.loads(explained(*place, "--json").stdout)["systems"]
+    failing, due = system["causes"]
+    assert "reading opens failed (HTTP 500)" in failing
+    assert due.startswith("due")
+    assert system["reports"]["9-opens"]["failures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "word"), [(None, "automated"), (NOW_MS - 91 * DAY_MS, "more than 90 days ago")]
+)
+def test_a_campaign_that_is_not_watched_says_why(
+    store: Store, tmp_path: Path, sent_ms: int | None, word: str
+) -> None:
+    store.reports.put_watched(WatchedCampaign("9", sent_ms))
+    assert word in explained("--campaign", "9", "--state", str(tmp_path)).stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_an_unknown_campaign_is_one_line(tmp_path: Path) -> None:
+    unknown = explained("--campaign", "8", "--state", str(tmp_path))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    (line,) = unknown.stderr.splitlines()
+    assert "no campaign 8" in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["4711", "--campaign", "9"], ["a b"], ["--campaign", "x" * 60]])
+def test_wrong_arguments_are_one_line(arguments: list[str]) -> None:
+    ended = explained(*arguments)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""`contact-activity explain`: says why the events of a contact are late, the cause first.
+"""`contact-activity explain`: says why the events of a contact or a campaign are late, the cause first.
 
 Changes nothing, and makes no call to Constant Contact.
 """
@@ -14,8 +14,13 @@ from rich.console import Console
 
 from contact_activity.cli.arguments import Commands, add_place, contact_id_argument, now_ms, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.times import iso
+from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import folder_explanations
+from contact_activity.operations.explain_campaign import folder_campaigns
 from contact_activity.operations.explanation import Cause, CauseKind, Explanation
 from contact_activity.operations.recent_events import RecentEvents, recent_events
 from contact_activity.run.state_folder import EVENTS_FILES
@@ -34,6 +39,8 @@ knows the contact:
   known         by report: through (the newest activity) and floor (older ones are not asked for again)
 events, beside systems: the last of the contact in the folder's events.jsonl, and how many lines that name
 it are broken; null without such a file
+With --campaign each system has name, campaign, causes (texts), sent_at, mailings and, by report: mode,
+read_at, due_at, rows, failures and last_error.
 
 REPORTS and START_DATE of a folder are those of this shell. A run may use the folder meanwhile.
 AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
@@ -45,18 +52,32 @@ The exit status is 1 if no system knows the contact.
 def add_explain(commands: Commands) -> None:
     parser = commands.add_parser(
         "explain",
-        help="say why the events of a contact are late, and change nothing",
-        description="Say why the events of a contact are late, and change nothing.",
+        help="say why the events of a contact or a campaign are late, and change nothing",
+        description="Say why the events of a contact or a campaign are late, and change nothing.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("contact", metavar="CONTACT", type=contact_id_argument, help="the contact's id")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "contact", metavar="CONTACT", nargs="?", type=contact_id_argument, help="the contact's id"
+    )
+    what.add_argument(
+        "--campaign", metavar="ID", type=_campaign_id, help="a campaign, or a mailing (v3), in its place"
+    )
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
     parser.set_defaults(command=_explain)
 
 
+def _campaign_id(text: str) -> str:
+    if not all(ReportId(text, type_).is_usable for type_ in ActivityType):
+        raise argparse.ArgumentTypeError("give a campaign's id as Constant Contact has it")
+    return text
+
+
 def _explain(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    if arguments.campaign:
+        return _explain_campaign(arguments, environment)
     explanations, events = _read(arguments, environment)
     if arguments.json:
         print_line(json.dumps(_to_json(explanations, events, _place(arguments))))
@@ -68,6 +89,26 @@ def _explain(arguments: argparse.Namespace, environment: Environment, _: Console
         for line in _event_lines(events):
             print_line(line)
     return EXIT_DONE
+
+
+def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -> int:
+    found = _campaigns(arguments, environment)
+    if arguments.json:
+        systems = [campaign_json(facts) for facts in found]
+        print_line(json.dumps({"observed_at": iso(now_ms()), "systems": systems}))
+        return EXIT_DONE
+    for facts in found:
+        for line in campaign_lines(facts, _place(arguments)):
+            print_line(line)
+    return EXIT_DONE
+
+
+def _campaigns(arguments: argparse.Namespace, environment: Environment) -> list[CampaignFacts]:
+    if arguments.stack:
+        from contact_activity.operations.explain_stack import stack_campaign
+
+        return [stack_campaign(arguments.stack, arguments.campaign)]
+    return folder_campaigns(Path(arguments.state), arguments.campaign, read_settings(environment))
 
 
 def _read(

@@ -1,0 +1,66 @@
+"""Explains a campaign from the stores of a state folder, and from any store. Changes nothing."""
+
+from contextlib import closing
+from pathlib import Path
+
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.campaign_report import ReportId
+from contact_activity.domain.rights import missing_right
+from contact_activity.operations.campaign_explanation import CampaignFacts
+from contact_activity.ports import Store
+from contact_activity.run.errors import RunError
+from contact_activity.run.state_folder import databases_in
+from contact_activity.settings import Settings
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+
+
+def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> list[CampaignFacts]:
+    """Return what is known of the campaign in each system of the folder that knows it.
+
+    Raises `RunError` if there is no system, or if none knows it.
+    """
+    clock, found, databases = SystemClock(), list[CampaignFacts](), databases_in(state_dir)
+    for name, path in databases.items():
+        with closing(Database(path, is_read_only=True)) as database:
+            store = sqlite_store(database, settings.limits, clock)
+            if facts := campaign_facts(name, store, campaign_id, clock.now_ms()):
+                found.append(facts)
+    if not found:
+        names = " and ".join(f'"{name}"' for name in databases)
+        raise unknown_campaign(campaign_id, f"{names} of --state {state_dir}")
+    return found
+
+
+def unknown_campaign(campaign_id: str, where: str) -> RunError:
+    """Return the error that a campaign is nowhere."""
+    return RunError(
+        f"no campaign {campaign_id} in {where}: it was not listed (not sent yet, an automated mailing, sent "
+        "long before the system began, or CAMPAIGN_REPORTS is off), and no contact's activity names it"
+    )
+
+
+def campaign_facts(name: str, store: Store, campaign_id: str, now_ms: int) -> CampaignFacts | None:
+    """Return what is stored of a campaign, or of one of its mailings; None if nothing is."""
+    watched = store.reports.watched(campaign_id)
+    ids = watched.reported_ids if watched else (campaign_id,)
+    found = (store.reports.get(ReportId(id_, type_)) for id_ in ids for type_ in ActivityType)
+    reports = tuple(report for report in found if report)
+    parents = {of.parent_id for of in reports if of.parent_id}
+    if watched is None and parents:
+        watched = store.reports.watched(min(parents))
+    if watched is None and not reports:
+        return None
+    feed, trust = store.reports.feed(), store.reports.trust()
+    return CampaignFacts(
+        system=name,
+        campaign_id=campaign_id,
+        now_ms=now_ms,
+        watched=watched,
+        reports=reports,
+        modes={type_: trust.of(type_).mode for type_ in ActivityType},
+        pauses=store.pauses.get().active(now_ms),
+        right=missing_right(store.reports.access(), list_lacks=feed.lacks),
+        refused_ms=feed.refused_ms,
+    )
