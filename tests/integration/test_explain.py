@@ -179,6 +179,15 @@ def test_the_cause_comes_first_and_the_next_step_can_be_pasted(store: Store, tmp
     assert kinds_of(tmp_path) == ["nothing_wrong"]
 
 
+@pytest.mark.parametrize(("due_in_ms", "command"), [(-HOUR_MS, "run"), (HOUR_MS, "status")])
+def test_in_a_folder_a_run_reads_what_waits_its_turn(
+    store: Store, tmp_path: Path, due_in_ms: int, command: str
+) -> None:
+    change(store, due_ms=NOW_MS + due_in_ms)
+    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    assert last == f"  next: contact-activity {command} --state {tmp_path}"
+
+
 @pytest.mark.usefixtures("store")
 def test_its_last_events_are_shown_and_broken_lines_counted(tmp_path: Path) -> None:
     def line(number: int, contact_id: str) -> str:

@@ -134,14 +134,10 @@ def _lines(explanation: Explanation, place: str) -> list[str]:
     lines = [f"contact {facts.contact_id} in {facts.system}: {first.text}"]
     lines += [f"  also: {cause.text}" for cause in others]
     lines += _watermark_lines(explanation)
-    remedy = f" ({first.remedy})" if first.remedy and first.command else ""
-    if command := _command(first, place):
-        return [*lines, f"  next: {command}{remedy}"]
-    return [*lines, f"  next: {first.remedy or 'nothing, it passes'}"] if _is_waiting(first) else lines
-
-
-def _is_waiting(cause: Cause) -> bool:
-    return cause.kind not in {CauseKind.NOTHING_WRONG, CauseKind.FORGOTTEN}
+    if first.kind is CauseKind.FORGOTTEN:
+        return lines
+    remedy = f" ({first.remedy})" if first.remedy else ""
+    return [*lines, f"  next: {_command(first, place) or f'contact-activity status {place}'}{remedy}"]
 
 
 def _watermark_lines(explanation: Explanation) -> list[str]:
@@ -167,6 +163,9 @@ def _event_lines(events: RecentEvents) -> list[str]:
 
 
 def _command(cause: Cause, place: str) -> str:
+    # Where no stack ticks, a run reads what is due.
+    if cause.kind is CauseKind.WAITING_TURN and place.startswith("--state"):
+        return f"contact-activity run {place}"
     return f"contact-activity {cause.command} {place}" if cause.command else ""
 
 

@@ -226,7 +226,6 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     yield Cause(
         CauseKind.WAITING_TURN,
         f"it is {never}due since {iso(contact.due_ms)}, and waits its turn: {others} due before it",
-        remedy="see how many are due, and whether ticks run",
         command="status",
     )
 
