@@ -66,7 +66,8 @@ class Place:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], **self.environment}
-        return run_command(*arguments, *self.where, environment=environment)
+        asked = ["--yes"] if arguments[0] == "forget" else []
+        return run_command(*arguments, *self.where, *asked, environment=environment)
 
     def said(self, *arguments: str) -> str:
         ended = self.ask(*arguments)
@@ -337,7 +338,7 @@ def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) ->
     contact_id = first[0]["detail"]["subject"]
     own = sum(event["detail"]["subject"] == contact_id for event in operator.events())
     forget = ["forget", contact_id, "--events", str(operator.events_file)]
-    assert f"{own} events erased" in place.said(*forget, "--dry-run")
+    assert f"{own} events would be erased" in place.said(*forget, "--dry-run")
     assert len(operator.events()) == 2 * len(first)
     assert f"{own} events erased" in place.said(*forget)
     assert {event["detail"]["subject"] for event in operator.events()}.isdisjoint({contact_id})
@@ -362,7 +363,7 @@ def test_erasing_events_keeps_the_link_and_the_mode_of_the_file(tmp_path: Path) 
     (tmp_path / "kept.jsonl.forgetting").write_bytes(EVENT_OF_4711)
     link.symlink_to(kept)
     place = at(tmp_path)
-    assert "1 events erased" in place.said("forget", "4711", "--dry-run")
+    assert "1 events would be erased" in place.said("forget", "4711", "--dry-run")
     assert kept.read_bytes().startswith(EVENT_OF_4711)
     assert "1 events erased" in place.said("forget", "4711")
     assert (kept.read_bytes(), link.is_symlink()) == (EVENT_OF_4712, True)
@@ -479,7 +480,7 @@ def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
     """One line says what to wait for."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     with locked(tmp_path):
-        ended = run_command("forget", "4711", "--state", str(tmp_path))
+        ended = run_command("forget", "4711", "--yes", "--state", str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("contact-activity: another run uses")
 
@@ -493,6 +494,7 @@ def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
         (["pause", "--until", "2020-01-01"], 1, "is past"),
         (["resume"], 1, "holds no state"),
         (["forget", "4711", "--events", "none.jsonl"], 1, "is no file"),
+        (["forget", "4711"], 2, "add --yes"),
         (["resync", "4711", "--since", "2999-01-01"], 1, "in the future"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_run_that_keeps_running_waits_for_its_state_at_the_start(tmp_path: Pat
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("command", ["pause", "resync 4711 --since 2026-01-01", "forget 4711"])
+@pytest.mark.parametrize("command", ["pause", "resync 4711 --since 2026-01-01", "forget 4711 --yes"])
 def test_a_command_over_a_locked_state_says_what_to_do(tmp_path: Path, command: str) -> None:
     """In the same words as a run."""
     with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:

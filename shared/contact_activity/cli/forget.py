@@ -1,6 +1,7 @@
 """`contact-activity forget`: erases what is stored of a contact."""
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from contact_activity.cli.arguments import (
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.operations.forget import forget, forget_events
 from contact_activity.operations.system import System
-from contact_activity.run.errors import RunError
+from contact_activity.run.errors import RunError, UsageError
 from contact_activity.run.state_folder import EVENTS_FILES, locked
 from contact_activity.settings import Environment
 
@@ -32,12 +33,15 @@ It is a new contact here then, and its history is published again. A worker that
 moment publishes the rest of its pages, and a dead letter that another command has taken stays hidden for
 two minutes: repeat the command after that.
 
+On a terminal it asks first. Elsewhere it needs --yes.
+
 Not erased: what subscribers and an archive of the bus keep, the example of a subscriber among them;
 ids of contacts in the logs, until these expire; backups of the table, for 35 days; events that could
 not be delivered; the state of the local cloud, whose folder can be deleted.
 
 example:
   contact-activity forget 4711 --stack contact-activity --dry-run
+  contact-activity forget 4711 --stack contact-activity --yes
 """
 
 
@@ -51,11 +55,15 @@ def add_forget(commands: Commands) -> None:
         metavar="FILE",
         help="the events file (default STATE/events.jsonl, STATE/cloud-events.jsonl)",
     )
+    parser.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
 
 
 def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     state_dir = Path(arguments.state)
     _check_events(arguments)
+    if not _is_wanted(arguments):
+        print_line("nothing is erased")
+        return EXIT_DONE
     is_in_folder = not arguments.stack and state_dir.is_dir()
     is_locked = is_in_folder and not arguments.dry_run
     with locked(state_dir) if is_locked else nullcontext(), opened_systems(arguments) as systems:
@@ -63,10 +71,26 @@ def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
             _forget_in(system, arguments)
         if is_in_folder:
             _forget_events(arguments, state_dir)
+    if arguments.dry_run:
+        return EXIT_DONE
     print_line(
         "it comes back only if it is changed in Constant Contact from now on; subscribers keep what they have"
     )
     return EXIT_DONE
+
+
+def _is_wanted(arguments: argparse.Namespace) -> bool:
+    """Whether to go on: asks who sits there. Raises `UsageError` if nobody does."""
+    if arguments.yes or arguments.dry_run:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "forget erases for good, and nobody can be asked here: add --yes, or --dry-run to look"
+        )
+    place = f"--stack {arguments.stack}" if arguments.stack else f"--state {arguments.state}"
+    sys.stderr.write(f"Erase all that {place} holds of contact {arguments.contact_id}, for good? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _check_events(arguments: argparse.Namespace) -> None:
@@ -79,8 +103,9 @@ def _check_events(arguments: argparse.Namespace) -> None:
 def _forget_in(system: System, arguments: argparse.Namespace) -> None:
     contact_id = arguments.contact_id
     forgotten = forget(system, contact_id, now_ms(), is_dry_run=arguments.dry_run)
-    stored = "erased" if forgotten.is_known else "nothing is stored"
-    letters = f", {forgotten.dead_letters} dead letters deleted" if forgotten.dead_letters else ""
+    would = "would be " if arguments.dry_run else ""
+    stored = f"{would}erased" if forgotten.is_known else "nothing is stored"
+    letters = f", {forgotten.dead_letters} dead letters {would}deleted" if forgotten.dead_letters else ""
     print_line(f"{system.name}: contact {contact_id}: {stored}{letters}")
 
 
@@ -90,6 +115,7 @@ def _forget_events(arguments: argparse.Namespace, state_dir: Path) -> None:
     files = [Path(arguments.events)] if arguments.events else [path for path in defaults if path.is_file()]
     for file in files:
         lines = forget_events(file, arguments.contact_id, is_dry_run=arguments.dry_run)
-        print_line(f"{file}: {lines:,} events erased")
+        would = "would be " if arguments.dry_run else ""
+        print_line(f"{file}: {lines:,} events {would}erased")
     if not files:
         print_line(f"{defaults[0]} does not exist: if the runs wrote another file, give it with --events")
