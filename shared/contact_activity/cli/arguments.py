@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from rich.console import Console
 
+from contact_activity.cli.aws_place import add_aws_place
 from contact_activity.domain.activity import USABLE_ID
 from contact_activity.domain.times import parse_time
 from contact_activity.operations.system import System, folder_systems
@@ -16,7 +17,8 @@ from contact_activity.settings import Environment
 
 _EPILOG = """
 The command acts on every system whose state is in the folder ("account", "simulated"), or on a stack.
-AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where the stack is. Repeating it does no harm.
+AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where the stack is; --region and --profile win
+over them. Repeating it does no harm.
 
 permissions, beside cloudformation:DescribeStacks:
   pause, resume   dynamodb:GetItem, UpdateItem
@@ -54,6 +56,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
     where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    add_aws_place(parser)
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from contact_activity.cli.aws_place import use_aws_place
 from contact_activity.cli.check import add_check
 from contact_activity.cli.dead_letters import add_dead_letters
 from contact_activity.cli.event import add_event
@@ -23,16 +24,10 @@ from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
 from contact_activity.cli.standard_files import flush_stdout, open_standard_files
 from contact_activity.cli.status import add_status
+from contact_activity.cli.told_errors import has_aws_cause, told
 from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
 from contact_activity.run.errors import RunError, UsageError
 from contact_activity.settings import SettingsError
-
-# By name, since an import of boto3 takes as long as an embedded run takes to start.
-_REMEDIES = {
-    "NoRegionError": "set AWS_REGION, or AWS_PROFILE to a profile that has one",
-    "NoCredentialsError": "sign in to AWS, or set AWS_PROFILE",
-}
-
 
 _EPILOG = """\
 to begin with:
@@ -77,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(arguments: argparse.Namespace, console: Console) -> int:
     try:
+        use_aws_place(arguments)
         return int(arguments.command(arguments, os.environ, console))
     except BrokenPipeError:
         return fail(EXIT_FAILED, "the reader of standard output has left before the end")
@@ -87,12 +83,18 @@ def _run_command(arguments: argparse.Namespace, console: Console) -> int:
             return EXIT_DONE
         return fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
     except (RunError, StandstillError, RetryError, FatalError) as error:
+        if has_aws_cause(error):
+            return fail(EXIT_FAILED, f"{_place(arguments)}{told(error)}")
         return fail(EXIT_FAILED, f"{error}{to_check(error)}")
     except Exception as error:
         if arguments.debug:
             raise
-        remedy = _REMEDIES.get(type(error).__name__, "--debug shows where")
-        return fail(EXIT_FAILED, f"{type(error).__name__}: {error} ({remedy})")
+        return fail(EXIT_FAILED, f"{_place(arguments)}{told(error)}")
+
+
+def _place(arguments: argparse.Namespace) -> str:
+    stack = getattr(arguments, "stack", None)
+    return f"--stack {stack} cannot be used: " if stack else ""
 
 
 def _parser() -> argparse.ArgumentParser:

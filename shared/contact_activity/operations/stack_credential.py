@@ -1,5 +1,6 @@
 """Opens a deployed stack's credential, with the AWS settings of the caller."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ NEEDED = (
 )
 _AGAIN = "try again in a minute"
 _SIGN_IN = "sign in to AWS again"
-_NETWORK = "check the network, and AWS_REGION"
+_NETWORK = "check the network, and --region or AWS_REGION"
 _KEY = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
 # By the code of AWS, or the class of an error on the way to it. Whatever else it is may be a missing right.
 _REMEDIES = {
@@ -34,7 +35,7 @@ _REMEDIES = {
     "LimitExceededException": "the tokens were stored too often today: try again tomorrow",
     **dict.fromkeys(("Throttling", "ThrottlingException", "RequestLimitExceeded"), _AGAIN),
     **dict.fromkeys(("ProvisionedThroughputExceededException", "InternalServiceError"), _AGAIN),
-    "NoCredentialsError": "sign in to AWS, or set AWS_PROFILE",
+    "NoCredentialsError": "sign in to AWS, or give --profile, or set AWS_PROFILE",
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "UnauthorizedSSOTokenError"), _SIGN_IN),
     **dict.fromkeys(("TokenRetrievalError", "SSOTokenLoadError"), _SIGN_IN),
     **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
@@ -91,8 +92,15 @@ def explained(stack_name: str) -> Iterator[None]:
         failed = error.__cause__
         if not isinstance(failed, ClientError | BotoCoreError):
             raise
-        remedy = _REMEDIES.get(error_code(failed), f"these are needed: {NEEDED}")
+        remedy = _REMEDIES.get(error_code(failed)) or f"{_missing(failed)}these are needed: {NEEDED}"
         raise RunError(f"--stack {stack_name} cannot be used ({error}); {remedy}") from None
+
+
+def _missing(error: ClientError | BotoCoreError) -> str:
+    """Return the permission that AWS names as missing, and nothing else of its message."""
+    message = str(error.response.get("Error", {}).get("Message")) if isinstance(error, ClientError) else ""
+    named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", message)
+    return f"the caller lacks {named[1]}; " if named else ""
 
 
 def stack_credential(stack_name: str, environment: Environment, clock: Clock) -> StackCredential:

@@ -1,0 +1,81 @@
+"""What a command says of an error that is none of its own: one line, with what to do."""
+
+import re
+
+_SIGN_IN = "sign in to AWS again: `aws sso login`, with the profile that you use"
+_NETWORK = "check the network, --region (or AWS_REGION) and AWS_ENDPOINT_URL"
+_CLOCK = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
+# By name, since an import of botocore takes as long as an embedded run takes to start.
+_AWS_REMEDIES = {
+    "ProfileNotFound": "give --profile, or set AWS_PROFILE to, one that `aws configure list-profiles` names",
+    "NoRegionError": "give --region, or set AWS_REGION, or use a profile that has one",
+    "InvalidRegionError": "give --region, or set AWS_REGION, as in eu-west-1",
+    "NoCredentialsError": "sign in to AWS, or give --profile, or set AWS_PROFILE",
+    "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --profile",
+    **dict.fromkeys(("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"), _SIGN_IN),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), _SIGN_IN),
+    **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
+    **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _CLOCK),
+    **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
+}
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+_DEBUG = "--debug shows where"
+
+
+def told(error: BaseException) -> str:
+    """Return the line. Of AWS's own text it holds only the action that is not allowed."""
+    aws = _of_aws(error) or _of_aws(error.__cause__)
+    if aws:
+        return aws
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if type(error).__module__ == "sqlite3":
+        return f"the state file cannot be used ({error}): check that its disk has room, and that it is yours"
+    return f"an unexpected {type(error).__name__} ({_DEBUG}): {error}"
+
+
+def has_aws_cause(error: BaseException) -> bool:
+    """Whether an error of AWS, for which `told` has a remedy, made this one."""
+    return _of_aws(error.__cause__) is not None
+
+
+def _of_aws(error: BaseException | None) -> str | None:
+    if error is None or not any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__):
+        return None
+    answer = getattr(error, "response", None)
+    if not isinstance(answer, dict):
+        name = type(error).__name__
+        return f"AWS cannot be asked ({name}): {_AWS_REMEDIES.get(name, _DEBUG)}"
+    code = str(answer.get("Error", {}).get("Code", "no code"))
+    if code in _DENIED:
+        return f"AWS denies access: {_missing(error, str(answer['Error'].get('Message', '')))}"
+    return f"AWS refuses {getattr(error, 'operation_name', 'a call')} ({code}): " + _AWS_REMEDIES.get(
+        code, _DEBUG
+    )
+
+
+def _missing(error: BaseException, message: str) -> str:
+    named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", message)
+    action = named[1] if named else f"the permission for {getattr(error, 'operation_name', 'the call')}"
+    return f"the caller lacks {action}: have it allowed for this stack (the command's --help lists all)"
+
+
+_SYSTEM_REMEDIES: dict[type[OSError], str] = {
+    PermissionError: "give --state a folder that you may write to, or change who may",
+    FileNotFoundError: "check the path",
+    NotADirectoryError: "give a folder whose parents are folders",
+    IsADirectoryError: "give a file",
+    FileExistsError: "give a folder",
+}
+_BY_ERRNO = {
+    28: "free some room, then run again: nothing is lost",
+    122: "free some room in your quota, then run again: nothing is lost",
+    30: "give --state a folder that can be written to",
+    24: "raise the limit of open files (ulimit -n)",
+}
+
+
+def _of_system(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = _BY_ERRNO.get(error.errno or 0) or _SYSTEM_REMEDIES.get(type(error), _DEBUG)
+    return f"{where}{error.strerror or type(error).__name__}: {remedy}"

@@ -1,0 +1,133 @@
+"""`--region` and `--profile`, and what commands on a stack say of AWS settings that cannot be used."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError
+
+from contact_activity.cli.told_errors import told
+from contact_activity.operations.aws_session import use_aws
+from tests.support.command_line import run_command
+from tests.support.nobodys_aws import nobodys_aws
+
+# Each command that takes --stack, with what it needs beside it.
+COMMANDS = {
+    "status": [],
+    "check": [],
+    "login": ["--client-id", "an-id"],
+    "logout": [],
+    "pause": [],
+    "resume": [],
+    "forget": ["4711", "--yes"],
+    "resync": ["4711", "--since", "2026-01-31"],
+    "dead-letters": [],
+}
+# Nobody listens there.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def said(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Return the status and the one line on standard error."""
+    with nobodys_aws():
+        own = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+        ended = run_command(*arguments, environment={**own, **(environment or {})})
+    (line,) = ended.stderr.splitlines()
+    return ended.returncode, line
+
+
+def configured(folder: Path) -> dict[str, str]:
+    """Return an environment with a profile that has keys, and no region."""
+    path = folder / "config"
+    path.write_text("[profile there]\naws_access_key_id = KEYOFPROFILE\naws_secret_access_key = s\n")
+    return {"AWS_CONFIG_FILE": str(path), "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--region", "--profile"])
+def test_a_region_or_a_profile_belongs_to_a_stack(command: str, option: str) -> None:
+    status, line = said(command, *COMMANDS[command], option, "any")
+    assert (status, line.count(f"{option} belongs to --stack")) == (2, 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_profile_is_told_with_what_to_do(command: str, tmp_path: Path) -> None:
+    arguments = [command, *COMMANDS[command], "--stack", "any", "--profile", "none"]
+    status, line = said(*arguments, environment=configured(tmp_path))
+    assert status == 1
+    assert "ProfileNotFound" in line
+    assert "aws configure list-profiles" in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_region_is_told_with_what_to_do(command: str, tmp_path: Path) -> None:
+    arguments = [command, *COMMANDS[command], "--stack", "any", "--profile", "there"]
+    status, line = said(*arguments, environment=configured(tmp_path))
+    assert status == 1
+    assert "give --region" in line
+
+
+def test_missing_credentials_are_told_with_what_to_do(tmp_path: Path) -> None:
+    environment = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": NOWHERE}
+    arguments = ["status", "--stack", "any", "--region", "eu-west-1"]
+    status, line = said(*arguments, environment=configured(tmp_path) | environment)
+    assert status == 1
+    assert "sign in to AWS" in line
+
+
+def test_an_endpoint_that_nobody_answers_is_told_with_what_to_do(tmp_path: Path) -> None:
+    arguments = ["status", "--stack", "any", "--region", "eu-west-1", "--profile", "there"]
+    status, line = said(*arguments, environment=configured(tmp_path) | {"AWS_ENDPOINT_URL": NOWHERE})
+    assert status == 1
+    assert "check the network" in line
+
+
+def test_a_region_and_a_profile_win_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also over the keys of the environment, which the variable for a profile does not."""
+    import boto3
+
+    with nobodys_aws():
+        for name, value in configured(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        use_aws("eu-central-1", "there")
+        client = boto3.client("sqs")
+        keys = boto3.DEFAULT_SESSION.get_credentials()
+        assert client.meta.region_name == "eu-central-1"
+        assert keys.access_key == "KEYOFPROFILE"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnauthorizedSSOTokenError(),
+        SSOTokenLoadError(error_msg="may hold anything"),
+        TokenRetrievalError(provider="sso", error_msg="may hold anything"),
+    ],
+)
+def test_a_login_that_has_ended_is_told_with_what_to_do(error: Exception) -> None:
+    assert "aws sso login" in told(error)
+    assert "anything" not in told(error)
+
+
+def test_a_missing_permission_is_named() -> None:
+    """And not who lacks it, nor on what."""
+    message = "User: arn:aws:iam::1:user/me is not authorized to perform: dynamodb:Scan on resource: arn:t"
+    error = ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, "Scan")
+    assert "lacks dynamodb:Scan" in told(error)
+    assert "arn:" not in told(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(28, "No space left on device", "kept"), "kept: No space left on device: free some room"),
+        (OSError(30, "Read-only file system", "kept"), "a folder that can be written to"),
+        (PermissionError(13, "Permission denied", "kept"), "that you may write to"),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_what_to_do(error: OSError, remedy: str) -> None:
+    assert remedy in told(error)
