@@ -1,6 +1,7 @@
 """The account that a run reads: of the environment, else of a login, else none but the simulated one."""
 
 from pathlib import Path
+from shlex import quote
 
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.options import Account
@@ -27,15 +28,23 @@ def given_account(environment: Environment, state_dir: Path) -> Account | None:
         settings = read_settings(environment, is_logged_in=is_logged_in)
         return Account(settings, credentials, is_simulated=False)
     if AccountFile(state_dir).read() is not None:
+        if read_version(environment, is_logged_in=True) is Version.V2:
+            # The record of the account is one of v3: a login would change nothing.
+            raise SettingsError(
+                f"CONSTANT_CONTACT_API_VERSION is v2, but --state {state_dir} is of v3: leave it out, or "
+                "give another --state"
+            )
         raise SettingsError(
             f"no credentials are set, but --state {state_dir} is of a real account: run "
-            "`contact-activity login`, or give another --state for the simulated one"
+            f"`contact-activity login --state {quote(str(state_dir))}`, or give another --state for the "
+            "simulated one"
         )
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
         if read_version(environment) is Version.V3:
             raise SettingsError(
                 "CONSTANT_CONTACT_BASE_URL is set, but there are no credentials of v3: run "
-                "`contact-activity login`, or leave it out for the simulated account"
+                f"`contact-activity login --state {quote(str(state_dir))}`, or leave it "
+                "out for the simulated account"
             )
         raise SettingsError(
             "CONSTANT_CONTACT_API_KEY is not set, but CONSTANT_CONTACT_BASE_URL is: "
