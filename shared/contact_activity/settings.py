@@ -7,6 +7,7 @@ and says how to correct it. An empty value counts as not set; any other value mu
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import TypeVar
@@ -313,6 +314,20 @@ def check_credential(name: str, value: str) -> None:
     """Raise `SettingsError` if a value cannot be part of a URL or a header. Its text does not show it."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", value):
         raise SettingsError(f"{name} holds a character that no credential has: copy it again")
+
+
+_PREFIXES = ("CONSTANT_CONTACT_", "CALLS_", "CALL_")
+
+
+def unknown_settings(environment: Environment) -> list[str]:
+    """Return a line for each variable that looks like a setting and is none. It never shows the value."""
+    wrong = sorted(name for name in environment if name.startswith(_PREFIXES) and name not in _DEFAULTS)
+    return [f"{ascii(name)[1:-1]} is no setting{_did_you_mean(name)}: it is ignored" for name in wrong]
+
+
+def _did_you_mean(name: str) -> str:
+    near = get_close_matches(name, [setting.name for setting in SETTINGS], n=1, cutoff=0.8)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def required(environment: Environment, name: str) -> str:

@@ -15,13 +15,14 @@ from contact_activity.cli.exit_status import (
     EXIT_QUOTA,
     EXIT_USAGE,
     fail,
+    warn,
 )
 from contact_activity.clock import SystemClock
 from contact_activity.operations.check import CREDENTIALS, check
 from contact_activity.operations.check_folder import checked_folder
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.run.given_account import given_account
-from contact_activity.settings import Environment
+from contact_activity.settings import Environment, unknown_settings
 
 _EXIT_STATUS = {
     Fault.SETTINGS: EXIT_USAGE,
@@ -82,6 +83,8 @@ def add_check(commands: Commands) -> None:
 
 def _check(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
     state_dir, clock = Path(arguments.state), SystemClock()
+    for text in unknown_settings(environment):
+        warn(text)
     if arguments.stack:
         # Imported only here, since boto3 takes as long as an embedded run takes to start.
         from contact_activity.operations.check_stack import checked_stack

@@ -9,3 +9,8 @@ def fail(status: int, cause: str) -> int:
     """Print the cause on standard error, in one line. Return the exit status."""
     sys.stderr.write(f"contact-activity: {' '.join(cause.split())}\n")
     return status
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error, in one line."""
+    sys.stderr.write(f"contact-activity: warning: {' '.join(text.split())}\n")

@@ -17,11 +17,11 @@ BAR_WIDTH = 24
 class ProgressBar:
     """The `Display` of a run: a bar on a terminal, a line every few seconds elsewhere.
 
-    Warnings of the run are printed above the bar.
+    Warnings of the run are printed above the bar, or on `warnings`.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, warnings: Console | None = None) -> None:
+        self._console, self._warnings = console, warnings or console
         self._step = ""
         self._last_line_s = float("-inf")
         self._progress = Progress(
@@ -37,7 +37,7 @@ class ProgressBar:
 
     def __enter__(self) -> "ProgressBar":
         self._progress.start()
-        handler = RichHandler(console=self._console, show_path=False, show_time=False)
+        handler = RichHandler(console=self._warnings, show_path=False, show_time=False)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
         return self
 

@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 
 from contact_activity.cli.arguments import Commands
-from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail
+from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
-from contact_activity.cli.run_summary import pause_text, print_start, print_summary
+from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
@@ -22,7 +23,7 @@ from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import EVENTS_FILES, SIMULATED_ACCOUNT
 from contact_activity.run.summary import Summary
-from contact_activity.settings import SETTINGS, Environment, read_settings
+from contact_activity.settings import SETTINGS, Environment, read_settings, unknown_settings
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
 SIMULATED_CALLS_PER_SECOND = "60"
@@ -79,6 +80,9 @@ def add_run(commands: Commands) -> None:
         help="append events to FILE (default STATE/events.jsonl, of the local cloud "
         "STATE/cloud-events.jsonl); - writes them to standard output and to the default file",
     )
+    run.add_argument(
+        "--quiet", action="store_true", help="show no progress and no summary, only warnings and errors"
+    )
     run.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
     run.set_defaults(command=_run)
 
@@ -91,12 +95,20 @@ def _minutes(text: str) -> int:
 
 def _run(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
     options = _options(arguments)
+    if not arguments.quiet:
+        for text in unknown_settings(environment):
+            warn(text)
+    # What is told of progress is dropped; warnings of the run and its errors go another way.
+    told = Console(file=StringIO()) if arguments.quiet else console
     started_s = time.monotonic()
     with _ended_by_sigterm(), _account(environment, options) as account:
-        print_start(console, account, options, arguments.engine)
-        with ProgressBar(console) as display:
+        print_start(told, account, options, arguments.engine)
+        with ProgressBar(told, warnings=console) as display:
             summary = _engine(arguments.engine)(account, options, display)
-    print_summary(console, summary, options, time.monotonic() - started_s)
+    if arguments.quiet:
+        print_warnings(console, summary)
+    else:
+        print_summary(console, summary, options, time.monotonic() - started_s)
     return _exit_status(summary, account)
 
 

@@ -54,6 +54,12 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     _print(console, f"Events: {options.events}")
 
 
+def print_warnings(console: Console, summary: Summary) -> None:
+    """Print what of a summary calls for somebody: missing rights, and what failed."""
+    for line in (*_missing_right(summary), *_failed_reports(summary), *_failed_contacts(summary)):
+        _print(console, line)
+
+
 def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
