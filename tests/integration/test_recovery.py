@@ -32,7 +32,7 @@ from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from contact_activity.state.codec import item_to_body
-from tests.support.command_line import run_command
+from tests.support.command_line import COMMAND, run_command
 from tests.support.items import of_campaign, of_contact
 from tests.support.running import NOW, Operator, account_of, served
 
@@ -134,7 +134,7 @@ def test_an_operator_pauses_and_resumes(place: Place) -> None:
     place.said("pause", "--dry-run")
     assert not is_paused(place)
     assert "until 2999-01-01T00:00:00.000Z" in place.said("pause", "--until", "2999-01-01")
-    assert "`contact-activity resume`" in place.said("pause")
+    assert f"`contact-activity resume {' '.join(place.where)}`" in place.said("pause")
     assert is_paused(place)
     place.said("resume", "--dry-run")
     assert is_paused(place)
@@ -472,7 +472,7 @@ def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:
         folder_place(operator).said("pause")
         ended = operator.run("--all")
         assert ended.returncode == 1
-        assert "`contact-activity resume` ends it" in ended.stderr
+        assert f"`contact-activity resume --state {operator.folder / 'state'}` ends it" in ended.stderr
         assert len(server.calls) == calls
 
 
@@ -504,3 +504,25 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], status: int
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (status, "", 1)
     assert cause in ended.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("typed", "is_erased"), [("y", True), ("n", False), ("", False)])
+def test_forget_asks_on_a_terminal_before_it_erases(tmp_path: Path, typed: str, *, is_erased: bool) -> None:
+    """Whatever is no yes erases nothing."""
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        database.execute(
+            "INSERT INTO contact (id, modified_date, registered_ms, due_ms) VALUES ('4711','',0,0)"
+        )
+    ours, theirs = os.openpty()
+    os.write(ours, f"{typed}\n".encode())
+    command = [str(COMMAND), "forget", "4711", "--state", str(tmp_path)]
+    ended = subprocess.run(
+        command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, check=True, text=True
+    )
+    asked = os.read(ours, 4_096).decode()
+    for end in (ours, theirs):
+        os.close(end)
+    assert "of contact 4711, for good? [y/N]" in asked
+    assert ("contact 4711: erased" in ended.stdout) is is_erased
+    with closing(Database(tmp_path / ACCOUNT_DATABASE)) as database:
+        assert database.rows("SELECT count(*) FROM contact")[0][0] == (not is_erased)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TypeAlias
 
 from rich.console import Console
@@ -28,6 +29,8 @@ permissions, beside cloudformation:DescribeStacks:
   dead-letters    dynamodb:Scan, Query, BatchGetItem; sqs:ReceiveMessage, ChangeMessageVisibility; with
                   --redrive dynamodb:GetItem, UpdateItem, PutItem and sqs:DeleteMessage
 """
+
+DEFAULT_STATE = ".local"
 
 # argparse has no public name for what `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
@@ -55,9 +58,19 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     """Add `--stack` or `--state`, and `--debug`."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
-    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    where.add_argument(
+        "--state", default=DEFAULT_STATE, metavar="DIR", help="a state folder (default .local/)"
+    )
     add_aws_place(parser)
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+
+
+def pasted_place(arguments: argparse.Namespace) -> str:
+    """Return what a command in a hint needs to act on the same place, after a blank; "" for the default."""
+    if getattr(arguments, "stack", None):
+        given = {"stack": arguments.stack, "region": arguments.region, "profile": arguments.profile}
+        return "".join(f" --{name} {quote(value)}" for name, value in given.items() if value)
+    return "" if arguments.state == DEFAULT_STATE else f" --state {quote(arguments.state)}"
 
 
 def time_argument(text: str) -> int:

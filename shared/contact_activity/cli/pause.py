@@ -9,6 +9,7 @@ from contact_activity.cli.arguments import (
     add_system_command,
     now_ms,
     opened_systems,
+    pasted_place,
     print_line,
     time_argument,
 )
@@ -54,7 +55,8 @@ def _pause(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     with opened_systems(arguments) as systems:
         for system in systems:
             pause(system, until_ms, is_dry_run=arguments.dry_run)
-            end = "`contact-activity resume`" if until_ms is None else iso(until_ms)
+            resume_it = f"`contact-activity resume{pasted_place(arguments)}`"
+            end = resume_it if until_ms is None else iso(until_ms)
             print_line(f"{system.name}: paused until {end}")
     return EXIT_DONE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands
+from contact_activity.cli.arguments import Commands, pasted_place
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         print_warnings(console, summary)
     else:
         print_summary(console, summary, options, time.monotonic() - started_s)
-    return _exit_status(summary, account)
+    return _exit_status(summary, account, pasted_place(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:
@@ -164,12 +164,12 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit_status(summary: Summary, account: Account) -> int:
+def _exit_status(summary: Summary, account: Account, where: str) -> int:
     if summary.unreachable:
         return fail(EXIT_FAILED, summary.unreachable)
     if summary.pause:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
-        return fail(status, pause_text(summary.pause, account.credentials, summary.denied))
+        return fail(status, pause_text(summary.pause, account.credentials, summary.denied, where))
     if summary.failed:
         return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
     if summary.owing:

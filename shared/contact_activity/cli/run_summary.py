@@ -164,15 +164,18 @@ def _failed_contacts(summary: Summary) -> list[str]:
     return lines
 
 
-def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "") -> str:
-    """Return one line: what is paused, and what ends the pause. `denied`: see `Summary`."""
+def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", where: str = "") -> str:
+    """Return one line: what is paused, and what ends the pause. `denied`: see `Summary`.
+
+    `where`: what its commands need to act on the same folder, after a blank.
+    """
     if pause.reason == "credential":
         if denied in WRONG_CLIENT:
             return f"the token endpoint refuses the application: {WRONG_CLIENT[denied]}, and run again"
-        return f"the API refuses the credential: {renewal(credentials)}, and run again"
+        return f"the API refuses the credential: {renewal(credentials, where.strip())}, and run again"
     until = ""
     if pause.until_ms is not None:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
     if pause.reason == "quota":
         return f"the day's quota is used up{until}: run again then, the rest is kept"
-    return f"paused by the operator{until}: `contact-activity resume` ends it"
+    return f"paused by the operator{until}: `contact-activity resume{where}` ends it"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Version
@@ -38,7 +39,10 @@ def databases_in(state_dir: Path) -> dict[str, Path]:
         if (state_dir / file).is_file()
     }
     if not found:
-        raise RunError(f"--state {state_dir} holds no state: run `contact-activity run` first")
+        raise RunError(
+            f"--state {state_dir} holds no state: run "
+            f"`contact-activity run --state {quote(str(state_dir))}` first"
+        )
     return found
 
 
