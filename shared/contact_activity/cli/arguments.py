@@ -73,6 +73,11 @@ def pasted_place(arguments: argparse.Namespace) -> str:
     return "" if arguments.state == DEFAULT_STATE else f" --state {quote(arguments.state)}"
 
 
+def command_line(command: str, place: str) -> str:
+    """Return a command that can be pasted; "" if there is none. `place`: see `pasted_place`."""
+    return f"contact-activity {command}{place}" if command else ""
+
+
 def time_argument(text: str) -> int:
     """Return the time in ms."""
     time_ms = parse_time(text)

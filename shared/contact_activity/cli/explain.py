@@ -5,14 +5,20 @@ Changes nothing, and makes no call to Constant Contact.
 
 import argparse
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, add_place, contact_id_argument, now_ms, print_line
+from contact_activity.cli.arguments import (
+    Commands,
+    add_place,
+    contact_id_argument,
+    now_ms,
+    pasted_place,
+    print_line,
+)
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
 from contact_activity.domain.activity import ActivityType
@@ -80,10 +86,10 @@ def _explain(arguments: argparse.Namespace, environment: Environment, _: Console
         return _explain_campaign(arguments, environment)
     explanations, events = _read(arguments, environment)
     if arguments.json:
-        print_line(json.dumps(_to_json(explanations, events, _place(arguments))))
+        print_line(json.dumps(_to_json(explanations, events, pasted_place(arguments))))
         return EXIT_DONE
     for explanation in explanations:
-        for line in _lines(explanation, _place(arguments)):
+        for line in _lines(explanation, pasted_place(arguments)):
             print_line(line)
     if events:
         for line in _event_lines(events):
@@ -98,7 +104,7 @@ def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -
         print_line(json.dumps({"observed_at": iso(now_ms()), "systems": systems}))
         return EXIT_DONE
     for facts in found:
-        for line in campaign_lines(facts, _place(arguments)):
+        for line in campaign_lines(facts, pasted_place(arguments)):
             print_line(line)
     return EXIT_DONE
 
@@ -124,11 +130,6 @@ def _read(
     return explanations, recent_events(state_dir / EVENTS_FILES["embedded"], arguments.contact)
 
 
-def _place(arguments: argparse.Namespace) -> str:
-    place = ("--stack", arguments.stack) if arguments.stack else ("--state", arguments.state)
-    return shlex.join(place)
-
-
 def _lines(explanation: Explanation, place: str) -> list[str]:
     facts, (first, *others) = explanation.facts, explanation.causes
     lines = [f"contact {facts.contact_id} in {facts.system}: {first.text}"]
@@ -137,7 +138,7 @@ def _lines(explanation: Explanation, place: str) -> list[str]:
     if first.kind is CauseKind.FORGOTTEN:
         return lines
     remedy = f" ({first.remedy})" if first.remedy else ""
-    return [*lines, f"  next: {_command(first, place) or f'contact-activity status {place}'}{remedy}"]
+    return [*lines, f"  next: {_command(first, place) or f'contact-activity status{place}'}{remedy}"]
 
 
 def _watermark_lines(explanation: Explanation) -> list[str]:
@@ -164,9 +165,9 @@ def _event_lines(events: RecentEvents) -> list[str]:
 
 def _command(cause: Cause, place: str) -> str:
     # Where no stack ticks, a run reads what is due.
-    if cause.kind is CauseKind.WAITING_TURN and place.startswith("--state"):
-        return f"contact-activity run {place}"
-    return f"contact-activity {cause.command} {place}" if cause.command else ""
+    if cause.kind is CauseKind.WAITING_TURN and not place.startswith(" --stack"):
+        return f"contact-activity run{place}"
+    return f"contact-activity {cause.command}{place}" if cause.command else ""
 
 
 def _to_json(

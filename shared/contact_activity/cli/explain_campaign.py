@@ -6,14 +6,14 @@ from contact_activity.operations.campaign_explanation import CampaignFacts, camp
 
 
 def campaign_lines(facts: CampaignFacts, place: str) -> list[str]:
-    """Return what to print of a campaign. `place`: the option that names the system."""
+    """Return what to print of a campaign. `place`: see `pasted_place`."""
     first, *others = campaign_causes(facts)
     lines = [f"campaign {facts.campaign_id} in {facts.system}: {first}"]
     lines += [f"  also: {cause}" for cause in others]
     if facts.watched and facts.watched.mailings:
         lines.append(f"  mailings: {', '.join(facts.watched.mailings)}")
     lines += [f"  {_report_line(facts, report)}" for report in facts.reports]
-    return [*lines, f"  next: contact-activity status {place}"]
+    return [*lines, f"  next: contact-activity status{place}"]
 
 
 def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:

@@ -5,6 +5,7 @@ Changes nothing, and makes no call to Constant Contact.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,16 +13,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, add_place
+from contact_activity.cli.arguments import Commands, add_place, command_line, now_ms, pasted_place, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.times import iso
 from contact_activity.operations.status import Status
+from contact_activity.operations.verdict import verdict_of
 from contact_activity.settings import Environment, read_settings
+
+# How often the status is looked at: each look at a stack scans its table.
+WATCH_FOLDER_S, WATCH_STACK_S = 2, 15
 
 _EPILOG = """\
 --json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system:
+  verdict       word (OK, LATE, PAUSED, QUOTA, FAILING), because, and next: a command, or ""
   name          the stack's, or "account" and "simulated" in a state folder
   contacts      known; due (in a message or not); waiting (in a message); failing; gone; never_synced;
                 activities of v3 that wait for their mailing's report: asking, owed (for more than a day, or
@@ -43,6 +49,9 @@ _EPILOG = """\
   failing_by_cause  number of failing contacts by the error of their last try
   tick_failure  error and at: why and when the last tick failed; null if it did not
 
+LATE: a contact has been due for more than an hour. --watch shows it anew every 2 seconds, that of a
+stack every 15, since each look scans its table; where the output is no terminal, a line each time.
+
 A run may use the folder meanwhile. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
 stack is. Reading it takes cloudformation:DescribeStacks, sqs:GetQueueAttributes and dynamodb:Scan,
 Query, GetItem and BatchGetItem.
@@ -58,20 +67,47 @@ def add_status(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_place(status)
-    status.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+    how.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
     status.set_defaults(command=_status)
 
 
 def _status(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
+    if arguments.watch:
+        return _watch(arguments, environment)
     statuses = _read(arguments, environment)
     if arguments.json:
-        print(json.dumps(to_json(statuses, time.time_ns() // 1_000_000)))  # noqa: T201
+        print(json.dumps(to_json(statuses, now_ms(), pasted_place(arguments))))  # noqa: T201
         return EXIT_DONE
+    _print(Console(highlight=False, soft_wrap=True), statuses, pasted_place(arguments))
+    return EXIT_DONE
+
+
+def _watch(arguments: argparse.Namespace, environment: Environment) -> int:
+    """Print the status until somebody interrupts it."""
+    console, place = Console(highlight=False, soft_wrap=True), pasted_place(arguments)
+    try:
+        while True:
+            statuses = _read(arguments, environment)
+            if console.is_terminal:
+                console.clear()
+                _print(console, statuses, place)
+            else:
+                for status in statuses:
+                    verdict = verdict_of(status)
+                    print_line(f"{iso(now_ms())}  {status.name}  {verdict.word}  {verdict.because}")
+                sys.stdout.flush()
+            time.sleep(WATCH_STACK_S if arguments.stack else WATCH_FOLDER_S)
+    except KeyboardInterrupt:
+        return EXIT_DONE
+
+
+def _print(console: Console, statuses: Sequence[Status], place: str) -> None:
     from contact_activity.cli.status_table import print_status
 
     for status in statuses:
-        print_status(Console(highlight=False, soft_wrap=True), status)
-    return EXIT_DONE
+        print_status(console, status, place)
 
 
 def _read(arguments: argparse.Namespace, environment: Environment) -> list[Status]:
@@ -87,10 +123,11 @@ def _read(arguments: argparse.Namespace, environment: Environment) -> list[Statu
     return folder_status(Path(arguments.state), settings.limits, calls_each)
 
 
-def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
+def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str, object]:
     """Return the document that `--json` prints. Later releases only add keys."""
     systems = [
         asdict(status)
+        | {"verdict": _verdict(status, place)}
         | {"pauses": [_pause(pause) for pause in status.pauses]}
         | {"published": {count.day: dict(count.events) for count in status.published}}
         | {
@@ -101,7 +138,13 @@ def to_json(statuses: Sequence[Status], now_ms: int) -> dict[str, object]:
         | {"failing_by_cause": dict(status.failing_by_cause), "tick_failure": _failure(status.tick_failure)}
         for status in statuses
     ]
-    return {"observed_at": iso(now_ms), "systems": systems}
+    return {"observed_at": iso(at_ms), "systems": systems}
+
+
+def _verdict(status: Status, place: str) -> dict[str, str]:
+    verdict = verdict_of(status)
+    command = command_line(verdict.next, place)
+    return {"word": verdict.word.value, "because": verdict.because, "next": command}
 
 
 def _pause(pause: Pause) -> dict[str, str | None]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from contact_activity.cli.arguments import command_line
 from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
@@ -19,6 +21,7 @@ from contact_activity.operations.status import (
     Spread,
     Status,
 )
+from contact_activity.operations.verdict import Word, verdict_of
 
 NONE = "–"
 MAX_CAUSES_SHOWN = 5
@@ -26,9 +29,22 @@ _TRUST_AGAIN = "set CAMPAIGN_REPORTS=off for one run, then auto, once the stamps
 _WHILE_REFUSED = "the API does not list the campaigns: contacts' own reports bring all activity"
 
 
-def print_status(console: Console, status: Status) -> None:
-    """Print a table of facts, and a table of what was published."""
-    facts = Table(title=status.name, title_justify="left", box=None, pad_edge=False, show_header=False)
+_STYLES = {Word.OK: "bold green", Word.LATE: "bold yellow", Word.QUOTA: "bold yellow"}
+
+
+def print_status(console: Console, status: Status, place: str = "") -> None:
+    """Print the verdict and what to do, a table of facts, and a table of what was published.
+
+    `place`: see `pasted_place`.
+    """
+    verdict = verdict_of(status)
+    console.print(status.name, style="italic")
+    console.print(
+        Text(verdict.word.value, style=_STYLES.get(verdict.word, "bold red")), f" {verdict.because}"
+    )
+    if verdict.next:
+        console.print(f"next: {command_line(verdict.next, place)}")
+    facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="dim")
     facts.add_column()
     for fact, text in _facts(status):
