@@ -170,6 +170,11 @@ def calls_of(server: Server) -> list[str]:
     return [call.path for call in server.calls]
 
 
+def refreshes(server: Server) -> int:
+    """How many calls brought tokens. The test of the endpoint, which names no application, brings none."""
+    return sum(call.status == 200 for call in server.token_calls)
+
+
 def used(state: Path) -> int:
     with closing(Database(state / ACCOUNT_DATABASE, is_read_only=True)) as database:
         return SqlitePace(database).load().used
@@ -205,7 +210,8 @@ def test_v3_that_works(tmp_path: Path, server: Server) -> None:
     assert re.search(r"API v3, the stored login: an access token until \d{4}-", found.told["credentials"])
     assert "a refresh token that renews it" in found.told["credentials"]
     assert "p07simulated01" in found.told["account"]
-    assert (server.token_calls, CredentialsFile(tmp_path).read()) == ([], stored)
+    assert (refreshes(server), CredentialsFile(tmp_path).read()) == (0, stored)
+    assert [call.status for call in server.token_calls] == [401], "the test of the endpoint"
     assert (len(server.calls), used(tmp_path)) == (5, 5)
     assert not (tmp_path / "account.json").exists()
     assert server.violations == []
@@ -245,7 +251,7 @@ def test_a_refresh_token_of_the_environment_is_taken_and_named(tmp_path: Path, s
     assert (first.status, second.status) == (0, 0)
     assert "a new CONSTANT_CONTACT_REFRESH_TOKEN of the environment" in first.told["credentials"]
     assert "was taken before" in second.told["credentials"]
-    assert len(server.token_calls) == 1
+    assert refreshes(server) == 1
 
 
 def test_a_dead_refresh_token_says_how_to_log_in(tmp_path: Path, server: Server) -> None:
@@ -396,7 +402,7 @@ def test_an_access_token_that_v3_refuses_is_renewed_or_named(tmp_path: Path, ser
     log_in(server, tmp_path)
     server.authorization.revoke_access_tokens()
     assert check(tmp_path, v3(server)).lines == V3_LINES
-    assert len(server.token_calls) == 1
+    assert refreshes(server) == 1
     found = check(tmp_path, v3(server, CONSTANT_CONTACT_ACCESS_TOKEN="x" * 9))
     assert found.status == 3
     assert "renew CONSTANT_CONTACT_ACCESS_TOKEN" in found.told["credentials"]
@@ -444,6 +450,17 @@ def test_a_token_that_is_due_waits_for_its_endpoint(tmp_path: Path, server: Serv
     found = check(tmp_path, v3(server, CONSTANT_CONTACT_TOKEN_URL=nobody))
     assert found.status == 1
     assert found.levels("credentials", "token endpoint") == ["failing", "failing"]
+    assert CredentialsFile(tmp_path).read() == before
+
+
+def test_another_server_at_the_token_endpoint_is_seen_before_a_renewal_is_due(
+    tmp_path: Path, server: Server
+) -> None:
+    """The host answers, but no authorization server does. No token is sent to find that."""
+    before = log_in(server, tmp_path)
+    found = check(tmp_path, v3(server, CONSTANT_CONTACT_TOKEN_URL=f"{server.origin}/nothing/token"))
+    assert (found.status, found.amiss) == (1, [("failing", "token endpoint")])
+    assert "check CONSTANT_CONTACT_TOKEN_URL" in found.told["token endpoint"]
     assert CredentialsFile(tmp_path).read() == before
 
 
@@ -545,7 +562,7 @@ def test_a_run_may_use_the_folder_meanwhile(tmp_path: Path, server: Server) -> N
     ):
         assert is_exclusive
         assert check(tmp_path, v3(server)).lines == V3_LINES
-    assert server.token_calls == []
+    assert refreshes(server) == 0
 
 
 def test_a_run_and_checks_share_the_calls(tmp_path: Path, server: Server) -> None:

@@ -97,6 +97,15 @@ def test_a_device_login_slows_down_when_it_is_told_to(tmp_path: Path) -> None:
     assert second - first > 5.9
 
 
+def test_a_token_endpoint_of_another_server_ends_a_device_login_at_once(tmp_path: Path) -> None:
+    """Not when the code has expired: the setting is named after the first poll."""
+    with served(Authorisation(token_status=405), time.monotonic) as server:
+        status, _, err = run(server, tmp_path, "login", "--no-browser")
+    assert status == 1
+    assert "(status 405): check CONSTANT_CONTACT_TOKEN_URL" in err.splitlines()[-1]
+    assert len(server.requests) == 2
+
+
 def test_a_denial_with_status_200_ends_a_device_login(tmp_path: Path) -> None:
     """What waits for the user in such an answer is waited for."""
     answers = deque(["authorization_pending", "access_denied"])

@@ -229,6 +229,17 @@ def test_a_busy_endpoint_is_tried_again(tmp_path: Path) -> None:
     assert rules.spent == [refresh_token]
 
 
+def test_another_server_at_the_address_of_the_endpoint_is_named_at_once(tmp_path: Path) -> None:
+    """One call, and the setting to check: no further try would change it. The refresh token is unspent."""
+    rules = Authorisation()
+    with served(rules, time.monotonic) as server:
+        settings = settings_of(server, CONSTANT_CONTACT_TOKEN_URL=f"{server.url}/nothing/token")
+        with pytest.raises(RetryError, match=r"status 404: .* check CONSTANT_CONTACT_TOKEN_URL"):
+            token_of(bearer_tokens(tmp_path, settings, given(rules.grant()), CLOCK))
+    assert [path for path, _ in server.requests] == ["/nothing/token"]
+    assert CredentialsFile(tmp_path).read().unanswered == 0
+
+
 @pytest.mark.parametrize(("fault", "lines"), [(BUSY, 1), (THROTTLED, 0)])
 def test_an_endpoint_that_only_wants_fewer_calls_is_waited_for(
     tmp_path: Path, fault: str, lines: int

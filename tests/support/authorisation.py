@@ -54,6 +54,8 @@ class Authorisation:
     account_id: str | None = "p07e1l8cdif9dl"
     # Whether refusals have status 200, as those of some servers.
     refuses_with_200: bool = False
+    # What the token endpoint answers to everything, as another server would; None: as the rules say.
+    token_status: int | None = None
     refused_access: set[str] = field(default_factory=set)
     _number: int = 0
     _family_of: dict[str, str] = field(default_factory=dict)
@@ -229,6 +231,12 @@ def served(
             form = dict(parse_qsl(text))
             if self.path == f"{PATH}/device/authorize":
                 self._send(*rules.answer_device(form))
+                return
+            if self.path != f"{PATH}/token":
+                self._send(404, {"error_message": "not found"})
+                return
+            if rules.token_status:
+                self._send(rules.token_status, {})
                 return
             rules.called_s.append(now_s())
             fault = rules.faults.popleft() if rules.faults else None

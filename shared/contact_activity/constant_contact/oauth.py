@@ -62,6 +62,10 @@ class AuthorizationServer:
         form = {"grant_type": DEVICE_GRANT, "device_code": device.device_code}
         return self._ask_token(form, self._client.client_id, has_secret=False)
 
+    def probe(self) -> TokenAnswer:
+        """Ask for a refresh without a refresh token, of no application, which can only be refused."""
+        return self._post("token", {"grant_type": "refresh_token"}, {}, read_token_answer)
+
     def begin_device(self, state: str) -> DeviceCode | Denied | Busy | Lost:
         """Ask for a code that the user enters elsewhere."""
         form = {"response_type": "code", "scope": " ".join(SCOPES), "state": state}

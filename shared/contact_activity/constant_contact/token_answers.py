@@ -40,10 +40,14 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The call did no harm and may work later. `why` is for the operator."""
+    """The call did no harm and may work later. `why` is for the operator.
+
+    `is_elsewhere`: no authorization server answers so, which a further call does not change.
+    """
 
     why: str
     retry_after_s: float = 0.0
+    is_elsewhere: bool = False
 
     @property
     def is_throttled(self) -> bool:
@@ -53,9 +57,13 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Nobody knows what the call did: its answer did not come, or cannot be read."""
+    """Nobody knows what the call did: its answer did not come, or cannot be read.
+
+    `is_elsewhere`: see `Busy`.
+    """
 
     why: str
+    is_elsewhere: bool = False
 
 
 TokenAnswer = Granted | Denied | Busy | Lost
@@ -79,7 +87,7 @@ class DeviceCode:
 def read_token_answer(status: int, body: object, retry_after_s: float = 0.0) -> TokenAnswer:
     """Return what an answer of the token endpoint means. `body`: its JSON, None if it is none."""
     if status == 200:
-        return _granted(body) or _denied(body) or Lost("an answer that cannot be read")
+        return _granted(body) or _denied(body) or _unread(body)
     return _refusal(status, body, retry_after_s)
 
 
@@ -88,13 +96,26 @@ def read_device_answer(
 ) -> DeviceCode | Denied | Busy | Lost:
     """Return what an answer of the device endpoint means."""
     if status == 200:
-        return _device_code(body) or _denied(body) or Lost("an answer that cannot be read")
+        return _device_code(body) or _denied(body) or _unread(body)
     return _refusal(status, body, retry_after_s)
 
 
 def _refusal(status: int, body: object, retry_after_s: float) -> Denied | Busy:
     denied = _denied(body) if 400 <= status < 500 and status != 429 else None
-    return denied or Busy(f"status {status}", retry_after_s)
+    return denied or Busy(f"status {status}", retry_after_s, _is_elsewhere(status, body))
+
+
+def _is_elsewhere(status: int, body: object) -> bool:
+    """Whether this is no answer of an authorization server, given that it is none of its known ones."""
+    if status in (400, 401):
+        return not isinstance(body, Mapping)
+    return 300 <= status < 500 and status not in (408, 425, 429)
+
+
+def _unread(body: object) -> Lost:
+    if isinstance(body, Mapping):
+        return Lost("an answer that cannot be read")
+    return Lost("an answer that is no JSON object", is_elsewhere=True)
 
 
 def _denied(body: object) -> Denied | None:

@@ -240,7 +240,8 @@ class Tokens:
                     self._tell(f"the token endpoint cannot be used: {why}")
                 after = sending.not_spent()
             case Lost(why):
-                self._tell(f"the answer of the token endpoint is lost: {why}")
+                hint = ": check CONSTANT_CONTACT_TOKEN_URL" if answer.is_elsewhere else ""
+                self._tell(f"the answer of the token endpoint is lost: {why}{hint}")
                 after = sending
         after = after.called(self._clock.now_ms())
         self._unsaved = (sending, after)
@@ -264,6 +265,11 @@ class Tokens:
         if isinstance(answer, Denied):
             # The refresh token is unspent, but the client id, its secret or its rights are wrong.
             raise WaitError(WaitReason.CREDENTIAL)
+        if answer.is_elsewhere:
+            raise RetryError(
+                f"the token endpoint cannot be used: {answer.why}: is it the authorization server that "
+                "answers? check CONSTANT_CONTACT_TOKEN_URL"
+            )
         wait_s = back_off_s(failures, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=1.0)
         wait_s = max(wait_s, answer.retry_after_s)
         if failures >= MAX_HOPELESS and _cause(answer.why) in _HOPELESS:

@@ -10,8 +10,10 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from contact_activity.constant_contact.client import ApiClient, Call, Look
+from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.one_account import ACCOUNT_CALL
 from contact_activity.constant_contact.permissions import Area, Permission
+from contact_activity.constant_contact.token_answers import Busy, Lost
 from contact_activity.constant_contact.transport import FormTransport, NoAnswerError, Transport
 from contact_activity.constant_contact.v2 import V2
 from contact_activity.constant_contact.v2_permissions import v2_permissions
@@ -28,7 +30,7 @@ from contact_activity.operations import remedies
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.operations.server_clock import DatedTransport
 from contact_activity.ports import BearerTokens, Clock, Limiter
-from contact_activity.settings import Credentials, Settings, Version
+from contact_activity.settings import Credentials, Settings, V3Credentials, Version
 
 # For all of it. A refresh alone may take half of that.
 MAX_CHECK_MS = 60_000
@@ -155,10 +157,13 @@ class _Check:
     def _access(self, state: Finding) -> Iterator[Finding]:
         endpoint = self._token_endpoint()
         is_off = endpoint is not None and endpoint.fault is not None
+        called_ms = self._last_token_call_ms()
         credentials = self._credentials(is_endpoint_off=is_off)
         yield credentials
         if endpoint:
-            yield endpoint
+            # A refresh was a better test, and the endpoint takes one call a second.
+            was_called = self._last_token_call_ms() != called_ms
+            yield endpoint if is_off or was_called else self._answered(endpoint)
         yield state
         if credentials.fault or self._is_day_refused():
             return
@@ -191,6 +196,27 @@ class _Check:
         if transport is None:
             return None
         return self._reached(TOKEN_ENDPOINT, self._settings.token_url, transport, remedies.TOKEN_URL)
+
+    def _last_token_call_ms(self) -> int | None:
+        stored_tokens = self._checked.stored_tokens
+        return stored_tokens().called_ms if stored_tokens else None
+
+    def _answered(self, reached: Finding) -> Finding:
+        """See that an authorization server answers, without sending it a token."""
+        transport = self._checked.token_transport
+        if transport is None:
+            return reached
+        server = AuthorizationServer(self._settings.token_url, V3Credentials(), transport, self._clock)
+        answer = server.probe()
+        if not isinstance(answer, Busy | Lost) or (isinstance(answer, Busy) and answer.is_throttled):
+            return reached
+        text = f"{urlsplit(self._settings.token_url).netloc} answers: {answer.why}"
+        if answer.is_elsewhere:
+            remedy = remedies.for_cause(Cause.ANSWER_UNUSABLE, remedies.TOKEN_URL, self._settings)
+            return Finding(TOKEN_ENDPOINT, text, remedy, Fault.OTHER)
+        # An error of its own is an answer, too, as long as it is one of a request that is wrong.
+        is_passing = not answer.why.startswith("status 4")
+        return Finding(TOKEN_ENDPOINT, text, "check again later") if is_passing else reached
 
     def _reached(self, topic: str, url: str, transport: Transport | FormTransport, setting: str) -> Finding:
         """Open a connection, and send nothing."""

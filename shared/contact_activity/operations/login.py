@@ -59,7 +59,9 @@ def device_login(server: AuthorizationServer, clock: Clock, show: Callable[[Devi
                 raise _refusal(error)
             case Denied():
                 break
-            case Busy() | Lost():
+            case Busy(why) | Lost(why) as answer:
+                if answer.is_elsewhere:
+                    raise _elsewhere(why)
                 # If the grant was in an answer that is lost, the next one says that the code is spent.
                 interval_s = min(MAX_INTERVAL_S, 2 * interval_s)
     raise RunError(f"the code has expired before it was entered: {_AGAIN}")
@@ -90,6 +92,8 @@ def code_login(
             return Login(answer, asked_ms)
         case Denied(error):
             raise _refusal(error)
+        case Busy(why) | Lost(why) if answer.is_elsewhere:
+            raise _elsewhere(why)
         case Busy(why) | Lost(why):
             raise RunError(f"the sign-in cannot be finished ({why}): {_AGAIN}")
 
@@ -105,6 +109,12 @@ def _begun(server: AuthorizationServer) -> DeviceCode:
             raise RunError(
                 f"the sign-in cannot begin ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_AGAIN}"
             )
+
+
+def _elsewhere(why: str) -> RunError:
+    return RunError(
+        f"the token endpoint cannot be used ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_AGAIN}"
+    )
 
 
 def _refusal(error: str) -> Exception:
