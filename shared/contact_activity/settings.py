@@ -194,7 +194,7 @@ def read_settings(environment: Environment, *, is_logged_in: bool = False) -> Se
     """
     version = read_version(environment, is_logged_in=is_logged_in)
     return Settings(
-        base_url=_parse(environment, _BASE_URL, _base_url, _BASE_URLS[version]),
+        base_url=_parse(environment, _BASE_URL, _base_url_of(version), _BASE_URLS[version]),
         proxy=_parse(environment, "CONSTANT_CONTACT_PROXY", _proxy),
         ca_bundle=_parse(environment, "CONSTANT_CONTACT_CA_BUNDLE", _path),
         calls_per_second=_parse(environment, "CALLS_PER_SECOND", _number(0.01, 1_000)),
@@ -252,7 +252,10 @@ def read_client(environment: Environment, client_id: str | None = None) -> V3Cre
         given[_CLIENT_ID] = client_id
     if _CLIENT_ID not in given:
         instead = f", but {_API_KEY} of v2 is" if _API_KEY in given else ""
-        raise SettingsError(f"{_CLIENT_ID} is not set{instead}: set it, or give --client-id. {GET_CLIENT_ID}")
+        raise SettingsError(
+            f"{_CLIENT_ID} is not set{instead}: set it, or give --client-id. {GET_CLIENT_ID}; "
+            "`contact-activity login --help` has each step"
+        )
     if read_version(environment, is_logged_in=True) is Version.V2:
         name = _API_KEY if _API_KEY in given else _VERSION
         raise SettingsError(f"{name} is of v2, but a login is for v3: leave it out")
@@ -395,6 +398,24 @@ def _base_url(text: str) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ValueError("http is only for this machine, give https")
     return text.rstrip("/")
+
+
+def _base_url_of(version: Version) -> Callable[[str], str]:
+    """Refuse the provider's address of the other version, whose answers look like missing scopes."""
+
+    def parse(text: str) -> str:
+        url = _base_url(text)
+        for other in Version:
+            parts = urlsplit(url)
+            is_provider = parts.hostname in {urlsplit(known).hostname for known in _BASE_URLS.values()}
+            if other is not version and is_provider and parts.path == f"/{other.value}":
+                raise ValueError(
+                    f"it is the address of {other.value}, but the version is {version.value}: leave it out, "
+                    f"or set {_VERSION} to {other.value}"
+                )
+        return url
+
+    return parse
 
 
 def _proxy(text: str) -> str | None:

@@ -440,3 +440,14 @@ def test_the_tick_and_the_resources_come_from_the_template() -> None:
             required({name: " "}, name)
     with pytest.raises(SettingsError, match="TICK_MINUTES"):
         read_tick_ms({"TICK_MINUTES": "0"})
+
+
+@pytest.mark.parametrize(
+    ("version", "url", "other"),
+    [("v3", "https://api.constantcontact.com/v2/", "v2"), ("v2", "https://api.cc.email/v3", "v3")],
+)
+def test_the_address_of_the_other_version_is_refused(version: str, url: str, other: str) -> None:
+    """Both settings are named. What such an address answers looks like a missing right."""
+    with pytest.raises(SettingsError, match="CONSTANT_CONTACT_BASE_URL") as refused:
+        read_settings({"CONSTANT_CONTACT_API_VERSION": version, "CONSTANT_CONTACT_BASE_URL": url})
+    assert f"set CONSTANT_CONTACT_API_VERSION to {other}" in str(refused.value)
