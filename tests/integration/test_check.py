@@ -186,7 +186,7 @@ def test_without_credentials_it_says_how_to_get_in(tmp_path: Path) -> None:
     assert found.status == 0
     assert found.lines == [("warning", "credentials")]
     assert "simulated" in found.told["credentials"]
-    assert "contact-activity login" in found.told["credentials"]
+    assert "contact-activity login --client-id ID" in found.told["credentials"]
     assert not (tmp_path / "state").exists()
 
 

@@ -76,6 +76,7 @@ def test_a_device_login_stores_tokens_that_only_the_owner_reads(tmp_path: Path) 
     assert (status, out.count("\n")) == (0, 1)
     assert "https://portal.example.org/activate" in err
     assert "WDJB-MJHT" in err
+    assert "waiting until the code is entered; it lives for 10 min" in err
     assert set(rules.scopes) == {"contact_data", "campaign_data", "account_read", "offline_access"}
     assert len(rules.called_s) == 3
     assert all(
@@ -147,7 +148,7 @@ def test_a_device_login_that_comes_to_nothing_says_why(
     [
         (
             {"CONSTANT_CONTACT_CLIENT_ID": ""},
-            ("CONSTANT_CONTACT_CLIENT_ID", "My Applications", "New Application"),
+            ("CONSTANT_CONTACT_CLIENT_ID", "My Applications", "New Application", "login --help"),
         ),
         (KEY_OF_V2, ("CONSTANT_CONTACT_CLIENT_ID", "API key (Client ID)")),
         ({"CONSTANT_CONTACT_API_VERSION": "v2"}, ("CONSTANT_CONTACT_API_VERSION",)),

@@ -98,7 +98,8 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
             Finding(
                 CREDENTIALS,
                 "none are set, so a run reads the simulated account, and nothing leaves this machine",
-                f"for your own account `contact-activity login --state {quote(str(state_dir))}`; its --help "
+                "for your own account "
+                f"`contact-activity login --client-id ID --state {quote(str(state_dir))}`; its --help "
                 "says how to get a client id",
             )
         )

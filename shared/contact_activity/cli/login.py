@@ -132,6 +132,9 @@ class _SignIn:
 
     def show_code(self, device: DeviceCode) -> None:
         self._print(f"Open {device.uri} and enter the code {device.user_code}")
+        if not self._console.is_terminal:
+            # Nothing turns there to show that this is at work.
+            self._print(f"waiting until the code is entered; it lives for {max(1, device.life_s // 60)} min")
         self._open(device.complete_uri or device.uri)
 
     def show_address(self, url: str) -> None:
