@@ -22,7 +22,7 @@ It serves v2 and v3 until Ctrl-C, and prints the environment variables that a cl
        "$CONSTANT_CONTACT_BASE_URL/contacts?limit=2&api_key=$CONSTANT_CONTACT_API_KEY"
 
   python -m contact_activity.simulated --api v3 --port 8080 --state account.json
-  curl -u "$CONSTANT_CONTACT_CLIENT_ID:$CONSTANT_CONTACT_CLIENT_SECRET" -d grant_type=refresh_token \
+  curl -u "$CONSTANT_CONTACT_CLIENT_ID:$CONSTANT_CONTACT_CLIENT_SECRET" -d grant_type=refresh_token \\
        -d "refresh_token=$CONSTANT_CONTACT_REFRESH_TOKEN" "$CONSTANT_CONTACT_TOKEN_URL"
   curl -H "Authorization: Bearer <access_token>" "$CONSTANT_CONTACT_BASE_URL/contacts?limit=2"
 
