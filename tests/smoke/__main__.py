@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.local_cloud.template import REPOSITORY
-from contact_activity.settings import Credentials, SettingsError, read_credentials, read_settings
+from contact_activity.settings import SettingsError, V3Credentials, read_credentials, read_settings
 from tests.smoke.round import SmokeError, smoke
 
 _DESCRIPTION = """\
@@ -22,15 +22,20 @@ Exit status 0: an event came. 1: it did not, and the line says why. 2: a setting
 
 It takes some minutes and at most as many calls of the API as you allow. The AWS settings are yours
 (AWS_PROFILE, AWS_REGION). What stays is the code that sam uploaded, in the bucket that it keeps.
+
+A refresh token of v3 that rotates is spent by it, and its successor goes with the stack: give it one of a
+login of its own, never one that a run or a stack uses, and log in again for the next round.
 """
 _EPILOG = """\
 the account that is read, real or simulated, by the environment:
-  CONSTANT_CONTACT_API_KEY, CONSTANT_CONTACT_ACCESS_TOKEN    both
-  CONSTANT_CONTACT_BASE_URL                                  if it is not the real one
+  CONSTANT_CONTACT_API_KEY, CONSTANT_CONTACT_ACCESS_TOKEN      v2: both
+  CONSTANT_CONTACT_CLIENT_ID, CONSTANT_CONTACT_REFRESH_TOKEN   v3: both, and
+  CONSTANT_CONTACT_CLIENT_SECRET                               if the application has one
+  CONSTANT_CONTACT_BASE_URL, CONSTANT_CONTACT_TOKEN_URL        if it is not the real one
 
 A simulated account must be reached from AWS by https, such as through a tunnel to
   python -m contact_activity.simulated --port 8080
-which prints the three settings.
+which prints the settings.
 """
 
 
@@ -62,15 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - begun_s:5.0f} s  {text}", flush=True)
 
     try:
-        credentials, base_url = read_credentials(os.environ), read_settings(os.environ).base_url
+        credentials, settings = read_credentials(os.environ), read_settings(os.environ)
     except SettingsError as error:
         print(f"smoke: {error}", file=sys.stderr)
         return 2
-    if not isinstance(credentials, Credentials) or urlsplit(base_url).scheme != "https":
+    is_v3 = isinstance(credentials, V3Credentials)
+    addresses = [settings.base_url, *([settings.token_url] if is_v3 else [])]
+    if credentials is None or any(urlsplit(address).scheme != "https" for address in addresses):
         print("smoke: give both credentials, and an address that AWS reaches by https", file=sys.stderr)
         return 2
+    if is_v3:
+        print("a refresh token that rotates is spent by this: log in again for the next use of it")
     parameters = {
-        "ConstantContactBaseUrl": base_url,
+        "ConstantContactApiVersion": settings.api_version.value,
+        "ConstantContactBaseUrl": settings.base_url,
+        "ConstantContactTokenUrl": settings.token_url,
         "CallsPerDay": str(options.calls_per_day),
         # Its own ticks are enough.
         "ScheduleMinutes": "1440",

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from contact_activity.aws.clients import aws_client
 from contact_activity.domain.event import EVENT_SOURCE
-from contact_activity.settings import Credentials
+from contact_activity.settings import AnyCredentials, Credentials
 
 TICK_EVERY_S = 20.0
 Json = dict[str, Any]
@@ -29,7 +29,7 @@ class Deployer(Protocol):
 
 def smoke(
     deployer: Deployer,
-    credentials: Credentials,
+    credentials: AnyCredentials,
     parameters: Mapping[str, str],
     *,
     stack_name: str,
@@ -48,7 +48,7 @@ def smoke(
         deployer.deploy(stack_name, parameters)
         outputs = _outputs(stack_name)
         tell("storing the credentials")
-        secret = json.dumps({"api_key": credentials.api_key, "access_token": credentials.access_token})
+        secret = json.dumps(_secret_of(credentials))
         aws_client("secretsmanager").put_secret_value(SecretId=outputs["SecretArn"], SecretString=secret)
         with _subscribed(outputs["EventBusName"], stack_name) as queue_url:
             tell("ticking, and waiting for an event")
@@ -58,6 +58,18 @@ def smoke(
     finally:
         tell("deleting")
         _delete(stack_name)
+
+
+def _secret_of(credentials: AnyCredentials) -> dict[str, str]:
+    if isinstance(credentials, Credentials):
+        return {"api_key": credentials.api_key, "access_token": credentials.access_token}
+    fields = {
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+        "refresh_token": credentials.refresh_token,
+        "access_token": credentials.access_token,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _status(stack_name: str) -> str | None:

@@ -8,12 +8,13 @@ import pytest
 from contact_activity.local_cloud.deploy import deploy
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.template import TEMPLATE
-from contact_activity.settings import Credentials
+from contact_activity.settings import Credentials, V3Credentials
 from tests.smoke.__main__ import main
 from tests.smoke.round import SmokeError, smoke
 from tests.support.deployed import aws_settings
 from tests.support.running import ACCESS_TOKEN, API_KEY, CALLS_PER_SECOND, account_of, served
 
+CLIENT_ID = "simulated-public-client"
 STACK = "contact-activity-smoke"
 
 
@@ -74,6 +75,32 @@ def test_a_round_brings_an_event_and_leaves_nothing(emulator: Emulator, is_well:
         "ticking, and waiting for an event",
         "deleting",
     ]
+    assert left(emulator) == []
+
+
+@pytest.mark.cloud
+def test_a_round_with_a_refresh_token_spends_it_and_brings_an_event_of_v3(emulator: Emulator) -> None:
+    """The stack takes the token up as a stack of an operator does, and nothing is left of it."""
+    told: list[str] = []
+    with served(account_of(3)) as server:
+        token = server.authorization.issue(CLIENT_ID).refresh_token
+        parameters = {
+            "ConstantContactApiVersion": "v3",
+            "ConstantContactBaseUrl": server.v3_url,
+            "ConstantContactTokenUrl": server.token_url,
+            "CallsPerSecond": str(CALLS_PER_SECOND),
+        }
+        event = smoke(
+            ToTheEmulator(emulator),
+            V3Credentials(CLIENT_ID, None, token),
+            parameters,
+            stack_name=STACK,
+            within_s=60,
+            tell=told.append,
+        )
+        assert isinstance(event["detail"], dict)
+        assert [call.status for call in server.token_calls] == [200]
+    assert told[-1] == "deleting"
     assert left(emulator) == []
 
 
