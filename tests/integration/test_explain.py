@@ -270,7 +270,9 @@ def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("sent_ms", "word"), [(None, "automated"), (NOW_MS - 91 * DAY_MS, "more than 90 days ago")]
+    ("sent_ms", "word"),
+    [(None, "automated"), (NOW_MS - 91 * DAY_MS, "more than 90 days ago")],
+    ids=["automated", "old"],
 )
 def test_a_campaign_that_is_not_watched_says_why(
     store: Store, tmp_path: Path, sent_ms: int | None, word: str

@@ -119,5 +119,7 @@ def test_a_dead_credential_is_told_with_what_renews_it(credentials: AnyCredentia
     """The command and the setting of the version that is read."""
     told = pause_text(Pause(PauseReason.CREDENTIAL, None), credentials)
     assert all(name in told for name in named)
+    is_v3 = isinstance(credentials, V3Credentials)
+    assert ("scope contact_data" in told and "`contact-activity check`" in told) is is_v3
     assert "hunter2" not in told
     assert len(told.splitlines()) == 1

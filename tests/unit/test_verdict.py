@@ -50,7 +50,7 @@ def test_all_is_well() -> None:
     assert verdict_of(FINE) == Verdict(Word.OK, "every contact read within 31 s; nothing waits")
 
 
-@pytest.mark.parametrize(("changes", "word", "command"), zip(IN_ORDER, WORDS, NEXT, strict=True))
+@pytest.mark.parametrize(("changes", "word", "command"), [*zip(IN_ORDER, WORDS, NEXT, strict=True)])
 def test_each_has_its_word_and_what_to_do(changes: dict[str, object], word: Word, command: str) -> None:
     verdict = verdict_of(replace(FINE, **changes))  # type: ignore[arg-type]
     assert (verdict.word, verdict.next) == (word, command)

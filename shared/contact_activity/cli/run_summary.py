@@ -15,7 +15,7 @@ from contact_activity.domain.summary import SummaryKind
 from contact_activity.operations.remedies import WRONG_CLIENT, renewal
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.summary import Summary
-from contact_activity.settings import AnyCredentials
+from contact_activity.settings import AnyCredentials, Credentials
 
 BAR_WIDTH = 24
 MAX_FAILED_SHOWN = 5
@@ -172,7 +172,14 @@ def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", wher
     if pause.reason == "credential":
         if denied in WRONG_CLIENT:
             return f"the token endpoint refuses the application: {WRONG_CLIENT[denied]}, and run again"
-        return f"the API refuses the credential: {renewal(credentials, where.strip())}, and run again"
+        refused = f"the API refuses the credential: {renewal(credentials, where.strip())}, and run again"
+        if isinstance(credentials, Credentials):
+            return refused
+        # A list of contacts that is refused for want of a right ends in the same pause.
+        return (
+            f"{refused}; `contact-activity check{where}` tells whether the scope contact_data or the privilege "
+            "contacts:read is missing instead"
+        )
     until = ""
     if pause.until_ms is not None:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
