@@ -490,6 +490,7 @@ def test_another_server_than_the_api_is_seen(tmp_path: Path, server: Server) -> 
     found = check(tmp_path, v2(server, CONSTANT_CONTACT_BASE_URL=f"{server.origin}/v2/nothing"))
     assert (found.status, found.levels("API")) == (1, ["failing"])
     assert "check CONSTANT_CONTACT_BASE_URL" in found.told["API"]
+    assert "API v2, unless CONSTANT_CONTACT_API_VERSION" in found.told["API"]
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,9 @@ class _Check:
         contacts = next(permissions)
         if contacts.look.verdict is not Verdict.OK and not contacts.look.is_refused:
             remedy = remedies.for_cause(Cause.ANSWER_UNUSABLE, remedies.BASE_URL, self._settings)
+            if contacts.look.status == 404:
+                version = self._settings.api_version.value
+                remedy += f"; it must be that of API {version}, unless CONSTANT_CONTACT_API_VERSION is wrong"
             yield Finding(API, f"{reached.text}, and answers {contacts.look.status}", remedy, Fault.OTHER)
             return
         yield self._answers()
