@@ -119,6 +119,11 @@ def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
     assert has_aged(system.pop("since_sync_s"), median=1, p95=1, oldest=1)
     assert list(system.pop("published").values()) == [{}, {"Email Opened": 1_234}]
     assert list(system.pop("freshness_s").values()) == [None, {"p50": 3_600, "p95": 3_600}]
+    assert system.pop("verdict") == {
+        "word": "PAUSED",
+        "because": "the API refuses the credential; nothing is lost",
+        "next": f"contact-activity check --state {tmp_path}",
+    }
     assert system == {
         "name": "account",
         "contacts": {

@@ -61,7 +61,7 @@ def test_what_stops_everything_comes_first(n: int) -> None:
     """Of all that is wrong at once, the first in the order is told."""
     wrong: dict[str, object] = {}
     for changes in reversed(IN_ORDER[n:]):
-        wrong |= changes
+        wrong.update(changes)  # type: ignore[call-overload]
     alone = verdict_of(replace(FINE, **IN_ORDER[n]))  # type: ignore[arg-type]
     assert verdict_of(replace(FINE, **wrong)) == alone  # type: ignore[arg-type]
 

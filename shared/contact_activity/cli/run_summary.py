@@ -177,8 +177,8 @@ def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", wher
             return refused
         # A list of contacts that is refused for want of a right ends in the same pause.
         return (
-            f"{refused}; `contact-activity check{where}` tells whether the scope contact_data or the privilege "
-            "contacts:read is missing instead"
+            f"{refused}; `contact-activity check{where}` tells whether the scope contact_data or the "
+            "privilege contacts:read is missing instead"
         )
     until = ""
     if pause.until_ms is not None:
