@@ -24,6 +24,7 @@ from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
 from contact_activity.cli.standard_files import flush_stdout, open_standard_files
 from contact_activity.cli.status import add_status
+from contact_activity.cli.tail import add_tail
 from contact_activity.cli.told_errors import has_aws_cause, told
 from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
 from contact_activity.run.errors import RunError, UsageError
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add_check(commands)
     add_status(commands)
     add_explain(commands)
+    add_tail(commands)
     add_login(commands)
     add_logout(commands)
     add_pause(commands)

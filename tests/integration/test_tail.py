@@ -1,0 +1,155 @@
+"""`contact-activity tail`: what it shows of an events file, and of one that grows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.cli.event_line import MAX_DETAIL_CHARACTERS, event_line
+from tests.support.command_line import run_command
+
+SAMPLES = {
+    path.name.removesuffix(".v1.json"): json.loads(path.read_text(encoding="utf-8"))
+    for path in (Path(__file__).parents[2] / "events" / "samples").glob("*.json")
+}
+CLICK, BOUNCE = SAMPLES["email.clicked"], SAMPLES["email.bounced"]
+WAIT_S = 20
+
+
+def changed(envelope: dict[str, Any], **data: object) -> dict[str, Any]:
+    """An event with other data, and if it says so another contact."""
+    detail = envelope["detail"]
+    return envelope | {"detail": detail | {"data": detail["data"] | data}}
+
+
+def write(path: Path, *events: object) -> Path:
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
+    return path
+
+
+def tail(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_command("tail", "--events", str(path), "--no-follow", *arguments)
+
+
+def test_a_click_in_one_line() -> None:
+    """When it was met, what, who, where to, and how long after it happened."""
+    assert event_line(CLICK).split() == [
+        "08:31:04",
+        "clicked",
+        "4711",
+        "shop.example.org/summer",
+        "15",
+        "min",
+        "later",
+    ]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_kind_has_a_line(name: str) -> None:
+    envelope = SAMPLES[name]
+    assert str(envelope["detail"]["subject"]) in event_line(envelope)
+
+
+def test_text_of_others_does_not_steer_the_terminal() -> None:
+    """Nor fill it."""
+    line = event_line(changed(CLICK, link={"id": "1", "url": "https://x/\x1b[2J\r" + "y" * 500}))
+    assert line.isprintable()
+    assert len(line) < 60 + MAX_DETAIL_CHARACTERS
+
+
+def test_backfill_is_said() -> None:
+    assert event_line(CLICK | {"detail": CLICK["detail"] | {"backfill": True}}).endswith("  backfill")
+
+
+def test_the_last_lines_are_shown(tmp_path: Path) -> None:
+    path = write(tmp_path / "events.jsonl", *[CLICK] * 5, BOUNCE)
+    shown = tail(path, "--lines", "2").stdout.splitlines()
+    assert [line.split()[1] for line in shown] == ["clicked", "bounced"]
+    assert tail(path, "--lines", "0").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "types"),
+    [
+        (["--type", "clicked,opened"], ["clicked"]),
+        (["--contact", CLICK["detail"]["subject"]], ["clicked"]),
+        (["--contact", "1"], []),
+        (["--campaign", BOUNCE["detail"]["data"]["campaign"]["id"]], ["bounced"]),
+        (["--campaign", "1"], []),
+    ],
+)
+def test_events_are_chosen(tmp_path: Path, arguments: list[str], types: list[str]) -> None:
+    shown = tail(write(tmp_path / "events.jsonl", CLICK, BOUNCE), *arguments)
+    assert [line.split()[1] for line in shown.stdout.splitlines()] == types
+
+
+def test_whole_events_for_scripts(tmp_path: Path) -> None:
+    path = write(tmp_path / "events.jsonl", CLICK)
+    assert json.loads(tail(path, "--json").stdout) == CLICK
+
+
+def test_broken_lines_are_counted(tmp_path: Path) -> None:
+    """Whatever stands there; a line that is not ended yet is none."""
+    path = write(tmp_path / "events.jsonl", CLICK, 1, [], {"detail": None}, {"detail": {"data": []}})
+    path.write_bytes(path.read_bytes() + b"\xff{\n" + b'{"detail": ')
+    shown = tail(path)
+    assert len(shown.stdout.splitlines()) == 1
+    assert "5 lines" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--type", "seen"], ["--lines", "-1"], ["--lines", "x"], ["--contact", "a b"]]
+)
+def test_wrong_arguments_are_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    refused = tail(write(tmp_path / "events.jsonl", CLICK), *arguments)
+    assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+
+
+def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
+    refused = tail(tmp_path / "none.jsonl")
+    assert refused.returncode == 1
+    assert "`contact-activity run` makes it" in refused.stderr
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A tail of a folder that holds nothing yet."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "contact_activity", "tail", "--state", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_it_follows_a_file_that_comes_grows_and_is_emptied(
+    tmp_path: Path, following: subprocess.Popen[str]
+) -> None:
+    """A line that comes in two parts is shown once, when it is whole. Ctrl-C ends it well."""
+    assert following.stdout
+    assert following.stderr
+    assert "waiting" in following.stderr.readline()
+    path, line = tmp_path / "events.jsonl", f"{json.dumps(CLICK)}\n"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(line[:100])
+        file.flush()
+        time.sleep(0.5)
+        file.write(line[100:])
+    assert following.stdout.readline().split()[1] == "clicked"
+    path.write_text("", encoding="utf-8")
+    time.sleep(0.5)
+    write(path, BOUNCE)
+    assert following.stdout.readline().split()[1] == "bounced"
+    following.send_signal(signal.SIGINT)
+    assert following.wait(WAIT_S) == 0
