@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz mutate audit fresh bench format lock deploy adopt remove smoke clean
+.PHONY: help setup run cloud test check simulate kills load fuzz mutate audit fresh pictures bench format lock deploy adopt remove smoke clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -104,6 +104,9 @@ audit: .venv/.ready .venv-audit/.ready ## licences of what the layer ships, then
 
 fresh: .venv/.ready ## how fresh the bus is: a week in virtual time at three sizes; FRESH="1000 10000" for others
 	@$(BIN)/python -m tests.bench.fresh $(FRESH)
+
+pictures: .venv/.ready ## draw what the commands print, for the README
+	@$(BIN)/python -m tests.pictures
 
 bench: setup ## the benchmarks, 3 minutes; with BENCH=--large any size too, 10 more
 	@$(BIN)/python -m tests.bench $(BENCH)
