@@ -79,6 +79,8 @@ def test_the_last_lines_are_shown(tmp_path: Path) -> None:
     ("arguments", "types"),
     [
         (["--type", "clicked,opened"], ["clicked"]),
+        (["--type", "clicked", "--type", "bounced"], ["clicked", "bounced"]),
+        (["--type", "summarized"], []),
         (["--contact", CLICK["detail"]["subject"]], ["clicked"]),
         (["--contact", "1"], []),
         (["--campaign", BOUNCE["detail"]["data"]["campaign"]["id"]], ["bounced"]),
@@ -98,14 +100,15 @@ def test_whole_events_for_scripts(tmp_path: Path) -> None:
 def test_broken_lines_are_counted(tmp_path: Path) -> None:
     """Whatever stands there; a line that is not ended yet is none."""
     path = write(tmp_path / "events.jsonl", CLICK, 1, [], {"detail": None}, {"detail": {"data": []}})
-    path.write_bytes(path.read_bytes() + b"\xff{\n" + b'{"detail": ')
+    path.write_bytes(path.read_bytes() + b"\xff{\n" + b'"\xed\xa0\x80"\n' + b'{"detail": ')
     shown = tail(path)
     assert len(shown.stdout.splitlines()) == 1
-    assert "5 lines" in shown.stderr
+    assert "6 lines" in shown.stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--type", "seen"], ["--lines", "-1"], ["--lines", "x"], ["--contact", "a b"]]
+    "arguments",
+    [["--type", "seen"], ["--lines", "-1"], ["--lines", "x"], ["--lines", "9" * 20], ["--contact", "a b"]],
 )
 def test_wrong_arguments_are_one_line(tmp_path: Path, arguments: list[str]) -> None:
     refused = tail(write(tmp_path / "events.jsonl", CLICK), *arguments)
@@ -116,6 +119,11 @@ def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     refused = tail(tmp_path / "none.jsonl")
     assert refused.returncode == 1
     assert "`contact-activity run` makes it" in refused.stderr
+
+
+def test_the_words_of_who_unsubscribed_are_shown() -> None:
+    left = changed(SAMPLES["email.unsubscribed"], unsubscribe={"reason": "Too many mails"})
+    assert "  Too many mails  " in event_line(left)
 
 
 @pytest.fixture
@@ -151,5 +159,18 @@ def test_it_follows_a_file_that_comes_grows_and_is_emptied(
     time.sleep(0.5)
     write(path, BOUNCE)
     assert following.stdout.readline().split()[1] == "bounced"
+    write(tmp_path / "other", CLICK, BOUNCE).replace(path)
+    assert [following.stdout.readline().split()[1] for _ in range(2)] == ["clicked", "bounced"]
     following.send_signal(signal.SIGINT)
     assert following.wait(WAIT_S) == 0
+
+
+def test_the_file_of_the_local_cloud_is_followed_when_it_comes(
+    tmp_path: Path, following: subprocess.Popen[str]
+) -> None:
+    """Whichever of the two a run makes."""
+    assert following.stdout
+    assert following.stderr
+    assert "waiting" in following.stderr.readline()
+    write(tmp_path / "cloud-events.jsonl", CLICK)
+    assert following.stdout.readline().split()[1] == "clicked"

@@ -6,6 +6,7 @@ from typing import Any
 from contact_activity.domain.times import iso, parse_time
 
 MAX_DETAIL_CHARACTERS = 60
+SUMMARIZED = "summarized"
 _UNITS_S = (("days", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -16,23 +17,27 @@ def event_line(envelope: Mapping[str, Any]) -> str:
     """
     detail = envelope["detail"]
     data, observed_ms = detail["data"], _time_ms(detail["observedtime"])
-    words = [iso(observed_ms)[11:19], f"{_what(data):<12}", str(detail["subject"])]
+    words = [iso(observed_ms)[11:19], f"{what_happened(data):<12}", str(detail["subject"])]
     if about := _about(data):
         words.append(about)
-    words.append("backfill" if detail["backfill"] else _later(observed_ms - _time_ms(detail["time"])))
+    late_ms = observed_ms - _time_ms(detail["time"])
+    if "activity" in data:
+        words.append("backfill" if detail["backfill"] else _later(late_ms))
     return "  ".join(_printable(word) for word in words)
 
 
-def _what(data: Mapping[str, Any]) -> str:
-    return str(data["activity"]["type"]) if "activity" in data else "summarized"
+def what_happened(data: Mapping[str, Any]) -> str:
+    """Return the type of an activity, or that it is a summary."""
+    return str(data["activity"]["type"]) if "activity" in data else SUMMARIZED
 
 
 def _about(data: Mapping[str, Any]) -> str:
     """What tells one activity of its kind from another: the link, the bounce, the mailing, what moved."""
-    link, bounce = data.get("link", {}), data.get("bounce", {})
+    link, bounce, left = data.get("link", {}), data.get("bounce", {}), data.get("unsubscribe", {})
     about = (
         str(link.get("url", "")).partition("://")[2]
         or bounce.get("category")
+        or left.get("reason")
         or " ".join(data.get("changed", ()))
         or data.get("campaign", {}).get("id")
         or ""

@@ -5,15 +5,16 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from contact_activity.cli.arguments import Commands, contact_id_argument, print_line
-from contact_activity.cli.event_line import event_line
+from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.activity import ActivityType
 from contact_activity.run.errors import RunError
@@ -21,7 +22,8 @@ from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment
 
 LOOK_S = 0.2
-_TYPES = [type_.past_tense for type_ in ActivityType]
+_TYPES = [*(type_.past_tense for type_ in ActivityType), SUMMARIZED]
+MOST_LINES = 1_000_000
 _EPILOG = """\
 examples:
   contact-activity tail                          the last ten events, then each as it is written
@@ -48,9 +50,9 @@ def add_tail(commands: Commands) -> None:
     tail.add_argument(
         "--type",
         type=_types,
-        default=frozenset(_TYPES) | {""},
+        action="append",
         metavar="TYPES",
-        help=f"of {', '.join(_TYPES)}: those",
+        help=f"some of {', '.join(_TYPES)}; may be repeated",
     )
     tail.add_argument("--contact", type=contact_id_argument, metavar="ID", help="of this contact only")
     tail.add_argument("--campaign", metavar="ID", help="of this campaign, or mailing (v3), only")
@@ -69,8 +71,8 @@ def _types(text: str) -> frozenset[str]:
 
 
 def _lines(text: str) -> int:
-    if not text.isdecimal() or not text.isascii():
-        raise argparse.ArgumentTypeError("give a number, 0 or more")
+    if not text.isdecimal() or not text.isascii() or int(text) > MOST_LINES:
+        raise argparse.ArgumentTypeError(f"give a number from 0 to {MOST_LINES:,}")
     return int(text)
 
 
@@ -84,7 +86,8 @@ class _Shown:
     def text(self, line: bytes) -> str | None:
         """Return what to print of a line of the file. None if it is not asked for, or broken."""
         try:
-            envelope = json.loads(line)
+            whole = line.decode()
+            envelope = json.loads(whole)
             text = event_line(envelope)
             is_wanted = self._is_wanted(envelope["detail"])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -92,12 +95,12 @@ class _Shown:
             return None
         if not is_wanted:
             return None
-        return line.decode().rstrip("\n") if self._arguments.json else text
+        return whole.rstrip("\n") if self._arguments.json else text
 
     def _is_wanted(self, detail: Mapping[str, Any]) -> bool:
         asked, data = self._arguments, detail["data"]
         return (
-            data.get("activity", {}).get("type", "") in asked.type
+            (asked.type is None or what_happened(data) in frozenset().union(*asked.type))
             and asked.contact in (None, data.get("contact", {}).get("id"))
             and asked.campaign in (None, data.get("campaign", {}).get("id"))
         )
@@ -130,34 +133,43 @@ def _events_file(arguments: argparse.Namespace) -> Path:
 
 def _show(path: Path, shown: _Shown, arguments: argparse.Namespace) -> None:
     last: deque[str] = deque(maxlen=arguments.lines)
-    position = 0
+    read = _Read(path, 0, 0)
     if path.exists():
-        for line, end in _whole_lines(path, 0):
-            position = end
-            if (text := shown.text(line)) is not None:
-                last.append(text)
+        read = _read_new(read, shown, last.append)
     for text in last:
         print_line(text)
     sys.stdout.flush()
     while not arguments.no_follow:
-        position = _show_new(path, position, shown)
+        if not read.path.exists():
+            # Whichever file a run makes is followed.
+            read = _Read(_events_file(arguments), 0, 0)
+        read = _read_new(read, shown, print_line)
+        sys.stdout.flush()
         time.sleep(LOOK_S)
 
 
-def _show_new(path: Path, position: int, shown: _Shown) -> int:
-    """Print what was written since. Return where to go on."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """How far a file was read. `file_id`: which file stood under the path."""
+
+    path: Path
+    file_id: int
+    position: int
+
+
+def _read_new(read: _Read, shown: _Shown, take: Callable[[str], None]) -> _Read:
+    """Take what was written since. A file that is another one, or shorter, is read from its beginning."""
     try:
-        size = path.stat().st_size
+        found = read.path.stat()
     except FileNotFoundError:
-        return 0
-    # A run cuts off the line that a killed one left; who empties the file begins anew.
-    position = min(position, size)
-    for line, end in _whole_lines(path, position):
+        return _Read(read.path, 0, 0)
+    is_same = found.st_ino == read.file_id and found.st_size >= read.position
+    position = read.position if is_same else 0
+    for line, end in _whole_lines(read.path, position):
         position = end
         if (text := shown.text(line)) is not None:
-            print_line(text)
-    sys.stdout.flush()
-    return position
+            take(text)
+    return _Read(read.path, found.st_ino, position)
 
 
 def _whole_lines(path: Path, position: int) -> Iterator[tuple[bytes, int]]:
