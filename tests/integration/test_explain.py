@@ -88,7 +88,6 @@ def test_nothing_is_wrong_with_a_contact_that_was_read(tmp_path: Path) -> None:
     [
         ("gone", {"times_gone": 1}),
         ("failing", {"failures": 2, "last_error": "HTTP 500", "failed_ms": NOW_MS}),
-        ("being_read", {"held_until_ms": NOW_MS + 600_000}),
         ("waiting_turn", {"due_ms": NOW_MS - HOUR_MS}),
         ("waiting_report", {"asks": (ASK,)}),
     ],
@@ -98,6 +97,11 @@ def test_what_is_stored_of_a_contact_explains_it(
 ) -> None:
     change(store, **changes)
     assert kinds_of(tmp_path) == [kind]
+
+
+def test_a_contact_in_hand_is_being_read(store: Store, tmp_path: Path) -> None:
+    change(store, held_until_ms=SystemClock().now_ms() + 600_000)
+    assert kinds_of(tmp_path) == ["being_read"]
 
 
 def test_a_resync_explains_it(store: Store, tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_those_that_are_due_before_it_are_counted(store: Store, tmp_path: Path) 
 
 @pytest.mark.parametrize("reason", list(PauseReason))
 def test_a_pause_explains_it(store: Store, tmp_path: Path, reason: PauseReason) -> None:
-    until_ms = NOW_MS + 600_000 if reason is PauseReason.QUOTA else None
+    until_ms = SystemClock().now_ms() + 600_000 if reason is PauseReason.QUOTA else None
     store.pauses.pause(Pause(reason, until_ms))
     assert kinds_of(tmp_path) == ["paused"]
 

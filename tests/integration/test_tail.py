@@ -21,6 +21,13 @@ SAMPLES = {
 }
 CLICK, BOUNCE = SAMPLES["email.clicked"], SAMPLES["email.bounced"]
 WAIT_S = 20
+# A shell has what it starts in the background ignore Ctrl-C, and with it the tests that it runs so.
+TAIL = """
+import signal, sys
+from contact_activity.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(["tail", "--state", sys.argv[1]]))
+"""
 
 
 def changed(envelope: dict[str, Any], **data: object) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def test_the_words_of_who_unsubscribed_are_shown() -> None:
 def following(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A tail of a folder that holds nothing yet."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "contact_activity", "tail", "--state", str(tmp_path)],
+        [sys.executable, "-c", TAIL, str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
