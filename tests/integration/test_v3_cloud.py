@@ -53,7 +53,9 @@ def waiting(emulator: Emulator, queue_url: str) -> int:
 
 
 def refreshes(server: Server) -> int:
-    return sum(call.query.get("grant_type") == "refresh_token" for call in server.token_calls)
+    """How often a refresh token was sent; `check` asks without one and without a client, which is a 401."""
+    asked = [call for call in server.token_calls if call.status != 401]
+    return sum(call.query.get("grant_type") == "refresh_token" for call in asked)
 
 
 def refused(server: Server) -> int:
