@@ -111,6 +111,19 @@ def store_backlog(state_dir: Path) -> None:
         SqliteTally(database).add(now_ms // DAY_MS - 2, {"Email Opened": 9}, by_bucket([7]))
 
 
+def test_brackets_in_a_text_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Whatever somebody calls a folder, and whatever a tick failed with."""
+    folder = tmp_path / "a [b] c"
+    folder.mkdir()
+    store_backlog(folder)
+    with closing(Database(folder / ACCOUNT_DATABASE)) as database:
+        SqliteListings(database).put_failure(TickFailure("the server [/v3] answered", DAY_MS))
+    shown = status("--state", str(folder))
+    assert shown.returncode == 0, shown.stderr
+    assert f"--state '{folder}'" in shown.stdout
+    assert "the server [/v3] answered" in shown.stdout
+
+
 def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
     """Due, waiting, gone and failing contacts, their lag, the calls and the pauses."""
     store_backlog(tmp_path)

@@ -80,13 +80,13 @@ def _status(arguments: argparse.Namespace, environment: Environment, _: Console)
     if arguments.json:
         print(json.dumps(to_json(statuses, now_ms(), pasted_place(arguments))))  # noqa: T201
         return EXIT_DONE
-    _print(Console(highlight=False, soft_wrap=True), statuses, pasted_place(arguments))
+    _print(Console(highlight=False, soft_wrap=True, markup=False), statuses, pasted_place(arguments))
     return EXIT_DONE
 
 
 def _watch(arguments: argparse.Namespace, environment: Environment) -> int:
     """Print the status until somebody interrupts it."""
-    console, place = Console(highlight=False, soft_wrap=True), pasted_place(arguments)
+    console, place = Console(highlight=False, soft_wrap=True, markup=False), pasted_place(arguments)
     try:
         while True:
             statuses = _read(arguments, environment)

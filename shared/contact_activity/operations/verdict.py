@@ -85,9 +85,7 @@ def _failing(status: Status) -> Verdict | None:
     if right := status.missing_right:
         return Verdict(Word.FAILING, f"the credential lacks the {right.kind} {right.name}", "check")
     if failing := status.contacts.failing:
-        return Verdict(
-            Word.FAILING, f"{_several(failing, 'contact')} failing; all others are read", "dead-letters"
-        )
+        return Verdict(Word.FAILING, f"{_several(failing, 'contact')} failing", "dead-letters")
     if owing := status.campaign_reports.owing:
         return Verdict(
             Word.FAILING, f"{_several(owing, 'report')} failing that rows wait for", "dead-letters"
@@ -119,5 +117,6 @@ def _several(number: int, what: str) -> str:
 def _ago(seconds: int) -> str:
     for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * unit:
-            return f"{seconds // unit:,} {name}"
+            # Rounded up, since all lies within it.
+            return f"{-(-seconds // unit):,} {name}"
     return f"{seconds} s"
