@@ -405,9 +405,9 @@ def _base_url_of(version: Version) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         url = _base_url(text)
+        parts = urlsplit(url)
+        is_provider = parts.hostname in {urlsplit(known).hostname for known in _BASE_URLS.values()}
         for other in Version:
-            parts = urlsplit(url)
-            is_provider = parts.hostname in {urlsplit(known).hostname for known in _BASE_URLS.values()}
             if other is not version and is_provider and parts.path == f"/{other.value}":
                 raise ValueError(
                     f"it is the address of {other.value}, but the version is {version.value}: leave it out, "

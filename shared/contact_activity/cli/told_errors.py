@@ -1,6 +1,6 @@
 """What a command says of an error that is none of its own: one line, with what to do."""
 
-import re
+from contact_activity.operations.denied import missing_action
 
 _SIGN_IN = "sign in to AWS again: `aws sso login`, with the profile that you use"
 _NETWORK = "check the network, --region (or AWS_REGION) and AWS_ENDPOINT_URL"
@@ -55,8 +55,7 @@ def _of_aws(error: BaseException | None) -> str | None:
 
 
 def _missing(error: BaseException, message: str) -> str:
-    named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", message)
-    action = named[1] if named else f"the permission for {getattr(error, 'operation_name', 'the call')}"
+    action = missing_action(message) or f"the permission for {getattr(error, 'operation_name', 'the call')}"
     return f"the caller lacks {action}: have it allowed for this stack (the command's --help lists all)"
 
 

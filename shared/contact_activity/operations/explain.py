@@ -1,18 +1,16 @@
 """Explains a contact from the stores of a state folder, and from any store. Changes nothing."""
 
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
 from contact_activity.domain.rights import missing_right
 from contact_activity.domain.watermark import Reading
 from contact_activity.operations.explanation import Explanation, Facts, explain
+from contact_activity.operations.system import System, folder_systems
 from contact_activity.ports import Store
 from contact_activity.run.errors import RunError
-from contact_activity.run.state_folder import databases_in
 from contact_activity.settings import Settings
-from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import sqlite_store
 
 
 def folder_explanations(state_dir: Path, contact_id: str, settings: Settings) -> list[Explanation]:
@@ -20,16 +18,18 @@ def folder_explanations(state_dir: Path, contact_id: str, settings: Settings) ->
 
     Raises `RunError` if there is no system, or if none knows it.
     """
-    clock, found, databases = SystemClock(), list[Explanation](), databases_in(state_dir)
-    for name, path in databases.items():
-        with closing(Database(path, is_read_only=True)) as database:
-            store = sqlite_store(database, settings.limits, clock)
-            if facts := facts_of(name, store, contact_id, settings.reading, clock.now_ms()):
-                found.append(explain(facts))
-    if not found:
-        names = " and ".join(f'"{name}"' for name in databases)
-        raise unknown(contact_id, f"{names} of --state {state_dir}")
+    now_ms = SystemClock().now_ms()
+    with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
+        known = (facts_of(of.name, of.store, contact_id, settings.reading, now_ms) for of in systems)
+        found = [explain(facts) for facts in known if facts]
+        if not found:
+            raise unknown(contact_id, in_folder(systems, state_dir))
     return found
+
+
+def in_folder(systems: Sequence[System], state_dir: Path) -> str:
+    """Return the words for where something was looked for."""
+    return " and ".join(f'"{system.name}"' for system in systems) + f" of --state {state_dir}"
 
 
 def unknown(contact_id: str, where: str) -> RunError:

@@ -1,6 +1,5 @@
 """Explains a campaign from the stores of a state folder, and from any store. Changes nothing."""
 
-from contextlib import closing
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
@@ -8,12 +7,11 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.rights import missing_right
 from contact_activity.operations.campaign_explanation import CampaignFacts
+from contact_activity.operations.explain import in_folder
+from contact_activity.operations.system import folder_systems
 from contact_activity.ports import Store
 from contact_activity.run.errors import RunError
-from contact_activity.run.state_folder import databases_in
 from contact_activity.settings import Settings
-from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import sqlite_store
 
 
 def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> list[CampaignFacts]:
@@ -21,15 +19,12 @@ def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> l
 
     Raises `RunError` if there is no system, or if none knows it.
     """
-    clock, found, databases = SystemClock(), list[CampaignFacts](), databases_in(state_dir)
-    for name, path in databases.items():
-        with closing(Database(path, is_read_only=True)) as database:
-            store = sqlite_store(database, settings.limits, clock)
-            if facts := campaign_facts(name, store, campaign_id, clock.now_ms()):
-                found.append(facts)
-    if not found:
-        names = " and ".join(f'"{name}"' for name in databases)
-        raise unknown_campaign(campaign_id, f"{names} of --state {state_dir}")
+    now_ms = SystemClock().now_ms()
+    with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
+        known = (campaign_facts(of.name, of.store, campaign_id, now_ms) for of in systems)
+        found = [facts for facts in known if facts]
+        if not found:
+            raise unknown_campaign(campaign_id, in_folder(systems, state_dir))
     return found
 
 

@@ -1,6 +1,5 @@
 """Opens a deployed stack's credential, with the AWS settings of the caller."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from contact_activity.aws.secret_tokens import Secrets
 from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.aws.table import Table
 from contact_activity.errors import RetryError
+from contact_activity.operations.denied import missing_action
 from contact_activity.operations.stack import STACK_SETTINGS, describe_stack
 from contact_activity.ports import Clock, Limiter
 from contact_activity.run.errors import RunError
@@ -99,8 +99,8 @@ def explained(stack_name: str) -> Iterator[None]:
 def _missing(error: ClientError | BotoCoreError) -> str:
     """Return the permission that AWS names as missing, and nothing else of its message."""
     message = str(error.response.get("Error", {}).get("Message")) if isinstance(error, ClientError) else ""
-    named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", message)
-    return f"the caller lacks {named[1]}; " if named else ""
+    action = missing_action(message)
+    return f"the caller lacks {action}; " if action else ""
 
 
 def stack_credential(stack_name: str, environment: Environment, clock: Clock) -> StackCredential:

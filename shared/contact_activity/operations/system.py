@@ -26,7 +26,9 @@ class System:
 
 
 @contextmanager
-def folder_systems(state_dir: Path, *, is_read_only: bool) -> Iterator[list[System]]:
+def folder_systems(
+    state_dir: Path, *, is_read_only: bool, limits: Limits = NO_CALLS
+) -> Iterator[list[System]]:
     """Open the systems in a folder, which a run may use. Raises `RunError` if there are none."""
     with ExitStack() as opened:
         databases = {
@@ -34,6 +36,6 @@ def folder_systems(state_dir: Path, *, is_read_only: bool) -> Iterator[list[Syst
             for name, path in databases_in(state_dir).items()
         }
         yield [
-            System(name, sqlite_store(database, NO_CALLS, SystemClock()))
+            System(name, sqlite_store(database, limits, SystemClock()))
             for name, database in databases.items()
         ]

@@ -103,11 +103,9 @@ def _fine(status: Status) -> Verdict:
         return Verdict(Word.OK, "no contact was read yet", "" if status.messages else "run")
     due = status.contacts.due
     waits = f"{_several(due, 'contact')} due" if due else "nothing waits"
-    never = status.contacts.never_synced
-    every = f"{never:,} of {status.contacts.known:,} contacts not read yet" if never else "every contact read"
-    return Verdict(
-        Word.OK, f"{every} within {_ago(read.oldest)}; {waits}" if not never else f"{every}; {waits}"
-    )
+    if never := status.contacts.never_synced:
+        return Verdict(Word.OK, f"{never:,} of {status.contacts.known:,} contacts not read yet; {waits}")
+    return Verdict(Word.OK, f"every contact read within {_ago(read.oldest)}; {waits}")
 
 
 def _several(number: int, what: str) -> str:
