@@ -67,8 +67,9 @@ kills: setup ## kill -9: thirty runs on one state folder, of v2 and of v3, thirt
 	@$(BIN)/python -m tests.bench.kills --api v3
 	@$(BIN)/python -m tests.bench.kills --engine cloud
 
-load: setup ## drain a backlog of 100,000 contacts, and one of 10,000 through 50 deployed workers
+load: setup ## drain a backlog of 100,000 contacts, of v2 and of v3, and one of 10,000 through 50 deployed workers
 	@$(BIN)/python -m tests.bench.load
+	@$(BIN)/python -m tests.bench.load --api v3
 	@$(BIN)/python -m tests.bench.load --engine cloud
 
 .build/atheris/.ready: requirements-fuzz.txt .venv/.ready

@@ -1,8 +1,8 @@
 """A backlog: what a tick takes of it, and how it drains within the limits: `make load`.
 
-`--engine embedded`: 100,000 contacts in one process over SQLite. `--engine cloud`: 10,000 contacts
-through the deployed functions, 50 workers at once. Exit status 1 if an activity is lost, has two ids,
-or if the API saw more calls in a second than are configured.
+`--engine embedded`: 100,000 contacts in one process over SQLite; with `--api v3` their history comes through
+the mailings' reports. `--engine cloud`: 10,000 contacts through the deployed functions, 50 workers at once.
+Exit status 1 if an activity is lost, has two ids, or if the API saw more calls in a second than allowed.
 """
 
 import argparse
@@ -43,7 +43,16 @@ from tests.bench.measure import python, table
 from tests.bench.stage import CALLS_PER_DAY, Quiet, children_of, compared, deployed_for_a_trial
 from tests.support.deployed import set_polling
 from tests.support.families import EmbeddedFamily
-from tests.support.running import ACCESS_TOKEN, API_KEY, CAMPAIGN, NOW, Operator, served, truth_of
+from tests.support.running import (
+    ACCESS_TOKEN,
+    API_KEY,
+    CAMPAIGN,
+    NOW,
+    Operator,
+    served,
+    truth_of,
+    truth_of_v3,
+)
 
 WORKERS = 50
 TICK_MS = 900_000
@@ -197,7 +206,7 @@ def _shown(server: Server, calls: int) -> Iterator[None]:
             looking.join()
 
 
-def drain(engine: str, contacts: int) -> bool:
+def drain(engine: str, contacts: int, *, is_v3: bool) -> bool:
     """True if a promise is broken."""
     account, calls_per_second = account_of(contacts), CALLS_PER_SECOND[engine]
     with (
@@ -205,7 +214,7 @@ def drain(engine: str, contacts: int) -> bool:
         served(account, None, CALLS_PER_DAY, calls_per_second) as server,
     ):
         limits = {"CALLS_PER_SECOND": str(calls_per_second), "CALLS_PER_DAY": str(CALLS_PER_DAY)}
-        operator = Operator.of(Path(folder), server, **limits)
+        operator = (Operator.of_v3 if is_v3 else Operator.of)(Path(folder), server, **limits)
         started_s = time.monotonic()
         with _shown(server, contacts):
             if engine == "embedded":
@@ -213,12 +222,12 @@ def drain(engine: str, contacts: int) -> bool:
             else:
                 drain_cloud(operator, server)
         took_s = time.monotonic() - started_s
-        said, is_broken = compared(operator, truth_of(account))
+        said, is_broken = compared(operator, (truth_of_v3 if is_v3 else truth_of)(account))
         most = server.max_calls_in_any_second()
         calls = len(server.calls)
     print(
-        f"{engine}: {contacts:,} contacts drained in {took_s:.0f} s · {said} · {calls:,} calls, "
-        f"at most {most} in a second of {calls_per_second} allowed"
+        f"{engine} {'v3' if is_v3 else 'v2'}: {contacts:,} contacts drained in {took_s:.0f} s · {said} · "
+        f"{calls:,} calls, at most {most} in a second of {calls_per_second} allowed"
     )
     return is_broken or most > calls_per_second
 
@@ -226,14 +235,20 @@ def drain(engine: str, contacts: int) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Drain a backlog, and count.")
     parser.add_argument("--engine", choices=["embedded", "cloud"], default="embedded")
+    parser.add_argument("--api", choices=["v2", "v3"], default="v2", help="v3: on the embedded engine")
     parser.add_argument("--contacts", type=int, help="of the backlog (default 100000, cloud 10000)")
     parser.add_argument("--tick", nargs=2, metavar=("STATE", "URL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.tick:
         print(json.dumps(tick_here(Path(arguments.tick[0]), arguments.tick[1])))
         return 0
-    ticks(arguments.engine)
-    return int(drain(arguments.engine, arguments.contacts or max(BACKLOGS[arguments.engine])))
+    is_v3 = arguments.api == "v3"
+    if is_v3 and arguments.engine == "cloud":
+        parser.error("--api v3 is for --engine embedded")
+    if not is_v3:
+        ticks(arguments.engine)
+    contacts = arguments.contacts or max(BACKLOGS[arguments.engine])
+    return int(drain(arguments.engine, contacts, is_v3=is_v3))
 
 
 if __name__ == "__main__":
