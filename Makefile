@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run cloud test check simulate kills load fuzz mutate audit fresh pictures bench format lock deploy adopt remove smoke clean
+.PHONY: help setup run cloud test check simulate kills load fuzz generators mutate audit fresh pictures bench format lock deploy adopt remove smoke clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -86,6 +86,21 @@ fuzz: .venv/.ready .build/atheris/.ready ## 2.4 million inputs for the parsers: 
 	@$(BIN)/$(PIP) requirements-mutation.txt --target .build/mutmut --upgrade
 	@touch $@
 
+.venv-generators/.ready: requirements-generators.txt
+	@echo "Setting up .venv-generators (seconds, once) ..." >&2
+	@$(PYTHON) -m venv --clear .venv-generators
+	@.venv-generators/bin/$(PIP) requirements-generators.txt
+	@touch $@
+
+.build/generators/.ready: tests/generators/package.json tests/generators/package-lock.json tests/generators/modelina.mjs
+	@command -v npm >/dev/null || { echo "Node.js is needed, for its generators of types: install nodejs and npm" >&2; exit 1; }
+	@mkdir -p .build/generators && cp $^ .build/generators
+	@npm ci --prefix .build/generators --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+generators: .venv/.run .venv-generators/.ready .build/generators/.ready ## the types that generators make of the schemas, by name
+	@$(BIN)/python -m tests.generators
+
 MUTANTS ?= 300
 SEED ?= 1
 mutate: .venv/.ready .build/mutmut/.ready ## which changes to the code no test notices: make mutate MUTANTS=300 SEED=1
@@ -135,6 +150,8 @@ lock: .venv/.ready ## resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group sam -o requirements-sam.txt
 	$(LOCK) --group fuzz -o requirements-fuzz.txt
 	$(LOCK) --group mutation -c requirements-dev.txt -o requirements-mutation.txt
+	$(LOCK) --group generators -o requirements-generators.txt
+	@cd tests/generators && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --silent
 	$(LOCK) --group audit -o requirements-audit.txt
 
 STACK ?= contact-activity
