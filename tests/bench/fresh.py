@@ -17,7 +17,7 @@ from rich.console import Console
 
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated.account import Row
-from contact_activity.simulated.v3_ids import activity_uuid
+from contact_activity.simulated.v3_ids import Role, activity_uuid
 from contact_activity.simulated.v3_switches import Step
 from tests.bench.measure import table
 from tests.bench.plot import Curve, delays_svg
@@ -56,7 +56,8 @@ class Week(VirtualReader):
         account = week_account(contacts, START_MS)
         super().__init__(account, START_MS, has_reports=has_reports, tick_ms=tick_ms, is_v3=is_v3)
         self.contacts = contacts
-        self.unlisted = {activity_uuid(of) for of in UNLISTED} if is_v3 else UNLISTED
+        mailings = {activity_uuid(of, role) for of in UNLISTED for role in Role}
+        self.unlisted = mailings if is_v3 else UNLISTED
         self.register_everybody()
         self.trust_reports()
 
