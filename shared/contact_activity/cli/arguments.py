@@ -70,7 +70,10 @@ def pasted_place(arguments: argparse.Namespace) -> str:
     if getattr(arguments, "stack", None):
         given = {"stack": arguments.stack, "region": arguments.region, "profile": arguments.profile}
         return "".join(f" --{name} {quote(value)}" for name, value in given.items() if value)
-    return "" if arguments.state == DEFAULT_STATE else f" --state {quote(arguments.state)}"
+    if arguments.state == DEFAULT_STATE:
+        return ""
+    # argparse takes a value that begins like an option only so.
+    return f" --state{'=' if arguments.state.startswith('-') else ' '}{quote(arguments.state)}"
 
 
 def command_line(command: str, place: str) -> str:

@@ -23,7 +23,7 @@ def event_line(envelope: Mapping[str, Any]) -> str:
     late_ms = observed_ms - _time_ms(detail["time"])
     if "activity" in data:
         words.append("backfill" if detail["backfill"] else _later(late_ms))
-    return "  ".join(_printable(word) for word in words)
+    return "  ".join(printable(word) for word in words)
 
 
 def what_happened(data: Mapping[str, Any]) -> str:
@@ -60,6 +60,6 @@ def _time_ms(stamp: object) -> int:
     return time_ms
 
 
-def _printable(text: str) -> str:
-    """A provider's text must not steer somebody's terminal."""
+def printable(text: str) -> str:
+    """Return the text so that it cannot steer somebody's terminal, whoever wrote it."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -5,8 +5,8 @@ Changes nothing, and makes no call to Constant Contact.
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from contact_activity.cli.arguments import (
     pasted_place,
     print_line,
 )
+from contact_activity.cli.event_line import printable
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
 from contact_activity.domain.activity import ActivityType
@@ -28,7 +29,7 @@ from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import folder_explanations
 from contact_activity.operations.explain_campaign import folder_campaigns
 from contact_activity.operations.explanation import Cause, CauseKind, Explanation
-from contact_activity.operations.recent_events import RecentEvents, recent_events
+from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvents, recent_events
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment, read_settings
 
@@ -43,10 +44,13 @@ knows the contact:
   failures, times_gone, due_before, asking, owed  numbers
   remembered    activities that are remembered one by one
   known         by report: through (the newest activity) and floor (older ones are not asked for again)
-events, beside systems: the last of the contact in the folder's events.jsonl, and how many lines that name
-it are broken; null without such a file
-With --campaign each system has name, campaign, causes (texts), sent_at, mailings and, by report: mode,
-read_at, due_at, rows, failures and last_error.
+events, beside systems: of the folder's events.jsonl, null without such a file:
+  events        the last of the contact, at most 5: detail_type, occurred_at, observed_at
+  broken        lines that name the contact and are no event
+  is_whole      false if fewer are in the last 64 MiB of the file, and what is before was not read
+events_error: why that file cannot be read, or null
+With --campaign each system has name, campaign, causes (texts), sent_at, mailings and, by report, reports:
+mode, read_at, due_at, rows, failures and last_error.
 
 REPORTS and START_DATE of a folder are those of this shell. A run may use the folder meanwhile.
 AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
@@ -76,7 +80,7 @@ def add_explain(commands: Commands) -> None:
 
 
 def _campaign_id(text: str) -> str:
-    if not all(ReportId(text, type_).is_usable for type_ in ActivityType):
+    if not text or not all(ReportId(text, type_).is_usable for type_ in ActivityType):
         raise argparse.ArgumentTypeError("give a campaign's id as Constant Contact has it")
     return text
 
@@ -84,17 +88,20 @@ def _campaign_id(text: str) -> str:
 def _explain(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
     if arguments.campaign:
         return _explain_campaign(arguments, environment)
-    explanations, events = _read(arguments, environment)
+    explanations, found = _read(arguments, environment), _events(arguments)
+    place = pasted_place(arguments)
     if arguments.json:
-        print_line(json.dumps(_to_json(explanations, events, pasted_place(arguments))))
+        print_line(json.dumps(_to_json(explanations, found, place)))
         return EXIT_DONE
     for explanation in explanations:
-        for line in _lines(explanation, pasted_place(arguments)):
-            print_line(line)
-    if events:
-        for line in _event_lines(events):
-            print_line(line)
+        _print_lines(_lines(explanation, place))
+    _print_lines(_event_lines(found, f"tail --contact {arguments.contact} --no-follow{place}"))
     return EXIT_DONE
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print_line(printable(line))
 
 
 def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -> int:
@@ -104,8 +111,7 @@ def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -
         print_line(json.dumps({"observed_at": iso(now_ms()), "systems": systems}))
         return EXIT_DONE
     for facts in found:
-        for line in campaign_lines(facts, pasted_place(arguments)):
-            print_line(line)
+        _print_lines(campaign_lines(facts, pasted_place(arguments)))
     return EXIT_DONE
 
 
@@ -117,17 +123,30 @@ def _campaigns(arguments: argparse.Namespace, environment: Environment) -> list[
     return folder_campaigns(Path(arguments.state), arguments.campaign, read_settings(environment))
 
 
-def _read(
-    arguments: argparse.Namespace, environment: Environment
-) -> tuple[list[Explanation], RecentEvents | None]:
+def _read(arguments: argparse.Namespace, environment: Environment) -> list[Explanation]:
     if arguments.stack:
         # Imported only here, since boto3 takes as long as an embedded run takes to start.
         from contact_activity.operations.explain_stack import stack_explanation
 
-        return [stack_explanation(arguments.stack, arguments.contact)], None
-    state_dir = Path(arguments.state)
-    explanations = folder_explanations(state_dir, arguments.contact, read_settings(environment))
-    return explanations, recent_events(state_dir / EVENTS_FILES["embedded"], arguments.contact)
+        return [stack_explanation(arguments.stack, arguments.contact)]
+    return folder_explanations(Path(arguments.state), arguments.contact, read_settings(environment))
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """What the folder's events file tells. `recent`: None without one; `error`: why it cannot be read."""
+
+    recent: RecentEvents | None = None
+    error: str | None = None
+
+
+def _events(arguments: argparse.Namespace) -> _Events:
+    if arguments.stack:
+        return _Events()
+    try:
+        return _Events(recent_events(Path(arguments.state) / EVENTS_FILES["embedded"], arguments.contact))
+    except OSError as error:
+        return _Events(error=error.strerror or type(error).__name__)
 
 
 def _lines(explanation: Explanation, place: str) -> list[str]:
@@ -154,12 +173,21 @@ def _watermark_lines(explanation: Explanation) -> list[str]:
     return [*lines, f"  remembers {explanation.remembered:,} activities one by one; {below}"]
 
 
-def _event_lines(events: RecentEvents) -> list[str]:
+def _event_lines(found: _Events, tail: str) -> list[str]:
+    """`tail`: the command that shows all of them."""
+    if found.error:
+        return [f"  event: the events file cannot be read ({found.error})"]
+    events = found.recent
+    if events is None:
+        return []
     lines = [
         f"  event: {of.detail_type}, happened {of.occurred_at}, seen {of.observed_at}" for of in events.events
     ]
     if events.broken:
         lines.append(f"  skipped {events.broken:,} broken lines of the events file that name it")
+    if not events.is_whole:
+        part = f"the last {SEARCHED_BYTES >> 20} MiB of the events file"
+        lines.append(f"  event: no more in {part}; all of it: contact-activity {tail}")
     return lines or ["  event: none in the events file"]
 
 
@@ -170,13 +198,12 @@ def _command(cause: Cause, place: str) -> str:
     return f"contact-activity {cause.command}{place}" if cause.command else ""
 
 
-def _to_json(
-    explanations: Sequence[Explanation], events: RecentEvents | None, place: str
-) -> dict[str, object]:
+def _to_json(explanations: Sequence[Explanation], found: _Events, place: str) -> dict[str, object]:
     return {
         "observed_at": iso(now_ms()),
         "systems": [_system(explanation, place) for explanation in explanations],
-        "events": None if events is None else asdict(events),
+        "events": None if found.recent is None else asdict(found.recent),
+        "events_error": found.error,
     }
 
 

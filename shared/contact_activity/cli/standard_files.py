@@ -21,6 +21,9 @@ def open_standard_files() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    # A character that the terminal's encoding lacks is no reason to say nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(_StandardError()), "utf-8", "backslashreplace", line_buffering=True
     )

@@ -1,11 +1,19 @@
 """The last events of a contact in an events file."""
 
 import json
+import os
+import stat
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 MOST = 5
+# The end of the file, in which the last events are looked for: 100,000 events have room there.
+SEARCHED_BYTES = 64 << 20
+# EventBridge takes 256 KiB. A longer line is no event, and may be the zeros that a power cut left.
+MAX_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +27,55 @@ class RecentEvent:
 
 @dataclass(frozen=True, slots=True)
 class RecentEvents:
-    """The last events, in the order of the file. `broken`: lines that name the contact and are no event."""
+    """The last events, in the order of the file. `broken`: lines that name the contact and are no event.
+
+    `is_whole`: False if only the end of the file was looked at, and fewer were found than are shown.
+    """
 
     events: tuple[RecentEvent, ...] = ()
     broken: int = 0
+    is_whole: bool = True
 
 
 def recent_events(path: Path, contact_id: str) -> RecentEvents | None:
-    """Return the last events of a contact; None if the file cannot be read. Reads all of it, by line."""
+    """Return the last events of a contact, from the end of the file; None if there is no such file.
+
+    Raises `OSError` if it cannot be read.
+    """
     last, broken = deque[RecentEvent](maxlen=MOST), 0
     try:
-        with path.open("rb") as lines:
-            for line in lines:
-                if contact_id.encode() not in line:
-                    continue
-                try:
-                    event, subject = _parse(line)
-                except (ValueError, LookupError, TypeError, RecursionError):
-                    broken += 1
-                    continue
-                if subject == contact_id:
-                    last.append(event)
-    except OSError:
+        # Otherwise a pipe that nobody writes would hold the caller up for ever.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
         return None
-    return RecentEvents(tuple(last), broken)
+    with os.fdopen(file, "rb") as opened:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        for line in _lines_at_end(opened, found.st_size):
+            if contact_id.encode() not in line:
+                continue
+            try:
+                event, subject = _parse(line)
+            except (ValueError, LookupError, TypeError, RecursionError):
+                broken += 1
+                continue
+            if subject == contact_id:
+                last.append(event)
+    is_whole = found.st_size <= SEARCHED_BYTES or len(last) == MOST
+    return RecentEvents(tuple(last), broken, is_whole)
+
+
+def _lines_at_end(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Each line of the last bytes of a file that begins there and has an event's length."""
+    start = max(0, size - SEARCHED_BYTES)
+    file.seek(max(0, start - 1))
+    is_cut = start > 0
+    while line := file.readline(MAX_LINE_BYTES):
+        is_ended = line.endswith(b"\n")
+        if not is_cut and (is_ended or len(line) < MAX_LINE_BYTES):
+            yield line
+        is_cut = not is_ended
 
 
 def _parse(line: bytes) -> tuple[RecentEvent, object]:
