@@ -142,8 +142,8 @@ def test_a_missing_right_a_failed_tick_and_a_used_up_quota_explain_it(store: Sto
 def test_settings_that_leave_out_types_are_told(tmp_path: Path) -> None:
     assert kinds_of(tmp_path, REPORTS="sends", START_DATE="2026-01-01") == [
         "left_out",
-        "left_out",
         "nothing_wrong",
+        "left_out",
     ]
 
 
@@ -181,6 +181,25 @@ def test_the_cause_comes_first_and_the_next_step_can_be_pasted(store: Store, tmp
     assert pasted[0] == "contact-activity"
     assert run_command(*pasted[1:]).returncode == 0
     assert kinds_of(tmp_path) == ["nothing_wrong"]
+
+
+def test_a_due_time_that_no_schedule_sets_is_told(store: Store, tmp_path: Path) -> None:
+    change(store, due_ms=NOW_MS + 400 * DAY_MS)
+    assert kinds_of(tmp_path) == ["put_off"]
+    change(store, due_ms=NOW_MS + 28 * DAY_MS, times_gone=5)
+    assert kinds_of(tmp_path) == ["gone"]
+
+
+def test_a_next_step_that_is_no_command_is_told_in_words(store: Store, tmp_path: Path) -> None:
+    change(store, due_ms=NOW_MS + 28 * DAY_MS, times_gone=5)
+    assert "next: see whether Constant Contact has it" in explained("4711", "--state", str(tmp_path)).stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_a_start_date_is_not_what_is_wrong(tmp_path: Path) -> None:
+    first, *_, last = explained("4711", "--state", str(tmp_path), START_DATE="2020-01-01").stdout.splitlines()
+    assert "nothing is wrong" in first
+    assert last == f"  next: contact-activity status --state {tmp_path}"
 
 
 @pytest.mark.parametrize(("due_in_ms", "command"), [(-HOUR_MS, "run"), (HOUR_MS, "status")])

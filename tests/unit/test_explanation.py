@@ -1,6 +1,7 @@
 """Why a contact is late, by facts alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
+from contact_activity.domain.summary import Summarized, SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Mark, Span, Watermark
 from contact_activity.operations.explanation import CauseKind, Explanation, Facts, Known, explain
@@ -32,6 +34,9 @@ ONE_CAUSE = [
         iso(NOW_MS + 1),
     ),
     (CauseKind.MISSING_RIGHT, replace(QUIET, right=Right.METRICS), "ui:campaign:metrics"),
+    (CauseKind.MISSING_RIGHT, replace(QUIET, right=Right.CAMPAIGN_READ), "mailings are not watched"),
+    (CauseKind.PUT_OFF, replace(QUIET, latest_due_ms=READ.due_ms - 1), "a clock that was ahead"),
+    (CauseKind.SUMMARY_OWED, replace(QUIET, summaries=(SummaryKind.CONTACT,)), "not its summary"),
     (CauseKind.GONE, replace(QUIET, contact=replace(READ, times_gone=2)), iso(READ.due_ms)),
     (
         CauseKind.FAILING,
@@ -75,6 +80,8 @@ def test_causes_come_the_most_decisive_first() -> None:
         calls_used=10_000,
         types=(ActivityType.SENT,),
         start_ms=1,
+        latest_due_ms=NOW_MS - 1,
+        summaries=(SummaryKind.CONTACT,),
     )
     kinds = [cause.kind for cause in explain(facts).causes]
     order = list(CauseKind)
@@ -84,6 +91,84 @@ def test_causes_come_the_most_decisive_first() -> None:
         CauseKind.BEING_READ,
         CauseKind.NOTHING_WRONG,
     }
+
+
+QUOTA_PAUSE = Pause(PauseReason.QUOTA, NOW_MS + HOUR_MS)
+NEXT_WEEK = NOW_MS + 7 * DAY_MS
+
+
+def kinds_of(facts: Facts) -> list[CauseKind]:
+    return [cause.kind for cause in explain(facts).causes]
+
+
+@pytest.mark.parametrize("reasons", [list(PauseReason), list(PauseReason)[::-1]])
+def test_a_pause_that_somebody_must_end_comes_first(reasons: list[PauseReason]) -> None:
+    """In whichever order they began."""
+    pauses = tuple(Pause(of, QUOTA_PAUSE.until_ms if of is PauseReason.QUOTA else None) for of in reasons)
+    commands = [cause.command for cause in explain(replace(QUIET, pauses=pauses)).causes]
+    assert commands == ["resume", "check", "status"]
+
+
+@pytest.mark.parametrize("own", [{"times_gone": 4}, {"failures": 9}], ids=["gone", "failing"])
+def test_of_two_waits_the_longer_one_is_the_cause(own: dict[str, Any]) -> None:
+    """Calls come back at midnight, a contact that is gone is asked next week, or in minutes."""
+    long, short = replace(READ, **own, due_ms=NEXT_WEEK), replace(READ, **own, due_ms=NOW_MS + 1)
+    paused = replace(QUIET, pauses=(QUOTA_PAUSE,))
+    first, second = kinds_of(replace(paused, contact=long))
+    assert second is CauseKind.PAUSED
+    assert kinds_of(replace(paused, contact=short)) == [second, first]
+
+
+def test_an_operator_s_pause_outlasts_a_contact_s_own_wait() -> None:
+    gone = replace(READ, times_gone=4, due_ms=NEXT_WEEK)
+    facts = replace(QUIET, contact=gone, pauses=(Pause(PauseReason.OPERATOR, None),))
+    assert kinds_of(facts) == [CauseKind.PAUSED, CauseKind.GONE]
+
+
+@pytest.mark.parametrize("right", [Right.METRICS, Right.CAMPAIGN_READ])
+def test_a_gone_contact_waits_for_no_right(right: Right) -> None:
+    gone = replace(QUIET, contact=replace(READ, times_gone=4, due_ms=NEXT_WEEK), right=right)
+    assert kinds_of(gone) == [CauseKind.GONE, CauseKind.MISSING_RIGHT]
+
+
+def test_a_right_of_mailings_holds_up_no_contact_that_fails() -> None:
+    facts = replace(QUIET, contact=replace(READ, failures=2), right=Right.CAMPAIGN_READ)
+    assert kinds_of(facts) == [CauseKind.FAILING, CauseKind.MISSING_RIGHT]
+    assert kinds_of(replace(facts, right=Right.METRICS)) == [CauseKind.MISSING_RIGHT, CauseKind.FAILING]
+
+
+@pytest.mark.parametrize("own", [{"times_gone": 4}, {"failures": 9}], ids=["gone", "failing"])
+def test_a_wait_that_is_over_is_not_told_as_one_to_come(own: dict[str, Any]) -> None:
+    """Then what reads it is the next step."""
+    over = replace(QUIET, contact=replace(READ, **own, due_ms=NOW_MS - HOUR_MS), is_folder=True)
+    first, turn = explain(over).causes
+    assert "due again since" in first.text
+    assert (first.until_ms, first.command, first.remedy) == (None, "", "")
+    assert (turn.kind, turn.command) == (CauseKind.WAITING_TURN, "run")
+
+
+@pytest.mark.parametrize(
+    "in_hand",
+    [
+        replace(QUIET, contact=replace(READ, held_until_ms=NOW_MS + 1)),
+        replace(QUIET, contact=replace(READ, due_ms=NOW_MS), queued_until_ms=NOW_MS + 1),
+    ],
+    ids=["held", "handed out"],
+)
+def test_what_a_killed_run_had_in_hand_is_read_by_the_next(in_hand: Facts) -> None:
+    """Nothing in a folder tells whether its run is there, so that no end of the wait is known."""
+    (in_folder,) = explain(replace(in_hand, is_folder=True)).causes
+    assert (in_folder.until_ms, in_folder.command) == (None, "run")
+    assert "if no run is there any more" in in_folder.text
+    (in_stack,) = explain(in_hand).causes
+    assert in_stack.until_ms is not None
+
+
+def test_a_summary_is_owed_only_by_a_contact_that_was_read() -> None:
+    wanted = replace(QUIET, summaries=(SummaryKind.CONTACT,))
+    asked = replace(READ, summaries=(Summarized(SummaryKind.CONTACT, NOW_MS),))
+    assert kinds_of(replace(wanted, contact=asked)) == [CauseKind.NOTHING_WRONG]
+    assert kinds_of(replace(wanted, contact=replace(READ, synced_ms=None))) == [CauseKind.NOTHING_WRONG]
 
 
 def test_an_erased_contact_is_explained_by_that() -> None:
@@ -102,7 +187,7 @@ def test_nothing_wrong_says_when_it_was_and_will_be_read() -> None:
 
 def test_settings_that_leave_something_out_do_not_hide_that_nothing_is_wrong() -> None:
     left_out = replace(QUIET, types=(ActivityType.SENT, ActivityType.OPENED), start_ms=DAY_MS)
-    reports, start, last = explain(left_out).causes
+    reports, last, start = explain(left_out).causes
     assert (reports.kind, start.kind) == (CauseKind.LEFT_OUT, CauseKind.LEFT_OUT)
     assert "clicks" in reports.text
     assert "opens" not in reports.text

@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.console import Console
 from contact_activity.cli.arguments import (
     Commands,
     add_place,
+    command_line,
     contact_id_argument,
     now_ms,
     pasted_place,
@@ -28,7 +30,7 @@ from contact_activity.domain.times import iso
 from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import folder_explanations
 from contact_activity.operations.explain_campaign import folder_campaigns
-from contact_activity.operations.explanation import Cause, CauseKind, Explanation
+from contact_activity.operations.explanation import CauseKind, Explanation
 from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvents, recent_events
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment, read_settings
@@ -38,8 +40,9 @@ _EPILOG = """\
 knows the contact:
   name, contact the system ("account", "simulated" or the stack's) and the contact's id
   causes        the most decisive first: kind, text, until (null: not known), remedy and command (both may
-                be ""). Kinds: forgotten, paused, missing_right, gone, failing, tick_failed, quota_used_up,
-                resync, being_read, waiting_turn, waiting_report, left_out, nothing_wrong
+                be ""). Kinds: forgotten, paused, gone, missing_right, failing, put_off, tick_failed,
+                quota_used_up, resync, being_read, waiting_turn, waiting_report, summary_owed, left_out,
+                nothing_wrong
   last_read_at, due_at  null if it was never read, or was erased
   failures, times_gone, due_before, asking, owed  numbers
   remembered    activities that are remembered one by one
@@ -156,8 +159,18 @@ def _lines(explanation: Explanation, place: str) -> list[str]:
     lines += _watermark_lines(explanation)
     if first.kind is CauseKind.FORGOTTEN:
         return lines
-    remedy = f" ({first.remedy})" if first.remedy else ""
-    return [*lines, f"  next: {_command(first, place) or f'contact-activity status{place}'}{remedy}"]
+    return [*lines, f"  next: {_next(explanation, place)}"]
+
+
+def _next(explanation: Explanation, place: str) -> str:
+    """What to do about the first cause that something can be done about, as a command if there is one."""
+    wrong = takewhile(lambda cause: cause.kind is not CauseKind.NOTHING_WRONG, explanation.causes)
+    for cause in wrong:
+        if command := command_line(cause.command, place):
+            return f"{command} ({cause.remedy})" if cause.remedy else command
+        if cause.remedy:
+            return cause.remedy
+    return command_line("status", place)
 
 
 def _watermark_lines(explanation: Explanation) -> list[str]:
@@ -191,13 +204,6 @@ def _event_lines(found: _Events, tail: str) -> list[str]:
     return lines or ["  event: none in the events file"]
 
 
-def _command(cause: Cause, place: str) -> str:
-    # Where no stack ticks, a run reads what is due.
-    if cause.kind is CauseKind.WAITING_TURN and not place.startswith(" --stack"):
-        return f"contact-activity run{place}"
-    return f"contact-activity {cause.command}{place}" if cause.command else ""
-
-
 def _to_json(explanations: Sequence[Explanation], found: _Events, place: str) -> dict[str, object]:
     return {
         "observed_at": iso(now_ms()),
@@ -220,7 +226,7 @@ def _system(explanation: Explanation, place: str) -> dict[str, object]:
                 "text": cause.text,
                 "until": _iso(cause.until_ms),
                 "remedy": cause.remedy,
-                "command": _command(cause, place),
+                "command": command_line(cause.command, place),
             }
             for cause in explanation.causes
         ],

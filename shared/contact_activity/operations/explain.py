@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
+from contact_activity.domain.contact import Contact
 from contact_activity.domain.rights import missing_right
+from contact_activity.domain.schedule import longest_waits, standing
+from contact_activity.domain.times import DAY_MS
 from contact_activity.domain.watermark import Reading
 from contact_activity.operations.explanation import Explanation, Facts, explain
 from contact_activity.operations.system import System, folder_systems
@@ -20,7 +23,7 @@ def folder_explanations(state_dir: Path, contact_id: str, settings: Settings) ->
     """
     now_ms = SystemClock().now_ms()
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
-        known = (facts_of(of.name, of.store, contact_id, settings.reading, now_ms) for of in systems)
+        known = (facts_of(of.name, of.store, contact_id, settings, now_ms, is_folder=True) for of in systems)
         found = [explain(facts) for facts in known if facts]
         if not found:
             raise unknown(contact_id, in_folder(systems, state_dir))
@@ -40,7 +43,9 @@ def unknown(contact_id: str, where: str) -> RunError:
     )
 
 
-def facts_of(name: str, store: Store, contact_id: str, reading: Reading, now_ms: int) -> Facts | None:
+def facts_of(
+    name: str, store: Store, contact_id: str, settings: Settings, now_ms: int, *, is_folder: bool
+) -> Facts | None:
     """Return what is stored that decides when a contact is read; None if the store never knew it.
 
     Reads each contact once, without its memory.
@@ -49,7 +54,7 @@ def facts_of(name: str, store: Store, contact_id: str, reading: Reading, now_ms:
     if contact is None:
         erased_ms = store.contacts.erased_ms(contact_id)
         return None if erased_ms is None else Facts(name, contact_id, now_ms, erased_ms=erased_ms)
-    outlines = list(store.contacts.outlines())
+    outlines, reading = list(store.contacts.outlines()), settings.reading
     return Facts(
         system=name,
         contact_id=contact_id,
@@ -57,11 +62,27 @@ def facts_of(name: str, store: Store, contact_id: str, reading: Reading, now_ms:
         contact=contact,
         queued_until_ms=next((of.queued_until_ms for of in outlines if of.id == contact_id), 0),
         due_before=sum(of.due_ms < min(contact.due_ms, now_ms) for of in outlines),
+        latest_due_ms=_latest_due_ms(store, contact, reading, now_ms),
         pauses=store.pauses.get().active(now_ms),
         calls_used=store.limiter.pace().used_on(now_ms),
         calls_per_day=store.limiter.limits.calls_per_day,
         right=missing_right(store.reports.access(), list_lacks=store.reports.feed().lacks, contacts=outlines),
         tick_failure=store.listings.failure(),
         types=reading.types,
+        summaries=settings.contact_summaries,
         start_ms=reading.start_ms,
+        is_folder=is_folder,
     )
+
+
+def _latest_due_ms(store: Store, contact: Contact, reading: Reading, now_ms: int) -> int:
+    """Return the latest time that any schedule would set a contact due."""
+    waits = longest_waits(
+        contacts=store.listings.get().contacts,
+        calls_each=reading.calls_each,
+        # A folder does not say how often its run ticks. Once a day is the longest interval.
+        tick_ms=DAY_MS,
+        limits=store.limiter.limits,
+        reserved=store.reports.feed().reserved(now_ms, DAY_MS),
+    )
+    return waits.latest_ms(now_ms, standing(failures=contact.failures, times_gone=contact.times_gone))

@@ -15,7 +15,7 @@ from contact_activity.settings import Settings, read_settings
 def stack_explanation(stack_name: str, contact_id: str) -> Explanation:
     """Return why the contact is late. Raises `RunError` if there is no such stack, or contact in it."""
     store, settings = _opened(stack_name)
-    facts = facts_of(stack_name, store, contact_id, settings.reading, SystemClock().now_ms())
+    facts = facts_of(stack_name, store, contact_id, settings, SystemClock().now_ms(), is_folder=False)
     if facts is None:
         raise unknown(contact_id, f"the stack {stack_name}")
     return explain(facts)

@@ -11,23 +11,30 @@ from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import is_held, is_queued
+from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, iso, midnight_after
 
 
 class CauseKind(StrEnum):
-    """Why events are late, the most decisive first."""
+    """Why events are late, the most decisive first.
+
+    But used-up calls come after a contact's own wait that is longer, and a right that only mailings'
+    reports take after all that holds up the contact itself.
+    """
 
     FORGOTTEN = "forgotten"
     PAUSED = "paused"
-    MISSING_RIGHT = "missing_right"
     GONE = "gone"
+    MISSING_RIGHT = "missing_right"
     FAILING = "failing"
+    PUT_OFF = "put_off"
     TICK_FAILED = "tick_failed"
     QUOTA_USED_UP = "quota_used_up"
     RESYNC = "resync"
     BEING_READ = "being_read"
     WAITING_TURN = "waiting_turn"
     WAITING_REPORT = "waiting_report"
+    SUMMARY_OWED = "summary_owed"
     LEFT_OUT = "left_out"
     NOTHING_WRONG = "nothing_wrong"
 
@@ -52,7 +59,8 @@ class Facts:
     """What is stored that decides when a contact is read.
 
     `contact`: None if it was erased, at `erased_ms`. `due_before`: how many contacts have been due for
-    longer. `types` and `start_ms`: what `REPORTS` and `START_DATE` say.
+    longer. `latest_due_ms`: the latest time that any schedule would set it due; None: not known. `types`,
+    `summaries` and `start_ms`: what `REPORTS` and `START_DATE` say. `is_folder`: a run reads it, not a stack.
     """
 
     system: str
@@ -62,13 +70,16 @@ class Facts:
     erased_ms: int | None = None
     queued_until_ms: int = 0
     due_before: int = 0
+    latest_due_ms: int | None = None
     pauses: tuple[Pause, ...] = ()
     calls_used: int = 0
     calls_per_day: int = 10_000
     right: Right | None = None
     tick_failure: TickFailure | None = None
     types: tuple[ActivityType, ...] = tuple(ActivityType)
+    summaries: tuple[SummaryKind, ...] = ()
     start_ms: int | None = None
+    is_folder: bool = False
 
     @property
     def is_in_message(self) -> bool:
@@ -103,6 +114,7 @@ def explain(facts: Facts) -> Explanation:
     found = [cause for of in _CAUSES for cause in of(facts, contact)]
     if all(cause.kind is CauseKind.LEFT_OUT for cause in found):
         found.append(_nothing_wrong(contact))
+    found += _begins_late(facts)
     watermark = contact.watermark
     known = tuple(
         Known(mark.type.report, mark.through_ms, mark.floor_ms)
@@ -120,13 +132,29 @@ def _forgotten(facts: Facts) -> Cause:
     )
 
 
-def _paused(facts: Facts, _: Contact) -> Iterator[Cause]:
-    for pause in facts.pauses:
-        until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
-        why, remedy, command = _PAUSES[pause.reason]
-        yield Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
+def _paused(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    for pause in sorted(facts.pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
+        if not _waits_longer(contact, pause.until_ms):
+            yield _pause(pause)
 
 
+def _paused_for_less(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    return (_pause(pause) for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
+
+
+def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
+    """Whether the contact would not be read then either, for what it is itself."""
+    is_by_itself = contact.failures > 0 or contact.times_gone > 0
+    return is_by_itself and until_ms is not None and contact.due_ms > until_ms
+
+
+def _pause(pause: Pause) -> Cause:
+    until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
+    why, remedy, command = _PAUSES[pause.reason]
+    return Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
+
+
+# The one first that somebody must end.
 _PAUSES = {
     PauseReason.OPERATOR: ("an operator paused the system", "lift the pause", "resume"),
     PauseReason.CREDENTIAL: (
@@ -139,39 +167,69 @@ _PAUSES = {
 
 
 def _missing_right(facts: Facts, _: Contact) -> Iterator[Cause]:
-    if not facts.right:
-        return
-    is_scope = facts.right.kind == "scope"
-    yield Cause(
+    if facts.right and facts.right is not Right.CAMPAIGN_READ:
+        yield _lacks(facts.right, "what takes it waits")
+
+
+def _unwatched(facts: Facts, _: Contact) -> Iterator[Cause]:
+    if facts.right is Right.CAMPAIGN_READ:
+        yield _lacks(
+            facts.right, "mailings are not watched, and what they tell comes with each contact's turn"
+        )
+
+
+def _lacks(right: Right, what_follows: str) -> Cause:
+    is_scope = right.kind == "scope"
+    return Cause(
         CauseKind.MISSING_RIGHT,
-        f"the credential lacks the {facts.right.kind} {facts.right.value}: what takes it waits",
+        f"the credential lacks the {right.kind} {right.value}: {what_follows}",
         remedy="log in again and allow it" if is_scope else "ask the account's owner to give it to the user",
         command="login" if is_scope else "check",
     )
 
 
-def _gone(_: Facts, contact: Contact) -> Iterator[Cause]:
+def _gone(facts: Facts, contact: Contact) -> Iterator[Cause]:
     if contact.times_gone:
+        again, until_ms = _again(facts, contact, "asked")
         yield Cause(
             CauseKind.GONE,
-            f"the API does not know it (404, {_times(contact.times_gone)}): "
-            f"it is asked again at {iso(contact.due_ms)}",
-            contact.due_ms,
+            f"the API does not know it (404, {_times(contact.times_gone)}): {again}",
+            until_ms,
+            ""
+            if until_ms is None
+            else "see whether Constant Contact has it: a change there has it asked again",
         )
 
 
-def _failing(_: Facts, contact: Contact) -> Iterator[Cause]:
+def _failing(facts: Facts, contact: Contact) -> Iterator[Cause]:
     if not contact.failures:
         return
     when = "" if contact.failed_ms is None else f", last at {iso(contact.failed_ms)}"
-    yield Cause(
-        CauseKind.FAILING,
-        f"reading it failed {_times(contact.failures)}{when} ({contact.last_error or 'cause unknown'}): "
-        f"it is tried again at {iso(contact.due_ms)}",
-        contact.due_ms,
-        "have it tried at once, when the cause is mended",
-        "dead-letters --redrive",
-    )
+    again, until_ms = _again(facts, contact, "tried")
+    why = contact.last_error or "cause unknown"
+    text = f"reading it failed {_times(contact.failures)}{when} ({why}): {again}"
+    if until_ms is None:
+        yield Cause(CauseKind.FAILING, text)
+        return
+    remedy = "have all that failed tried at once, when the cause is mended"
+    yield Cause(CauseKind.FAILING, text, until_ms, remedy, "dead-letters --redrive")
+
+
+def _again(facts: Facts, contact: Contact, what: str) -> tuple[str, int | None]:
+    """Say when a contact is read again, and return the time; None if that is past."""
+    if contact.due_ms <= facts.now_ms:
+        return f"it has been due again since {iso(contact.due_ms)}", None
+    return f"it is {what} again at {iso(contact.due_ms)}", contact.due_ms
+
+
+def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    if facts.latest_due_ms is not None and contact.due_ms > facts.latest_due_ms:
+        yield Cause(
+            CauseKind.PUT_OFF,
+            f"it is due at {iso(contact.due_ms)}, later than any schedule says, as a clock that was ahead "
+            "sets it: the next tick corrects that",
+            command=_reads_next(facts),
+        )
 
 
 def _tick_failed(facts: Facts, _: Contact) -> Iterator[Cause]:
@@ -209,10 +267,18 @@ def _resync(_: Facts, contact: Contact) -> Iterator[Cause]:
 def _being_read(facts: Facts, contact: Contact) -> Iterator[Cause]:
     part = "" if contact.progress is None else ", and a part of it is read"
     if is_held(contact.held_until_ms, facts.now_ms):
-        yield Cause(CauseKind.BEING_READ, f"a worker reads it now{part}", contact.held_until_ms)
+        text, until_ms = f"a worker reads it now{part}", contact.held_until_ms
     elif facts.is_in_message:
-        text = f"it is handed out to a worker{part}: if that gets lost, it waits until "
-        yield Cause(CauseKind.BEING_READ, text + iso(facts.queued_until_ms), facts.queued_until_ms)
+        text, until_ms = f"it is handed out to a worker{part}", facts.queued_until_ms
+    else:
+        return
+    if facts.is_folder:
+        # The folder does not say whether its run was killed.
+        text = f"{text}; if no run is there any more, the next one reads it"
+        yield Cause(CauseKind.BEING_READ, text, command="run")
+        return
+    lost = "" if until_ms is None else f": if that gets lost, it waits until {iso(until_ms)}"
+    yield Cause(CauseKind.BEING_READ, text + lost, until_ms)
 
 
 def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
@@ -226,8 +292,13 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     yield Cause(
         CauseKind.WAITING_TURN,
         f"it is {never}due since {iso(contact.due_ms)}, and waits its turn: {others} due before it",
-        command="status",
+        command=_reads_next(facts),
     )
+
+
+def _reads_next(facts: Facts) -> str:
+    """The command that shows when it is read, or reads it where no stack ticks."""
+    return "run" if facts.is_folder else "status"
 
 
 def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:
@@ -245,11 +316,23 @@ def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:
     )
 
 
+def _summary_owed(facts: Facts, contact: Contact) -> Iterator[Cause]:
+    owed = [kind.report for kind in facts.summaries if contact.summarized(kind).asked_ms is None]
+    if owed and contact.synced_ms is not None:
+        text = f"it was read, but not its {', '.join(owed)}: that is asked for with its next read"
+        later = f", at {iso(contact.due_ms)}" if contact.due_ms > facts.now_ms else ""
+        yield Cause(CauseKind.SUMMARY_OWED, text + later)
+
+
 def _left_out(facts: Facts, _: Contact) -> Iterator[Cause]:
     left_out = [type_.report for type_ in ActivityType if type_ not in facts.types]
     if left_out:
         text = f"REPORTS leaves out {', '.join(left_out)}: no such event is published"
-        yield Cause(CauseKind.LEFT_OUT, text, remedy="add them to REPORTS")
+        yield Cause(CauseKind.LEFT_OUT, text, remedy=f"add {', '.join(left_out)} to REPORTS")
+
+
+def _begins_late(facts: Facts) -> Iterator[Cause]:
+    """Last of all, since it concerns nothing that happens now."""
     if facts.start_ms:
         text = f"START_DATE leaves out all that happened before {iso(facts.start_ms)}"
         yield Cause(CauseKind.LEFT_OUT, text, remedy="set START_DATE earlier")
@@ -257,15 +340,19 @@ def _left_out(facts: Facts, _: Contact) -> Iterator[Cause]:
 
 _CAUSES: tuple[Callable[[Facts, Contact], Iterator[Cause]], ...] = (
     _paused,
-    _missing_right,
     _gone,
+    _missing_right,
     _failing,
+    _paused_for_less,
+    _put_off,
     _tick_failed,
     _quota_used_up,
     _resync,
     _being_read,
     _waiting_turn,
     _waiting_report,
+    _unwatched,
+    _summary_owed,
     _left_out,
 )
 
