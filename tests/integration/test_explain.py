@@ -27,6 +27,7 @@ from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.operations import explain_stack
 from contact_activity.ports import Store
 from contact_activity.run.errors import RunError
@@ -278,10 +279,12 @@ def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) ->
     report = CampaignReport(ReportId("9", ActivityType.OPENED), NOW_MS, NOW_MS + HOUR_MS, rows=7)
     store.reports.put_watched(WatchedCampaign("9", NOW_MS))
     store.reports.save(report)
+    trusted = Trust(dict.fromkeys(ActivityType, TypeTrust(Mode.PUBLISH)))
+    assert store.reports.save_trust(trusted)
     place = ["--campaign", "9", "--state", str(tmp_path)]
     first, line, _ = explained(*place).stdout.splitlines()
     assert first.startswith("campaign 9 in account: nothing is wrong")
-    assert line.startswith("  9-opens: probation, never read")
+    assert line.startswith("  9-opens: publish, never read")
     kept = store.reports.get(report.id)
     assert kept
     store.reports.save(replace(kept, last_error="HTTP 500", failures=1, due_ms=NOW_MS))
@@ -290,6 +293,24 @@ def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) ->
     assert "reading opens failed (HTTP 500)" in failing
     assert due.startswith("due")
     assert system["reports"]["9-opens"]["failures"] == 1
+
+
+def test_a_campaign_of_many_mailings_has_one_screen(store: Store, tmp_path: Path) -> None:
+    """And what fails comes first; --json has all."""
+    mailings = tuple(f"m-{number}" for number in range(60))
+    store.reports.put_watched(WatchedCampaign("9", NOW_MS, mailings=mailings))
+    for id_ in [ReportId(mailing, type_) for mailing in mailings for type_ in ActivityType]:
+        store.reports.save(CampaignReport(id_, NOW_MS, NOW_MS + HOUR_MS))
+    failed = CampaignReport(ReportId("m-59", ActivityType.OPENED), NOW_MS, NOW_MS + DAY_MS, version=1)
+    assert store.reports.save(replace(failed, last_error="HTTP 500", failures=1))
+    place = ["--campaign", "9", "--state", str(tmp_path)]
+    lines = explained(*place).stdout.splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) < 200 + len(str(tmp_path))
+    assert next(line for line in lines if "never read" in line).startswith("  m-59-opens")
+    (system,) = json.loads(explained(*place, "--json").stdout)["systems"]
+    assert (len(system["reports"]), len(system["mailings"])) == (360, 60)
+    assert system["next"] == f"contact-activity dead-letters --redrive --state {tmp_path}"
 
 
 @pytest.mark.parametrize(

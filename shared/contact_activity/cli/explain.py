@@ -52,10 +52,10 @@ events, beside systems: of the folder's events.jsonl, null without such a file:
   broken        lines that name the contact and are no event
   is_whole      false if fewer are in the last 64 MiB of the file, and what is before was not read
 events_error: why that file cannot be read, or null
-With --campaign each system has name, campaign, causes (texts), sent_at, mailings and, by report, reports:
-mode, read_at, due_at, rows, failures and last_error.
+With --campaign each system has name, campaign, causes (texts), next (a command, or ""), sent_at, mailings
+and, by report, reports: mode, read_at, due_at, rows, failures and last_error.
 
-REPORTS and START_DATE of a folder are those of this shell. A run may use the folder meanwhile.
+REPORTS, START_DATE and CAMPAIGN_REPORTS of a folder are those of this shell. A run may use it meanwhile.
 AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
 cloudformation:DescribeStacks and dynamodb:GetItem, BatchGetItem, Query and Scan.
 The exit status is 1 if no system knows the contact.
@@ -110,7 +110,7 @@ def _print_lines(lines: Iterable[str]) -> None:
 def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -> int:
     found = _campaigns(arguments, environment)
     if arguments.json:
-        systems = [campaign_json(facts) for facts in found]
+        systems = [campaign_json(facts, pasted_place(arguments)) for facts in found]
         print_line(json.dumps({"observed_at": iso(now_ms()), "systems": systems}))
         return EXIT_DONE
     for facts in found:

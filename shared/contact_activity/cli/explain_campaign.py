@@ -1,19 +1,45 @@
 """What `contact-activity explain --campaign` prints."""
 
+from collections.abc import Sequence
+
+from contact_activity.cli.arguments import command_line
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.times import iso
-from contact_activity.operations.campaign_explanation import CampaignFacts, campaign_causes
+from contact_activity.operations.campaign_explanation import CampaignFacts, campaign_causes, next_command
+
+# So that all is on one screen.
+MAX_REPORTS_SHOWN = 12
+MAX_MAILINGS_SHOWN = 3
 
 
 def campaign_lines(facts: CampaignFacts, place: str) -> list[str]:
     """Return what to print of a campaign. `place`: see `pasted_place`."""
     first, *others = campaign_causes(facts)
-    lines = [f"campaign {facts.campaign_id} in {facts.system}: {first}"]
-    lines += [f"  also: {cause}" for cause in others]
+    lines = [f"campaign {facts.campaign_id} in {facts.system}: {first.text}"]
+    lines += [f"  also: {cause.text}" for cause in others]
     if facts.watched and facts.watched.mailings:
-        lines.append(f"  mailings: {', '.join(facts.watched.mailings)}")
-    lines += [f"  {_report_line(facts, report)}" for report in facts.reports]
-    return [*lines, f"  next: contact-activity status{place}"]
+        lines.append(f"  mailings: {_some(facts.watched.mailings)}")
+    shown = sorted(facts.reports, key=lambda of: (of.last_error is None, of.due_ms is None, of.due_ms or 0))
+    lines += [f"  {_report_line(facts, report)}" for report in shown[:MAX_REPORTS_SHOWN]]
+    if len(shown) > MAX_REPORTS_SHOWN:
+        lines.append(f"  and {len(shown) - MAX_REPORTS_SHOWN:,} more reports; --json has all")
+    return [*lines, f"  next: {_next(facts, place)}"]
+
+
+def _some(mailings: Sequence[str]) -> str:
+    left = len(mailings) - MAX_MAILINGS_SHOWN
+    more = f" and {left:,} more" if left > 0 else ""
+    return ", ".join(mailings[:MAX_MAILINGS_SHOWN]) + more
+
+
+def _next(facts: CampaignFacts, place: str) -> str:
+    """What to do about the first cause that something can be done about, as a command if there is one."""
+    for cause in campaign_causes(facts):
+        if command := command_line(cause.command, place):
+            return f"{command} ({cause.remedy})" if cause.remedy else command
+        if cause.remedy:
+            return cause.remedy
+    return command_line("status", place)
 
 
 def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:
@@ -23,13 +49,14 @@ def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:
     return f"{report.id}: {mode}, {read}, {due}, {report.rows:,} rows, {report.failures} failures"
 
 
-def campaign_json(facts: CampaignFacts) -> dict[str, object]:
-    """Return what `--json` prints of a campaign."""
+def campaign_json(facts: CampaignFacts, place: str) -> dict[str, object]:
+    """Return what `--json` prints of a campaign. `place`: see `pasted_place`."""
     watched = facts.watched
     return {
         "name": facts.system,
         "campaign": facts.campaign_id,
-        "causes": list(campaign_causes(facts)),
+        "causes": [cause.text for cause in campaign_causes(facts)],
+        "next": command_line(next_command(facts), place),
         "sent_at": _iso(watched.sent_ms if watched else None),
         "mailings": list(watched.mailings) if watched else [],
         "reports": {

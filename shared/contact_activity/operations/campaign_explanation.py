@@ -1,4 +1,4 @@
-"""Why the reports of a campaign are late, as it follows from what is stored. Reads and prints nothing."""
+"""Why the activity of a campaign is late, as it follows from what is stored. Reads and prints nothing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_report import WATCHED_WEEKLY_MS, CampaignReport
+from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
+from contact_activity.operations.explanation import Cause, lacks, pause_causes, quota_used_up, tick_failed
 
 _DAYS_WATCHED = WATCHED_WEEKLY_MS // 86_400_000
 
@@ -19,7 +21,8 @@ class CampaignFacts:
     """What is stored that decides when a campaign's reports are read.
 
     `watched`: None if the campaign list never told when it was sent. `refused_ms`: when the API last
-    refused that list; None: it does not.
+    refused that list; None: it does not. `types`: of which reports of campaigns are read at all.
+    `is_witnessed`: nothing else publishes (v3). `is_folder`: see `Facts`.
     """
 
     system: str
@@ -29,45 +32,133 @@ class CampaignFacts:
     reports: tuple[CampaignReport, ...] = ()
     modes: Mapping[ActivityType, Mode] = field(default_factory=dict)
     pauses: tuple[Pause, ...] = ()
+    calls_used: int = 0
+    calls_per_day: int = 10_000
     right: Right | None = None
+    tick_failure: TickFailure | None = None
     refused_ms: int | None = None
+    types: tuple[ActivityType, ...] = tuple(ActivityType)
+    is_witnessed: bool = False
+    is_folder: bool = False
 
     def mode(self, type_: ActivityType) -> Mode:
-        return self.modes.get(type_, Mode.PROBATION)
+        return Mode.PUBLISH if self.is_witnessed else self.modes.get(type_, Mode.PROBATION)
+
+    def of_modes(self, mode: Mode) -> list[str]:
+        """The types of its reports that are trusted so far, and watched at all."""
+        types = {of.id.type for of in self.reports if of.due_ms is not None}
+        return [type_.report for type_ in ActivityType if type_ in types and self.mode(type_) is mode]
 
 
-def campaign_causes(facts: CampaignFacts) -> tuple[str, ...]:
-    """Return why the reports are late, the most decisive first; that nothing is wrong if nothing is."""
-    return tuple(_causes(facts)) or (_nothing_wrong(facts),)
+@dataclass(frozen=True, slots=True)
+class CampaignCause:
+    """One cause, in a sentence. `remedy` and `command`: see `Cause`."""
+
+    text: str
+    remedy: str = ""
+    command: str = ""
 
 
-def _causes(facts: CampaignFacts) -> Iterator[str]:
-    for pause in facts.pauses:
-        until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
-        yield f"the system is paused ({pause.reason.value}): no call goes out {until}"
-    if facts.right:
-        yield f"the credential lacks the {facts.right.kind} {facts.right.value}: what takes it waits"
+def campaign_causes(facts: CampaignFacts) -> tuple[CampaignCause, ...]:
+    """Return why its activity is late, the most decisive cause first; that nothing is wrong if nothing is."""
+    return tuple(_causes(facts)) or (CampaignCause(_nothing_wrong(facts)),)
+
+
+def next_command(facts: CampaignFacts) -> str:
+    """Return the command that does something about the first cause that it can help; "" if there is none."""
+    return next((cause.command for cause in campaign_causes(facts) if cause.command), "")
+
+
+def _causes(facts: CampaignFacts) -> Iterator[CampaignCause]:
+    for cause in _of_the_system(facts):
+        yield CampaignCause(cause.text, cause.remedy, cause.command)
     if facts.refused_ms is not None:
-        yield f"the API refused the campaign list at {iso(facts.refused_ms)}: new sends are not seen"
+        text = f"the API refused the campaign list at {iso(facts.refused_ms)}: new sends are not seen"
+        yield CampaignCause(text, command="check")
+    yield from _not_read(facts)
+    yield from _failing(facts)
+    yield from _due(facts)
+    yield from _not_believed(facts)
+
+
+def _of_the_system(facts: CampaignFacts) -> Iterator[Cause]:
+    yield from pause_causes(facts.pauses)
+    if facts.right:
+        yield lacks(facts.right)
+    if facts.tick_failure:
+        yield tick_failed(facts.tick_failure)
+    yield from quota_used_up(facts.pauses, facts.calls_used, facts.calls_per_day, facts.now_ms)
+
+
+_BY_TURNS = "so that its activity waits for the turn of each contact"
+
+
+def _not_read(facts: CampaignFacts) -> Iterator[CampaignCause]:
+    left_out = [type_.report for type_ in ActivityType if type_ not in facts.types]
+    if left_out and not facts.types:
+        text = f"CAMPAIGN_REPORTS is off, {_BY_TURNS}"
+        yield CampaignCause(text, remedy="set CAMPAIGN_REPORTS to auto")
+    elif left_out:
+        names = ", ".join(left_out)
+        yield CampaignCause(f"REPORTS leaves out {names}: no such event is published")
     sent_ms = facts.watched.sent_ms if facts.watched else None
     if sent_ms is None:
-        yield (
+        yield CampaignCause(
             "not watched: the campaign list does not tell when it was sent (an automated mailing is not "
-            "listed), so that its activity waits for the turn of each contact"
+            f"listed), {_BY_TURNS}"
         )
     elif facts.now_ms - sent_ms > WATCHED_WEEKLY_MS:
-        yield (
-            f"no longer watched: it was sent at {iso(sent_ms)}, more than {_DAYS_WATCHED} days ago, so that "
-            "its activity waits for the turn of each contact"
+        yield CampaignCause(
+            f"no longer watched: it was sent at {iso(sent_ms)}, more than {_DAYS_WATCHED} days ago, "
+            f"{_BY_TURNS}"
         )
+
+
+def _failing(facts: CampaignFacts) -> Iterator[CampaignCause]:
+    """A cause for each error, however many reports failed by it."""
+    by_error: dict[str, list[CampaignReport]] = {}
     for report in facts.reports:
         if report.last_error is not None:
-            at = "" if report.failed_ms is None else f" at {iso(report.failed_ms)}"
-            again = "" if report.due_ms is None else f": it is read again at {iso(report.due_ms)}"
-            yield f"reading {report.id.type.report} failed{at} ({report.last_error}){again}"
-    late = [of.id.type.report for of in facts.reports if of.due_ms is not None and of.due_ms <= facts.now_ms]
+            by_error.setdefault(report.last_error, []).append(report)
+    for error, reports in by_error.items():
+        several = len({of.id.campaign_id for of in reports}) > 1
+        types = ", ".join(dict.fromkeys(of.id.type.report for of in reports))
+        what = f"{len(reports):,} reports ({types})" if several else types
+        failed_ms = max((of.failed_ms for of in reports if of.failed_ms is not None), default=None)
+        at = "" if failed_ms is None else f" at {iso(failed_ms)}"
+        later = [of.due_ms for of in reports if of.due_ms is not None and of.due_ms > facts.now_ms]
+        again = f": read again from {iso(min(later))} on" if later else ""
+        remedy = "have all that failed tried at once, when the cause is mended"
+        yield CampaignCause(f"reading {what} failed{at} ({error}){again}", remedy, "dead-letters --redrive")
+
+
+def _due(facts: CampaignFacts) -> Iterator[CampaignCause]:
+    due = [of for of in facts.reports if of.due_ms is not None and of.due_ms <= facts.now_ms]
+    held = [of.id.type.report for of in due if of.is_held(facts.now_ms)]
+    late = [of.id.type.report for of in due if not of.is_held(facts.now_ms)]
+    command = "run" if facts.is_folder else "status"
+    if held:
+        killed = "; if no run is there any more, the next one reads it" if facts.is_folder else ""
+        yield CampaignCause(
+            f"a worker reads it now: {', '.join(dict.fromkeys(held))}{killed}",
+            command=command if facts.is_folder else "",
+        )
     if late:
-        yield f"due, and waiting for a tick with calls left: {', '.join(dict.fromkeys(late))}"
+        text = f"due, and waiting for a tick with calls left: {', '.join(dict.fromkeys(late))}"
+        yield CampaignCause(text, command=command)
+
+
+def _not_believed(facts: CampaignFacts) -> Iterator[CampaignCause]:
+    if off := facts.of_modes(Mode.OFF):
+        yield CampaignCause(
+            f"reports of {', '.join(off)} are off, since they differed from contacts' own, {_BY_TURNS}",
+            remedy="CAMPAIGN_REPORTS=off for one run or tick, then auto, has them compared anew",
+        )
+    if on_probation := facts.of_modes(Mode.PROBATION):
+        yield CampaignCause(
+            f"reports of {', '.join(on_probation)} are on probation until they are seen to equal "
+            f"contacts' own, {_BY_TURNS}"
+        )
 
 
 def _nothing_wrong(facts: CampaignFacts) -> str:

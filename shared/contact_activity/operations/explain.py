@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.rights import missing_right
 from contact_activity.domain.schedule import longest_waits, standing
 from contact_activity.domain.times import DAY_MS
-from contact_activity.domain.watermark import Reading
 from contact_activity.operations.explanation import Explanation, Facts, explain
 from contact_activity.operations.system import System, folder_systems
 from contact_activity.ports import Store
@@ -62,7 +62,7 @@ def facts_of(
         contact=contact,
         queued_until_ms=next((of.queued_until_ms for of in outlines if of.id == contact_id), 0),
         due_before=sum(of.due_ms < min(contact.due_ms, now_ms) for of in outlines),
-        latest_due_ms=_latest_due_ms(store, contact, reading, now_ms),
+        latest_due_ms=_latest_due_ms(store, contact, now_ms),
         pauses=store.pauses.get().active(now_ms),
         calls_used=store.limiter.pace().used_on(now_ms),
         calls_per_day=store.limiter.limits.calls_per_day,
@@ -75,11 +75,12 @@ def facts_of(
     )
 
 
-def _latest_due_ms(store: Store, contact: Contact, reading: Reading, now_ms: int) -> int:
+def _latest_due_ms(store: Store, contact: Contact, now_ms: int) -> int:
     """Return the latest time that any schedule would set a contact due."""
     waits = longest_waits(
         contacts=store.listings.get().contacts,
-        calls_each=reading.calls_each,
+        # Each report by itself, whatever the shell of whoever asks says.
+        calls_each=len(ActivityType),
         # A folder does not say how often its run ticks. Once a day is the longest interval.
         tick_ms=DAY_MS,
         limits=store.limiter.limits,

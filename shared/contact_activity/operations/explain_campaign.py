@@ -1,5 +1,6 @@
 """Explains a campaign from the stores of a state folder, and from any store. Changes nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
@@ -10,6 +11,7 @@ from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import in_folder
 from contact_activity.operations.system import folder_systems
 from contact_activity.ports import Store
+from contact_activity.run.account_file import AccountFile
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Settings
 
@@ -21,11 +23,24 @@ def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> l
     """
     now_ms = SystemClock().now_ms()
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
-        known = (campaign_facts(of.name, of.store, campaign_id, now_ms) for of in systems)
-        found = [facts for facts in known if facts]
+        known = (
+            (of.name, campaign_facts(of.name, of.store, campaign_id, settings, now_ms)) for of in systems
+        )
+        found = [
+            replace(facts, is_witnessed=_is_witnessed(name, state_dir, settings), is_folder=True)
+            for name, facts in known
+            if facts
+        ]
         if not found:
             raise unknown_campaign(campaign_id, in_folder(systems, state_dir))
     return found
+
+
+def _is_witnessed(name: str, state_dir: Path, settings: Settings) -> bool:
+    """Whether a system of the folder is of v3, which the shell that asks need not say."""
+    if name == "account":
+        return settings.reading.is_witnessed or AccountFile(state_dir).read() is not None
+    return name != "simulated"
 
 
 def unknown_campaign(campaign_id: str, where: str) -> RunError:
@@ -36,7 +51,9 @@ def unknown_campaign(campaign_id: str, where: str) -> RunError:
     )
 
 
-def campaign_facts(name: str, store: Store, campaign_id: str, now_ms: int) -> CampaignFacts | None:
+def campaign_facts(
+    name: str, store: Store, campaign_id: str, settings: Settings, now_ms: int
+) -> CampaignFacts | None:
     """Return what is stored of a campaign, or of one of its mailings; None if nothing is."""
     watched = store.reports.watched(campaign_id)
     ids = watched.reported_ids if watched else (campaign_id,)
@@ -56,6 +73,11 @@ def campaign_facts(name: str, store: Store, campaign_id: str, now_ms: int) -> Ca
         reports=reports,
         modes={type_: trust.of(type_).mode for type_ in ActivityType},
         pauses=store.pauses.get().active(now_ms),
+        calls_used=store.limiter.pace().used_on(now_ms),
+        calls_per_day=store.limiter.limits.calls_per_day,
         right=missing_right(store.reports.access(), list_lacks=feed.lacks),
+        tick_failure=store.listings.failure(),
         refused_ms=feed.refused_ms,
+        types=settings.campaign_reports,
+        is_witnessed=settings.reading.is_witnessed,
     )

@@ -23,8 +23,8 @@ def stack_explanation(stack_name: str, contact_id: str) -> Explanation:
 
 def stack_campaign(stack_name: str, campaign_id: str) -> CampaignFacts:
     """Return what is known of a campaign. Raises `RunError` if there is no such stack, or campaign in it."""
-    store, _ = _opened(stack_name)
-    facts = campaign_facts(stack_name, store, campaign_id, SystemClock().now_ms())
+    store, settings = _opened(stack_name)
+    facts = campaign_facts(stack_name, store, campaign_id, settings, SystemClock().now_ms())
     if facts is None:
         raise unknown_campaign(campaign_id, f"the stack {stack_name}")
     return facts

@@ -1,6 +1,6 @@
 """Why the events of a contact are late, as it follows from what is stored. Reads and prints nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -133,13 +133,12 @@ def _forgotten(facts: Facts) -> Cause:
 
 
 def _paused(facts: Facts, contact: Contact) -> Iterator[Cause]:
-    for pause in sorted(facts.pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
-        if not _waits_longer(contact, pause.until_ms):
-            yield _pause(pause)
+    held_up = (pause for pause in facts.pauses if not _waits_longer(contact, pause.until_ms))
+    yield from pause_causes(held_up)
 
 
 def _paused_for_less(facts: Facts, contact: Contact) -> Iterator[Cause]:
-    return (_pause(pause) for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
+    return pause_causes(pause for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
 
 
 def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
@@ -148,13 +147,14 @@ def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
     return is_by_itself and until_ms is not None and contact.due_ms > until_ms
 
 
-def _pause(pause: Pause) -> Cause:
-    until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
-    why, remedy, command = _PAUSES[pause.reason]
-    return Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
+def pause_causes(pauses: Iterable[Pause]) -> Iterator[Cause]:
+    """Tell pauses, those first that somebody must end."""
+    for pause in sorted(pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
+        until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
+        why, remedy, command = _PAUSES[pause.reason]
+        yield Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
 
 
-# The one first that somebody must end.
 _PAUSES = {
     PauseReason.OPERATOR: ("an operator paused the system", "lift the pause", "resume"),
     PauseReason.CREDENTIAL: (
@@ -168,17 +168,18 @@ _PAUSES = {
 
 def _missing_right(facts: Facts, _: Contact) -> Iterator[Cause]:
     if facts.right and facts.right is not Right.CAMPAIGN_READ:
-        yield _lacks(facts.right, "what takes it waits")
+        yield lacks(facts.right)
 
 
 def _unwatched(facts: Facts, _: Contact) -> Iterator[Cause]:
     if facts.right is Right.CAMPAIGN_READ:
-        yield _lacks(
+        yield lacks(
             facts.right, "mailings are not watched, and what they tell comes with each contact's turn"
         )
 
 
-def _lacks(right: Right, what_follows: str) -> Cause:
+def lacks(right: Right, what_follows: str = "what takes it waits") -> Cause:
+    """Tell which right the credential lacks, and how to get it."""
     is_scope = right.kind == "scope"
     return Cause(
         CauseKind.MISSING_RIGHT,
@@ -233,22 +234,29 @@ def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
 
 
 def _tick_failed(facts: Facts, _: Contact) -> Iterator[Cause]:
-    if failure := facts.tick_failure:
-        text = (
-            f"the last tick failed at {iso(failure.at_ms)} ({failure.error}): contacts may wait for the next"
-        )
-        yield Cause(CauseKind.TICK_FAILED, text, remedy="see what fails", command="check")
+    if facts.tick_failure:
+        yield tick_failed(facts.tick_failure)
+
+
+def tick_failed(failure: TickFailure) -> Cause:
+    """Tell why and when the last tick failed."""
+    text = f"the last tick failed at {iso(failure.at_ms)} ({failure.error}): contacts may wait for the next"
+    return Cause(CauseKind.TICK_FAILED, text, remedy="see what fails", command="check")
 
 
 def _quota_used_up(facts: Facts, _: Contact) -> Iterator[Cause]:
-    is_said = any(pause.reason is PauseReason.QUOTA for pause in facts.pauses)
-    if is_said or facts.calls_used < facts.calls_per_day:
+    yield from quota_used_up(facts.pauses, facts.calls_used, facts.calls_per_day, facts.now_ms)
+
+
+def quota_used_up(pauses: Iterable[Pause], used: int, limit: int, now_ms: int) -> Iterator[Cause]:
+    """Tell that the day's calls are used up, unless a pause says so."""
+    is_said = any(pause.reason is PauseReason.QUOTA for pause in pauses)
+    if is_said or used < limit:
         return
-    until_ms = midnight_after(facts.now_ms)
+    until_ms = midnight_after(now_ms)
     yield Cause(
         CauseKind.QUOTA_USED_UP,
-        f"{facts.calls_used:,} of {facts.calls_per_day:,} calls of the day are used: "
-        f"it goes on at {iso(until_ms)}",
+        f"{used:,} of {limit:,} calls of the day are used: it goes on at {iso(until_ms)}",
         until_ms,
         command="status",
     )

@@ -23,6 +23,7 @@ _SETTINGS = {
     "QuotaShare": "QUOTA_SHARE",
     "Reports": "REPORTS",
     "StartDate": "START_DATE",
+    "CampaignReports": "CAMPAIGN_REPORTS",
     "ScheduleMinutes": "TICK_MINUTES",
 }
 # What the stack decides, and the shell of the caller does not.
