@@ -4,6 +4,7 @@ Everything is committed before a call returns, so a killed process loses nothing
 connection behind one lock: calls to Constant Contact take far longer than these.
 """
 
+import os
 import sqlite3
 import threading
 import time
@@ -105,6 +106,30 @@ def _standstill(path: object, error: sqlite3.Error) -> StandstillError | None:
     return None
 
 
+def _opened(location: Path | str, *, is_uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(location, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_uri)
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file to read it, also where nothing can be written.
+
+    Those who share a file that has a write-ahead log do so by another file beside it. A folder that must not
+    change has no place for that, and needs none as long as the log is empty.
+    """
+    uri = path.absolute().as_uri()
+    connection = _opened(f"{uri}?mode=ro", is_uri=True)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        is_permission = error.sqlite_errorcode & 0xFF in _PERMISSION_FAULTS
+        log = path.with_name(f"{path.name}-wal")
+        if not is_permission or not os.access(path, os.R_OK) or (log.exists() and log.stat().st_size):
+            raise
+        return _opened(f"{uri}?immutable=1", is_uri=True)
+    return connection
+
+
 class Database:
     """One SQLite file, or `:memory:`, for any number of threads. Each statement is a transaction.
 
@@ -117,16 +142,23 @@ class Database:
         self._path = path
         self._fault: StandstillError | None = None
         self._failed_s = float("-inf")
-        location = f"{Path(path).absolute().as_uri()}?mode=ro" if is_read_only else path
         with self._in_turn():
-            self._connection = sqlite3.connect(
-                location, BUSY_WAIT_S, check_same_thread=False, isolation_level=None, uri=is_read_only
-            )
+            self._connection = _opened_to_read(Path(path)) if is_read_only else _opened(path)
             if is_read_only:
+                self._check_present()
                 self._show_missing_columns()
                 self._create_added_tables("TEMP TABLE")
             else:
                 self._create_tables()
+
+    def _check_present(self) -> None:
+        """Raise `StandstillError` if the process that makes the file has not yet made the last table."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'state'"):
+            raise StandstillError(
+                f"the state {self._path} holds nothing yet: if a run began just now, try again; if none did, "
+                "delete it",
+                is_passing=True,
+            )
 
     def _create_tables(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
