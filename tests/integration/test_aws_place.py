@@ -15,6 +15,7 @@ from tests.support.nobodys_aws import nobodys_aws
 # Each command that takes --stack, with what it needs beside it.
 COMMANDS = {
     "status": [],
+    "explain": ["4711"],
     "check": [],
     "login": ["--client-id", "an-id"],
     "logout": [],
@@ -119,6 +120,10 @@ def test_a_missing_permission_is_named() -> None:
     error = ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, "Scan")
     assert "lacks dynamodb:Scan" in told(error)
     assert "arn:" not in told(error)
+
+
+def test_a_refusal_without_a_code_names_the_call() -> None:
+    assert "lacks the permission for GetItem" in told(ClientError({"Error": {"Code": "403"}}, "GetItem"))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ and, by report, reports: mode, read_at, due_at, rows, failures and last_error.
 
 REPORTS, START_DATE and CAMPAIGN_REPORTS of a folder are those of this shell. A run may use it meanwhile.
 AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
-cloudformation:DescribeStacks and dynamodb:GetItem, BatchGetItem, Query and Scan.
+cloudformation:DescribeStacks and dynamodb:GetItem, BatchGetItem and Scan.
 The exit status is 1 if no system knows the contact.
 """
 

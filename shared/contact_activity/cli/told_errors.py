@@ -18,7 +18,8 @@ _AWS_REMEDIES = {
     **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _CLOCK),
     **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
 }
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+# 403 is an answer without a code: of a proxy or an endpoint's own policy.
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 _DEBUG = "--debug shows where"
 
 
