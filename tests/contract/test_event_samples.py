@@ -57,6 +57,12 @@ def test_without_a_type_the_types_are_listed() -> None:
     ("arguments", "said"),
     [
         (["sample", "cliked"], "there is no event cliked: did you mean clicked?"),
+        (["sample", "Email Link Clicked"], "did you mean clicked?"),
+        (["sample", "contact-activity.email.clicked.v1"], "did you mean clicked?"),
+        (["sample", "--put-events"], "--put-events needs a TYPE"),
+        (["sample", "clicked", "--bus", "mine"], "--bus belongs to --put-events"),
+        (["sample", "clicked", "--put-events", "--bus", ""], "give a bus's name or its ARN"),
+        (["sample", "clicked", "--put-events", "--bus", "a b"], "give a bus's name or its ARN"),
         (["sample", "4711"], "there is no event 4711: `contact-activity event sample` lists the types"),
         (["smaple"], "there is no command smaple: did you mean sample?"),
     ],

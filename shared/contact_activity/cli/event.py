@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +23,7 @@ examples:
   contact-activity event sample clicked
   aws events put-events --entries "$(contact-activity event sample clicked --put-events)"
 """
+_BUS = "contact-activity"
 # Copies of events/samples/, since an installed command line has no checkout.
 _FOLDER = Path(__file__).with_name("samples")
 _KINDS: dict[str, ActivityType | SummaryKind] = {type_.past_tense: type_ for type_ in ActivityType} | {
@@ -44,28 +46,42 @@ def add_event(commands: Commands) -> None:
     )
     sample.add_argument(
         "--bus",
-        default="contact-activity",
+        type=_bus,
         metavar="NAME",
-        help="the bus that --put-events names (default contact-activity)",
+        help=f"the bus that --put-events names, or its ARN (default {_BUS})",
     )
     sample.set_defaults(command=_sample, debug=False)
 
 
+def _bus(text: str) -> str:
+    if not re.fullmatch(
+        r"(arn:[a-z0-9-]+:events:[a-z0-9-]+:\d{12}:event-bus/)?[/.\-_A-Za-z0-9]{1,256}", text
+    ):
+        raise argparse.ArgumentTypeError("give a bus's name or its ARN, as the stack's output EventBusName")
+    return text
+
+
 def _sample(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+    if arguments.bus and not arguments.put_events:
+        raise UsageError("--bus belongs to --put-events: add that")
+    if arguments.type is None and arguments.put_events:
+        raise UsageError("--put-events needs a TYPE: `contact-activity event sample` lists the types")
     if arguments.type is None:
         width = max(map(len, _KINDS))
         for name, kind in _KINDS.items():
             print_line(f"{name:{width}}  {kind.detail_type}")
         return EXIT_DONE
     text = _text_of(arguments.type)
-    print_line(_entries(text, arguments.bus) if arguments.put_events else text)
+    print_line(_entries(text, arguments.bus or _BUS) if arguments.put_events else text)
     return EXIT_DONE
 
 
 def _text_of(name: str) -> str:
     kind = _KINDS.get(name)
     if kind is None:
-        near = difflib.get_close_matches(name, _KINDS, n=1)
+        other_names = {of.detail_type: short for short, of in _KINDS.items()}
+        other_names |= {of.event_type: short for short, of in _KINDS.items()}
+        near = [other_names[name]] if name in other_names else difflib.get_close_matches(name, _KINDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "`contact-activity event sample` lists the types"
         raise UsageError(f"there is no event {name}: {hint}")
     file = f"{kind.event_type.removeprefix('contact-activity.')}.json"
