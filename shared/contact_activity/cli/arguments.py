@@ -57,9 +57,15 @@ def add_system_command(
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add `--stack` or `--state`, and `--debug`."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--stack", metavar="NAME", help="a deployed stack, with your AWS settings")
     where.add_argument(
-        "--state", default=DEFAULT_STATE, metavar="DIR", help="a state folder (default .local/)"
+        "--stack", type=given_argument, metavar="NAME", help="a deployed stack, with your AWS settings"
+    )
+    where.add_argument(
+        "--state",
+        type=given_argument,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="a state folder (default .local/)",
     )
     add_aws_place(parser)
     parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
@@ -79,6 +85,13 @@ def pasted_place(arguments: argparse.Namespace) -> str:
 def command_line(command: str, place: str) -> str:
     """Return a command that can be pasted; "" if there is none. `place`: see `pasted_place`."""
     return f"contact-activity {command}{place}" if command else ""
+
+
+def given_argument(text: str) -> str:
+    """An empty one is a variable that a script did not set: it must not mean another place."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: give one, or leave it out")
+    return text
 
 
 def time_argument(text: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, pasted_place
+from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, pasted_place
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
@@ -73,7 +73,13 @@ def add_run(commands: Commands) -> None:
         "--every", type=_minutes, metavar="MINUTES", help="keep running, with a tick this often"
     )
     run.add_argument("--all", action="store_true", help="treat every known contact as due now")
-    run.add_argument("--state", default=".local", metavar="DIR", help="state folder (default .local/)")
+    run.add_argument(
+        "--state",
+        type=given_argument,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="state folder (default .local/)",
+    )
     run.add_argument(
         "--events",
         metavar="FILE",

@@ -13,7 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, contact_id_argument, print_line
+from contact_activity.cli.arguments import (
+    DEFAULT_STATE,
+    Commands,
+    contact_id_argument,
+    given_argument,
+    print_line,
+)
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.activity import ActivityType
@@ -45,7 +51,13 @@ def add_tail(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = tail.add_mutually_exclusive_group()
-    where.add_argument("--state", default=".local", metavar="DIR", help="a state folder (default .local/)")
+    where.add_argument(
+        "--state",
+        type=given_argument,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="a state folder (default .local/)",
+    )
     where.add_argument("--events", metavar="FILE", help="an events file, in place of the folder's")
     tail.add_argument(
         "--type",
