@@ -101,9 +101,8 @@ def _minutes(text: str) -> int:
 
 def _run(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
     options = _options(arguments)
-    if not arguments.quiet:
-        for text in unknown_settings(environment):
-            warn(text)
+    for text in unknown_settings(environment):
+        warn(text)
     # What is told of progress is dropped; warnings of the run and its errors go another way.
     told = Console(file=StringIO()) if arguments.quiet else console
     started_s = time.monotonic()
