@@ -320,16 +320,22 @@ def check_credential(name: str, value: str) -> None:
 
 
 _PREFIXES = ("CONSTANT_CONTACT_", "CALLS_", "CALL_")
+# Others are too short to say that something like them was meant.
+_LONG_NAMES = tuple(setting.name for setting in SETTINGS if "_" in setting.name)
 
 
 def unknown_settings(environment: Environment) -> list[str]:
     """Return a line for each variable that looks like a setting and is none. It never shows the value."""
-    wrong = sorted(name for name in environment if name.startswith(_PREFIXES) and name not in _DEFAULTS)
+    wrong = sorted(name for name in environment if name not in _DEFAULTS and _is_like_a_setting(name))
     return [f"{ascii(name)[1:-1]} is no setting{_did_you_mean(name)}: it is ignored" for name in wrong]
 
 
+def _is_like_a_setting(name: str) -> bool:
+    return name.startswith(_PREFIXES) or bool(get_close_matches(name.upper(), _LONG_NAMES, n=1, cutoff=0.9))
+
+
 def _did_you_mean(name: str) -> str:
-    near = get_close_matches(name, [setting.name for setting in SETTINGS], n=1, cutoff=0.8)
+    near = get_close_matches(name.upper(), [setting.name for setting in SETTINGS], n=1, cutoff=0.8)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

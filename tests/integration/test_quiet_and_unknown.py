@@ -8,7 +8,7 @@ import pytest
 from contact_activity.domain.account import StoredAccount
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.given_account import given_account
-from contact_activity.settings import SettingsError
+from contact_activity.settings import SettingsError, unknown_settings
 from tests.support.command_line import run_command
 
 OWN = {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "CALLS_PER_SECOND": "1000"}
@@ -33,6 +33,11 @@ def test_a_quiet_run_tells_its_error(tmp_path: Path) -> None:
         ("CALLS_PER_SECONDS", "did you mean CALLS_PER_SECOND?"),
         ("CALL_PER_DAY", "did you mean CALLS_PER_DAY?"),
         ("CONSTANT_CONTACT_ACESS_TOKEN", "did you mean CONSTANT_CONTACT_ACCESS_TOKEN?"),
+        ("QUOTA_SHAER", "did you mean QUOTA_SHARE?"),
+        ("EMAIL_ADRESSES", "did you mean EMAIL_ADDRESSES?"),
+        ("START_DATES", "did you mean START_DATE?"),
+        ("OVERLAP_HOUR", "did you mean OVERLAP_HOURS?"),
+        ("calls_per_day", "did you mean CALLS_PER_DAY?"),
         ("CONSTANT_CONTACT_ZZZ", "CONSTANT_CONTACT_ZZZ is no setting"),
     ],
 )
@@ -42,6 +47,13 @@ def test_an_unknown_setting_is_warned_of_without_its_value(tmp_path: Path, name:
     (line,) = ended.stderr.splitlines()
     assert meant in line
     assert "secret-value" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(
+    "name", ["REPORT", "ACCOUNTS", "START_TIME", "http_proxy", "HTTPS_PROXY", "EMAIL", "TZ", "CALLSIGN"]
+)
+def test_a_variable_of_somebody_else_is_not_warned_of(name: str) -> None:
+    assert unknown_settings({name: "theirs"}) == []
 
 
 def test_a_run_warns_of_an_unknown_setting_also_if_it_is_quiet(tmp_path: Path) -> None:
