@@ -14,6 +14,7 @@ from contact_activity.cli.aws_place import add_aws_place
 from contact_activity.domain.activity import USABLE_ID
 from contact_activity.domain.times import parse_time
 from contact_activity.operations.system import System, folder_systems
+from contact_activity.run.state_folder import SIMULATED_V3
 from contact_activity.settings import Environment
 
 _EPILOG = """
@@ -82,9 +83,16 @@ def pasted_place(arguments: argparse.Namespace) -> str:
     return f" --state{'=' if arguments.state.startswith('-') else ' '}{quote(arguments.state)}"
 
 
-def command_line(command: str, place: str) -> str:
-    """Return a command that can be pasted; "" if there is none. `place`: see `pasted_place`."""
-    return f"contact-activity {command}{place}" if command else ""
+def command_line(command: str, place: str, system: str = "") -> str:
+    """Return a command that can be pasted; "" if there is none. `place`: see `pasted_place`.
+
+    `system`: which one of a folder it is about.
+    """
+    if not command:
+        return ""
+    # A run without credentials reads the simulated account as v2 shows it, and has another state.
+    version = "CONSTANT_CONTACT_API_VERSION=v3 " if (command, system) == ("run", SIMULATED_V3) else ""
+    return f"{version}contact-activity {command}{place}"
 
 
 def given_argument(text: str) -> str:

@@ -166,7 +166,7 @@ def _next(explanation: Explanation, place: str) -> str:
     """What to do about the first cause that something can be done about, as a command if there is one."""
     wrong = takewhile(lambda cause: cause.kind is not CauseKind.NOTHING_WRONG, explanation.causes)
     for cause in wrong:
-        if command := command_line(cause.command, place):
+        if command := command_line(cause.command, place, explanation.facts.system):
             return f"{command} ({cause.remedy})" if cause.remedy else command
         if cause.remedy:
             return cause.remedy
@@ -226,7 +226,7 @@ def _system(explanation: Explanation, place: str) -> dict[str, object]:
                 "text": cause.text,
                 "until": _iso(cause.until_ms),
                 "remedy": cause.remedy,
-                "command": command_line(cause.command, place),
+                "command": command_line(cause.command, place, facts.system),
             }
             for cause in explanation.causes
         ],

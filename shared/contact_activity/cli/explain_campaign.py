@@ -35,7 +35,7 @@ def _some(mailings: Sequence[str]) -> str:
 def _next(facts: CampaignFacts, place: str) -> str:
     """What to do about the first cause that something can be done about, as a command if there is one."""
     for cause in campaign_causes(facts):
-        if command := command_line(cause.command, place):
+        if command := command_line(cause.command, place, facts.system):
             return f"{command} ({cause.remedy})" if cause.remedy else command
         if cause.remedy:
             return cause.remedy
@@ -56,7 +56,7 @@ def campaign_json(facts: CampaignFacts, place: str) -> dict[str, object]:
         "name": facts.system,
         "campaign": facts.campaign_id,
         "causes": [cause.text for cause in campaign_causes(facts)],
-        "next": command_line(next_command(facts), place),
+        "next": command_line(next_command(facts), place, facts.system),
         "sent_at": _iso(watched.sent_ms if watched else None),
         "mailings": list(watched.mailings) if watched else [],
         "reports": {

@@ -143,7 +143,7 @@ def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str
 
 def _verdict(status: Status, place: str) -> dict[str, str]:
     verdict = verdict_of(status)
-    command = command_line(verdict.next, place)
+    command = command_line(verdict.next, place, status.name)
     return {"word": verdict.word.value, "because": verdict.because, "next": command}
 
 

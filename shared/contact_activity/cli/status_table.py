@@ -43,7 +43,7 @@ def print_status(console: Console, status: Status, place: str = "") -> None:
         Text(verdict.word.value, style=_STYLES.get(verdict.word, "bold red")), f" {verdict.because}"
     )
     if verdict.next:
-        console.print(f"next: {command_line(verdict.next, place)}")
+        console.print(f"next: {command_line(verdict.next, place, status.name)}")
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="dim")
     facts.add_column()
