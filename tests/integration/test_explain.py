@@ -208,8 +208,27 @@ def test_in_a_folder_a_run_reads_what_waits_its_turn(
     store: Store, tmp_path: Path, due_in_ms: int, command: str
 ) -> None:
     change(store, due_ms=NOW_MS + due_in_ms)
-    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    credentials = {"CONSTANT_CONTACT_API_KEY": "a-key", "CONSTANT_CONTACT_ACCESS_TOKEN": "a-token"}
+    *_, last = explained("4711", "--state", str(tmp_path), **credentials).stdout.splitlines()
     assert last == f"  next: contact-activity {command} --state {tmp_path}"
+
+
+@pytest.mark.parametrize("name", ["account.json", "credentials.json"])
+def test_files_that_only_a_run_needs_hold_up_no_explanation(store: Store, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("broken")
+    store.reports.put_watched(WatchedCampaign("9", NOW_MS))
+    assert kinds_of(tmp_path) == ["nothing_wrong"]
+    assert explained("--campaign", "9", "--state", str(tmp_path)).returncode == 0
+
+
+def test_a_run_without_credentials_is_no_next_step_for_an_account(store: Store, tmp_path: Path) -> None:
+    """It would read the simulated account."""
+    change(store, due_ms=NOW_MS - HOUR_MS)
+    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    assert last.startswith(f"  next: contact-activity run --state {tmp_path} (with the account's credentials")
+    store.reports.put_watched(WatchedCampaign("9", NOW_MS))
+    store.reports.save(CampaignReport(ReportId("9", ActivityType.OPENED), NOW_MS, NOW_MS))
+    assert "(with the account's credentials" in explained("--campaign", "9", "--state", str(tmp_path)).stdout
 
 
 @pytest.mark.usefixtures("store")

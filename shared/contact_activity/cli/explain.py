@@ -27,13 +27,15 @@ from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.times import iso
+from contact_activity.errors import StandstillError
 from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import folder_explanations
 from contact_activity.operations.explain_campaign import folder_campaigns
 from contact_activity.operations.explanation import CauseKind, Explanation
 from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvents, recent_events
+from contact_activity.run.given_account import given_account
 from contact_activity.run.state_folder import EVENTS_FILES
-from contact_activity.settings import Environment, read_settings
+from contact_activity.settings import Environment, SettingsError, read_settings
 
 _EPILOG = """\
 --json prints {"observed_at": ..., "systems": [...]}; later releases only add keys. Of each system that
@@ -123,7 +125,21 @@ def _campaigns(arguments: argparse.Namespace, environment: Environment) -> list[
         from contact_activity.operations.explain_stack import stack_campaign
 
         return [stack_campaign(arguments.stack, arguments.campaign)]
-    return folder_campaigns(Path(arguments.state), arguments.campaign, read_settings(environment))
+    state_dir = Path(arguments.state)
+    return folder_campaigns(
+        state_dir,
+        arguments.campaign,
+        read_settings(environment),
+        has_credentials=_has_credentials(environment, state_dir),
+    )
+
+
+def _has_credentials(environment: Environment, state_dir: Path) -> bool:
+    """Whether a run with this environment would read the account, or say what is wrong."""
+    try:
+        return given_account(environment, state_dir) is not None
+    except (SettingsError, StandstillError):
+        return True
 
 
 def _read(arguments: argparse.Namespace, environment: Environment) -> list[Explanation]:
@@ -132,7 +148,13 @@ def _read(arguments: argparse.Namespace, environment: Environment) -> list[Expla
         from contact_activity.operations.explain_stack import stack_explanation
 
         return [stack_explanation(arguments.stack, arguments.contact)]
-    return folder_explanations(Path(arguments.state), arguments.contact, read_settings(environment))
+    state_dir = Path(arguments.state)
+    return folder_explanations(
+        state_dir,
+        arguments.contact,
+        read_settings(environment),
+        has_credentials=_has_credentials(environment, state_dir),
+    )
 
 
 @dataclass(frozen=True, slots=True)

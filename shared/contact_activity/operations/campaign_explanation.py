@@ -11,7 +11,14 @@ from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
-from contact_activity.operations.explanation import Cause, lacks, pause_causes, quota_used_up, tick_failed
+from contact_activity.operations.explanation import (
+    Cause,
+    lacks,
+    pause_causes,
+    quota_used_up,
+    reads_next,
+    tick_failed,
+)
 
 _DAYS_WATCHED = WATCHED_WEEKLY_MS // 86_400_000
 
@@ -22,7 +29,7 @@ class CampaignFacts:
 
     `watched`: None if the campaign list never told when it was sent. `refused_ms`: when the API last
     refused that list; None: it does not. `types`: of which reports of campaigns are read at all.
-    `is_witnessed`: nothing else publishes (v3). `is_folder`: see `Facts`.
+    `is_witnessed`: nothing else publishes (v3). `is_folder` and `lacks_credentials`: see `Facts`.
     """
 
     system: str
@@ -40,6 +47,7 @@ class CampaignFacts:
     types: tuple[ActivityType, ...] = tuple(ActivityType)
     is_witnessed: bool = False
     is_folder: bool = False
+    lacks_credentials: bool = False
 
     def mode(self, type_: ActivityType) -> Mode:
         return Mode.PUBLISH if self.is_witnessed else self.modes.get(type_, Mode.PROBATION)
@@ -136,16 +144,13 @@ def _due(facts: CampaignFacts) -> Iterator[CampaignCause]:
     due = [of for of in facts.reports if of.due_ms is not None and of.due_ms <= facts.now_ms]
     held = [of.id.type.report for of in due if of.is_held(facts.now_ms)]
     late = [of.id.type.report for of in due if not of.is_held(facts.now_ms)]
-    command = "run" if facts.is_folder else "status"
     if held:
-        killed = "; if no run is there any more, the next one reads it" if facts.is_folder else ""
-        yield CampaignCause(
-            f"a worker reads it now: {', '.join(dict.fromkeys(held))}{killed}",
-            command=command if facts.is_folder else "",
-        )
+        text = f"a worker reads it now: {', '.join(dict.fromkeys(held))}"
+        killed = "; if no run is there any more, the next one reads it"
+        yield CampaignCause(text + killed, *reads_next(facts)) if facts.is_folder else CampaignCause(text)
     if late:
         text = f"due, and waiting for a tick with calls left: {', '.join(dict.fromkeys(late))}"
-        yield CampaignCause(text, command=command)
+        yield CampaignCause(text, *reads_next(facts))
 
 
 def _not_believed(facts: CampaignFacts) -> Iterator[CampaignCause]:

@@ -1,6 +1,7 @@
 """Explains a contact from the stores of a state folder, and from any store. Changes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
@@ -13,21 +14,29 @@ from contact_activity.operations.explanation import Explanation, Facts, explain
 from contact_activity.operations.system import System, folder_systems
 from contact_activity.ports import Store
 from contact_activity.run.errors import RunError
+from contact_activity.run.state_folder import ACCOUNT
 from contact_activity.settings import Settings
 
 
-def folder_explanations(state_dir: Path, contact_id: str, settings: Settings) -> list[Explanation]:
+def folder_explanations(
+    state_dir: Path, contact_id: str, settings: Settings, *, has_credentials: bool = True
+) -> list[Explanation]:
     """Return why the contact is late in each system of the folder that knows it, or erased it.
 
+    `has_credentials`: whether a run of whoever asks would read the account, and not the simulated one.
     Raises `RunError` if there is no system, or if none knows it.
     """
     now_ms = SystemClock().now_ms()
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
         known = (facts_of(of.name, of.store, contact_id, settings, now_ms, is_folder=True) for of in systems)
-        found = [explain(facts) for facts in known if facts]
+        found = [explain(_asked_by(facts, has_credentials=has_credentials)) for facts in known if facts]
         if not found:
             raise unknown(contact_id, in_folder(systems, state_dir))
     return found
+
+
+def _asked_by(facts: Facts, *, has_credentials: bool) -> Facts:
+    return replace(facts, lacks_credentials=facts.system == ACCOUNT and not has_credentials)
 
 
 def in_folder(systems: Sequence[System], state_dir: Path) -> str:

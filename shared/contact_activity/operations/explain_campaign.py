@@ -11,14 +11,18 @@ from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import in_folder
 from contact_activity.operations.system import folder_systems
 from contact_activity.ports import Store
-from contact_activity.run.account_file import AccountFile
+from contact_activity.run.account_file import FILE as ACCOUNT_FILE
 from contact_activity.run.errors import RunError
+from contact_activity.run.state_folder import ACCOUNT, SIMULATED_V3
 from contact_activity.settings import Settings
 
 
-def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> list[CampaignFacts]:
+def folder_campaigns(
+    state_dir: Path, campaign_id: str, settings: Settings, *, has_credentials: bool = True
+) -> list[CampaignFacts]:
     """Return what is known of the campaign in each system of the folder that knows it.
 
+    `has_credentials`: see `folder_explanations`.
     Raises `RunError` if there is no system, or if none knows it.
     """
     now_ms = SystemClock().now_ms()
@@ -27,7 +31,12 @@ def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> l
             (of.name, campaign_facts(of.name, of.store, campaign_id, settings, now_ms)) for of in systems
         )
         found = [
-            replace(facts, is_witnessed=_is_witnessed(name, state_dir, settings), is_folder=True)
+            replace(
+                facts,
+                is_witnessed=_is_witnessed(name, state_dir, settings),
+                is_folder=True,
+                lacks_credentials=name == ACCOUNT and not has_credentials,
+            )
             for name, facts in known
             if facts
         ]
@@ -38,9 +47,9 @@ def folder_campaigns(state_dir: Path, campaign_id: str, settings: Settings) -> l
 
 def _is_witnessed(name: str, state_dir: Path, settings: Settings) -> bool:
     """Whether a system of the folder is of v3, which the shell that asks need not say."""
-    if name == "account":
-        return settings.reading.is_witnessed or AccountFile(state_dir).read() is not None
-    return name != "simulated"
+    if name == ACCOUNT:
+        return settings.reading.is_witnessed or (state_dir / ACCOUNT_FILE).exists()
+    return name == SIMULATED_V3
 
 
 def unknown_campaign(campaign_id: str, where: str) -> RunError:

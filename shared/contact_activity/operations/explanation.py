@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.contact import Contact
@@ -61,6 +62,7 @@ class Facts:
     `contact`: None if it was erased, at `erased_ms`. `due_before`: how many contacts have been due for
     longer. `latest_due_ms`: the latest time that any schedule would set it due; None: not known. `types`,
     `summaries` and `start_ms`: what `REPORTS` and `START_DATE` say. `is_folder`: a run reads it, not a stack.
+    `lacks_credentials`: a run of whoever asks would read the simulated account instead.
     """
 
     system: str
@@ -80,6 +82,7 @@ class Facts:
     summaries: tuple[SummaryKind, ...] = ()
     start_ms: int | None = None
     is_folder: bool = False
+    lacks_credentials: bool = False
 
     @property
     def is_in_message(self) -> bool:
@@ -229,7 +232,8 @@ def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
             CauseKind.PUT_OFF,
             f"it is due at {iso(contact.due_ms)}, later than any schedule says, as a clock that was ahead "
             "sets it: the next tick corrects that",
-            command=_reads_next(facts),
+            None,
+            *reads_next(facts),
         )
 
 
@@ -283,7 +287,7 @@ def _being_read(facts: Facts, contact: Contact) -> Iterator[Cause]:
     if facts.is_folder:
         # The folder does not say whether its run was killed.
         text = f"{text}; if no run is there any more, the next one reads it"
-        yield Cause(CauseKind.BEING_READ, text, command="run")
+        yield Cause(CauseKind.BEING_READ, text, None, *reads_next(facts))
         return
     lost = "" if until_ms is None else f": if that gets lost, it waits until {iso(until_ms)}"
     yield Cause(CauseKind.BEING_READ, text + lost, until_ms)
@@ -300,13 +304,26 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     yield Cause(
         CauseKind.WAITING_TURN,
         f"it is {never}due since {iso(contact.due_ms)}, and waits its turn: {others} due before it",
-        command=_reads_next(facts),
+        None,
+        *reads_next(facts),
     )
 
 
-def _reads_next(facts: Facts) -> str:
-    """The command that shows when it is read, or reads it where no stack ticks."""
-    return "run" if facts.is_folder else "status"
+class _Place(Protocol):
+    @property
+    def is_folder(self) -> bool: ...
+    @property
+    def lacks_credentials(self) -> bool: ...
+
+
+def reads_next(facts: _Place) -> tuple[str, str]:
+    """Return remedy and command by which what is due is read where no stack ticks, or else seen."""
+    if not facts.is_folder:
+        return "", "status"
+    return _SET_CREDENTIALS if facts.lacks_credentials else "", "run"
+
+
+_SET_CREDENTIALS = "with the account's credentials: none are set here, so a run reads the simulated account"
 
 
 def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:

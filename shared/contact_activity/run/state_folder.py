@@ -15,8 +15,8 @@ ACCOUNT_DATABASE = "contact-activity.sqlite3"
 SIMULATED_DATABASE = "simulated.sqlite3"
 # The same simulated account has other ids in v3.
 SIMULATED_V3_DATABASE = "simulated-v3.sqlite3"
-# The name of the system that it holds.
-SIMULATED_V3 = "simulated v3"
+# Names of systems.
+ACCOUNT, SIMULATED, SIMULATED_V3 = "account", "simulated", "simulated v3"
 SIMULATED_ACCOUNT = "simulated.json"
 # The default events file of each engine.
 EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
@@ -34,8 +34,8 @@ def databases_in(state_dir: Path) -> dict[str, Path]:
     found = {
         name: state_dir / file
         for name, file in (
-            ("account", ACCOUNT_DATABASE),
-            ("simulated", SIMULATED_DATABASE),
+            (ACCOUNT, ACCOUNT_DATABASE),
+            (SIMULATED, SIMULATED_DATABASE),
             (SIMULATED_V3, SIMULATED_V3_DATABASE),
         )
         if (state_dir / file).is_file()
