@@ -86,6 +86,26 @@ def test_what_is_in_no_file_that_can_be_read_alone_is_not_left_out(folder: Path)
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [*LOOKS, ["event", "sample", "clicked"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    folder: Path, command: list[str], unbuffered: str
+) -> None:
+    """As in `| head -1`, also where each line is written at once, as containers have it."""
+    place = [] if command[0] == "event" else ["--state", str(folder)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "contact_activity", *command, *place],
+        env=PATH | {"PYTHONPATH": str(SHARED), "PYTHONUNBUFFERED": unbuffered},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("command", LOOKS)
 def test_a_state_file_that_is_being_made_is_told(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / ACCOUNT_DATABASE).touch()

@@ -50,7 +50,7 @@ def add_event(commands: Commands) -> None:
         metavar="NAME",
         help=f"the bus that --put-events names, or its ARN (default {_BUS})",
     )
-    sample.set_defaults(command=_sample, debug=False)
+    sample.set_defaults(command=_sample, debug=False, only_shows=True)
 
 
 def _bus(text: str) -> str:

@@ -81,7 +81,7 @@ def add_explain(commands: Commands) -> None:
     )
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
-    parser.set_defaults(command=_explain)
+    parser.set_defaults(command=_explain, only_shows=True)
 
 
 def _campaign_id(text: str) -> str:

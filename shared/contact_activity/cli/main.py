@@ -76,6 +76,9 @@ def _run_command(arguments: argparse.Namespace, console: Console) -> int:
         use_aws_place(arguments)
         return int(arguments.command(arguments, os.environ, console))
     except BrokenPipeError:
+        # Whoever has seen enough of what only shows something, such as `head`, has lost nothing.
+        if getattr(arguments, "only_shows", False):
+            return EXIT_DONE
         return fail(EXIT_FAILED, "the reader of standard output has left before the end")
     except (SettingsError, UsageError) as error:
         return fail(EXIT_USAGE, str(error))

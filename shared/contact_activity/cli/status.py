@@ -70,7 +70,14 @@ def add_status(commands: Commands) -> None:
     how = status.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
     how.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
-    status.set_defaults(command=_status)
+    status.set_defaults(command=_status, only_shows=True)
+
+
+class _Output(Console):
+    """Standard output whose reader may leave, which Rich makes a failure without a word."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def _status(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
@@ -80,13 +87,13 @@ def _status(arguments: argparse.Namespace, environment: Environment, _: Console)
     if arguments.json:
         print(json.dumps(to_json(statuses, now_ms(), pasted_place(arguments))))  # noqa: T201
         return EXIT_DONE
-    _print(Console(highlight=False, soft_wrap=True, markup=False), statuses, pasted_place(arguments))
+    _print(_Output(highlight=False, soft_wrap=True, markup=False), statuses, pasted_place(arguments))
     return EXIT_DONE
 
 
 def _watch(arguments: argparse.Namespace, environment: Environment) -> int:
     """Print the status until somebody interrupts it."""
-    console, place = Console(highlight=False, soft_wrap=True, markup=False), pasted_place(arguments)
+    console, place = _Output(highlight=False, soft_wrap=True, markup=False), pasted_place(arguments)
     try:
         while True:
             statuses = _read(arguments, environment)
