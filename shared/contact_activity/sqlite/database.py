@@ -156,7 +156,7 @@ class Database:
         if not self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'state'"):
             raise StandstillError(
                 f"the state {self._path} holds nothing yet: if a run began just now, try again; if none did, "
-                "delete it",
+                "the next one fills it",
                 is_passing=True,
             )
 
