@@ -213,6 +213,17 @@ def test_in_a_folder_a_run_reads_what_waits_its_turn(
     assert last == f"  next: contact-activity {command} --state {tmp_path}"
 
 
+def test_a_contact_that_waits_for_a_report_leads_to_why_that_is_late(store: Store, tmp_path: Path) -> None:
+    """The one that it has waited for longest."""
+    newer = Ask(ReportId("8", ActivityType.OPENED), bytes(KEY_BYTES), NOW_MS + 1)
+    change(store, asks=(newer, ASK))
+    store.reports.save(CampaignReport(ASK.report, NOW_MS, NOW_MS, last_error="HTTP 500", failures=1))
+    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    pasted = shlex.split(last.removeprefix("  next: ").partition(" (")[0])
+    assert pasted[:4] == ["contact-activity", "explain", "--campaign", "9"]
+    assert "HTTP 500" in explained(*pasted[2:]).stdout
+
+
 @pytest.mark.parametrize("name", ["account.json", "credentials.json"])
 def test_files_that_only_a_run_needs_hold_up_no_explanation(store: Store, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("broken")

@@ -334,10 +334,12 @@ def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:
     late = f", {owed:,} of them for longer than a report takes" if owed else ""
     # The others of an answer say no more than these.
     reports = sorted({str(ask.report) for ask in asks})[:3]
+    longest = min(asks, key=lambda ask: (not ask.is_owed, ask.met_ms))
     yield Cause(
         CauseKind.WAITING_REPORT,
         f"{len(asks):,} of its activities wait for the reports of their mailings{late}: {', '.join(reports)}",
-        command="status",
+        remedy="why the one that it waits for longest is late",
+        command=f"explain --campaign {longest.report.campaign_id}",
     )
 
 
