@@ -1,6 +1,8 @@
 """`--region` and `--profile`, and what commands on a stack say of AWS settings that cannot be used."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from botocore.exceptions import ClientError, SSOTokenLoadError, TokenRetrievalEr
 
 from contact_activity.cli.told_errors import told
 from contact_activity.operations.aws_session import use_aws
-from tests.support.command_line import run_command
+from tests.support.command_line import SHARED, run_command
 from tests.support.nobodys_aws import nobodys_aws
 
 # Each command that takes --stack, with what it needs beside it.
@@ -136,3 +138,24 @@ def test_a_refusal_without_a_code_names_the_call() -> None:
 )
 def test_what_the_system_refuses_is_told_with_what_to_do(error: OSError, remedy: str) -> None:
     assert remedy in told(error)
+
+
+def test_forget_asks_with_the_region_of_the_stack(tmp_path: Path) -> None:
+    """Two regions may have stacks of one name. Nobody is asked for anything before the answer."""
+    ours, theirs = os.openpty()
+    os.write(ours, b"n\n")
+    place = ["--stack", "one", "--region", "eu-west-1", "--profile", "there"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "contact_activity", "forget", "4711", *place],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SHARED), **configured(tmp_path)},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=True,
+        text=True,
+    )
+    asked = os.read(ours, 4_096).decode()
+    for end in (ours, theirs):
+        os.close(end)
+    assert " ".join(place) in asked
+    assert ended.stdout == "nothing is erased\n"

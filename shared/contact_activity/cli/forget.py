@@ -13,6 +13,7 @@ from contact_activity.cli.arguments import (
     contact_id_argument,
     now_ms,
     opened_systems,
+    pasted_place,
     print_line,
 )
 from contact_activity.cli.exit_status import EXIT_DONE
@@ -87,7 +88,7 @@ def _is_wanted(arguments: argparse.Namespace) -> bool:
         raise UsageError(
             "forget erases for good, and nobody can be asked here: add --yes, or --dry-run to look"
         )
-    place = f"--stack {arguments.stack}" if arguments.stack else f"--state {arguments.state}"
+    place = pasted_place(arguments).strip() or f"--state {arguments.state}"
     sys.stderr.write(f"Erase all that {place} holds of contact {arguments.contact_id}, for good? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
