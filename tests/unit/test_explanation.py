@@ -1,6 +1,7 @@
 """Why a contact is late, by facts alone."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,3 +206,9 @@ def test_the_watermark_is_told_by_type() -> None:
         known=(Known("sends", 9, None), Known("opens", 7, 5)),
         remembered=4,
     )
+
+
+def test_the_page_for_operators_says_what_to_do_about_each_cause() -> None:
+    page = (Path(__file__).parents[2] / "functions" / "README.md").read_text(encoding="utf-8")
+    kinds = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {kind.value for kind in CauseKind} <= {name.strip(" `") for of in kinds for name in of.split(",")}
