@@ -214,7 +214,8 @@ def drain(engine: str, contacts: int, *, is_v3: bool) -> bool:
         served(account, None, CALLS_PER_DAY, calls_per_second) as server,
     ):
         limits = {"CALLS_PER_SECOND": str(calls_per_second), "CALLS_PER_DAY": str(CALLS_PER_DAY)}
-        operator = (Operator.of_v3 if is_v3 else Operator.of)(Path(folder), server, **limits)
+        operator = Operator.of_v3(Path(folder), server) if is_v3 else Operator.of(Path(folder), server)
+        operator.environment |= limits
         started_s = time.monotonic()
         with _shown(server, contacts):
             if engine == "embedded":
