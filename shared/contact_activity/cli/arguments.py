@@ -39,14 +39,14 @@ Command = Callable[[argparse.Namespace, Environment, Console], int]
 
 
 def add_system_command(
-    commands: Commands, name: str, *, summary: str, description: str, command: Command
+    commands: Commands, name: str, *, summary: str, description: str, command: Command, epilog: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that acts on systems: with `--stack` or `--state`, and `--dry-run`."""
     parser = commands.add_parser(
         name,
         help=summary,
         description=description,
-        epilog=_EPILOG,
+        epilog=_EPILOG + epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_place(parser)
@@ -112,6 +112,8 @@ def time_argument(text: str) -> int:
 
 def contact_id_argument(text: str) -> str:
     if not USABLE_ID.fullmatch(text):
+        if "@" in text:
+            raise argparse.ArgumentTypeError("that is an address: give it with --email")
         raise argparse.ArgumentTypeError("give a contact's id as Constant Contact has it, such as 4711")
     return text
 

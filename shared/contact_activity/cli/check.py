@@ -8,15 +8,7 @@ from shlex import quote
 from rich.console import Console
 
 from contact_activity.cli.arguments import Commands, add_place, print_line
-from contact_activity.cli.exit_status import (
-    EXIT_CREDENTIAL,
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_QUOTA,
-    EXIT_USAGE,
-    fail,
-    warn,
-)
+from contact_activity.cli.exit_status import EXIT_DONE, STATUS_OF_FAULT, fail, warn
 from contact_activity.clock import SystemClock
 from contact_activity.operations.check import CREDENTIALS, check
 from contact_activity.operations.check_folder import checked_folder
@@ -24,12 +16,6 @@ from contact_activity.operations.findings import Fault, Finding
 from contact_activity.run.given_account import given_account
 from contact_activity.settings import Environment, unknown_settings
 
-_EXIT_STATUS = {
-    Fault.SETTINGS: EXIT_USAGE,
-    Fault.CREDENTIAL: EXIT_CREDENTIAL,
-    Fault.OTHER: EXIT_FAILED,
-    Fault.QUOTA: EXIT_QUOTA,
-}
 _DESCRIPTION = """\
 Says whether a run would work with these settings and this state folder, or with this stack: a line for each
 thing that it needs, which is ok, a warning or failing, and below it what to do. It makes up to five calls,
@@ -118,7 +104,7 @@ def _told(findings: Iterable[Finding]) -> int:
     for fault in Fault:
         topics = [finding.topic for finding in failing if finding.fault is fault]
         if topics:
-            return fail(_EXIT_STATUS[fault], f"a run would fail: {', '.join(f.topic for f in failing)}")
+            return fail(STATUS_OF_FAULT[fault], f"a run would fail: {', '.join(f.topic for f in failing)}")
     print_line("a run would work")
     return EXIT_DONE
 

@@ -2,7 +2,15 @@
 
 import sys
 
+from contact_activity.operations.findings import Fault
+
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CREDENTIAL, EXIT_QUOTA = range(5)
+STATUS_OF_FAULT = {
+    Fault.SETTINGS: EXIT_USAGE,
+    Fault.CREDENTIAL: EXIT_CREDENTIAL,
+    Fault.OTHER: EXIT_FAILED,
+    Fault.QUOTA: EXIT_QUOTA,
+}
 
 
 def fail(status: int, cause: str) -> int:

@@ -1,6 +1,6 @@
 """`contact-activity explain`: says why the events of a contact or a campaign are late, the cause first.
 
-Changes nothing, and makes no call to Constant Contact.
+Changes nothing, and makes no call to Constant Contact, but for `--email`.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from contact_activity.cli.arguments import (
     Commands,
     add_place,
     command_line,
-    contact_id_argument,
     now_ms,
     pasted_place,
     print_line,
 )
+from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.event_line import printable
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
@@ -69,13 +69,11 @@ def add_explain(commands: Commands) -> None:
         "explain",
         help="say why the events of a contact or a campaign are late, and change nothing",
         description="Say why the events of a contact or a campaign are late, and change nothing.",
-        epilog=_EPILOG,
+        epilog=_EPILOG + EMAIL_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "contact", metavar="CONTACT", nargs="?", type=contact_id_argument, help="the contact's id"
-    )
+    add_contact_choice(what, "CONTACT")
     what.add_argument(
         "--campaign", metavar="ID", type=_campaign_id, help="a campaign, or a mailing (v3), in its place"
     )
@@ -93,14 +91,15 @@ def _campaign_id(text: str) -> str:
 def _explain(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
     if arguments.campaign:
         return _explain_campaign(arguments, environment)
-    explanations, found = _read(arguments, environment), _events(arguments)
+    contact_id = chosen_contact(arguments, environment, "explain")
+    explanations, found = _read(arguments, environment, contact_id), _events(arguments, contact_id)
     place = pasted_place(arguments)
     if arguments.json:
         print_line(json.dumps(_to_json(explanations, found, place)))
         return EXIT_DONE
     for explanation in explanations:
         _print_lines(_lines(explanation, place))
-    _print_lines(_event_lines(found, f"tail --contact {arguments.contact} --no-follow{place}"))
+    _print_lines(_event_lines(found, f"tail --contact {contact_id} --no-follow{place}"))
     return EXIT_DONE
 
 
@@ -142,16 +141,18 @@ def _has_credentials(environment: Environment, state_dir: Path) -> bool:
         return True
 
 
-def _read(arguments: argparse.Namespace, environment: Environment) -> list[Explanation]:
+def _read(
+    arguments: argparse.Namespace, environment: Environment, contact_id: str
+) -> list[Explanation]:
     if arguments.stack:
         # Imported only here, since boto3 takes as long as an embedded run takes to start.
         from contact_activity.operations.explain_stack import stack_explanation
 
-        return [stack_explanation(arguments.stack, arguments.contact)]
+        return [stack_explanation(arguments.stack, contact_id)]
     state_dir = Path(arguments.state)
     return folder_explanations(
         state_dir,
-        arguments.contact,
+        contact_id,
         read_settings(environment),
         has_credentials=_has_credentials(environment, state_dir),
     )
@@ -165,11 +166,11 @@ class _Events:
     error: str | None = None
 
 
-def _events(arguments: argparse.Namespace) -> _Events:
+def _events(arguments: argparse.Namespace, contact_id: str) -> _Events:
     if arguments.stack:
         return _Events()
     try:
-        return _Events(recent_events(Path(arguments.state) / EVENTS_FILES["embedded"], arguments.contact))
+        return _Events(recent_events(Path(arguments.state) / EVENTS_FILES["embedded"], contact_id))
     except OSError as error:
         return _Events(error=error.strerror or type(error).__name__)
 

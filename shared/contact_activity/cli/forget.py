@@ -10,12 +10,12 @@ from rich.console import Console
 from contact_activity.cli.arguments import (
     Commands,
     add_system_command,
-    contact_id_argument,
     now_ms,
     opened_systems,
     pasted_place,
     print_line,
 )
+from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.operations.forget import forget, forget_events
 from contact_activity.operations.system import System
@@ -30,6 +30,7 @@ lines in the events file; no run may use the folder meanwhile. A digest of its i
 is left out, whatever lists or names it, until Constant Contact lists it as changed after this command.
 
 Delete the contact in Constant Contact first: an edit that comes later, a deletion too, is such a change.
+Note its id before: API v2 does not find an address that was deleted, as --email asks for it.
 It is a new contact here then, and its history is published again. A worker that reads the contact at this
 moment publishes the rest of its pages, and a dead letter that another command has taken stays hidden for
 two minutes: repeat the command after that.
@@ -48,9 +49,14 @@ example:
 
 def add_forget(commands: Commands) -> None:
     parser = add_system_command(
-        commands, "forget", summary="erase what is stored of a contact", description=_FORGET, command=_forget
+        commands,
+        "forget",
+        summary="erase what is stored of a contact",
+        description=_FORGET,
+        command=_forget,
+        epilog=EMAIL_EPILOG,
     )
-    parser.add_argument("contact_id", type=contact_id_argument, metavar="CONTACT_ID")
+    add_contact_choice(parser.add_mutually_exclusive_group(required=True), "CONTACT_ID")
     parser.add_argument(
         "--events",
         metavar="FILE",
@@ -59,9 +65,11 @@ def add_forget(commands: Commands) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask; needed where there is no terminal")
 
 
-def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
+def _forget(arguments: argparse.Namespace, environment: Environment, __: Console) -> int:
     state_dir = Path(arguments.state)
     _check_events(arguments)
+    _check_is_wanted(arguments)
+    arguments.contact_id = chosen_contact(arguments, environment, "forget")
     if not _is_wanted(arguments):
         print_line("nothing is erased")
         return EXIT_DONE
@@ -80,14 +88,20 @@ def _forget(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     return EXIT_DONE
 
 
-def _is_wanted(arguments: argparse.Namespace) -> bool:
-    """Whether to go on: asks who sits there. Raises `UsageError` if nobody does."""
+def _check_is_wanted(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` if nobody said yes, and nobody sits there to say it."""
     if arguments.yes or arguments.dry_run:
-        return True
+        return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "forget erases for good, and nobody can be asked here: add --yes, or --dry-run to look"
         )
+
+
+def _is_wanted(arguments: argparse.Namespace) -> bool:
+    """Whether to go on: asks who sits there."""
+    if arguments.yes or arguments.dry_run:
+        return True
     place = pasted_place(arguments).strip() or f"--state {arguments.state}"
     sys.stderr.write(f"Erase all that {place} holds of contact {arguments.contact_id}, for good? [y/N] ")
     sys.stderr.flush()

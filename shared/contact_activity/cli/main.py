@@ -15,7 +15,7 @@ from contact_activity.cli.aws_place import use_aws_place
 from contact_activity.cli.check import add_check
 from contact_activity.cli.dead_letters import add_dead_letters
 from contact_activity.cli.event import add_event
-from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, fail
+from contact_activity.cli.exit_status import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, STATUS_OF_FAULT, fail
 from contact_activity.cli.explain import add_explain
 from contact_activity.cli.forget import add_forget
 from contact_activity.cli.login import add_login, add_logout
@@ -27,6 +27,7 @@ from contact_activity.cli.status import add_status
 from contact_activity.cli.tail import add_tail
 from contact_activity.cli.told_errors import has_aws_cause, told
 from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
+from contact_activity.operations.contact_lookup import LookupFailedError
 from contact_activity.run.errors import RunError, UsageError
 from contact_activity.settings import SettingsError
 
@@ -42,7 +43,9 @@ to begin with:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {_meant(message)} (see {self.prog} --help)\n")
+        # An address at the wrong place, or one that argparse took for another argument.
+        told = re.sub(r"[^\s'=]+@[^\s',]*", "[address]", _meant(message))
+        self.exit(EXIT_USAGE, f"{self.prog}: {told} (see {self.prog} --help)\n")
 
 
 def _meant(message: str) -> str:
@@ -82,6 +85,8 @@ def _run_command(arguments: argparse.Namespace, console: Console) -> int:
         return fail(EXIT_FAILED, "the reader of standard output has left before the end")
     except (SettingsError, UsageError) as error:
         return fail(EXIT_USAGE, str(error))
+    except LookupFailedError as error:
+        return fail(STATUS_OF_FAULT[error.fault], str(error))
     except KeyboardInterrupt:
         if getattr(arguments, "every", None):
             return EXIT_DONE

@@ -8,12 +8,12 @@ from rich.progress import track
 from contact_activity.cli.arguments import (
     Commands,
     add_system_command,
-    contact_id_argument,
     now_ms,
     opened_systems,
     print_line,
     time_argument,
 )
+from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.times import iso
 from contact_activity.operations.resync import request_resync, resyncable_ids
@@ -40,19 +40,25 @@ def add_resync(commands: Commands) -> None:
         summary="publish activity since a date again",
         description=_RESYNC,
         command=_resync,
+        epilog=EMAIL_EPILOG,
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("contact_id", nargs="?", type=contact_id_argument, metavar="CONTACT_ID")
+    add_contact_choice(which, "CONTACT_ID")
     which.add_argument("--all", action="store_true", help="every contact that is not gone")
     parser.add_argument(
         "--since", type=time_argument, required=True, metavar="DATE", help="such as 2026-01-31"
     )
 
 
-def _resync(arguments: argparse.Namespace, _: Environment, console: Console) -> int:
+def _resync(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
     since_ms: int = arguments.since
     if since_ms > now_ms():
         raise RunError(f"--since {iso(since_ms)} is in the future: give a time that is past")
+    if not arguments.all:
+        given_id = arguments.contact_id
+        arguments.contact_id = chosen_contact(arguments, environment, f"resync --since {iso(since_ms)}")
+        if not given_id:
+            print_line(f"the address given is that of contact {arguments.contact_id}")
     with opened_systems(arguments) as systems:
         counts = [_resync_in(system, arguments, console) for system in systems]
     if arguments.contact_id and not sum(counts):

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,18 +14,17 @@ from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argume
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
+from contact_activity.cli.used_account import used_account
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
-from contact_activity.run.given_account import given_account
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
-from contact_activity.run.state_folder import EVENTS_FILES, SIMULATED_ACCOUNT
+from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.run.summary import Summary
-from contact_activity.settings import SETTINGS, Environment, read_settings, unknown_settings
+from contact_activity.settings import SETTINGS, Environment, unknown_settings
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
-SIMULATED_CALLS_PER_SECOND = "60"
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _EPILOG = f"""\
 settings, from the environment:
@@ -106,7 +104,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
     # What is told of progress is dropped; warnings of the run and its errors go another way.
     told = Console(file=StringIO()) if arguments.quiet else console
     started_s = time.monotonic()
-    with _ended_by_sigterm(), _account(environment, options) as account:
+    with _ended_by_sigterm(), used_account(environment, options.state_dir) as account:
         print_start(told, account, options, arguments.engine)
         with ProgressBar(told, warnings=console) as display:
             summary = _engine(arguments.engine)(account, options, display)
@@ -126,24 +124,6 @@ def _options(arguments: argparse.Namespace) -> RunOptions:
     events = Path(given or state_dir / EVENTS_FILES[arguments.engine])
     every_ms = arguments.every * 60_000 if arguments.every else None
     return RunOptions(state_dir, events, arguments.all, every_ms, is_copied)
-
-
-@contextmanager
-def _account(environment: Environment, options: RunOptions) -> Iterator[Account]:
-    """Give the account of the credentials. Without credentials, serve the simulated account meanwhile."""
-    account = given_account(environment, options.state_dir)
-    if account:
-        yield account
-        return
-    from contact_activity.simulated.account_for_run import served_account
-
-    settings = read_settings({"CALLS_PER_SECOND": SIMULATED_CALLS_PER_SECOND} | _not_blank(environment))
-    with served_account(options.state_dir / SIMULATED_ACCOUNT, settings) as (base_url, credentials):
-        yield Account(replace(settings, base_url=base_url), credentials, is_simulated=True)
-
-
-def _not_blank(environment: Environment) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if value.strip()}
 
 
 def _engine(name: str) -> Engine:

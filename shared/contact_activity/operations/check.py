@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from contact_activity.constant_contact.client import ApiClient, Call, Look
+from contact_activity.constant_contact.client import Call, Look
 from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.one_account import ACCOUNT_CALL
 from contact_activity.constant_contact.permissions import Area, Permission
@@ -21,12 +21,12 @@ from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_permissions import v3_permissions
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.account import StoredAccount
-from contact_activity.domain.pace import calls_left
-from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import Cause, RetryError, WaitError, WaitReason
 from contact_activity.operations import remedies
+from contact_activity.operations.asking import asking_client, day_refused_until
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.operations.server_clock import DatedTransport
 from contact_activity.ports import BearerTokens, Clock, Limiter
@@ -94,24 +94,6 @@ def check(checked: Checked, clock: Clock) -> Iterator[Finding]:
         yield Finding(NOT_CHECKED, ", ".join(open_topics), "mend what fails, and check again")
 
 
-class _OnlyUsed:
-    """The `BearerTokens` port over another one, which is not told what the API accepts.
-
-    Only a run knows whether a new token is of the right account, and drops what it replaced.
-    """
-
-    def __init__(self, tokens: BearerTokens) -> None:
-        self._tokens = tokens
-
-    def access_token(self, *, deadline_ms: int) -> str:
-        return self._tokens.access_token(deadline_ms=deadline_ms)
-
-    def accepted(self, token: str) -> None: ...
-
-    def refused(self, token: str, *, deadline_ms: int) -> None:
-        self._tokens.refused(token, deadline_ms=deadline_ms)
-
-
 class _Check:
     def __init__(self, checked: Checked, clock: Clock) -> None:
         self._checked, self._clock = checked, clock
@@ -119,13 +101,8 @@ class _Check:
         self._transport = DatedTransport(checked.transport, clock)
         self._is_v3 = self._settings.api_version is Version.V3
         self._version = V3 if self._is_v3 else V2
-        credentials = checked.credentials
-        self._client = ApiClient(
-            self._settings.base_url,
-            (lambda: credentials) if isinstance(credentials, Credentials) else _OnlyUsed(credentials),
-            self._limiter,
-            clock,
-            transport=self._transport,
+        self._client = asking_client(
+            self._settings, checked.credentials, self._limiter, clock, self._transport
         )
         self._deadline_ms = clock.monotonic_ms() + MAX_CHECK_MS
         # When the API said that the day's calls are used up: until when to wait.
@@ -368,11 +345,7 @@ class _Check:
     def _is_day_refused(self) -> bool:
         """Whether the API said that the day's calls are used up, and may not be asked again yet."""
         now_ms = self._clock.now_ms()
-        paused = [pause for pause in self._checked.pauses.active(now_ms) if pause.reason is PauseReason.QUOTA]
-        left = calls_left(self._limiter.pace(), self._limiter.limits, now_ms)
-        for pause in paused:
-            if not (left and is_own_budget(pause, now_ms)):
-                self._used_up_until_ms = pause.until_ms
+        self._used_up_until_ms = day_refused_until(self._checked.pauses, self._limiter, now_ms)
         return self._used_up_until_ms is not None
 
     def _calls_today(self) -> Finding:

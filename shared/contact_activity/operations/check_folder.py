@@ -12,7 +12,7 @@ from contact_activity.ports import BearerTokens, Clock
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import Account
-from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.run.state_folder import database_name
 from contact_activity.run.tokens import bearer_tokens
 from contact_activity.settings import Credentials, V3Credentials, Version
 from contact_activity.sqlite.database import Database
@@ -28,7 +28,7 @@ _KEY, _ACCESS, _REFRESH = (
 
 @contextmanager
 def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[Checked]:
-    """Give what is to be checked of a real account, in a folder that a run may use meanwhile.
+    """Give what is to be checked of an account, in a folder that a run may use meanwhile.
 
     The folder and its database are created if they are missing, since the calls of a check count as a
     run's. Raises `SettingsError` if the CA bundle cannot be used, and `RunError` or `StandstillError` if
@@ -38,7 +38,8 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
     denied: list[str] = []
     where = f"--state {quote(str(state_dir))}"
     with ExitStack() as stack:
-        database = stack.enter_context(closing(_database(state_dir)))
+        name = database_name(is_simulated=account.is_simulated, version=settings.api_version)
+        database = stack.enter_context(closing(_database(state_dir, name)))
         store = sqlite_store(database, settings.limits, clock)
         transport = stack.enter_context(closing(transport_to(settings.base_url, settings, connections=1)))
         used: Credentials | BearerTokens
@@ -67,14 +68,14 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
         )
 
 
-def _database(state_dir: Path) -> Database:
+def _database(state_dir: Path, name: str) -> Database:
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"--state {state_dir} cannot be used ({error.strerror}): give a folder that you can write to"
         ) from None
-    return Database(state_dir / ACCOUNT_DATABASE)
+    return Database(state_dir / name)
 
 
 def _origin(credentials: Credentials | V3Credentials, tokens: CredentialsFile) -> str:

@@ -213,7 +213,7 @@ class Api:
             for contact in self._account.contacts()
             if (contact.status == status or (status == "ALL" and self._is_in_all(contact)))
             and contact.modified_ms >= (start.since_ms or 0)
-            and email_address in (None, contact.email_address)
+            and (email_address is None or _is_found_by(email_address, contact))
         ]
         if self._switches.contacts_newest_first:
             found.sort(key=lambda contact: contact.modified_ms, reverse=True)
@@ -297,6 +297,11 @@ class Api:
         ):
             raise Refusal(not_found("campaign", self._switches))
         return campaign
+
+
+def _is_found_by(email_address: str, contact: Contact) -> bool:
+    """An exact match, which finds no address that was deleted (v2 documentation)."""
+    return email_address == contact.email_address and contact.status != "REMOVED"
 
 
 def _shown_time(item: tuple[int, object]) -> int:

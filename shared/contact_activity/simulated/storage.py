@@ -40,6 +40,12 @@ def open_account(path: Path, now: datetime, contacts: int = 250, *, seed: int = 
     return account
 
 
+def read_account(path: Path) -> SimulatedAccount:
+    """Read the account of a file, which stays as it is. Raises as `open_account`."""
+    account, _ = _load(path)
+    return account
+
+
 def _load(path: Path) -> tuple[SimulatedAccount, VisitState]:
     try:
         stored = json.loads(path.read_bytes())
