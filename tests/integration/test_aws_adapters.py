@@ -218,7 +218,7 @@ class TestBus:
         with pytest.raises(PartlyAcceptedError) as raised:
             bus.publish([event("a"), event("b")], deadline_ms=deadline_ms)
         assert raised.value.accepted == {"a"}
-        assert str(raised.value) == "the bus did not accept 1 events in 7 tries"
+        assert str(raised.value) == "the bus did not accept 1 event in 7 tries"
         assert clock.slept_s == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
         assert clock.now_ms() < deadline_ms
 

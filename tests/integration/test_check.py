@@ -378,7 +378,7 @@ def test_a_folder_of_another_version_fails_before_a_token_is_spent(
     found = check(tmp_path, given)
     assert found.status == 2
     assert found.amiss == [("failing", "state"), ("warning", "not checked")]
-    assert f"1 contacts, read from API {held}" in found.told["state"]
+    assert f"1 contact, read from API {held}" in found.told["state"]
     assert (server.calls, server.token_calls) == ([], [])
     assert CredentialsFile(tmp_path).read().is_empty
 

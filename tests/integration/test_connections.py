@@ -70,7 +70,7 @@ def took_s(stderr: str) -> float:
 
 def failed_calls(stderr: str) -> dict[str, int]:
     """Return the failed calls of the summary, by cause."""
-    (line,) = re.findall(r"^\d+ calls failed: (.*)\.$", stderr, re.MULTILINE)
+    (line,) = re.findall(r"^\d+ calls? failed: (.*)\.$", stderr, re.MULTILINE)
     return {cause: int(count) for cause, count in re.findall(r"([^,]+?) \((\d+)\)", line)}
 
 

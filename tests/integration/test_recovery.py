@@ -218,12 +218,12 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
     place.register("fine", due_ms=later)
     for arguments in (["dead-letters"], ["dead-letters", "--redrive", "--dry-run"]):
         said = place.said(*arguments)
-        assert "1 contacts failing, 0 dead letters" in said
+        assert "1 contact failing, 0 dead letters" in said
         (line,) = [line for line in said.splitlines() if "3 failed" in line]
         assert line.split(maxsplit=6)[1] == "failing"
         assert iso(NOW_MS) in line
         assert line.rstrip().endswith(LAST_ERROR)
-    assert "1 contacts due now" in place.said("dead-letters", "--redrive")
+    assert "1 contact due now" in place.said("dead-letters", "--redrive")
     failing, fine = place.contacts.get("failing"), place.contacts.get("fine")
     assert failing
     assert fine
@@ -259,7 +259,7 @@ def test_reports_that_failed_are_listed_and_tried_again(place: Place) -> None:
                 "error": "the API failed 9 times",
             }
         ]
-    assert "1 campaign reports due now" in place.said("dead-letters", "--redrive")
+    assert "1 campaign report due now" in place.said("dead-letters", "--redrive")
     failing, fine = (place.reports.get(ReportId(id_, ActivityType.OPENED)) for id_ in ("111", "222"))
     assert failing
     assert fine
@@ -313,12 +313,12 @@ def test_dead_letters_of_a_stack_are_redriven_and_deleted(cloud: Cloud) -> None:
         said = place.said("dead-letters")
         assert "0 contacts failing, 15 dead letters" in said
         assert said.count(f"{iso(NOW_MS)}  {LAST_ERROR}") == len(ids)
-    assert "1 dead letters deleted" in place.said("forget", "dead-11")
+    assert "1 dead letter deleted" in place.said("forget", "dead-11")
     said = place.said("dead-letters", "--redrive")
     assert "11 contacts due now, 13 letters deleted" in said
-    assert "1 letters are no message of ours and stay" in said
+    assert "1 letter is no message of ours and stays" in said
     assert all(outline.due_ms < later for outline in place.contacts.outlines())
-    assert "0 contacts failing, 1 dead letters" in place.said("dead-letters")
+    assert "0 contacts failing, 1 dead letter" in place.said("dead-letters")
     sqs.purge_queue(QueueUrl=url)
     cloud.clear()
 
@@ -363,9 +363,9 @@ def test_erasing_events_keeps_the_link_and_the_mode_of_the_file(tmp_path: Path) 
     (tmp_path / "kept.jsonl.forgetting").write_bytes(EVENT_OF_4711)
     link.symlink_to(kept)
     place = at(tmp_path)
-    assert "1 events would be erased" in place.said("forget", "4711", "--dry-run")
+    assert "1 event would be erased" in place.said("forget", "4711", "--dry-run")
     assert kept.read_bytes().startswith(EVENT_OF_4711)
-    assert "1 events erased" in place.said("forget", "4711")
+    assert "1 event erased" in place.said("forget", "4711")
     assert (kept.read_bytes(), link.is_symlink()) == (EVENT_OF_4712, True)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o640
     assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept.jsonl"]
@@ -388,7 +388,7 @@ def test_an_unreadable_line_is_erased_only_if_it_names_the_contact(tmp_path: Pat
         (tmp_path / name).write_bytes(b"".join([*others, *of_4711, *others]))
     said = at(tmp_path).said("forget", "4711")
     for name in ("events.jsonl", "cloud-events.jsonl"):
-        assert f"{name}: 1 events erased" in said
+        assert f"{name}: 1 event erased" in said
         left = (tmp_path / name).read_bytes()
         assert b'"4711"' not in left
         assert [line for line in left.splitlines(keepends=True) if line in others] == others * 2
@@ -489,7 +489,7 @@ def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
     ("arguments", "status", "cause"),
     [
         (["forget", "../4711"], 2, "give a contact's id"),
-        (["resync", "--since", "2026-01-01"], 2, "CONTACT_ID --all is required"),
+        (["resync", "--since", "2026-01-01"], 2, "CONTACT_ID --email --all is required"),
         (["resync", "4711", "--since", "yesterday"], 2, "give a date"),
         (["pause", "--until", "2020-01-01"], 1, "is past"),
         (["resume"], 1, "holds no state"),

@@ -207,7 +207,7 @@ def test_a_contact_that_is_gone_is_no_failure(tmp_path: Path) -> None:
         operator = Operator.of(tmp_path, server)
         done = operator.run()
     assert done.returncode == 0
-    assert "1 contacts no longer exist" in done.stderr
+    assert "1 contact no longer exists" in done.stderr
     assert {key[2] for key in operator.published()} == {c.id for c in account.contacts()} - {gone}
 
 
@@ -415,7 +415,7 @@ def test_reports_are_read_from_the_second_run_on(tmp_path: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 0)
     assert "reports read" not in first.stderr
     assert " · 6 reports read · " in second.stderr
-    assert "1 events from 3 contacts" in second.stderr
+    assert "1 event from 3 contacts" in second.stderr
     assert set(operator.published()) == truth_of(account)
     kinds = ["report" if "/campaigns/" in path else "contact" for path in paths if "/tracking" in path]
     assert kinds == ["report"] * 6 + ["contact"] * 3

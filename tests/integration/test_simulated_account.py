@@ -1228,7 +1228,7 @@ class TestProgram:
             _, errors = process.communicate(timeout=20)
         assert len(response.json()["results"]) >= 20
         assert process.returncode == 0
-        assert "1 calls answered" in errors
+        assert "calls answered: 1" in errors
 
     def test_a_bad_file_is_one_line(self, tmp_path: Path) -> None:
         """A file that is no account ends the program with 1 and one line."""

@@ -229,7 +229,7 @@ def test_a_right_that_is_missing_is_named(tmp_path: Path) -> None:
     assert system["missing_right"] == {"kind": "scope", "name": "campaign_data"}
     assert (system["contacts"]["asking"], system["contacts"]["owed"]) == (1, 1)
     told = " ".join(status("--state", str(tmp_path)).stdout.split())
-    assert "1 activities wait for it, 1 until a right is there" in told
+    assert "1 activity waits for it, 1 until a right is there" in told
     assert "the scope campaign_data is missing: `contact-activity login` again" in told
     assert "does not list the campaigns" not in told
 
@@ -462,7 +462,7 @@ def test_the_status_of_a_stack_counts_dead_letters(cloud: Cloud) -> None:
     ended = status("--stack", "contact-activity", **cloud.environment)
     sqs.purge_queue(QueueUrl=url)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "0 waiting · 1 dead letters · 0 failed ticks" in ended.stdout
+    assert "0 waiting · 1 dead letter · 0 failed ticks" in ended.stdout
 
 
 @pytest.mark.cloud

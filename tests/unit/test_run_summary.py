@@ -53,7 +53,7 @@ def test_reports_and_contacts_are_counted_apart() -> None:
     assert "reports" not in told(summary)
     recorder.record_report(OPENS, Report(Outcome.READ))
     assert (summary.synced, summary.finished, summary.finished_reports) == (1, 1, 1)
-    assert "0 events from 1 contacts in 1.0 s · 1 reports read · 0 contacts known" in told(summary)
+    assert "0 events from 1 contact in 1.0 s · 1 report read · 0 contacts known" in told(summary)
 
 
 def test_contacts_that_are_refused_have_failed_if_others_were_read() -> None:
@@ -89,7 +89,7 @@ def test_what_is_owed_is_told_with_what_brings_it() -> None:
     assert "`contact-activity login`" in told(scope)
     privilege = Summary(refused={"contact 1": "403"}, missing_right=Right.METRICS)
     assert "the privilege ui:campaign:metrics is missing" in told(privilege)
-    assert "reports of 1 contacts" in told(privilege)
+    assert "reports of 1 contact" in told(privilege)
     assert "`contact-activity run --all`" in told(privilege)
     watch = Summary(missing_right=Right.CAMPAIGN_READ)
     assert "the privilege campaign:read is missing, so mailings are not watched" in told(watch)

@@ -7,6 +7,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contact_activity.aws.errors import error_code
+from contact_activity.domain.counted import counted
 from contact_activity.domain.event import EVENT_SOURCE, Event
 from contact_activity.domain.pace import back_off_s
 from contact_activity.errors import FatalError, PartlyAcceptedError
@@ -88,7 +89,9 @@ class EventBridgeBus:
             if tries:
                 self._back_off(tries, left, accepted, deadline_ms)
             if self._clock.monotonic_ms() >= deadline_ms:
-                raise PartlyAcceptedError(f"no time was left for {len(left)} events", frozenset(accepted))
+                raise PartlyAcceptedError(
+                    f"no time was left for {counted(len(left), 'event')}", frozenset(accepted)
+                )
             left = self._put(left, accepted)
             tries += 1
 
@@ -114,6 +117,6 @@ class EventBridgeBus:
     def _back_off(self, tries: int, left: Sequence[Event], accepted: set[str], deadline_ms: int) -> None:
         wait_s = back_off_s(tries, first_s=FIRST_BACKOFF_S, most_s=MAX_BACKOFF_S, jitter=self._jitter())
         if self._clock.monotonic_ms() + wait_s * 1_000 >= deadline_ms:
-            text = f"the bus did not accept {len(left)} events in {tries} tries"
+            text = f"the bus did not accept {counted(len(left), 'event')} in {counted(tries, 'try', 'tries')}"
             raise PartlyAcceptedError(text, frozenset(accepted))
         self._clock.sleep(wait_s)

@@ -17,6 +17,7 @@ from contact_activity.cli.arguments import (
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
+from contact_activity.domain.counted import counted
 from contact_activity.domain.schedule import MAX_FAILURE_WAIT_MS, MAX_GONE_WAIT_MS
 from contact_activity.domain.times import is_too_late, iso
 from contact_activity.domain.work import DeadLetter, WorkKind
@@ -74,23 +75,33 @@ def _dead_letters(arguments: argparse.Namespace, _: Environment, __: Console) ->
 
 def _redrive(system: System) -> None:
     done = redrive(system, now_ms())
-    print_line(f"{system.name}: {done.contacts:,} contacts due now, {done.letters:,} letters deleted")
+    contacts, letters = counted(done.contacts, "contact"), counted(done.letters, "letter")
+    print_line(f"{system.name}: {contacts} due now, {letters} deleted")
     if done.reports:
-        print_line(f"{system.name}: {done.reports:,} campaign reports due now")
+        print_line(f"{system.name}: {counted(done.reports, 'campaign report')} due now")
     if done.unreadable:
-        print_line(f"{system.name}: {done.unreadable:,} letters are no message of ours and stay")
+        stay = counted(
+            done.unreadable,
+            "letter is no message of ours and stays",
+            "letters are no message of ours and stay",
+        )
+        print_line(f"{system.name}: {stay}")
 
 
 def _print_failures(name: str, failures: Failures) -> None:
-    print_line(f"{name}: {len(failures.contacts):,} contacts failing, {len(failures.letters):,} dead letters")
+    failing, letters = (
+        counted(len(failures.contacts), "contact"),
+        counted(len(failures.letters), "dead letter"),
+    )
+    print_line(f"{name}: {failing} failing, {letters}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("what", "id", "", "when", "last failed", "because"):
         table.add_column(heading, no_wrap=True)
     for contact in failures.contacts[:MAX_SHOWN]:
         tries = f"{contact.failures} failed"
         table.add_row("contact", contact.id, tries, _next_try(contact), *_last_failure(contact))
-    letters = zip(failures.letters, failures.letter_contacts, strict=True)
-    for letter, of_letter in islice(letters, MAX_SHOWN):
+    given_up = zip(failures.letters, failures.letter_contacts, strict=True)
+    for letter, of_letter in islice(given_up, MAX_SHOWN):
         since = f"since {iso(letter.sent_ms)}"
         table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter))
     if table.row_count:
@@ -98,7 +109,8 @@ def _print_failures(name: str, failures: Failures) -> None:
     for report in failures.reports[:MAX_SHOWN]:
         print_line(f"report {report.id}: {report.last_error}")
     if len(failures.reports) > MAX_SHOWN:
-        print_line(f"... and {len(failures.reports) - MAX_SHOWN:,} more reports fail")
+        more = counted(len(failures.reports) - MAX_SHOWN, "more report fails", "more reports fail")
+        print_line(f"... and {more}")
 
 
 def _to_json(name: str, failures: Failures) -> dict[str, object]:

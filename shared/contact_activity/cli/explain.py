@@ -26,6 +26,7 @@ from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
+from contact_activity.domain.counted import counted
 from contact_activity.domain.times import iso
 from contact_activity.errors import StandstillError
 from contact_activity.operations.campaign_explanation import CampaignFacts
@@ -206,7 +207,10 @@ def _watermark_lines(explanation: Explanation) -> list[str]:
         lines.append(f"  read through: {', '.join(through)}")
     floors = [f"{of.report} {iso(of.floor_ms)}" for of in explanation.known if of.floor_ms]
     below = f"what is older is not asked for again: {', '.join(floors)}" if floors else "nothing is forgotten"
-    return [*lines, f"  remembers {explanation.remembered:,} activities one by one; {below}"]
+    return [
+        *lines,
+        f"  remembers {counted(explanation.remembered, 'activity', 'activities')} one by one; {below}",
+    ]
 
 
 def _event_lines(found: _Events, tail: str) -> list[str]:
@@ -220,7 +224,12 @@ def _event_lines(found: _Events, tail: str) -> list[str]:
         f"  event: {of.detail_type}, happened {of.occurred_at}, seen {of.observed_at}" for of in events.events
     ]
     if events.broken:
-        lines.append(f"  skipped {events.broken:,} broken lines of the events file that name it")
+        broken = counted(
+            events.broken,
+            "broken line of the events file that names it",
+            "broken lines of the events file that name it",
+        )
+        lines.append(f"  skipped {broken}")
     if not events.is_whole:
         part = f"the last {SEARCHED_BYTES >> 20} MiB of the events file"
         lines.append(f"  event: no more in {part}; all of it: contact-activity {tail}")

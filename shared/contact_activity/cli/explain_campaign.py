@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from contact_activity.cli.arguments import command_line
 from contact_activity.domain.campaign_report import CampaignReport
+from contact_activity.domain.counted import counted
 from contact_activity.domain.times import iso
 from contact_activity.operations.campaign_explanation import CampaignFacts, campaign_causes, next_command
 
@@ -46,7 +47,8 @@ def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:
     read = "never read" if report.read_ms is None else f"read {iso(report.read_ms)}"
     due = "no longer due" if report.due_ms is None else f"due {iso(report.due_ms)}"
     mode = facts.mode(report.id.type).value
-    return f"{report.id}: {mode}, {read}, {due}, {report.rows:,} rows, {report.failures} failures"
+    rows, failures = counted(report.rows, "row"), counted(report.failures, "failure")
+    return f"{report.id}: {mode}, {read}, {due}, {rows}, {failures}"
 
 
 def campaign_json(facts: CampaignFacts, place: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from contact_activity.cli.arguments import (
 )
 from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.counted import counted
 from contact_activity.operations.forget import forget, forget_events
 from contact_activity.operations.system import System
 from contact_activity.run.errors import RunError, UsageError
@@ -120,7 +121,9 @@ def _forget_in(system: System, arguments: argparse.Namespace) -> None:
     forgotten = forget(system, contact_id, now_ms(), is_dry_run=arguments.dry_run)
     would = "would be " if arguments.dry_run else ""
     stored = f"{would}erased" if forgotten.is_known else "nothing is stored"
-    letters = f", {forgotten.dead_letters} dead letters {would}deleted" if forgotten.dead_letters else ""
+    letters = (
+        f", {counted(forgotten.dead_letters, 'dead letter')} {would}deleted" if forgotten.dead_letters else ""
+    )
     print_line(f"{system.name}: contact {contact_id}: {stored}{letters}")
 
 
@@ -131,6 +134,6 @@ def _forget_events(arguments: argparse.Namespace, state_dir: Path) -> None:
     for file in files:
         lines = forget_events(file, arguments.contact_id, is_dry_run=arguments.dry_run)
         would = "would be " if arguments.dry_run else ""
-        print_line(f"{file}: {lines:,} events {would}erased")
+        print_line(f"{file}: {counted(lines, 'event')} {would}erased")
     if not files:
         print_line(f"{defaults[0]} does not exist: if the runs wrote another file, give it with --events")

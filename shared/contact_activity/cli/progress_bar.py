@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from contact_activity.domain.counted import counted
 from contact_activity.run.progress import RunProgress
 
 LINE_INTERVAL_S = 5.0
@@ -52,8 +53,9 @@ class ProgressBar:
 
     def show(self, progress: RunProgress) -> None:
         figures = (
-            f"{progress.done:,}/{progress.planned:,} {progress.counted} · {progress.events:,} events · "
-            f"{progress.calls_today:,} calls today · {progress.waits_for or _time_left(progress.left_s)}"
+            f"{progress.done:,}/{progress.planned:,} {progress.counted} · "
+            f"{counted(progress.events, 'event')} · {counted(progress.calls_today, 'call')} today · "
+            f"{progress.waits_for or _time_left(progress.left_s)}"
         )
         self._progress.update(
             self._task, total=progress.planned or None, completed=progress.done, figures=figures

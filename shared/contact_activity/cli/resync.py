@@ -15,6 +15,7 @@ from contact_activity.cli.arguments import (
 )
 from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.domain.counted import counted
 from contact_activity.domain.times import iso
 from contact_activity.operations.resync import request_resync, resyncable_ids
 from contact_activity.operations.system import System
@@ -75,8 +76,8 @@ def _resync_in(system: System, arguments: argparse.Namespace, console: Console) 
         requested = request_resync(system, contact_ids, arguments.since, now_ms())
         count = sum(track(requested, system.name, len(contact_ids), console=console, transient=True))
     print_line(
-        f"{system.name}: {count:,} contacts to be published again since {iso(arguments.since)}; "
-        f"at least {count:,} calls"
+        f"{system.name}: {counted(count, 'contact')} to be published again since {iso(arguments.since)}; "
+        f"at least {counted(count, 'call')}"
     )
     return count
 

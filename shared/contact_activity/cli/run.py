@@ -15,6 +15,7 @@ from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FA
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
 from contact_activity.cli.used_account import used_account
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
@@ -156,7 +157,9 @@ def _exit_status(summary: Summary, account: Account, where: str) -> int:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
         return fail(status, pause_text(summary.pause, account.credentials, summary.denied, where))
     if summary.failed:
-        return fail(EXIT_FAILED, f"{len(summary.failed):,} contacts failed after all tries")
+        return fail(EXIT_FAILED, f"{counted(len(summary.failed), 'contact')} failed after all tries")
     if summary.owing:
-        return fail(EXIT_FAILED, f"{len(summary.owing):,} campaign reports failed that activity waits for")
+        return fail(
+            EXIT_FAILED, f"{counted(len(summary.owing), 'campaign report')} failed that activity waits for"
+        )
     return EXIT_DONE

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import are_too_many_gone
@@ -42,11 +43,12 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
         console.print(_events_table(summary))
     elif not summary.pause and not summary.failed and not summary.unreachable:
         console.print(_nothing_text(summary), soft_wrap=True)
-    reports = f"{summary.reports:,} reports read · " if summary.reports else ""
+    reports = f"{counted(summary.reports, 'report')} read · " if summary.reports else ""
     _print(
         console,
-        f"{summary.published:,} events from {summary.synced:,} contacts in {took_s:.1f} s · {reports}"
-        f"{summary.contacts:,} contacts known · {summary.calls_today:,} calls today",
+        f"{counted(summary.published, 'event')} from {counted(summary.synced, 'contact')} "
+        f"in {took_s:.1f} s · {reports}"
+        f"{counted(summary.contacts, 'contact')} known · {counted(summary.calls_today, 'call')} today",
     )
     failed = (*_failed_reports(summary), *_failed_contacts(summary))
     for line in (*_missing_right(summary), *_remarks(summary), *_failed_calls(summary), *failed):
@@ -88,31 +90,52 @@ def _remarks(summary: Summary) -> list[str]:
     remarks = []
     if summary.gone:
         remarks.append(
-            f"{summary.gone:,} contacts no longer exist; they are asked for again after a tick, a day, "
-            "then 7, 14 and 28 days."
+            counted(
+                summary.gone,
+                "contact no longer exists; it is asked for again",
+                "contacts no longer exist; they are asked for again",
+            )
+            + " after a tick, a day, then 7, 14 and 28 days."
         )
     if are_too_many_gone(summary.newly_gone, summary.synced + summary.gone):
         remarks.append(
-            f"{summary.newly_gone:,} contacts are gone at once: is CONSTANT_CONTACT_BASE_URL right, "
-            "and is it the account that was read before?"
+            f"{counted(summary.newly_gone, 'contact is', 'contacts are')} gone at once: "
+            "is CONSTANT_CONTACT_BASE_URL right, and is it the account that was read before?"
         )
     if summary.unreadable_rows:
-        remarks.append(f"{summary.unreadable_rows:,} rows were no activity and were skipped (digests above).")
+        rows = counted(
+            summary.unreadable_rows,
+            "row was no activity and was skipped (digest above).",
+            "rows were no activity and were skipped (digests above).",
+        )
+        remarks.append(rows)
     if summary.unreadable_contacts:
-        remarks.append(f"{summary.unreadable_contacts:,} rows of the contact list had no usable id.")
+        remarks.append(f"{counted(summary.unreadable_contacts, 'row')} of the contact list had no usable id.")
     if summary.collapsed:
-        remarks.append(f"{summary.collapsed:,} rows repeated another to the millisecond and count as one.")
+        count = "counts" if summary.collapsed == 1 else "count"
+        rows = counted(summary.collapsed, "row")
+        remarks.append(f"{rows} repeated another to the millisecond and {count} as one.")
     if summary.full_memories:
         remarks.append(
-            f"{summary.full_memories:,} contacts have more activity inside OVERLAP_HOURS than is remembered."
+            counted(summary.full_memories, "contact has", "contacts have")
+            + " more activity inside OVERLAP_HOURS than is remembered."
         )
     if summary.asking and not summary.missing_right:
         remarks.append(
-            f"{summary.asking:,} activities wait until the report of their mailing shows them, "
-            f"{summary.owed:,} for more than a day; it is read again for them."
+            counted(
+                summary.asking,
+                "activity waits until the report of its mailing shows it",
+                "activities wait until the report of their mailing shows them",
+            )
+            + f", {summary.owed:,} for more than a day; that is read again for it."
         )
     if summary.owed_summaries:
-        remarks.append(f"{summary.owed_summaries:,} summaries could not be read; they are asked for later.")
+        summaries = counted(
+            summary.owed_summaries,
+            "summary could not be read; it is asked for later.",
+            "summaries could not be read; they are asked for later.",
+        )
+        remarks.append(summaries)
     return remarks
 
 
@@ -129,17 +152,18 @@ def _missing_right(summary: Summary) -> list[str]:
 def _without(summary: Summary, right: Right) -> str:
     """What cannot be had."""
     if summary.refused:
-        return f"the API refuses the reports of {len(summary.refused):,} contacts: their activity is owed"
+        contacts = counted(len(summary.refused), "contact, whose", "contacts, whose")
+        return f"the API refuses the reports of {contacts} activity is owed"
     if right is Right.CAMPAIGN_READ:
         return "mailings are not watched: what they tell comes later, as contacts' own reports show it"
-    return f"the API refuses mailings' reports: {summary.owed:,} activities are owed"
+    return f"the API refuses mailings' reports: {counted(summary.owed, 'activity is', 'activities are')} owed"
 
 
 def _failed_calls(summary: Summary) -> list[str]:
     if not summary.failed_calls:
         return []
     causes = ", ".join(f"{cause} ({count:,})" for cause, count in summary.failed_calls.most_common())
-    return [f"{summary.failed_calls.total():,} calls failed: {causes}."]
+    return [f"{counted(summary.failed_calls.total(), 'call')} failed: {causes}."]
 
 
 def _failed_reports(summary: Summary) -> list[str]:
@@ -152,7 +176,9 @@ def _failed_reports(summary: Summary) -> list[str]:
         then = "contacts' activity waits for it" if owing else "its contacts are read all the same"
         lines.append(f"Campaign report {id_} was not read: {cause}; {then}.")
     if len(failed) > MAX_FAILED_SHOWN:
-        lines.append(f"... and {len(failed) - MAX_FAILED_SHOWN:,} more campaign reports were not read.")
+        more = len(failed) - MAX_FAILED_SHOWN
+        reports = counted(more, "more campaign report was", "more campaign reports were")
+        lines.append(f"... and {reports} not read.")
     return lines
 
 
@@ -160,7 +186,7 @@ def _failed_contacts(summary: Summary) -> list[str]:
     shown = list(summary.failed.items())[:MAX_FAILED_SHOWN]
     lines = [f"{name} failed: {cause}; it is tried again later." for name, cause in shown]
     if len(summary.failed) > MAX_FAILED_SHOWN:
-        lines.append(f"... and {len(summary.failed) - MAX_FAILED_SHOWN:,} more contacts failed.")
+        lines.append(f"... and {counted(len(summary.failed) - MAX_FAILED_SHOWN, 'more contact')} failed.")
     return lines
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from contact_activity.cli.arguments import command_line
 from contact_activity.cli.missing_right import missing_text, remedy
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
@@ -73,7 +74,9 @@ def _rare_facts(status: Status) -> list[tuple[str, str]]:
     facts = []
     if status.listing.waits:
         pages = status.listing.pages_today
-        facts.append(("contact list", f"{pages:,} pages today, its share of the calls: goes on at 00:00 UTC"))
+        facts.append(
+            ("contact list", f"{counted(pages, 'page')} today, its share of the calls: goes on at 00:00 UTC")
+        )
     if status.tick_failure:
         failure = status.tick_failure
         facts.append(("last tick", f"failed at {iso(failure.at_ms)}: {failure.error}"))
@@ -95,8 +98,13 @@ def _asking_text(status: Status) -> str:
     # Without that one mailings are not watched, and their reports are read all the same.
     is_for_right = _right_of(status) not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
     why = "until a right is there" if is_for_right else "for more than a day"
-    failing = f" · {owing:,} reports that they wait for fail" if owing else ""
-    return f"{counts.asking:,} activities wait for it, {counts.owed:,} {why}{failing}"
+    failing = (
+        f" · {counted(owing, 'report that they wait for fails', 'reports that they wait for fail')}"
+        if owing
+        else ""
+    )
+    waiting = counted(counts.asking, "activity waits", "activities wait")
+    return f"{waiting} for it, {counts.owed:,} {why}{failing}"
 
 
 def _right_of(status: Status) -> Right | None:
@@ -129,18 +137,18 @@ def _reports_lines(status: Status) -> list[str]:
 
 def _ahead_text(ahead: Ahead) -> str:
     return (
-        f"was ahead: of {ahead.due:,} contacts the due time is too late (the next tick corrects it), "
-        f"{ahead.read:,} were read and {ahead.failed:,} failed in the future"
+        f"was ahead: of {counted(ahead.due, 'contact')} the due time is too late "
+        f"(the next tick corrects it), {ahead.read:,} were read and {ahead.failed:,} failed in the future"
     )
 
 
 def _messages_text(messages: Messages) -> str:
     named = (
-        ("waiting", messages.waiting),
-        ("dead letters", messages.dead_letters),
-        ("failed ticks", messages.failed_ticks),
+        ("waiting", "waiting", messages.waiting),
+        ("dead letter", "dead letters", messages.dead_letters),
+        ("failed tick", "failed ticks", messages.failed_ticks),
     )
-    return " · ".join(f"{count:,} {name}" for name, count in named)
+    return " · ".join(counted(count, one, many) for one, many, count in named)
 
 
 def _pause_text(pause: Pause) -> str:

@@ -23,6 +23,7 @@ from contact_activity.cli.arguments import (
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.counted import counted
 from contact_activity.run.errors import RunError
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment
@@ -129,7 +130,9 @@ def _tail(arguments: argparse.Namespace, _: Environment, console: Console) -> in
         _show(path, shown, arguments)
     if shown.broken:
         console.print(
-            f"{shown.broken:,} lines of {path} are no events: skipped", soft_wrap=True, highlight=False
+            f"skipped {counted(shown.broken, 'line')} of {path}: no event",
+            soft_wrap=True,
+            highlight=False,
         )
     return EXIT_DONE
 

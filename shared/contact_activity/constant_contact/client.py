@@ -24,6 +24,7 @@ from contact_activity.constant_contact.transport import (
 )
 from contact_activity.constant_contact.verdict import Answer, Verdict, judge, judge_misfit, read_answer
 from contact_activity.domain.answers import Refusal
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pace import back_off_s
 from contact_activity.domain.pauses import quota_refused_until
 from contact_activity.errors import Cause, FatalError, RefusedError, RetryError, WaitError, WaitReason
@@ -394,6 +395,6 @@ class _Tries:
     last: Answer = field(default_factory=lambda: Answer(0))
 
     def error(self) -> RetryError:
-        times = f"the API failed {self.failures} time{'s' * (self.failures != 1)}"
+        failed = f"the API failed {counted(self.failures, 'time')}"
         status = f" ({self.last.status})" if self.last.status else ""
-        return RetryError(f"{times}, at last: {self.last.cause}{status}", self.last.cause)
+        return RetryError(f"{failed}, at last: {self.last.cause}{status}", self.last.cause)

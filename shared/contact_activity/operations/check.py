@@ -21,6 +21,7 @@ from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_permissions import v3_permissions
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.account import StoredAccount
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.tokens import StoredTokens
@@ -125,7 +126,7 @@ class _Check:
         held, version = self._checked.held, self._settings.api_version
         if not held.contacts:
             return Finding(STATE, "holds no contact yet")
-        text = f"holds {held.contacts:,} contacts, read from API {held.version.value}"
+        text = f"holds {counted(held.contacts, 'contact')}, read from API {held.version.value}"
         if held.version is version:
             return Finding(STATE, text)
         text += f", and {version.value} has other ids"

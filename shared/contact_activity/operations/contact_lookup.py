@@ -6,6 +6,7 @@ from contact_activity.constant_contact.v2_address import v2_contacts_with
 from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_address import v3_contacts_with
 from contact_activity.constant_contact.verdict import Verdict
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.domain.times import iso
 from contact_activity.errors import RetryError, WaitError, WaitReason
@@ -131,8 +132,8 @@ class _Lookup:
             return ids[0]
         more = f" and {len(ids) - MAX_NAMED:,} more" if len(ids) > MAX_NAMED else ""
         raise LookupFailedError(
-            f"{len(ids):,} contacts have the address given: {', '.join(ids[:MAX_NAMED])}{more}; name one by "
-            f"its id, as in `contact-activity {self._command} {ids[0]} {self._checked.where}`"
+            f"{counted(len(ids), 'contact')} have the address given: {', '.join(ids[:MAX_NAMED])}{more}; "
+            f"name one by its id, as in `contact-activity {self._command} {ids[0]} {self._checked.where}`"
         )
 
     def _none(self) -> LookupFailedError:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.contact import Contact
+from contact_activity.domain.counted import counted, times
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pauses import Pause, PauseReason
@@ -197,7 +198,7 @@ def _gone(facts: Facts, contact: Contact) -> Iterator[Cause]:
         again, until_ms = _again(facts, contact, "asked")
         yield Cause(
             CauseKind.GONE,
-            f"the API does not know it (404, {_times(contact.times_gone)}): {again}",
+            f"the API does not know it (404, {times(contact.times_gone)}): {again}",
             until_ms,
             ""
             if until_ms is None
@@ -211,7 +212,7 @@ def _failing(facts: Facts, contact: Contact) -> Iterator[Cause]:
     when = "" if contact.failed_ms is None else f", last at {iso(contact.failed_ms)}"
     again, until_ms = _again(facts, contact, "tried")
     why = contact.last_error or "cause unknown"
-    text = f"reading it failed {_times(contact.failures)}{when} ({why}): {again}"
+    text = f"reading it failed {times(contact.failures)}{when} ({why}): {again}"
     if until_ms is None:
         yield Cause(CauseKind.FAILING, text)
         return
@@ -260,7 +261,7 @@ def quota_used_up(pauses: Iterable[Pause], used: int, limit: int, now_ms: int) -
     until_ms = midnight_after(now_ms)
     yield Cause(
         CauseKind.QUOTA_USED_UP,
-        f"{used:,} of {limit:,} calls of the day are used: it goes on at {iso(until_ms)}",
+        f"{used:,} of {counted(limit, 'call')} of the day are used: it goes on at {iso(until_ms)}",
         until_ms,
         command="status",
     )
@@ -297,9 +298,9 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     is_out = facts.is_in_message or is_held(contact.held_until_ms, facts.now_ms)
     if contact.due_ms > facts.now_ms or is_out:
         return
-    others = "no other contact is" if not facts.due_before else f"{facts.due_before:,} contacts are"
-    if facts.due_before == 1:
-        others = "one contact is"
+    others = "no other contact is"
+    if facts.due_before:
+        others = counted(facts.due_before, "contact is", "contacts are")
     never = "never read yet, and " if contact.synced_ms is None else ""
     yield Cause(
         CauseKind.WAITING_TURN,
@@ -332,12 +333,17 @@ def _waiting_report(_: Facts, contact: Contact) -> Iterator[Cause]:
         return
     owed = sum(ask.is_owed for ask in asks)
     late = f", {owed:,} of them for longer than a report takes" if owed else ""
+    waiting = counted(
+        len(asks),
+        "of its activities waits for the report of its mailing",
+        "of its activities wait for the reports of their mailings",
+    )
     # The others of an answer say no more than these.
     reports = sorted({str(ask.report) for ask in asks})[:3]
     longest = min(asks, key=lambda ask: (not ask.is_owed, ask.met_ms))
     yield Cause(
         CauseKind.WAITING_REPORT,
-        f"{len(asks):,} of its activities wait for the reports of their mailings{late}: {', '.join(reports)}",
+        f"{waiting}{late}: {', '.join(reports)}",
         remedy="why the one that it waits for longest is late",
         command=f"explain --campaign {longest.report.campaign_id}",
     )
@@ -390,7 +396,3 @@ def _nothing_wrong(contact: Contact) -> Cause:
     )
     text = f"nothing is wrong: {read}, and is due at {iso(contact.due_ms)}"
     return Cause(CauseKind.NOTHING_WRONG, text, contact.due_ms)
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number:,} times"

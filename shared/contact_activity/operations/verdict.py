@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import iso
 from contact_activity.operations.status import Status
@@ -104,12 +105,14 @@ def _fine(status: Status) -> Verdict:
     due = status.contacts.due
     waits = f"{_several(due, 'contact')} due" if due else "nothing waits"
     if never := status.contacts.never_synced:
-        return Verdict(Word.OK, f"{never:,} of {status.contacts.known:,} contacts not read yet; {waits}")
+        return Verdict(
+            Word.OK, f"{never:,} of {counted(status.contacts.known, 'contact')} not read yet; {waits}"
+        )
     return Verdict(Word.OK, f"every contact read within {_ago(read.oldest)}; {waits}")
 
 
 def _several(number: int, what: str) -> str:
-    return f"1 {what} is" if number == 1 else f"{number:,} {what}s are"
+    return counted(number, f"{what} is", f"{what}s are")
 
 
 def _ago(seconds: int) -> str:

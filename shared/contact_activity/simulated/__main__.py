@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AccountFileError, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    sys.stderr.write(f"{len(server.calls):,} calls answered.\n")
+    sys.stderr.write(f"calls answered: {len(server.calls):,}\n")
     return 0
 
 
