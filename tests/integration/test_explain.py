@@ -1,4 +1,4 @@
-"""`contact-activity explain`, as a process over state folders, and over both stores."""
+"""`contact-activity explain`, as a process over state folders, and over a stack."""
 
 import json
 import os
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto import mock_aws
 
-from contact_activity.aws.clients import aws_client
 from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
@@ -28,15 +26,16 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
-from contact_activity.operations import explain_stack
+from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.template import STACK_NAME
 from contact_activity.ports import Store
-from contact_activity.run.errors import RunError
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE
+from contact_activity.simulated import SimulatedAccount
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.command_line import run_command
-from tests.support.families import Clients, create_table
-from tests.support.nobodys_aws import nobodys_aws
+from tests.support.deployed import aws_settings, deployed
+from tests.support.running import NOW, served
 
 LIMITS = Limits(100, 10_000)
 NOW_MS = SystemClock().now_ms()
@@ -270,39 +269,38 @@ def test_explaining_changes_nothing(store: Store, tmp_path: Path) -> None:
     assert store.limiter.pace().used == 0
 
 
-def test_a_stack_explains_as_a_folder_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its own settings, from its own table, which moto has."""
-    with nobodys_aws(), mock_aws():
-        clients = Clients(aws_client)
-        create_table(clients.dynamodb, "contacts")
-        monkeypatch.setattr(
-            explain_stack,
-            "aws_client",
-            lambda service: _Described() if service == "cloudformation" else aws_client(service),
-        )
-        store = dynamo_store(clients.dynamodb, "contacts", LIMITS, SystemClock())
+@pytest.mark.cloud
+def test_a_stack_explains_as_a_folder_does(tmp_path: Path) -> None:
+    """By its own settings, from its own table; a contact by its address with the stack's own credential."""
+    account = SimulatedAccount()
+    account.add_contact("ada@example.org", at=NOW, contact_id="4711")
+    with served(account) as server, Emulator(tmp_path) as emulator:
+        stack = deployed(emulator, server.base_url, Reports="sends,opens", StartDate="2026-01-01")
+        store = dynamo_store(emulator.client("dynamodb"), stack.outputs["TableName"], LIMITS, SystemClock())
         store.contacts.register([ListedContact("4711", ""), ListedContact("4712", "")], NOW_MS - HOUR_MS)
         store.contacts.erase("4712", NOW_MS)
-        store.pauses.pause(Pause(PauseReason.OPERATOR, None))
         store.reports.put_watched(WatchedCampaign("9", NOW_MS))
-        kinds = [cause.kind for cause in explain_stack.stack_explanation("stack", "4711").causes]
-        assert kinds == ["paused", "waiting_turn", "left_out", "left_out"]
-        (erased,) = explain_stack.stack_explanation("stack", "4712").causes
-        assert erased.kind == "forgotten"
-        assert explain_stack.stack_campaign("stack", "9").watched == WatchedCampaign("9", NOW_MS)
-        for explained_by in (explain_stack.stack_explanation, explain_stack.stack_campaign):
-            with pytest.raises(RunError, match=r"4713 in the stack stack"):
-                explained_by("stack", "4713")
 
+        def told(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return explained(*arguments, "--stack", STACK_NAME, **aws_settings(emulator))
 
-class _Described:
-    """What CloudFormation answers."""
+        def kinds(*arguments: str) -> list[str]:
+            (system,) = json.loads(told(*arguments, "--json").stdout)["systems"]
+            return [cause["kind"] for cause in system["causes"]]
 
-    def describe_stacks(self, **_: object) -> dict[str, object]:
-        parameters = {"Reports": "sends,opens", "StartDate": "2026-01-01"}
-        given = [{"ParameterKey": name, "ParameterValue": text} for name, text in parameters.items()]
-        outputs = [{"OutputKey": "TableName", "OutputValue": "contacts"}]
-        return {"Stacks": [{"Outputs": outputs, "Parameters": given}]}
+        assert kinds("--email", "ADA@example.org") == ["waiting_turn", "left_out", "left_out"]
+        assert [call.query["email"] for call in server.calls] == ["ADA@example.org", "ada@example.org"]
+        assert store.limiter.pace().used == 2
+        store.pauses.pause(Pause(PauseReason.OPERATOR, None))
+        paused = told("--email", "ada@example.org")
+        assert (paused.returncode, f"resume --stack {STACK_NAME}" in paused.stderr) == (1, True)
+        assert kinds("4711") == ["paused", "waiting_turn", "left_out", "left_out"]
+        assert kinds("4712") == ["forgotten"]
+        assert "campaign 9 in" in told("--campaign", "9").stdout
+        for unknown in (["4713"], ["--campaign", "4713"]):
+            ended = told(*unknown)
+            assert ended.returncode == 1
+            assert f"4713 in the stack {STACK_NAME}" in ended.stderr
 
 
 def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) -> None:
