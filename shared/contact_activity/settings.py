@@ -7,7 +7,6 @@ and says how to correct it. An empty value counts as not set; any other value mu
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import TypeVar
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.event import EmailAddresses
 from contact_activity.domain.memory import MAX_REMEMBERED
+from contact_activity.domain.near_match import did_you_mean
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import parse_time
@@ -327,16 +327,16 @@ _LONG_NAMES = tuple(setting.name for setting in SETTINGS if "_" in setting.name)
 def unknown_settings(environment: Environment) -> list[str]:
     """Return a line for each variable that looks like a setting and is none. It never shows the value."""
     wrong = sorted(name for name in environment if name not in _DEFAULTS and _is_like_a_setting(name))
-    return [f"{ascii(name)[1:-1]} is no setting{_did_you_mean(name)}: it is ignored" for name in wrong]
+    return [f"{ascii(name)[1:-1]} is no setting{_meant(name)}: it is ignored" for name in wrong]
 
 
 def _is_like_a_setting(name: str) -> bool:
-    return name.startswith(_PREFIXES) or bool(get_close_matches(name.upper(), _LONG_NAMES, n=1, cutoff=0.9))
+    return name.startswith(_PREFIXES) or bool(did_you_mean(name, _LONG_NAMES, alike=0.9))
 
 
-def _did_you_mean(name: str) -> str:
-    near = get_close_matches(name.upper(), [setting.name for setting in SETTINGS], n=1, cutoff=0.8)
-    return f" (did you mean {near[0]}?)" if near else ""
+def _meant(name: str) -> str:
+    question = did_you_mean(name, (setting.name for setting in SETTINGS), alike=0.8)
+    return f" ({question})" if question else ""
 
 
 def required(environment: Environment, name: str) -> str:

@@ -1,7 +1,6 @@
 """`contact-activity event sample`: an event of each kind, to try a subscriber with."""
 
 import argparse
-import difflib
 import json
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from contact_activity.cli.arguments import Commands, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.near_match import did_you_mean
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.run.errors import UsageError
 from contact_activity.settings import Environment
@@ -81,8 +81,8 @@ def _text_of(name: str) -> str:
     if kind is None:
         other_names = {of.detail_type: short for short, of in _KINDS.items()}
         other_names |= {of.event_type: short for short, of in _KINDS.items()}
-        near = [other_names[name]] if name in other_names else difflib.get_close_matches(name, _KINDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`contact-activity event sample` lists the types"
+        meant = did_you_mean(other_names.get(name, name), _KINDS)
+        hint = meant or "`contact-activity event sample` lists the types"
         raise UsageError(f"there is no event {name}: {hint}")
     file = f"{kind.event_type.removeprefix('contact-activity.')}.json"
     return (_FOLDER / file).read_text(encoding="utf-8").rstrip("\n")

@@ -1,7 +1,6 @@
 """The entry point of `contact-activity`: parses the arguments, runs a command, explains its error."""
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -26,6 +25,7 @@ from contact_activity.cli.standard_files import flush_stdout, open_standard_file
 from contact_activity.cli.status import add_status
 from contact_activity.cli.tail import add_tail
 from contact_activity.cli.told_errors import has_aws_cause, told
+from contact_activity.domain.near_match import did_you_mean
 from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
 from contact_activity.operations.contact_lookup import LookupFailedError
 from contact_activity.run.errors import RunError, UsageError
@@ -53,8 +53,8 @@ def _meant(message: str) -> str:
     wrong = re.fullmatch(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
     if not wrong:
         return message
-    near = difflib.get_close_matches(wrong[1], re.findall(r"[a-z-]+", wrong[2]), n=1)
-    return f"there is no command {wrong[1]}: did you mean {near[0]}?" if near else message
+    question = did_you_mean(wrong[1], re.findall(r"[a-z-]+", wrong[2]))
+    return f"there is no command {wrong[1]}: {question}" if question else message
 
 
 def main(argv: Sequence[str] | None = None) -> int:
