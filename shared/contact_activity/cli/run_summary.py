@@ -19,6 +19,8 @@ from contact_activity.run.summary import Summary
 from contact_activity.settings import AnyCredentials, Credentials
 
 BAR_WIDTH = 24
+# A table without a box has a blank on both sides of a column, but at its edges.
+_COLUMN_GAPS = 4
 MAX_FAILED_SHOWN = 5
 
 
@@ -40,7 +42,7 @@ def print_start(console: Console, account: Account, options: RunOptions, engine:
 def print_summary(console: Console, summary: Summary, options: RunOptions, took_s: float) -> None:
     """Print the summary of a run: the events by type, then what else is worth knowing."""
     if summary.published:
-        console.print(_events_table(summary))
+        console.print(_events_table(summary, console.width))
     elif not summary.pause and not summary.failed and not summary.unreachable:
         console.print(_nothing_text(summary), soft_wrap=True)
     reports = f"{counted(summary.reports, 'report')} read · " if summary.reports else ""
@@ -72,17 +74,21 @@ def _nothing_text(summary: Summary) -> str:
     return "Nothing new: no contact did anything that is not published already."
 
 
-def _events_table(summary: Summary) -> Table:
+def _events_table(summary: Summary, width: int) -> Table:
+    """Return a line for each type of event, whose bar has what the width of the terminal leaves."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
     table.add_column()
     highest = max(summary.events.values())
     summarized = [kind for kind in SummaryKind if summary.events[kind.detail_type]]
-    for type_ in (*ActivityType, *summarized):
-        count = summary.events[type_.detail_type]
-        bar = "█" * max(1, round(BAR_WIDTH * count / highest)) if count else ""
-        table.add_row(type_.detail_type, f"{count:,}", Text(bar, style="cyan"))
+    shown = [type_.detail_type for type_ in (*ActivityType, *summarized)]
+    left = width - max(map(len, shown)) - len(f"{highest:,}") - _COLUMN_GAPS
+    longest = max(0, min(BAR_WIDTH, left))
+    for detail_type in shown:
+        count = summary.events[detail_type]
+        bar = "█" * max(1, round(longest * count / highest)) if count and longest else ""
+        table.add_row(detail_type, f"{count:,}", Text(bar, style="cyan"))
     return table
 
 

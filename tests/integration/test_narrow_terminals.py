@@ -1,0 +1,156 @@
+"""What a command says stands on a terminal of any width: nothing is cut off, or shortened to dots."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contact_activity.clock import SystemClock
+from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.asks import Ask
+from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.memory import KEY_BYTES
+from contact_activity.domain.pace import Limits
+from contact_activity.domain.times import HOUR_MS
+from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.simulated import Server, error
+from contact_activity.sqlite.database import Database
+from contact_activity.sqlite.store import sqlite_store
+from tests.support.command_line import SHARED
+from tests.support.running import Operator, account_of, served
+
+WIDE, WIDTHS = 200, (80, 40)
+LIMITS = Limits(100, 10_000)
+LONG_ID = "c0ffee00-1234-11ef-8f5e-fa163e123456"
+# Times, how long a run takes, and the calls of the day, which a check makes itself, differ each time.
+PASSING = re.compile(
+    r"[\d,]+ of [\d,]+ used|[\d,]+ left for"
+    r"|\d+\.\d s|\d{4}-\d\d-\d\dT[\d:.]+Z|\d+ (?:h \d+ )?min|\d+ s\b|\d+ ms"
+)
+# What a run shows while it reads, and takes away again.
+_PROGRESS = re.compile(r"\x1b\[\?25l.*\x1b\[\?25h", re.DOTALL)
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with served(account_of(3)) as running:
+        yield running
+
+
+def shown(operator: Operator, width: int, *arguments: str) -> str:
+    """Return what a terminal of this width gets from a command, standard output and standard error."""
+    # Written in full whatever stands in the shell; the terminal itself says how wide it is, too.
+    environment = {**operator.environment, "PYTHONPATH": str(SHARED), "COLUMNS": str(width), "TERM": "xterm"}
+    command = [sys.executable, "-m", "contact_activity", *arguments, "--state", str(operator.state_dir)]
+    terminal, side = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    how: dict[str, Any] = {"stdin": side, "stdout": side, "stderr": side}
+    with subprocess.Popen(command, env=environment, cwd=operator.folder, **how):
+        os.close(side)
+        told = b"".join(_read(terminal)).decode()
+    os.close(terminal)
+    return _PROGRESS.sub("", told)
+
+
+def _read(terminal: int) -> Iterator[bytes]:
+    until_s = time.monotonic() + 60
+    while select.select([terminal], [], [], until_s - time.monotonic())[0]:
+        try:
+            part = os.read(terminal, 1 << 16)
+        except OSError:
+            # So Linux tells that nobody has the other side any more.
+            return
+        if not part:
+            return
+        yield part
+
+
+def values(told: str) -> set[str]:
+    """The words of an output, without what passes and what a bar is drawn of."""
+    return set(PASSING.sub("", ESCAPES.sub("", told).replace("█", "")).split())
+
+
+def whole(told: str) -> str:
+    return "".join(ESCAPES.sub("", told).split())
+
+
+def assert_nothing_is_lost(wide: str, narrow: str) -> None:
+    assert "…" not in narrow
+    kept = whole(narrow)
+    assert [word for word in values(wide) if word not in kept] == []
+
+
+@pytest.fixture
+def operator(tmp_path: Path, server: Server) -> Operator:
+    """With a state in which much is wrong, so that much is said."""
+    operator = Operator.of(tmp_path, server)
+    operator.state_dir.mkdir(mode=0o700)
+    now_ms = SystemClock().now_ms()
+    with closing(Database(operator.state_dir / ACCOUNT_DATABASE)) as database:
+        store = sqlite_store(database, LIMITS, SystemClock())
+        store.contacts.register([ListedContact(LONG_ID, ""), ListedContact("4711", "")], now_ms)
+        contact = store.contacts.get(LONG_ID)
+        assert contact
+        ask = Ask(ReportId(LONG_ID, ActivityType.OPENED), bytes(KEY_BYTES), now_ms)
+        error_text = "the API failed 9 times, at last: the API answers with server errors (503)"
+        failed: dict[str, Any] = {"failures": 1_234, "last_error": error_text, "failed_ms": now_ms}
+        assert store.contacts.save(replace(contact, asks=(ask,), due_ms=now_ms + HOUR_MS, **failed))
+        store.reports.put_watched(WatchedCampaign(LONG_ID, now_ms))
+        for type_ in ActivityType:
+            store.reports.save(CampaignReport(ReportId(LONG_ID, type_), now_ms, now_ms + HOUR_MS, **failed))
+    return operator
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"],
+        ["explain", LONG_ID],
+        ["explain", LONG_ID, "--json"],
+        ["explain", "--campaign", LONG_ID],
+        ["dead-letters"],
+        ["dead-letters", "--redrive", "--dry-run"],
+        ["pause", "--dry-run"],
+        ["pause", "--until", "2999-01-31"],
+        ["resume", "--dry-run"],
+        ["resync", "--all", "--since", "2026-01-31", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_a_narrow_terminal_shows_every_value(operator: Operator, arguments: list[str]) -> None:
+    wide = shown(operator, WIDE, *arguments)
+    assert len(values(wide)) >= 3
+    for width in WIDTHS:
+        assert_nothing_is_lost(wide, shown(operator, width, *arguments))
+
+
+def test_a_narrow_terminal_shows_every_value_of_a_run(tmp_path: Path, server: Server) -> None:
+    """Its table of events, and its remarks about what failed."""
+    told = {}
+    for width in (WIDE, *WIDTHS):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        operator = Operator.of(folder, server)
+        server.calm()
+        server.script("1001", *[error(406, "http.status.not_acceptable", "x")] * 20)
+        told[width] = shown(operator, width, "run").replace(str(folder), "FOLDER")
+        told[width] = re.sub(rf"(?s){re.escape(str(tmp_path))}\W+{width}", "FOLDER", told[width])
+    assert "Email Opened" in told[WIDE]
+    for width in WIDTHS:
+        assert_nothing_is_lost(told[WIDE], told[width])
