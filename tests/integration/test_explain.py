@@ -318,8 +318,8 @@ def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) ->
     store.reports.save(replace(kept, last_error="HTTP 500", failures=1, due_ms=NOW_MS))
     (system,) = json.loads(explained(*place, "--json").stdout)["systems"]
     failing, due = system["causes"]
-    assert "reading opens failed (HTTP 500)" in failing
-    assert due.startswith("due")
+    assert "reading opens failed (HTTP 500)" in failing["text"]
+    assert due["text"].startswith("due")
     assert system["reports"]["9-opens"]["failures"] == 1
 
 

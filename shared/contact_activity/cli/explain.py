@@ -55,8 +55,10 @@ events, beside systems: of the folder's events.jsonl, null without such a file:
   broken        lines that name the contact and are no event
   is_whole      false if fewer are in the last 64 MiB of the file, and what is before was not read
 events_error: why that file cannot be read, or null
-With --campaign each system has name, campaign, causes (texts), next (a command, or ""), sent_at, mailings
-and, by report, reports: mode, read_at, due_at, rows, failures and last_error.
+With --campaign each system has name, campaign, causes (kind, text), next (a command, or ""), sent_at,
+mailings and, by report, reports: mode, read_at, due_at, rows, failures and last_error. Kinds: paused,
+missing_right, tick_failed, quota_used_up, list_refused, reports_off, left_out, not_watched,
+no_longer_watched, failing, being_read, due, on_probation, nothing_wrong
 
 REPORTS, START_DATE and CAMPAIGN_REPORTS of a folder are those of this shell. A run may use it meanwhile.
 AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a stack is. Reading it takes
@@ -142,9 +144,7 @@ def _has_credentials(environment: Environment, state_dir: Path) -> bool:
         return True
 
 
-def _read(
-    arguments: argparse.Namespace, environment: Environment, contact_id: str
-) -> list[Explanation]:
+def _read(arguments: argparse.Namespace, environment: Environment, contact_id: str) -> list[Explanation]:
     if arguments.stack:
         # Imported only here, since boto3 takes as long as an embedded run takes to start.
         from contact_activity.operations.explain_stack import stack_explanation

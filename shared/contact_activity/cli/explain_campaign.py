@@ -57,7 +57,7 @@ def campaign_json(facts: CampaignFacts, place: str) -> dict[str, object]:
     return {
         "name": facts.system,
         "campaign": facts.campaign_id,
-        "causes": [cause.text for cause in campaign_causes(facts)],
+        "causes": [{"kind": of.kind.value, "text": of.text} for of in campaign_causes(facts)],
         "next": command_line(next_command(facts), place, facts.system),
         "sent_at": _iso(watched.sent_ms if watched else None),
         "mailings": list(watched.mailings) if watched else [],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign import WatchedCampaign
@@ -21,6 +22,35 @@ from contact_activity.operations.explanation import (
 )
 
 _DAYS_WATCHED = WATCHED_WEEKLY_MS // 86_400_000
+
+
+class CampaignCauseKind(StrEnum):
+    """Why its activity is late, the most decisive first. Those of the system are `CauseKind`'s."""
+
+    PAUSED = "paused"
+    MISSING_RIGHT = "missing_right"
+    TICK_FAILED = "tick_failed"
+    QUOTA_USED_UP = "quota_used_up"
+    LIST_REFUSED = "list_refused"
+    REPORTS_OFF = "reports_off"
+    LEFT_OUT = "left_out"
+    NOT_WATCHED = "not_watched"
+    NO_LONGER_WATCHED = "no_longer_watched"
+    FAILING = "failing"
+    BEING_READ = "being_read"
+    DUE = "due"
+    ON_PROBATION = "on_probation"
+    NOTHING_WRONG = "nothing_wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCause:
+    """One cause, in a sentence. `remedy` and `command`: see `Cause`."""
+
+    kind: CampaignCauseKind
+    text: str
+    remedy: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +88,9 @@ class CampaignFacts:
         return [type_.report for type_ in ActivityType if type_ in types and self.mode(type_) is mode]
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignCause:
-    """One cause, in a sentence. `remedy` and `command`: see `Cause`."""
-
-    text: str
-    remedy: str = ""
-    command: str = ""
-
-
 def campaign_causes(facts: CampaignFacts) -> tuple[CampaignCause, ...]:
     """Return why its activity is late, the most decisive cause first; that nothing is wrong if nothing is."""
-    return tuple(_causes(facts)) or (CampaignCause(_nothing_wrong(facts)),)
+    return tuple(_causes(facts)) or (_nothing_wrong(facts),)
 
 
 def next_command(facts: CampaignFacts) -> str:
@@ -79,10 +100,10 @@ def next_command(facts: CampaignFacts) -> str:
 
 def _causes(facts: CampaignFacts) -> Iterator[CampaignCause]:
     for cause in _of_the_system(facts):
-        yield CampaignCause(cause.text, cause.remedy, cause.command)
+        yield CampaignCause(CampaignCauseKind(cause.kind), cause.text, cause.remedy, cause.command)
     if facts.refused_ms is not None:
         text = f"the API refused the campaign list at {iso(facts.refused_ms)}: new sends are not seen"
-        yield CampaignCause(text, command="check")
+        yield CampaignCause(CampaignCauseKind.LIST_REFUSED, text, command="check")
     yield from _not_read(facts)
     yield from _failing(facts)
     yield from _due(facts)
@@ -105,20 +126,23 @@ def _not_read(facts: CampaignFacts) -> Iterator[CampaignCause]:
     left_out = [type_.report for type_ in ActivityType if type_ not in facts.types]
     if left_out and not facts.types:
         text = f"CAMPAIGN_REPORTS is off, {_BY_TURNS}"
-        yield CampaignCause(text, remedy="set CAMPAIGN_REPORTS to auto")
+        yield CampaignCause(CampaignCauseKind.REPORTS_OFF, text, remedy="set CAMPAIGN_REPORTS to auto")
     elif left_out:
         names = ", ".join(left_out)
-        yield CampaignCause(f"REPORTS leaves out {names}: no such event is published")
+        text = f"REPORTS leaves out {names}: no such event is published"
+        yield CampaignCause(CampaignCauseKind.LEFT_OUT, text)
     sent_ms = facts.watched.sent_ms if facts.watched else None
     if sent_ms is None:
         yield CampaignCause(
+            CampaignCauseKind.NOT_WATCHED,
             "not watched: the campaign list does not tell when it was sent (an automated mailing is not "
-            f"listed), {_BY_TURNS}"
+            f"listed), {_BY_TURNS}",
         )
     elif facts.now_ms - sent_ms > WATCHED_WEEKLY_MS:
         yield CampaignCause(
+            CampaignCauseKind.NO_LONGER_WATCHED,
             f"no longer watched: it was sent at {iso(sent_ms)}, more than {_DAYS_WATCHED} days ago, "
-            f"{_BY_TURNS}"
+            f"{_BY_TURNS}",
         )
 
 
@@ -137,7 +161,8 @@ def _failing(facts: CampaignFacts) -> Iterator[CampaignCause]:
         later = [of.due_ms for of in reports if of.due_ms is not None and of.due_ms > facts.now_ms]
         again = f": read again from {iso(min(later))} on" if later else ""
         remedy = "have all that failed tried at once, when the cause is mended"
-        yield CampaignCause(f"reading {what} failed{at} ({error}){again}", remedy, "dead-letters --redrive")
+        text = f"reading {what} failed{at} ({error}){again}"
+        yield CampaignCause(CampaignCauseKind.FAILING, text, remedy, "dead-letters --redrive")
 
 
 def _due(facts: CampaignFacts) -> Iterator[CampaignCause]:
@@ -147,25 +172,32 @@ def _due(facts: CampaignFacts) -> Iterator[CampaignCause]:
     if held:
         text = f"a worker reads it now: {', '.join(dict.fromkeys(held))}"
         killed = "; if no run is there any more, the next one reads it"
-        yield CampaignCause(text + killed, *reads_next(facts)) if facts.is_folder else CampaignCause(text)
+        kind = CampaignCauseKind.BEING_READ
+        if facts.is_folder:
+            yield CampaignCause(kind, text + killed, *reads_next(facts))
+        else:
+            yield CampaignCause(kind, text)
     if late:
         text = f"due, and waiting for a tick with calls left: {', '.join(dict.fromkeys(late))}"
-        yield CampaignCause(text, *reads_next(facts))
+        yield CampaignCause(CampaignCauseKind.DUE, text, *reads_next(facts))
 
 
 def _not_believed(facts: CampaignFacts) -> Iterator[CampaignCause]:
     if off := facts.of_modes(Mode.OFF):
         yield CampaignCause(
+            CampaignCauseKind.REPORTS_OFF,
             f"reports of {', '.join(off)} are off, since they differed from contacts' own, {_BY_TURNS}",
             remedy="CAMPAIGN_REPORTS=off for one run or tick, then auto, has them compared anew",
         )
     if on_probation := facts.of_modes(Mode.PROBATION):
         yield CampaignCause(
+            CampaignCauseKind.ON_PROBATION,
             f"reports of {', '.join(on_probation)} are on probation until they are seen to equal "
-            f"contacts' own, {_BY_TURNS}"
+            f"contacts' own, {_BY_TURNS}",
         )
 
 
-def _nothing_wrong(facts: CampaignFacts) -> str:
+def _nothing_wrong(facts: CampaignFacts) -> CampaignCause:
     reads = [of.due_ms for of in facts.reports if of.due_ms is not None]
-    return f"nothing is wrong: watched, next read at {iso(min(reads))}" if reads else "no report of it is due"
+    text = f"nothing is wrong: watched, next read at {iso(min(reads))}" if reads else "no report of it is due"
+    return CampaignCause(CampaignCauseKind.NOTHING_WRONG, text)
