@@ -6,8 +6,10 @@ import pytest
 
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.operations.status import (
     Ahead,
+    Cadence,
     ContactCounts,
     ListStatus,
     Messages,
@@ -17,15 +19,20 @@ from contact_activity.operations.status import (
     Spread,
     Status,
 )
-from contact_activity.operations.verdict import LATE_S, Verdict, Word, verdict_of
+from contact_activity.operations.verdict import Verdict, Word, verdict_of
 
+# The tenth day since 1970, 11:20.
+AT_MS = 9 * DAY_MS + 11 * HOUR_MS + 20 * 60_000
+CADENCE = Cadence(300, 2_400, late_after_s=3_120, idle_s=31, is_idle=False, is_late=False)
 COUNTS = ContactCounts(known=250, due=0, waiting=0, failing=0, gone=0, never_synced=0)
 FINE = Status(
     name="account",
+    at_ms=AT_MS,
     contacts=COUNTS,
     lag_s=None,
     since_sync_s=Spread(10, 30, 31),
     quota=Quota(251, 9_000),
+    cadence=CADENCE,
     pauses=(),
     messages=None,
     published=(),
@@ -37,13 +44,18 @@ FINE = Status(
 )
 BY_OPERATOR = {"pauses": (Pause(PauseReason.OPERATOR, None),)}
 BY_CREDENTIAL = {"pauses": (Pause(PauseReason.CREDENTIAL, None),)}
-FAILED_TICK = {"tick_failure": TickFailure("unknown host", 0)}
-USED_UP = {"quota": Quota(9_000, 9_000)}
-LATE = {"lag_s": Spread(1, 1, LATE_S + 1), "contacts": replace(COUNTS, due=1)}
+FAILED_TICK = {"tick_failure": TickFailure("unknown host", AT_MS - 60_000)}
 LACKING = {"missing_right": MissingRight("scope", "campaign_data")}
-IN_ORDER = [BY_OPERATOR, BY_CREDENTIAL, FAILED_TICK, USED_UP, LATE, LACKING]
-WORDS = [Word.PAUSED, Word.PAUSED, Word.FAILING, Word.QUOTA, Word.LATE, Word.FAILING]
-NEXT = ["resume", "check", "check", "", "run", "check"]
+USED_UP = {"quota": Quota(9_000, 9_000, 10 * DAY_MS)}
+LATE = {
+    "lag_s": Spread(1, 1, 3_660),
+    "contacts": replace(COUNTS, due=1),
+    "cadence": replace(CADENCE, is_late=True),
+}
+DEAD = {"messages": Messages(0, 2, 0)}
+IN_ORDER = [BY_OPERATOR, BY_CREDENTIAL, FAILED_TICK, LACKING, USED_UP, LATE]
+WORDS = [Word.PAUSED, Word.PAUSED, Word.FAILING, Word.FAILING, Word.QUOTA, Word.LATE]
+NEXT = ["resume", "check", "check", "check", "", "run"]
 
 
 def test_all_is_well() -> None:
@@ -66,21 +78,76 @@ def test_what_stops_everything_comes_first(n: int) -> None:
     assert verdict_of(replace(FINE, **wrong)) == alone  # type: ignore[arg-type]
 
 
-def test_who_waits_for_an_hour_is_not_late() -> None:
-    waiting = replace(FINE, lag_s=Spread(1, 1, LATE_S), contacts=replace(COUNTS, due=3))
+def test_who_waits_within_its_turn_is_not_late() -> None:
+    waiting = replace(FINE, lag_s=Spread(1, 1, 86_400), contacts=replace(COUNTS, due=3))
     assert verdict_of(waiting) == Verdict(Word.OK, "every contact read within 31 s; 3 contacts are due")
 
 
 def test_a_stack_that_is_late_is_checked() -> None:
     """Nobody runs a stack by hand."""
     late = replace(FINE, **LATE, messages=Messages(0, 0, 0))  # type: ignore[arg-type]
-    assert verdict_of(late) == Verdict(Word.LATE, "1 contact is due, the first for 61 min", "check")
+    because = "1 contact is due, the first for 61 min; each has its turn within 40 min"
+    assert verdict_of(late) == Verdict(Word.LATE, because, "check")
 
 
-def test_a_pause_of_the_quota_needs_nobody() -> None:
-    paused = replace(FINE, pauses=(Pause(PauseReason.QUOTA, 86_400_000),))
-    because = "the day's calls are used up (251 of 9,000); goes on at 00:00 UTC"
-    assert verdict_of(paused) == Verdict(Word.QUOTA, because)
+@pytest.mark.parametrize(
+    ("idle_s", "told"), [(None, "nothing was read yet"), (7_200, "nothing was read for 2 h")]
+)
+def test_where_nothing_is_read_any_more_that_is_said(idle_s: int | None, told: str) -> None:
+    late = replace(FINE, **LATE | {"cadence": replace(CADENCE, idle_s=idle_s, is_idle=True, is_late=True)})  # type: ignore[arg-type]
+    assert verdict_of(late).because == f"1 contact is due, the first for 61 min, and {told}"
+
+
+@pytest.mark.parametrize(
+    ("asks_ms", "messages", "asked", "command"),
+    [
+        (AT_MS + HOUR_MS, None, "asked again today 12:20 UTC", ""),
+        (AT_MS - HOUR_MS, None, "the next run asks again", "run"),
+        (AT_MS - HOUR_MS, Messages(0, 0, 0), "the next tick asks again", ""),
+    ],
+)
+def test_who_only_heard_of_a_used_up_day_says_when_it_asks_again(
+    asks_ms: int, messages: Messages | None, asked: str, command: str
+) -> None:
+    quota = Quota(251, 9_000, 10 * DAY_MS, asks_ms)
+    verdict = verdict_of(replace(FINE, quota=quota, messages=messages))
+    because = (
+        "the API says that the day's calls are used up (251 of 9,000 counted here); "
+        f"{asked}, goes on tomorrow 00:00 UTC at the latest"
+    )
+    assert verdict == Verdict(Word.QUOTA, because, command)
+
+
+def test_a_day_that_is_used_up_needs_nobody() -> None:
+    because = "the day's calls are used up (9,000 of 9,000); goes on tomorrow 00:00 UTC"
+    assert verdict_of(replace(FINE, **USED_UP)) == Verdict(Word.QUOTA, because)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "until"),
+    [(None, "until it is resumed"), (AT_MS + DAY_MS, "until tomorrow 11:20 UTC")],
+)
+def test_a_pause_says_until_when(until_ms: int | None, until: str) -> None:
+    verdict = verdict_of(replace(FINE, pauses=(Pause(PauseReason.OPERATOR, until_ms),)))
+    assert verdict.because == f"somebody paused it {until}; nothing is lost"
+
+
+def test_a_failed_tick_says_when() -> None:
+    told = verdict_of(replace(FINE, **FAILED_TICK)).because  # type: ignore[arg-type]
+    assert told == "the last tick failed today 11:19 UTC: unknown host"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"asking": 1}, "1 activity waits for the report of a mailing"),
+        ({"asking": 3, "owed": 2}, "3 activities wait for the report of a mailing, 2 for more than a day"),
+        ({"asking": 2, "due": 1}, "1 contact is due; 2 activities wait for the report of a mailing"),
+    ],
+)
+def test_activity_that_waits_for_a_report_is_told(changes: dict[str, int], told: str) -> None:
+    verdict = verdict_of(replace(FINE, contacts=replace(COUNTS, **changes)))
+    assert verdict == Verdict(Word.OK, f"every contact read within 31 s; {told}")
 
 
 @pytest.mark.parametrize(

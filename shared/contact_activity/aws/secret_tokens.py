@@ -69,6 +69,30 @@ class _Known:
     renewals: tuple[int, int] = (0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class NotedTokens:
+    """What the table tells of the tokens, which is nothing secret. None: an earlier version noted nothing.
+
+    `asked_ms` and `expires_ms`: of the access token. `is_renewed`: there is a refresh token.
+    """
+
+    asked_ms: int | None
+    expires_ms: int | None
+    is_renewed: bool
+    is_dead: bool
+
+
+def noted_tokens(table: Table) -> NotedTokens | None:
+    """Return what was noted of the tokens that are stored; None if none are. Reads no secret."""
+    item = table.get(_ITEM)
+    if not item.text_or_none("newest"):
+        return None
+    asked_ms, expires_ms = item.whole("asked_at"), item.whole("expires_at")
+    # An earlier version stored none without one.
+    is_renewed = "is_renewed" not in item or bool(item.whole("is_renewed"))
+    return NotedTokens(asked_ms or None, expires_ms or None, is_renewed, bool(item.whole("is_dead")))
+
+
 class SecretTokens:
     """The `TokenStore` port on two secrets and an item of the table.
 
@@ -188,6 +212,9 @@ class SecretTokens:
             "is_unproven": int(tokens.is_unproven),
             "renewed_on": known.renewals[0],
             "renewals": known.renewals[1],
+            "asked_at": tokens.access.asked_ms if tokens.access else 0,
+            "expires_at": tokens.access.expires_ms if tokens.access else 0,
+            "is_renewed": int(tokens.refresh_token is not None),
         }
         change = "SET " + ", ".join(f"{name} = :{name}" for name in values)
         if tokens.taken:

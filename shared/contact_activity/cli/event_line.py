@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from contact_activity.domain.times import iso, parse_time
+from contact_activity.operations.told_times import duration
 
 MAX_DETAIL_CHARACTERS = 60
 SUMMARIZED = "summarized"
-_UNITS_S = (("days", 86_400), ("h", 3_600), ("min", 60))
 
 
 def event_line(envelope: Mapping[str, Any]) -> str:
@@ -22,7 +22,7 @@ def event_line(envelope: Mapping[str, Any]) -> str:
         words.append(about)
     late_ms = observed_ms - _time_ms(detail["time"])
     if "activity" in data:
-        words.append("backfill" if detail["backfill"] else _later(late_ms))
+        words.append("backfill" if detail["backfill"] else f"{duration(late_ms // 1_000)} later")
     return "  ".join(printable(word) for word in words)
 
 
@@ -43,14 +43,6 @@ def _about(data: Mapping[str, Any]) -> str:
         or ""
     )
     return about if len(about) <= MAX_DETAIL_CHARACTERS else f"{about[: MAX_DETAIL_CHARACTERS - 1]}…"
-
-
-def _later(late_ms: int) -> str:
-    late_s = max(0, late_ms // 1_000)
-    for unit, unit_s in _UNITS_S:
-        if late_s >= 2 * unit_s:
-            return f"{late_s // unit_s} {unit} later"
-    return f"{late_s} s later"
 
 
 def _time_ms(stamp: object) -> int:

@@ -24,11 +24,10 @@ from contact_activity.cli.run import add_run
 from contact_activity.cli.standard_files import flush_stdout, open_standard_files
 from contact_activity.cli.status import add_status
 from contact_activity.cli.tail import add_tail
-from contact_activity.cli.told_errors import has_aws_cause, told
+from contact_activity.cli.told_errors import failure_line, is_foreseen
 from contact_activity.domain.near_match import did_you_mean
-from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
 from contact_activity.operations.contact_lookup import LookupFailedError
-from contact_activity.run.errors import RunError, UsageError
+from contact_activity.run.errors import UsageError
 from contact_activity.settings import SettingsError
 
 _EPILOG = """\
@@ -91,19 +90,10 @@ def _run_command(arguments: argparse.Namespace, console: Console) -> int:
         if getattr(arguments, "every", None):
             return EXIT_DONE
         return fail(EXIT_FAILED, "interrupted: nothing is lost, run again to go on")
-    except (RunError, StandstillError, RetryError, FatalError) as error:
-        if has_aws_cause(error):
-            return fail(EXIT_FAILED, f"{_place(arguments)}{told(error)}")
-        return fail(EXIT_FAILED, f"{error}{to_check(error)}")
     except Exception as error:
-        if arguments.debug:
+        if arguments.debug and not is_foreseen(error):
             raise
-        return fail(EXIT_FAILED, f"{_place(arguments)}{told(error)}")
-
-
-def _place(arguments: argparse.Namespace) -> str:
-    stack = getattr(arguments, "stack", None)
-    return f"--stack {stack} cannot be used: " if stack else ""
+        return fail(EXIT_FAILED, failure_line(error, getattr(arguments, "stack", None)))
 
 
 def _parser() -> argparse.ArgumentParser:

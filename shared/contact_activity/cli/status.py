@@ -13,14 +13,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, add_place, command_line, now_ms, pasted_place, print_line
+from contact_activity.cli.arguments import Commands, add_place, command_line, now_ms, pasted_place
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.told_errors import failure_line, is_foreseen
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.times import iso
-from contact_activity.operations.status import Status
+from contact_activity.operations.status import LoginStatus, Status
 from contact_activity.operations.verdict import verdict_of
-from contact_activity.settings import Environment, read_settings
+from contact_activity.run.errors import UsageError
+from contact_activity.settings import Environment, SettingsError, read_settings
 
 # How often the status is looked at: each look at a stack scans its table.
 WATCH_FOLDER_S, WATCH_STACK_S = 2, 15
@@ -34,7 +36,11 @@ _EPILOG = """\
                 all of them while a right is missing)
   lag_s         median, p95, oldest: seconds that due contacts have been due; null if none is
   since_sync_s  median, p95, oldest: seconds since contacts were last read; null if none was
-  quota         used and limit: calls of the UTC day, as this system counts them
+  quota         used and limit: calls of the UTC day, as this system counts them; until: when there are
+                some again at the latest, null while there are; asked_again: if the API alone says so
+  cadence       tick_s: from tick to tick; sweep_s: between two turns of a contact; late_after_s: who is due
+                for longer is late (is_late); idle_s: since anything was read (null: never), is_idle: for
+                longer than a tick takes
   pauses        reason (quota, credential, operator) and until (null: until it is lifted)
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   clock         contacts with times that only a clock that was ahead can have set: due, read, failed
@@ -44,12 +50,17 @@ _EPILOG = """\
                 modes by type; watched, due, failing: numbers of reports; calls_today: planned for them;
                 owing: reports that activity of v3 waits for, and that fail
   missing_right kind (scope or privilege) and name of what the credential of v3 lacks; null if nothing
+  login         of v3, what is stored of it: account; renewed_at: when the access token was asked for;
+                is_renewed: by a refresh token, which the provider takes no more if is_dead; ends_at: of one
+                that is not; fault: why the stored tokens cannot be read, or ""; null under v2
   published     events by day (UTC, today and yesterday) and detail type
   freshness_s   by day: p50 and p95 of the seconds from an activity to its event (no backfill), or null
   failing_by_cause  number of failing contacts by the error of their last try
   tick_failure  error and at: why and when the last tick failed; null if it did not
 
-LATE: a contact has been due for more than an hour. --watch shows it anew every 2 seconds, that of a
+LATE: a contact has been due for longer than one turn of all takes, or since nothing is read any more for
+longer than from tick to tick. A folder whose run ends by itself is expected to be read once a day. --watch
+shows it anew every 2 seconds, that of a
 stack every 15, since each look scans its table; where the output is no terminal, a line each time.
 
 A run may use the folder meanwhile. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
@@ -87,27 +98,46 @@ def _status(arguments: argparse.Namespace, environment: Environment, _: Console)
     if arguments.json:
         print(json.dumps(to_json(statuses, now_ms(), pasted_place(arguments))))  # noqa: T201
         return EXIT_DONE
-    _print(_Output(highlight=False, soft_wrap=True, markup=False), statuses, pasted_place(arguments))
+    _print(_console(), statuses, pasted_place(arguments))
     return EXIT_DONE
 
 
 def _watch(arguments: argparse.Namespace, environment: Environment) -> int:
-    """Print the status until somebody interrupts it."""
-    console, place = _Output(highlight=False, soft_wrap=True, markup=False), pasted_place(arguments)
+    """Print the status until somebody interrupts it. A look that fails is told, and the next one comes.
+
+    Raises `SettingsError` and `UsageError`: what was given does not change meanwhile.
+    """
+    console, place = _console(), pasted_place(arguments)
     try:
         while True:
-            statuses = _read(arguments, environment)
-            if console.is_terminal:
-                console.clear()
-                _print(console, statuses, place)
-            else:
-                for status in statuses:
-                    verdict = verdict_of(status)
-                    print_line(f"{iso(now_ms())}  {status.name}  {verdict.word}  {verdict.because}")
-                sys.stdout.flush()
+            _look(console, arguments, environment, place)
             time.sleep(WATCH_STACK_S if arguments.stack else WATCH_FOLDER_S)
     except KeyboardInterrupt:
         return EXIT_DONE
+
+
+def _look(console: Console, arguments: argparse.Namespace, environment: Environment, place: str) -> None:
+    """Print the status once, or in a line why it cannot be read. A terminal shows the last look alone."""
+    failure, statuses = "", []
+    try:
+        statuses = _read(arguments, environment)
+    except (SettingsError, UsageError):
+        raise
+    except Exception as error:
+        if arguments.debug and not is_foreseen(error):
+            raise
+        failure = " ".join(failure_line(error, arguments.stack).split())
+    if console.is_terminal:
+        console.clear()
+    console.print(f"{iso(now_ms())[:19]}Z" + (f"  cannot be read: {failure}" if failure else ""))
+    _print(console, statuses, place)
+    if not console.is_terminal:
+        console.print()
+    sys.stdout.flush()
+
+
+def _console() -> Console:
+    return _Output(highlight=False, soft_wrap=True, markup=False)
 
 
 def _print(console: Console, statuses: Sequence[Status], place: str) -> None:
@@ -133,7 +163,7 @@ def _read(arguments: argparse.Namespace, environment: Environment) -> list[Statu
 def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str, object]:
     """Return the document that `--json` prints. Later releases only add keys."""
     systems = [
-        asdict(status)
+        _facts(status)
         | {"verdict": _verdict(status, place)}
         | {"pauses": [_pause(pause) for pause in status.pauses]}
         | {"published": {count.day: dict(count.events) for count in status.published}}
@@ -148,6 +178,31 @@ def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str
     return {"observed_at": iso(at_ms), "systems": systems}
 
 
+def _facts(status: Status) -> dict[str, object]:
+    facts = {name: value for name, value in asdict(status).items() if name != "at_ms"}
+    quota = status.quota
+    until = {"until": _iso(quota.ends_ms), "asked_again": _iso(quota.asks_ms)}
+    return facts | {
+        "quota": {"used": quota.used, "limit": quota.limit} | until,
+        "login": status.login and _login(status.login),
+    }
+
+
+def _login(login: LoginStatus) -> dict[str, object]:
+    return {
+        "account": login.account,
+        "renewed_at": _iso(login.renewed_ms),
+        "ends_at": _iso(login.ends_ms),
+        "is_renewed": login.is_renewed,
+        "is_dead": login.is_dead,
+        "fault": login.fault,
+    }
+
+
+def _iso(time_ms: int | None) -> str | None:
+    return None if time_ms is None else iso(time_ms)
+
+
 def _verdict(status: Status, place: str) -> dict[str, str]:
     verdict = verdict_of(status)
     command = command_line(verdict.next, place, status.name)
@@ -157,7 +212,7 @@ def _verdict(status: Status, place: str) -> dict[str, str]:
 def _pause(pause: Pause) -> dict[str, str | None]:
     return {
         "reason": pause.reason.value,
-        "until": None if pause.until_ms is None else iso(pause.until_ms),
+        "until": _iso(pause.until_ms),
     }
 
 

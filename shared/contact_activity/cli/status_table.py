@@ -1,31 +1,34 @@
-"""Prints a status for people, as two tables."""
+"""Prints a status for people: the verdict, facts, and what was published. Narrow terminals get lists."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from contact_activity.cli.arguments import command_line
 from contact_activity.cli.missing_right import missing_text, remedy
-from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
-from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
 from contact_activity.operations.status import (
     REFUSED,
     Ahead,
     DayCount,
     Freshness,
+    LoginStatus,
     Messages,
     Spread,
     Status,
 )
+from contact_activity.operations.told_times import duration, several, when
 from contact_activity.operations.verdict import Word, verdict_of
 
 NONE = "–"
 MAX_CAUSES_SHOWN = 5
+# Below this the columns would cut words.
+LEAST_COLUMNS = 72
 _TRUST_AGAIN = "set CAMPAIGN_REPORTS=off for one run, then auto, once the stamps agree again"
 _WHILE_REFUSED = "the API does not list the campaigns: contacts' own reports bring all activity"
 
@@ -45,52 +48,90 @@ def print_status(console: Console, status: Status, place: str = "") -> None:
     )
     if verdict.next:
         console.print(f"next: {command_line(verdict.next, place, status.name)}")
+    if console.width < LEAST_COLUMNS:
+        _print_lists(console, status)
+        return
     facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column(style="dim")
-    facts.add_column()
-    for fact, text in _facts(status):
-        facts.add_row(fact, text)
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for fact, lines in _facts(status):
+        for number, line in enumerate(lines):
+            facts.add_row("" if number else fact, line)
     console.print(facts)
     console.print(_published_table(status.published))
 
 
-def _facts(status: Status) -> list[tuple[str, str]]:
+def _print_lists(console: Console, status: Status) -> None:
+    for fact, lines in _facts(status):
+        console.print(fact, style="dim")
+        for line in lines:
+            console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2)), soft_wrap=False)
+    for count in status.published:
+        console.print(f"published {count.day} (UTC)", style="dim")
+        for what, text in _published_rows([count]):
+            console.print(Padding(Text(f"{what}: {text[0]}", overflow="fold"), (0, 0, 0, 2)), soft_wrap=False)
+
+
+def _facts(status: Status) -> list[tuple[str, list[str]]]:
+    """Return each fact with its lines; without those that only some systems have, and this one has not."""
     counts = status.contacts
     facts = [
-        ("contacts", f"{counts.known:,} known · {counts.due:,} due · {counts.waiting:,} in a message"),
-        ("", f"{counts.never_synced:,} never read · {counts.failing:,} failing · {counts.gone:,} gone"),
-        *(("failing" if not n else "", line) for n, line in enumerate(_failing_lines(status))),
-        ("due for", _spread_text(status.lag_s)),
-        ("since last read", _spread_text(status.since_sync_s)),
-        ("calls today", f"{status.quota.used:,} of {status.quota.limit:,}"),
-        ("paused", ", ".join(map(_pause_text, status.pauses)) or "no"),
-        *(("campaign reports" if not n else "", line) for n, line in enumerate(_reports_lines(status))),
+        (
+            "contacts",
+            [
+                f"{counts.known:,} known · {counts.due:,} due · {counts.waiting:,} in a message",
+                f"{counts.never_synced:,} never read · {counts.failing:,} failing · {counts.gone:,} gone",
+            ],
+        ),
+        ("failing", _failing_lines(status)),
+        ("due for", [_spread_text(status.lag_s)]),
+        ("since last read", [_spread_text(status.since_sync_s)]),
+        ("calls today", [f"{status.quota.used:,} of {status.quota.limit:,}"]),
+        ("paused", [", ".join(_pause_text(pause, status.at_ms) for pause in status.pauses) or "no"]),
+        ("login", _login_lines(status.login, status.at_ms)),
+        ("campaign reports", _reports_lines(status)),
+        ("contact list", _listing_lines(status)),
+        ("last tick", _tick_lines(status)),
+        ("mailings' reports", [_asking_text(status)] if counts.asking else []),
+        ("missing", _missing_lines(status)),
+        ("clock", _ahead_lines(status.clock)),
+        ("messages", [_messages_text(status.messages)] if status.messages else []),
     ]
-    return facts + _rare_facts(status)
+    return [(fact, lines) for fact, lines in facts if lines]
 
 
-def _rare_facts(status: Status) -> list[tuple[str, str]]:
-    """Return the facts that only some systems have."""
-    facts = []
-    if status.listing.waits:
-        pages = status.listing.pages_today
-        facts.append(
-            ("contact list", f"{counted(pages, 'page')} today, its share of the calls: goes on at 00:00 UTC")
-        )
-    if status.tick_failure:
-        failure = status.tick_failure
-        facts.append(("last tick", f"failed at {iso(failure.at_ms)}: {failure.error}"))
-    if status.contacts.asking:
-        facts.append(("mailings' reports", _asking_text(status)))
+def _listing_lines(status: Status) -> list[str]:
+    if not status.listing.waits:
+        return []
+    pages = several(status.listing.pages_today, "page")
+    return [f"{pages} today, its share of the calls: goes on at 00:00 UTC"]
+
+
+def _tick_lines(status: Status) -> list[str]:
+    failure = status.tick_failure
+    return [f"failed {when(failure.at_ms, status.at_ms)}: {failure.error}"] if failure else []
+
+
+def _missing_lines(status: Status) -> list[str]:
     right = _right_of(status)
-    if right:
-        facts.append(("missing", f"{missing_text(right)}: {remedy(right)}"))
-    ahead = status.clock
-    if ahead.due or ahead.read or ahead.failed:
-        facts.append(("clock", _ahead_text(ahead)))
-    if status.messages:
-        facts.append(("messages", _messages_text(status.messages)))
-    return facts
+    return [f"{missing_text(right)}: {remedy(right)}"] if right else []
+
+
+def _login_lines(login: LoginStatus | None, now_ms: int) -> list[str]:
+    if login is None:
+        return []
+    if login.fault:
+        return [login.fault]
+    account = f"account {login.account}" if login.account else "no account is known yet"
+    if login.is_dead:
+        return [f"{account} · the provider takes its refresh token no more: log in again"]
+    if login.renewed_ms is None and not login.is_renewed:
+        return [f"{account} · no token is stored: an access token that is given lives for a day at most"]
+    got = "access token not asked for yet"
+    if login.renewed_ms is not None:
+        got = f"access token of {when(login.renewed_ms, now_ms)}"
+    ends = "" if login.ends_ms is None else f" until {when(login.ends_ms, now_ms)}, then log in again"
+    return [f"{account} · {got}, " + ("renewed by itself" if login.is_renewed else f"works{ends}")]
 
 
 def _asking_text(status: Status) -> str:
@@ -98,13 +139,12 @@ def _asking_text(status: Status) -> str:
     # Without that one mailings are not watched, and their reports are read all the same.
     is_for_right = _right_of(status) not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
     why = "until a right is there" if is_for_right else "for more than a day"
-    failing = (
-        f" · {counted(owing, 'report that they wait for fails', 'reports that they wait for fail')}"
-        if owing
-        else ""
+    waits = "waits" if counts.asking == 1 else "wait"
+    fails = "fails" if owing == 1 else "fail"
+    failing = f" · {several(owing, 'report')} that they wait for {fails}" if owing else ""
+    return (
+        f"{several(counts.asking, 'activity', 'activities')} {waits} for it, {counts.owed:,} {why}{failing}"
     )
-    waiting = counted(counts.asking, "activity waits", "activities wait")
-    return f"{waiting} for it, {counts.owed:,} {why}{failing}"
 
 
 def _right_of(status: Status) -> Right | None:
@@ -125,9 +165,8 @@ def _reports_lines(status: Status) -> list[str]:
     types: dict[str, list[str]] = {}
     for type_, mode in reports.modes.items():
         types.setdefault(mode, []).append(type_)
-    untrusted = [mode for mode in Mode if mode in types and mode is not Mode.PUBLISH]
     if len(types) > 1:
-        lines.append(" · ".join(f"{mode}: {', '.join(types[mode])}" for mode in untrusted))
+        lines.append(" · ".join(f"{mode}: {', '.join(types[mode])}" for mode in Mode if mode in types))
     if reports.differing:
         lines.append(f"{', '.join(reports.differing)} differ from contacts' own reports")
     if Mode.OFF in types:
@@ -135,24 +174,24 @@ def _reports_lines(status: Status) -> list[str]:
     return lines
 
 
-def _ahead_text(ahead: Ahead) -> str:
-    return (
-        f"was ahead: of {counted(ahead.due, 'contact')} the due time is too late "
-        f"(the next tick corrects it), {ahead.read:,} were read and {ahead.failed:,} failed in the future"
-    )
+def _ahead_lines(ahead: Ahead) -> list[str]:
+    if not (ahead.due or ahead.read or ahead.failed):
+        return []
+    has = "has" if ahead.due == 1 else "have"
+    due = f"{several(ahead.due, 'contact')} {has} a due time that is too late (the next tick corrects it)"
+    return [f"was ahead: {due}, {ahead.read:,} read and {ahead.failed:,} failed in the future"]
 
 
 def _messages_text(messages: Messages) -> str:
-    named = (
-        ("waiting", "waiting", messages.waiting),
-        ("dead letter", "dead letters", messages.dead_letters),
-        ("failed tick", "failed ticks", messages.failed_ticks),
+    letters, ticks = (
+        several(messages.dead_letters, "dead letter"),
+        several(messages.failed_ticks, "failed tick"),
     )
-    return " · ".join(counted(count, one, many) for one, many, count in named)
+    return f"{messages.waiting:,} waiting · {letters} · {ticks}"
 
 
-def _pause_text(pause: Pause) -> str:
-    until = "" if pause.until_ms is None else f" until {iso(pause.until_ms)}"
+def _pause_text(pause: Pause, now_ms: int) -> str:
+    until = "" if pause.until_ms is None else f" until {when(pause.until_ms, now_ms)}"
     return pause.reason.value + until
 
 
@@ -160,32 +199,32 @@ def _spread_text(spread: Spread | None) -> str:
     if spread is None:
         return NONE
     named = (("median", spread.median), ("p95", spread.p95), ("oldest", spread.oldest))
-    return " · ".join(f"{name} {_age(age_s)}" for name, age_s in named)
-
-
-def _age(age_s: int) -> str:
-    for unit, unit_s, part, part_s in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
-        if age_s >= unit_s:
-            return f"{age_s // unit_s} {unit} {age_s % unit_s // part_s} {part}"
-    return f"{age_s // 60} min" if age_s >= 60 else f"{age_s} s"
+    return " · ".join(f"{name} {duration(age_s)}" for name, age_s in named)
 
 
 def _published_table(days: Sequence[DayCount]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("published (UTC)")
+    table.add_column("published (UTC)", overflow="fold")
     for count in days:
-        table.add_column(count.day, justify="right")
-    detail_types = sorted({detail_type for count in days for detail_type in count.events})
-    for detail_type in detail_types:
-        table.add_row(detail_type, *(f"{count.events.get(detail_type, 0):,}" for count in days))
-    table.add_row("all", *(f"{sum(count.events.values()):,}" for count in days), style="bold")
-    p50, p95 = zip(*(_freshness_texts(count.freshness) for count in days), strict=True)
-    table.add_row("fresh, p50", *p50)
-    table.add_row("fresh, p95", *p95)
+        table.add_column(count.day, justify="right", no_wrap=True)
+    for what, texts in _published_rows(days):
+        table.add_row(what, *texts, style="bold" if what == "all" else None)
     return table
+
+
+def _published_rows(days: Sequence[DayCount]) -> list[tuple[str, list[str]]]:
+    """Return what each row tells, with a text for each day."""
+    detail_types = sorted({detail_type for count in days for detail_type in count.events})
+    rows = [
+        (detail_type, [f"{count.events.get(detail_type, 0):,}" for count in days])
+        for detail_type in detail_types
+    ]
+    rows.append(("all", [f"{sum(count.events.values()):,}" for count in days]))
+    fresh = [_freshness_texts(count.freshness) for count in days]
+    return [*rows, ("fresh, p50", [p50 for p50, _ in fresh]), ("fresh, p95", [p95 for _, p95 in fresh])]
 
 
 def _freshness_texts(freshness: Freshness | None) -> tuple[str, str]:
     if freshness is None:
         return NONE, NONE
-    return f"within {_age(freshness.p50)}", f"within {_age(freshness.p95)}"
+    return f"within {duration(freshness.p50)}", f"within {duration(freshness.p95)}"

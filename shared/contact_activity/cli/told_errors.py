@@ -1,6 +1,8 @@
 """What a command says of an error that is none of its own: one line, with what to do."""
 
+from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
 from contact_activity.operations.denied import missing_action
+from contact_activity.run.errors import RunError
 
 _SIGN_IN = "sign in to AWS again: `aws sso login`, with the profile that you use"
 _NETWORK = "check the network, --region (or AWS_REGION) and AWS_ENDPOINT_URL"
@@ -23,6 +25,19 @@ _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "40
 _DEBUG = "--debug shows where"
 
 
+def failure_line(error: Exception, stack: str | None) -> str:
+    """Return what a command says of an error that ended it. `stack`: where it acts, if on one."""
+    place = f"--stack {stack} cannot be used: " if stack else ""
+    if is_foreseen(error) and _of_aws(error.__cause__) is None:
+        return f"{error}{to_check(error)}"
+    return f"{place}{told(error)}"
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Whether it is an error of ours, whose text says what to do, so that no trace tells more."""
+    return isinstance(error, RunError | StandstillError | RetryError | FatalError)
+
+
 def told(error: BaseException) -> str:
     """Return the line. Of AWS's own text it holds only the action that is not allowed."""
     aws = _of_aws(error) or _of_aws(error.__cause__)
@@ -33,11 +48,6 @@ def told(error: BaseException) -> str:
     if type(error).__module__ == "sqlite3":
         return f"the state file cannot be used ({error}): check that its disk has room, and that it is yours"
     return f"an unexpected {type(error).__name__} ({_DEBUG}): {error}"
-
-
-def has_aws_cause(error: BaseException) -> bool:
-    """Whether an error of AWS, for which `told` has a remedy, made this one."""
-    return _of_aws(error.__cause__) is not None
 
 
 def _of_aws(error: BaseException | None) -> str | None:

@@ -11,6 +11,7 @@ from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.listing import (
+    LISTING_OVERLAP_MS,
     Listing,
     TickFailure,
     begin_listing,
@@ -18,14 +19,10 @@ from contact_activity.domain.listing import (
     pages_on,
 )
 from contact_activity.domain.pace import Limits, Pace
-from contact_activity.domain.pauses import Pause, Pauses
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses
 from contact_activity.domain.rights import ReportAccess, missing_right
-from contact_activity.domain.schedule import (
-    LongestWaits,
-    is_queued,
-    standing,
-)
-from contact_activity.domain.times import DAY_MS, is_too_late
+from contact_activity.domain.schedule import VISIBILITY_MS, LongestWaits, is_queued, standing
+from contact_activity.domain.times import DAY_MS, HOUR_MS, is_too_late, midnight_after
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
 from contact_activity.errors import failure_kind
 
@@ -33,6 +30,7 @@ P95 = 0.95
 NO_CAUSE = "unknown"
 # In place of a mode, while the API refuses to list the campaigns.
 REFUSED = "refused"
+_ALL_TRUSTED = Trust(dict.fromkeys(ActivityType, TypeTrust(Mode.PUBLISH)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,29 @@ class DayCount:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginStatus:
+    """What is stored of a login (v3), without any secret.
+
+    `renewed_ms`: when the access token was asked for; None if none is known. `ends_ms`: when it ends; None
+    while a refresh token brings others, or if nobody knows. `is_dead`: the provider takes the refresh token
+    no more. `fault`: why nothing can be said; "" if something can.
+    """
+
+    account: str | None
+    renewed_ms: int | None = None
+    ends_ms: int | None = None
+    is_renewed: bool = False
+    is_dead: bool = False
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredState:
-    """What is stored of one system. `reports`: those that are watched. `messages`: None for a folder."""
+    """What is stored of one system. `reports`: those that are watched. `messages`: None for a folder.
+
+    `tick_ms`: the time between two ticks; `sweep_ms`: that between two turns of a contact.
+    `is_witnessed`: contacts' rows only vouch (v3), so that reports need no trust.
+    """
 
     name: str
     contacts: Iterable[ContactOutline]
@@ -80,9 +99,13 @@ class StoredState:
     feed: CampaignFeed
     trust: Trust
     reports: Iterable[CampaignReport]
+    tick_ms: int
+    sweep_ms: int
     access: ReportAccess = field(default_factory=ReportAccess)
     messages: Messages | None = None
     tick_failure: TickFailure | None = None
+    login: LoginStatus | None = None
+    is_witnessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +147,33 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Calls of the UTC day, as this system counts them, and their limit."""
+    """Calls of the UTC day, as this system counts them, and their limit.
+
+    `ends_ms`: when there are calls again at the latest; None while there are some. `asks_ms`: when the API
+    is asked again, if it alone says that they are used up.
+    """
 
     used: int
     limit: int
+    ends_ms: int | None = None
+    asks_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often contacts are read, and whether they are.
+
+    `tick_s`: the time between two ticks; that of a folder whose run ends by itself is a day.
+    `sweep_s`: the time between two turns of a contact. `idle_s`: since something was read; None if nothing
+    was. `is_idle`: for longer than from tick to tick. `late_after_s`: who is due for longer is late.
+    """
+
+    tick_s: int
+    sweep_s: int
+    late_after_s: int
+    idle_s: int | None
+    is_idle: bool
+    is_late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +193,8 @@ class ReportsStatus:
     `differing`: the types that were seen to differ from what contacts' own reports show.
     `failing`: whose last read failed; `owing`: those of them that activity waits for and that no right
     would mend (v3). `calls_today`: about, as they were planned. What `CAMPAIGN_REPORTS`
-    says is not stored: while it is off nobody trusts any type, so that each of them shows `probation`.
+    says is not stored: while it is off nobody trusts any type, so that each of them shows `probation`. In
+    v3, where only reports publish, each shows `publish`.
     """
 
     mode: str
@@ -170,13 +217,15 @@ class MissingRight:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Status of one system. The names of the fields are the keys of `--json`."""
+    """Status of one system at a time. The names of the other fields are the keys of `--json`."""
 
     name: str
+    at_ms: int
     contacts: ContactCounts
     lag_s: Spread | None
     since_sync_s: Spread | None
     quota: Quota
+    cadence: Cadence
     pauses: tuple[Pause, ...]
     messages: Messages | None
     published: Sequence[DayCount]
@@ -186,11 +235,12 @@ class Status:
     listing: ListStatus
     campaign_reports: ReportsStatus
     missing_right: MissingRight | None = None
+    login: LoginStatus | None = None
 
 
 def status_of(stored: StoredState, now_ms: int) -> Status:
     """Return the status of a system at a time."""
-    contacts = list(stored.contacts)
+    contacts, reports = list(stored.contacts), list(stored.reports)
     put_off = sum(_is_put_off(contact, stored.waits, now_ms) for contact in contacts)
     # No honest schedule makes a contact wait for so long, so that it counts as due now.
     due_ms = [contact.due_ms for contact in contacts if contact.due_ms <= now_ms] + [now_ms] * put_off
@@ -198,10 +248,12 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
     right = missing_right(stored.access, list_lacks=stored.feed.lacks, contacts=contacts)
     return Status(
         name=stored.name,
+        at_ms=now_ms,
         contacts=_counts(contacts, len(due_ms), now_ms, is_all_owed=stored.access.is_missing),
         lag_s=_spread(now_ms - since_ms for since_ms in due_ms),
         since_sync_s=_spread(max(0, now_ms - since_ms) for since_ms in synced_ms),
-        quota=Quota(stored.pace.used_on(now_ms), stored.limits.calls_per_day),
+        quota=_quota(stored, _latest(synced_ms, now_ms), now_ms),
+        cadence=_cadence(stored, due_ms, _last_read_ms(contacts, reports, now_ms), now_ms),
         pauses=stored.pauses.active(now_ms),
         messages=stored.messages,
         published=stored.published,
@@ -216,18 +268,79 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
             pages_on(stored.listing, now_ms),
             has_listed_its_share(begin_listing(stored.listing, now_ms), stored.limits, now_ms),
         ),
-        campaign_reports=_reports_status(stored, now_ms),
+        campaign_reports=_reports_status(stored, reports, now_ms),
         missing_right=MissingRight(right.kind, right.value) if right else None,
+        login=stored.login,
     )
 
 
-def _reports_status(stored: StoredState, now_ms: int) -> ReportsStatus:
-    reports = list(stored.reports)
+def _quota(stored: StoredState, synced_ms: int | None, now_ms: int) -> Quota:
+    """Return what the day's calls come to. `synced_ms`: when a contact was read last.
+
+    The API's word counts for its day, or until it gave something again: the pause ends after an hour, so
+    that somebody asks, and in a folder nobody may.
+    """
+    used, limit = stored.pace.used_on(now_ms), stored.limits.calls_per_day
+    if 0 < limit <= used:
+        return Quota(used, limit, midnight_after(now_ms))
+    until_ms = next(
+        (of.until_ms for of in stored.pauses.by_reason if of.reason is PauseReason.QUOTA and of.until_ms), 0
+    )
+    is_paused = any(of.reason is PauseReason.QUOTA for of in stored.pauses.active(now_ms))
+    if is_paused and until_ms == midnight_after(now_ms):
+        return Quota(used, limit, until_ms)
+    said_ms = until_ms - HOUR_MS
+    ends_ms = max(until_ms, midnight_after(said_ms))
+    listed_ms = (stored.listing.mark_ms or 0) + LISTING_OVERLAP_MS
+    is_over = now_ms >= ends_ms or max(synced_ms or 0, listed_ms) > said_ms
+    if is_paused or (until_ms <= now_ms and not is_over):
+        return Quota(used, limit, ends_ms, until_ms)
+    return Quota(used, limit)
+
+
+def _cadence(stored: StoredState, due_ms: Sequence[int], read_ms: int | None, now_ms: int) -> Cadence:
+    """Return how often contacts are read. `read_ms`: when something was read last.
+
+    A due contact is handed out within a sweep, while others are: all were due at first, and the day has
+    calls for some. But if nothing is read any more, one tick shows it.
+    """
+    paused_until_ms = _latest((of.until_ms for of in stored.pauses.by_reason), now_ms) or 0
+    soon_ms = stored.tick_ms + VISIBILITY_MS
+    # Until all contacts are listed nobody may read any.
+    is_first = stored.listing.full_ms is None
+    is_idle = not is_first and now_ms - max(read_ms or 0, paused_until_ms) > soon_ms
+    late_after_ms = soon_ms if is_idle else max(stored.sweep_ms, stored.tick_ms) + VISIBILITY_MS
+    waits_ms = now_ms - max(min(due_ms, default=now_ms), paused_until_ms)
+    return Cadence(
+        tick_s=stored.tick_ms // 1_000,
+        sweep_s=stored.sweep_ms // 1_000,
+        late_after_s=late_after_ms // 1_000,
+        idle_s=None if read_ms is None else (now_ms - read_ms) // 1_000,
+        is_idle=is_idle,
+        is_late=waits_ms > late_after_ms,
+    )
+
+
+def _last_read_ms(
+    contacts: Sequence[ContactOutline], reports: Sequence[CampaignReport], now_ms: int
+) -> int | None:
+    """Return when a contact or a report was read last, or failed."""
+    tries = [time_ms for of in contacts for time_ms in (of.synced_ms, of.failed_ms)]
+    return _latest([*tries, *(report.read_ms for report in reports)], now_ms)
+
+
+def _latest(times_ms: Iterable[int | None], now_ms: int) -> int | None:
+    """Return the latest of these that is no later than now."""
+    return max((of for of in times_ms if of is not None and of <= now_ms), default=None)
+
+
+def _reports_status(stored: StoredState, reports: Sequence[CampaignReport], now_ms: int) -> ReportsStatus:
     is_refused = stored.feed.refused_ms is not None
+    trust = _ALL_TRUSTED if stored.is_witnessed else stored.trust
     return ReportsStatus(
-        mode=REFUSED if is_refused else _least_trusted(stored.trust).value,
-        modes={type_.report: stored.trust.of(type_).mode.value for type_ in ActivityType},
-        differing=tuple(type_.report for type_ in ActivityType if stored.trust.of(type_).is_doubted),
+        mode=REFUSED if is_refused else _least_trusted(trust).value,
+        modes={type_.report: trust.of(type_).mode.value for type_ in ActivityType},
+        differing=tuple(type_.report for type_ in ActivityType if trust.of(type_).is_doubted),
         watched=len(reports),
         due=sum(report.due_ms is not None and report.due_ms <= now_ms for report in reports),
         failing=sum(report.last_error is not None for report in reports),

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason
-from contact_activity.domain.times import iso
 from contact_activity.operations.status import Status
-
-# A due contact waits for the next tick or run. Whoever waits longer is late.
-LATE_S = 3_600
+from contact_activity.operations.told_times import duration, several, when
 
 
 class Word(StrEnum):
@@ -32,12 +28,13 @@ class Verdict:
 def verdict_of(status: Status) -> Verdict:
     """Return the verdict on a system.
 
-    What stops everything comes first: a pause that somebody must end, a tick that fails, the day's calls.
-    Then what makes all late, and what fails by itself.
+    What stops everything comes first: a pause that somebody must end, a tick that fails, a right that is
+    missing, the day's calls. Then what makes all late, and what fails by itself.
     """
     return (
         _paused(status)
         or _tick_failed(status)
+        or _lacking(status)
         or _used_up(status)
         or _late(status)
         or _failing(status)
@@ -48,76 +45,101 @@ def verdict_of(status: Status) -> Verdict:
 def _paused(status: Status) -> Verdict | None:
     by_reason = {pause.reason: pause for pause in status.pauses}
     if pause := by_reason.get(PauseReason.OPERATOR):
-        return Verdict(Word.PAUSED, f"somebody paused it {_until(pause)}; nothing is lost", "resume")
+        until = _until(pause, status.at_ms)
+        return Verdict(Word.PAUSED, f"somebody paused it {until}; nothing is lost", "resume")
     if PauseReason.CREDENTIAL in by_reason:
         return Verdict(Word.PAUSED, "the API refuses the credential; nothing is lost", "check")
     return None
 
 
-def _until(pause: Pause) -> str:
-    return "until it is resumed" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
+def _until(pause: Pause, now_ms: int) -> str:
+    return "until it is resumed" if pause.until_ms is None else f"until {when(pause.until_ms, now_ms)}"
 
 
 def _tick_failed(status: Status) -> Verdict | None:
     failure = status.tick_failure
     if failure is None:
         return None
-    return Verdict(Word.FAILING, f"the last tick failed at {iso(failure.at_ms)}: {failure.error}", "check")
+    at = when(failure.at_ms, status.at_ms)
+    return Verdict(Word.FAILING, f"the last tick failed {at}: {failure.error}", "check")
+
+
+def _lacking(status: Status) -> Verdict | None:
+    right = status.missing_right
+    if right is None:
+        return None
+    return Verdict(Word.FAILING, f"the credential lacks the {right.kind} {right.name}", "check")
 
 
 def _used_up(status: Status) -> Verdict | None:
-    used, limit = status.quota.used, status.quota.limit
-    if any(pause.reason is PauseReason.QUOTA for pause in status.pauses) or 0 < limit <= used:
-        return Verdict(
-            Word.QUOTA, f"the day's calls are used up ({used:,} of {limit:,}); goes on at 00:00 UTC"
-        )
-    return None
+    quota = status.quota
+    if quota.ends_ms is None:
+        return None
+    used, ends = f"{quota.used:,} of {quota.limit:,}", when(quota.ends_ms, status.at_ms)
+    if quota.asks_ms is None:
+        return Verdict(Word.QUOTA, f"the day's calls are used up ({used}); goes on {ends}")
+    why = f"the API says that the day's calls are used up ({used} counted here)"
+    latest = f"goes on {ends} at the latest"
+    if quota.asks_ms > status.at_ms:
+        return Verdict(Word.QUOTA, f"{why}; asked again {when(quota.asks_ms, status.at_ms)}, {latest}")
+    asker, command = ("tick", "") if status.messages else ("run", "run")
+    return Verdict(Word.QUOTA, f"{why}; the next {asker} asks again, {latest}", command)
 
 
 def _late(status: Status) -> Verdict | None:
-    lag_s = status.lag_s
-    if lag_s is None or lag_s.oldest <= LATE_S:
+    cadence, lag_s = status.cadence, status.lag_s
+    if lag_s is None or not cadence.is_late:
         return None
-    late = f"{_several(status.contacts.due, 'contact')} due, the first for {_ago(lag_s.oldest)}"
-    return Verdict(Word.LATE, late, "check" if status.messages else "run")
+    late = f"{_are(status.contacts.due, 'contact')} due, the first for {duration(lag_s.oldest)}"
+    because = f"{late}, and {_idle(cadence.idle_s)}" if cadence.is_idle else f"{late}; {_sweep(status)}"
+    return Verdict(Word.LATE, because, "check" if status.messages else "run")
+
+
+def _idle(idle_s: int | None) -> str:
+    return "nothing was read yet" if idle_s is None else f"nothing was read for {duration(idle_s)}"
+
+
+def _sweep(status: Status) -> str:
+    return f"each has its turn within {duration(status.cadence.sweep_s, is_bound=True)}"
 
 
 def _failing(status: Status) -> Verdict | None:
-    if right := status.missing_right:
-        return Verdict(Word.FAILING, f"the credential lacks the {right.kind} {right.name}", "check")
     if failing := status.contacts.failing:
-        return Verdict(Word.FAILING, f"{_several(failing, 'contact')} failing", "dead-letters")
+        return Verdict(Word.FAILING, f"{_are(failing, 'contact')} failing", "dead-letters")
     if owing := status.campaign_reports.owing:
-        return Verdict(
-            Word.FAILING, f"{_several(owing, 'report')} failing that rows wait for", "dead-letters"
-        )
+        return Verdict(Word.FAILING, f"{_are(owing, 'report')} failing that rows wait for", "dead-letters")
     if letters := status.messages and status.messages.dead_letters:
-        return Verdict(Word.FAILING, f"{_several(letters, 'dead letter')} kept", "dead-letters")
+        return Verdict(Word.FAILING, f"{_are(letters, 'dead letter')} kept", "dead-letters")
     return None
 
 
 def _fine(status: Status) -> Verdict:
+    begin = "" if status.messages else "run"
     if not status.contacts.known:
-        return Verdict(Word.OK, "no contact is known yet", "" if status.messages else "run")
-    read = status.since_sync_s
-    if read is None:
-        return Verdict(Word.OK, "no contact was read yet", "" if status.messages else "run")
-    due = status.contacts.due
-    waits = f"{_several(due, 'contact')} due" if due else "nothing waits"
-    if never := status.contacts.never_synced:
-        return Verdict(
-            Word.OK, f"{never:,} of {counted(status.contacts.known, 'contact')} not read yet; {waits}"
-        )
-    return Verdict(Word.OK, f"every contact read within {_ago(read.oldest)}; {waits}")
+        return Verdict(Word.OK, "no contact is known yet", begin)
+    if status.since_sync_s is None:
+        return Verdict(Word.OK, "no contact was read yet", begin)
+    return Verdict(Word.OK, f"{_read(status)}; {_waits(status)}")
 
 
-def _several(number: int, what: str) -> str:
-    return counted(number, f"{what} is", f"{what}s are")
+def _read(status: Status) -> str:
+    counts, since_s = status.contacts, status.since_sync_s
+    if counts.never_synced or since_s is None:
+        return f"{counts.never_synced:,} of {several(counts.known, 'contact')} not read yet"
+    return f"every contact read within {duration(since_s.oldest, is_bound=True)}"
 
 
-def _ago(seconds: int) -> str:
-    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            # Rounded up, since all lies within it.
-            return f"{-(-seconds // unit):,} {name}"
-    return f"{seconds} s"
+def _waits(status: Status) -> str:
+    """What waits: contacts for their turn, and activities of v3 for the reports of their mailings."""
+    counts, waits = status.contacts, []
+    if counts.due:
+        waits.append(f"{_are(counts.due, 'contact')} due")
+    if counts.asking:
+        wait = "1 activity waits" if counts.asking == 1 else f"{counts.asking:,} activities wait"
+        owed = f", {counts.owed:,} for more than a day" if counts.owed else ""
+        waits.append(f"{wait} for the report of a mailing{owed}")
+    return "; ".join(waits) or "nothing waits"
+
+
+def _are(number: int, what: str) -> str:
+    return f"{several(number, what)} {'is' if number == 1 else 'are'}"

@@ -24,6 +24,7 @@ from contact_activity.run.connection_watch import (
 )
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.file_bus import FileBus
+from contact_activity.run.interval import note_interval
 from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
@@ -70,6 +71,7 @@ def run_on(
     store = _watched_store(database, settings, watch)
     queue, policy = MemoryQueue(), _policy(settings, options)
     _when_free(lambda: _keep_to_version(database, store, settings.api_version), options)
+    _when_free(lambda: note_interval(database, options), options)
     source = watched_source(account, store.limiter, watch, options.state_dir, connections=WORKERS)
     with closing(source):
         _when_free(lambda: _prepare(store, clock, options), options)
