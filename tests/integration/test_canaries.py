@@ -38,7 +38,18 @@ from tests.support.running import (
 
 NOT_ACCEPTABLE = error(406, "http.status.not_acceptable", "refused for ada@canary.example.org")
 SHORT_LIVED = TokenSwitches(expires_in_s=2, rate_limits=False)
-COMMANDS = (["status", "--json"], ["dead-letters"], ["check"], ["resync", "--all", "--since", "2026-01-01"])
+# In place of the ids of two contacts.
+REFUSED, GONE = "REFUSED", "GONE"
+COMMANDS = (
+    ["status", "--json"],
+    ["status"],
+    ["dead-letters"],
+    ["check"],
+    ["explain", REFUSED],
+    ["explain", GONE, "--json"],
+    ["tail", "--no-follow"],
+    ["resync", "--all", "--since", "2026-01-01"],
+)
 # Runs one invocation of the worker as Lambda does, with its traces.
 INVOKED = """
 import json, sys, types
@@ -123,9 +134,14 @@ def test_the_command_line_tells_no_secret_and_no_address(
         server.revoke_token()
         server.authorization.revoke_families()
         assert operator.run("--all", "--debug").returncode == 3
+        refused, gone, *_ = (version.contact_id(contact.id) for contact in account.contacts())
+        ids = {REFUSED: refused, GONE: gone}
         by_address = ["forget", "--yes", "--email", personal(account)[0]]
         for command in (*COMMANDS, by_address):
-            asked = [*command, "--state", str(operator.state_dir), "--debug"]
+            place = ["--state", str(operator.state_dir)]
+            if command[0] == "tail":
+                place = ["--events", str(operator.events_file)]
+            asked = [*(ids.get(word, word) for word in command), *place, "--debug"]
             ended = run_command(*asked, environment=operator.environment)
             assert ended.returncode == (3 if command in (["check"], by_address) else 0), ended.stderr
             operator.said += [ended.stdout, ended.stderr]
