@@ -133,11 +133,9 @@ def test_the_status_of_a_folder_counts_what_is_stored(tmp_path: Path) -> None:
     assert list(system.pop("published").values()) == [{}, {"Email Opened": 1_234}]
     assert list(system.pop("freshness_s").values()) == [None, {"p50": 3_600, "p95": 3_600}]
     assert abs(system.pop("cadence")["idle_s"] - 3_600) < 60
-    assert system.pop("verdict") == {
-        "word": "PAUSED",
-        "because": "the API refuses the credential; nothing is lost",
-        "next": f"contact-activity check --state {tmp_path}",
-    }
+    verdict = system.pop("verdict")
+    assert (verdict["word"], verdict["next"]) == ("PAUSED", f"contact-activity check --state {tmp_path}")
+    assert verdict["because"].startswith("the API refuses the credential; nothing was read since ")
     assert system == {
         "name": "account",
         "contacts": {

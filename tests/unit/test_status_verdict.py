@@ -129,7 +129,23 @@ def test_a_day_that_is_used_up_needs_nobody() -> None:
 )
 def test_a_pause_says_until_when(until_ms: int | None, until: str) -> None:
     verdict = verdict_of(replace(FINE, pauses=(Pause(PauseReason.OPERATOR, until_ms),)))
-    assert verdict.because == f"somebody paused it {until}; nothing is lost"
+    assert (
+        verdict.because
+        == f"somebody paused it {until}; nothing was read since today 11:19 UTC, nothing is lost"
+    )
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "since"),
+    [
+        (12 * 3_600, "nothing was read since yesterday 23:20 UTC"),
+        (86_400 * 3, "nothing was read since 1970-01-07 11:20 UTC"),
+        (None, "nothing was read yet"),
+    ],
+)
+def test_a_pause_says_since_when_nothing_is_read(idle_s: int | None, since: str) -> None:
+    paused = replace(FINE, **BY_CREDENTIAL, cadence=replace(CADENCE, idle_s=idle_s))  # type: ignore[arg-type]
+    assert verdict_of(paused).because == f"the API refuses the credential; {since}, nothing is lost"
 
 
 def test_a_failed_tick_says_when() -> None:

@@ -46,10 +46,18 @@ def _paused(status: Status) -> Verdict | None:
     by_reason = {pause.reason: pause for pause in status.pauses}
     if pause := by_reason.get(PauseReason.OPERATOR):
         until = _until(pause, status.at_ms)
-        return Verdict(Word.PAUSED, f"somebody paused it {until}; nothing is lost", "resume")
+        return Verdict(Word.PAUSED, f"somebody paused it {until}; {_since(status)}", "resume")
     if PauseReason.CREDENTIAL in by_reason:
-        return Verdict(Word.PAUSED, "the API refuses the credential; nothing is lost", "check")
+        return Verdict(Word.PAUSED, f"the API refuses the credential; {_since(status)}", "check")
     return None
+
+
+def _since(status: Status) -> str:
+    """Since when nothing is read: when a pause began is not stored."""
+    if status.cadence.idle_s is None:
+        return "nothing was read yet, nothing is lost"
+    read_ms = status.at_ms - status.cadence.idle_s * 1_000
+    return f"nothing was read since {when(read_ms, status.at_ms)}, nothing is lost"
 
 
 def _until(pause: Pause, now_ms: int) -> str:
