@@ -447,6 +447,16 @@ def test_a_stack_s_login_is_shown_from_the_table_alone(stack: Store) -> None:
         assert "canary" not in json.dumps(login)
 
 
+def test_a_login_that_an_earlier_version_noted_tells_no_times(stack: Store) -> None:
+    """Until the tokens are renewed. It stored none without a refresh token."""
+    assert stack
+    noted = "SET newest = :newest, is_dead = :is_dead"
+    assert Table(aws_client("dynamodb"), "contacts").update("tokens", noted, newest="v1", is_dead=1)
+    (login,) = login_of(opening.stack_status("stack"))
+    assert (login["renewed_at"], login["ends_at"]) == (None, None)
+    assert (login["is_renewed"], login["is_dead"]) == (True, True)
+
+
 def login_of(status: Status) -> list[dict[str, Any]]:
     document: Any = to_json([status], status.at_ms)
     return [system["login"] for system in document["systems"]]

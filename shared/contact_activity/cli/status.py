@@ -58,10 +58,13 @@ _EPILOG = """\
   failing_by_cause  number of failing contacts by the error of their last try
   tick_failure  error and at: why and when the last tick failed; null if it did not
 
-LATE: a contact has been due for longer than one turn of all takes, or since nothing is read any more for
-longer than from tick to tick. A folder whose run ends by itself is expected to be read once a day. --watch
-shows it anew every 2 seconds, that of a
-stack every 15, since each look scans its table; where the output is no terminal, a line each time.
+LATE: a contact has been due for longer than it takes until each has its turn; or from tick to tick (and 12
+minutes for the queue), as soon as nothing is read any more. A folder whose run ends by itself is expected
+to be read once a day.
+
+--watch shows it anew every 2 seconds, that of a stack every 15, since each look scans its table. A terminal
+shows the last look alone, anything else gets one after the other. A look that fails is told in a line, and
+the next one comes. Ctrl-C ends it, with exit status 0.
 
 A run may use the folder meanwhile. AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE and the like say where a
 stack is. Reading it takes cloudformation:DescribeStacks, sqs:GetQueueAttributes and dynamodb:Scan,
