@@ -39,16 +39,16 @@ _EPILOG = """\
   quota         used and limit: calls of the UTC day, as this system counts them; until: when there are
                 some again at the latest, null while there are; asked_again: if the API alone says so
   cadence       tick_s: from tick to tick; sweep_s: between two turns of a contact; late_after_s: who is due
-                for longer is late (is_late); idle_s: since anything was read (null: never), is_idle: for
-                longer than a tick takes
+                for longer is late (is_late); idle_s: since anything was read or tried (null: never); is_idle:
+                for longer than from tick to tick
   pauses        reason (quota, credential, operator) and until (null: until it is lifted)
   messages      waiting, dead_letters, failed_ticks; null for a state folder
   clock         contacts with times that only a clock that was ahead can have set: due, read, failed
   listing       pages_today: pages of the contact list read on the UTC day; waits: its share is used up
   campaign_reports  mode: off, probation or publish, of the least trusted type that was compared so far
-                (probation also while CAMPAIGN_REPORTS is off), or refused: the API lists no campaigns;
-                modes by type; watched, due, failing: numbers of reports; calls_today: planned for them;
-                owing: reports that activity of v3 waits for, and that fail
+                (v2: probation also while CAMPAIGN_REPORTS is off; v3: publish), or refused: the API
+                lists no campaigns; modes by type; watched, due, failing: numbers of reports;
+                calls_today: planned for them; owing: reports that activity of v3 waits for, and that fail
   missing_right kind (scope or privilege) and name of what the credential of v3 lacks; null if nothing
   login         of v3, what is stored of it: account; renewed_at: when the access token was asked for;
                 is_renewed: by a refresh token, which the provider takes no more if is_dead; ends_at: of one
