@@ -3,7 +3,7 @@
 import pytest
 
 from contact_activity.domain.times import parse_time
-from contact_activity.operations.told_times import duration, several, when
+from contact_activity.operations.told_times import duration, when
 
 NOW = "2026-11-28T11:20:00Z"
 
@@ -46,8 +46,3 @@ def test_a_duration_has_one_unit(seconds: int, told: str, bound: str) -> None:
 )
 def test_a_time_is_told_by_its_day(time: str, told: str) -> None:
     assert when(ms(time), ms(NOW)) == told
-
-
-def test_one_is_no_plural() -> None:
-    assert [several(number, "page") for number in (0, 1, 2_000)] == ["0 pages", "1 page", "2,000 pages"]
-    assert [several(number, "activity", "activities") for number in (1, 2)] == ["1 activity", "2 activities"]

@@ -23,7 +23,7 @@ def campaign_lines(facts: CampaignFacts, place: str) -> list[str]:
     shown = sorted(facts.reports, key=lambda of: (of.last_error is None, of.due_ms is None, of.due_ms or 0))
     lines += [f"  {_report_line(facts, report)}" for report in shown[:MAX_REPORTS_SHOWN]]
     if len(shown) > MAX_REPORTS_SHOWN:
-        lines.append(f"  and {len(shown) - MAX_REPORTS_SHOWN:,} more reports; --json has all")
+        lines.append(f"  and {counted(len(shown) - MAX_REPORTS_SHOWN, 'more report')}; --json has all")
     return [*lines, f"  next: {_next(facts, place)}"]
 
 

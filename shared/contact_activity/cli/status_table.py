@@ -9,6 +9,7 @@ from rich.text import Text
 
 from contact_activity.cli.arguments import command_line
 from contact_activity.cli.missing_right import missing_text, remedy
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.trust import Mode
@@ -22,7 +23,7 @@ from contact_activity.operations.status import (
     Spread,
     Status,
 )
-from contact_activity.operations.told_times import duration, several, when
+from contact_activity.operations.told_times import duration, when
 from contact_activity.operations.verdict import Word, verdict_of
 
 NONE = "–"
@@ -103,7 +104,7 @@ def _facts(status: Status) -> list[tuple[str, list[str]]]:
 def _listing_lines(status: Status) -> list[str]:
     if not status.listing.waits:
         return []
-    pages = several(status.listing.pages_today, "page")
+    pages = counted(status.listing.pages_today, "page")
     return [f"{pages} today, its share of the calls: goes on at 00:00 UTC"]
 
 
@@ -141,9 +142,9 @@ def _asking_text(status: Status) -> str:
     why = "until a right is there" if is_for_right else "for more than a day"
     waits = "waits" if counts.asking == 1 else "wait"
     fails = "fails" if owing == 1 else "fail"
-    failing = f" · {several(owing, 'report')} that they wait for {fails}" if owing else ""
+    failing = f" · {counted(owing, 'report')} that they wait for {fails}" if owing else ""
     return (
-        f"{several(counts.asking, 'activity', 'activities')} {waits} for it, {counts.owed:,} {why}{failing}"
+        f"{counted(counts.asking, 'activity', 'activities')} {waits} for it, {counts.owed:,} {why}{failing}"
     )
 
 
@@ -178,14 +179,14 @@ def _ahead_lines(ahead: Ahead) -> list[str]:
     if not (ahead.due or ahead.read or ahead.failed):
         return []
     has = "has" if ahead.due == 1 else "have"
-    due = f"{several(ahead.due, 'contact')} {has} a due time that is too late (the next tick corrects it)"
+    due = f"{counted(ahead.due, 'contact')} {has} a due time that is too late (the next tick corrects it)"
     return [f"was ahead: {due}, {ahead.read:,} read and {ahead.failed:,} failed in the future"]
 
 
 def _messages_text(messages: Messages) -> str:
     letters, ticks = (
-        several(messages.dead_letters, "dead letter"),
-        several(messages.failed_ticks, "failed tick"),
+        counted(messages.dead_letters, "dead letter"),
+        counted(messages.failed_ticks, "failed tick"),
     )
     return f"{messages.waiting:,} waiting · {letters} · {ticks}"
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign import WatchedCampaign
 from contact_activity.domain.campaign_report import WATCHED_WEEKLY_MS, CampaignReport
+from contact_activity.domain.counted import counted
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
@@ -155,7 +156,7 @@ def _failing(facts: CampaignFacts) -> Iterator[CampaignCause]:
     for error, reports in by_error.items():
         several = len({of.id.campaign_id for of in reports}) > 1
         types = ", ".join(dict.fromkeys(of.id.type.report for of in reports))
-        what = f"{len(reports):,} reports ({types})" if several else types
+        what = f"{counted(len(reports), 'report')} ({types})" if several else types
         failed_ms = max((of.failed_ms for of in reports if of.failed_ms is not None), default=None)
         at = "" if failed_ms is None else f" at {iso(failed_ms)}"
         later = [of.due_ms for of in reports if of.due_ms is not None and of.due_ms > facts.now_ms]

@@ -1,4 +1,4 @@
-"""Numbers, durations and times, as a status or an event says them to people. Times are in UTC."""
+"""Durations and times, as a status or an event says them to people. Times are in UTC."""
 
 from contact_activity.domain.times import DAY_MS, iso
 
@@ -18,8 +18,3 @@ def when(time_ms: int, now_ms: int) -> str:
     day, clock = iso(time_ms)[:10], iso(time_ms)[11:16]
     near = {-1: "yesterday", 0: "today", 1: "tomorrow"}
     return f"{near.get(time_ms // DAY_MS - now_ms // DAY_MS, day)} {clock} UTC"
-
-
-def several(number: int, one: str, many: str = "") -> str:
-    """Return a number of things. `many`: the plural, where it is not `one` with an s."""
-    return f"1 {one}" if number == 1 else f"{number:,} {many or f'{one}s'}"

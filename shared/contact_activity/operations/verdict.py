@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.operations.status import Status
-from contact_activity.operations.told_times import duration, several, when
+from contact_activity.operations.told_times import duration, when
 
 
 class Word(StrEnum):
@@ -133,7 +134,7 @@ def _fine(status: Status) -> Verdict:
 def _read(status: Status) -> str:
     counts, since_s = status.contacts, status.since_sync_s
     if counts.never_synced or since_s is None:
-        return f"{counts.never_synced:,} of {several(counts.known, 'contact')} not read yet"
+        return f"{counts.never_synced:,} of {counted(counts.known, 'contact')} not read yet"
     return f"every contact read within {duration(since_s.oldest, is_bound=True)}"
 
 
@@ -143,11 +144,11 @@ def _waits(status: Status) -> str:
     if counts.due:
         waits.append(f"{_are(counts.due, 'contact')} due")
     if counts.asking:
-        wait = "1 activity waits" if counts.asking == 1 else f"{counts.asking:,} activities wait"
+        wait = counted(counts.asking, "activity waits", "activities wait")
         owed = f", {counts.owed:,} for more than a day" if counts.owed else ""
         waits.append(f"{wait} for the report of a mailing{owed}")
     return "; ".join(waits) or "nothing waits"
 
 
 def _are(number: int, what: str) -> str:
-    return f"{several(number, what)} {'is' if number == 1 else 'are'}"
+    return f"{counted(number, what)} {'is' if number == 1 else 'are'}"
