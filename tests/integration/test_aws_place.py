@@ -26,6 +26,7 @@ COMMANDS = {
     "forget": ["4711", "--yes"],
     "resync": ["4711", "--since", "2026-01-31"],
     "dead-letters": [],
+    "tail": [],
 }
 # Nobody listens there.
 NOWHERE = "http://127.0.0.1:9"

@@ -3,14 +3,14 @@
 import argparse
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 
 from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, pasted_place
+from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
@@ -105,7 +105,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
     # What is told of progress is dropped; warnings of the run and its errors go another way.
     told = Console(file=StringIO()) if arguments.quiet else console
     started_s = time.monotonic()
-    with _ended_by_sigterm(), used_account(environment, options.state_dir) as account:
+    with ended_by(signal.SIGTERM), used_account(environment, options.state_dir) as account:
         print_start(told, account, options, arguments.engine)
         with ProgressBar(told, warnings=console) as display:
             summary = _engine(arguments.engine)(account, options, display)
@@ -138,16 +138,6 @@ def _engine(name: str) -> Engine:
 
         return run_cloud
     return run_embedded
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a run as cleanly as Ctrl-C does, for service managers."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_status(summary: Summary, account: Account, where: str) -> int:

@@ -1,11 +1,13 @@
-"""`contact-activity tail`: shows events as a run writes them. Changes nothing."""
+"""`contact-activity tail`: shows events as a run writes them, or as a stack publishes them."""
 
 import argparse
 import json
+import select
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +22,23 @@ from contact_activity.cli.arguments import (
     given_argument,
     print_line,
 )
+from contact_activity.cli.aws_place import add_aws_place
+from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.counted import counted
-from contact_activity.run.errors import RunError
+from contact_activity.domain.summary import SummaryKind
+from contact_activity.run.errors import RunError, UsageError
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment
 
 LOOK_S = 0.2
-_TYPES = [*(type_.past_tense for type_ in ActivityType), SUMMARIZED]
+# The events' own types, by what a line says of them.
+_TYPES = {type_.past_tense: {type_.detail_type} for type_ in ActivityType} | {
+    SUMMARIZED: {kind.detail_type for kind in SummaryKind}
+}
+DEFAULT_LINES = 10
 MOST_LINES = 1_000_000
 _EPILOG = """\
 examples:
@@ -37,21 +46,36 @@ examples:
   contact-activity tail --type clicked,bounced   of these types only
   contact-activity tail --contact 4711 --json    whole events, one JSON object a line
   contact-activity tail --no-follow --lines 100  the last hundred, and end
+  contact-activity tail --stack contact-activity each from now on, as the bus of a stack gives it
 
 A line has the time when the event was met (UTC), the type, the contact, what it is about, and how long after
 it happened it was met. A line of the file that is no event is skipped, and counted at the end.
+
+With --stack a rule is made on the stack's bus, which chooses what is asked for, and a queue to which only
+this rule may send. Both are removed at the end, also by SIGTERM and SIGHUP; what `kill -9` leaves is removed
+by the next tail of the stack, once nothing was heard of it for 2 minutes. Any number may run at once. A bus
+that has a rule cannot be deleted: end each tail before you remove the stack. Lines come nearly in order, and
+an event that is published twice comes twice.
+
+permissions, beside cloudformation:DescribeStacks, for names that begin with contact-activity-tail-:
+  events  ListRules (of the bus), PutRule, PutTargets, RemoveTargets, DeleteRule
+  sqs     ListQueues (of the account), CreateQueue, TagQueue, ListQueueTags, ReceiveMessage, DeleteMessage,
+          DeleteQueue
 """
 
 
 def add_tail(commands: Commands) -> None:
     tail = commands.add_parser(
         "tail",
-        help="show events as a run writes them, a line each",
-        description="Show events as a run writes them into a state folder, a line each.",
+        help="show events as a run writes them or a stack publishes them, a line each",
+        description="Show events as a run writes them into a state folder or a stack publishes them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = tail.add_mutually_exclusive_group()
+    where.add_argument(
+        "--stack", type=given_argument, metavar="NAME", help="a deployed stack, with your AWS settings"
+    )
     where.add_argument(
         "--state",
         type=given_argument,
@@ -60,6 +84,7 @@ def add_tail(commands: Commands) -> None:
         help="a state folder (default .local/)",
     )
     where.add_argument("--events", metavar="FILE", help="an events file, in place of the folder's")
+    add_aws_place(tail)
     tail.add_argument(
         "--type",
         type=_types,
@@ -69,7 +94,7 @@ def add_tail(commands: Commands) -> None:
     )
     tail.add_argument("--contact", type=contact_id_argument, metavar="ID", help="of this contact only")
     tail.add_argument("--campaign", metavar="ID", help="of this campaign, or mailing (v3), only")
-    tail.add_argument("--lines", type=_lines, default=10, metavar="N", help="begin with the last N (10)")
+    tail.add_argument("--lines", type=_lines, metavar="N", help="begin with the last N (10)")
     tail.add_argument("--no-follow", action="store_true", help="end after these")
     tail.add_argument("--json", action="store_true", help="print whole events, for scripts")
     tail.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
@@ -120,6 +145,8 @@ class _Shown:
 
 
 def _tail(arguments: argparse.Namespace, _: Environment, console: Console) -> int:
+    if arguments.stack:
+        return _tail_stack(arguments, console)
     path, shown = _events_file(arguments), _Shown(arguments)
     if not path.exists():
         makes = "`contact-activity run` makes it"
@@ -129,12 +156,53 @@ def _tail(arguments: argparse.Namespace, _: Environment, console: Console) -> in
     with suppress(KeyboardInterrupt):
         _show(path, shown, arguments)
     if shown.broken:
-        console.print(
-            f"skipped {counted(shown.broken, 'line')} of {path}: no event",
-            soft_wrap=True,
-            highlight=False,
-        )
+        _tell(console, f"skipped {counted(shown.broken, 'line')} of {path}: no event")
     return EXIT_DONE
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _tail_stack(arguments: argparse.Namespace, console: Console) -> int:
+    given = {"--lines": arguments.lines is not None, "--no-follow": arguments.no_follow}
+    for option in (option for option, is_given in given.items() if is_given):
+        raise UsageError(f"{option} belongs to a folder: a bus keeps no events, they are shown from now on")
+    # Imported only here, since boto3 takes as long as an embedded run takes to start.
+    from contact_activity.operations.follow_stack import follow_stack
+
+    shown = _Shown(arguments)
+
+    def show(lines: Sequence[str]) -> None:
+        for line in lines:
+            if (text := shown.text(line.encode(errors="surrogatepass"))) is not None:
+                print_line(text)
+        sys.stdout.flush()
+        if _has_reader_left():
+            raise BrokenPipeError
+
+    with ended_by(signal.SIGTERM, signal.SIGHUP):
+        follow_stack(
+            arguments.stack, stack_pattern(arguments), show=show, tell=lambda text: _tell(console, text)
+        )
+    if shown.broken:
+        _tell(console, f"{shown.broken:,} messages are no events: skipped")
+    return EXIT_DONE
+
+
+def stack_pattern(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the pattern of a rule for what the arguments choose."""
+    from contact_activity.operations.tap import event_pattern
+
+    types = frozenset().union(*(_TYPES[name] for name in frozenset().union(*arguments.type or ())))
+    return event_pattern(types, arguments.contact, arguments.campaign)
+
+
+def _has_reader_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more. Without events no write would tell."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(happened & select.POLLERR for _, happened in poll.poll(0))
 
 
 def _events_file(arguments: argparse.Namespace) -> Path:
@@ -147,7 +215,8 @@ def _events_file(arguments: argparse.Namespace) -> Path:
 
 
 def _show(path: Path, shown: _Shown, arguments: argparse.Namespace) -> None:
-    last: deque[str] = deque(maxlen=arguments.lines)
+    most = DEFAULT_LINES if arguments.lines is None else arguments.lines
+    last: deque[str] = deque(maxlen=most)
     read = _Read(path, 0, 0)
     if path.exists():
         read = _read_new(read, shown, last.append)

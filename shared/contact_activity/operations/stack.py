@@ -1,6 +1,7 @@
 """A deployed stack as a system, read with the AWS settings of the caller."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -47,6 +48,16 @@ def describe_stack(
 
     Raises `RunError` if there is no such stack.
     """
+    stack = found_stack(cloudformation, stack_name)
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+    if "TableName" not in outputs:
+        raise RunError(f"the stack {stack_name} is not one of Contact Activity, or not deployed yet")
+    given = {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", ())}
+    return outputs, {setting: given[name] for name, setting in _SETTINGS.items() if name in given}
+
+
+def found_stack(cloudformation: BaseClient, stack_name: str) -> Mapping[str, Any]:
+    """Return what CloudFormation tells of a stack. Raises `RunError` if there is no such stack."""
     try:
         (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     except ClientError as error:
@@ -54,8 +65,5 @@ def describe_stack(
             raise
         region = cloudformation.meta.region_name
         raise RunError(f"there is no stack {stack_name} in {region} of this AWS account") from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
-    if "TableName" not in outputs:
-        raise RunError(f"the stack {stack_name} is not one of Contact Activity, or not deployed yet")
-    given = {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", ())}
-    return outputs, {setting: given[name] for name, setting in _SETTINGS.items() if name in given}
+    found: Mapping[str, Any] = stack
+    return found
