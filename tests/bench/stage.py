@@ -21,6 +21,12 @@ class Quiet:
     def show(self, progress: RunProgress) -> None:
         pass
 
+    def published(self, lines: bytes) -> None:
+        pass
+
+    def tick_is_over(self) -> None:
+        pass
+
 
 def deployed_for_a_trial(
     emulator: Emulator, server: Server, *, calls_per_second: int, visibility_s: int

@@ -475,6 +475,10 @@ class Meddling:
                 store.contacts.make_due(0)
                 store.reports.make_due(0)
 
+    def published(self, lines: bytes) -> None: ...
+
+    def tick_is_over(self) -> None: ...
+
 
 def test_only_the_first_tick_of_a_run_reads_reports(tmp_path: Path) -> None:
     """Another tick reads the contacts that are due meanwhile, and leaves reports to the next run."""

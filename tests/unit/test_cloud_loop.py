@@ -118,6 +118,10 @@ class Shown:
     def show(self, progress: RunProgress) -> None:
         self.progress.append(progress)
 
+    def published(self, lines: bytes) -> None: ...
+
+    def tick_is_over(self) -> None: ...
+
 
 @pytest.fixture
 def clock() -> VirtualClock:

@@ -1,5 +1,6 @@
 """An event in one line, for people."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,14 @@ def event_line(envelope: Mapping[str, Any]) -> str:
     if "activity" in data:
         words.append("backfill" if detail["backfill"] else f"{duration(late_ms // 1_000)} later")
     return "  ".join(printable(word) for word in words)
+
+
+def line_of(event: bytes) -> str | None:
+    """Return the line of an event in JSON; None for what is no event of this system."""
+    try:
+        return event_line(json.loads(event))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def what_happened(data: Mapping[str, Any]) -> str:

@@ -1,28 +1,39 @@
-"""Shows the progress of a run on standard error. Standard output is for events."""
+"""Shows the progress of a run, and its first events, on standard error. Standard output is for events."""
 
 import logging
+import threading
 import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
+from contact_activity.cli.event_line import line_of
 from contact_activity.domain.counted import counted
 from contact_activity.run.progress import RunProgress
 
 LINE_INTERVAL_S = 5.0
 BAR_WIDTH = 24
+# Of a run, or of each tick of one that goes on.
+SHOWN_EVENTS = 10
 
 
 class ProgressBar:
     """The `Display` of a run: a bar on a terminal, a line every few seconds elsewhere.
 
-    Warnings of the run are printed above the bar, or on `warnings`.
+    On a terminal the first events are printed above the bar, unless `shows_events` is false. Warnings of the
+    run are printed above it, too, or on `warnings`.
     """
 
-    def __init__(self, console: Console, *, warnings: Console | None = None) -> None:
+    def __init__(
+        self, console: Console, *, warnings: Console | None = None, shows_events: bool = True
+    ) -> None:
         self._console, self._warnings = console, warnings or console
+        self._shows_events = shows_events and console.is_terminal
+        self._publishing = threading.Lock()
+        self._shown = self._more = 0
         self._step = ""
         self._last_line_s = float("-inf")
         self._progress = Progress(
@@ -62,6 +73,23 @@ class ProgressBar:
         )
         if not self._console.is_terminal:
             self._print_line(figures)
+
+    def published(self, lines: bytes) -> None:
+        if not self._shows_events:
+            return
+        with self._publishing:
+            events = lines.split(b"\n")[:-1]
+            room = SHOWN_EVENTS - self._shown
+            for text in filter(None, map(line_of, events[:room])):
+                self._console.print(Text(text), soft_wrap=True)
+            self._shown += len(events[:room])
+            self._more += len(events[room:])
+
+    def tick_is_over(self) -> None:
+        with self._publishing:
+            if self._more:
+                self._console.print(f"and {self._more:,} more", highlight=False)
+            self._shown = self._more = 0
 
     def _print_line(self, figures: str) -> None:
         now_s = time.monotonic()

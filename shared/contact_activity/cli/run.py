@@ -107,7 +107,9 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
     started_s = time.monotonic()
     with ended_by(signal.SIGTERM), used_account(environment, options.state_dir) as account:
         print_start(told, account, options, arguments.engine)
-        with ProgressBar(told, warnings=console) as display:
+        # Events on standard output are not to be mixed with lines about them.
+        is_elsewhere = arguments.events not in STDOUT_NAMES
+        with ProgressBar(told, warnings=console, shows_events=is_elsewhere) as display:
             summary = _engine(arguments.engine)(account, options, display)
     if arguments.quiet:
         print_warnings(console, summary)

@@ -31,6 +31,7 @@ from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
+from contact_activity.run.sinks import ShownSink
 from contact_activity.run.state_folder import locked
 from contact_activity.run.summary import Summary
 from contact_activity.run.tokens import keeps_tokens, take_given, tokens_at_rest
@@ -68,7 +69,7 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         system = DeployedSystem(emulator, deployed.outputs, account.settings.limits)
         if options.is_one_time:
             check_connection(account, system, options.state_dir)
-        reader = EventReader(emulator.client("sqs"), queue_url, sink)
+        reader = EventReader(emulator.client("sqs"), queue_url, ShownSink(sink, display.published))
         loop = CloudTickLoop(system, reader, options, display)
         return loop.run_once() if options.is_one_time else loop.run_every()
 

@@ -28,6 +28,7 @@ from contact_activity.run.interval import note_interval
 from contact_activity.run.memory_queue import MemoryQueue
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.progress import Display
+from contact_activity.run.sinks import ShownSink
 from contact_activity.run.state_folder import database_name, locked
 from contact_activity.run.summary import Summary, WorkRecorder
 from contact_activity.run.tick_loop import TickLoop
@@ -57,7 +58,7 @@ def run_embedded(account: Account, options: RunOptions, display: Display) -> Sum
         version = account.settings.api_version
         path = options.state_dir / database_name(is_simulated=account.is_simulated, version=version)
         database = stack.enter_context(closing(_when_free(lambda: Database(path), options)))
-        bus = FileBus(sink, SystemClock(), lambda: str(uuid.uuid4()))
+        bus = FileBus(ShownSink(sink, display.published), SystemClock(), lambda: str(uuid.uuid4()))
         return run_on(database, bus, account, options, display)
 
 

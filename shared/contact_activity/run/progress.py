@@ -67,3 +67,9 @@ class Display(Protocol):
 
     def show(self, progress: RunProgress) -> None:
         """Show how far it is."""
+
+    def published(self, lines: bytes) -> None:
+        """Show events that are published, a JSON line each. Any thread may call it; it raises nothing."""
+
+    def tick_is_over(self) -> None:
+        """Show what a tick of a run that goes on has published beside."""

@@ -174,6 +174,19 @@ class CopiedToStdout:
                 _log.warning("standard output takes no more (%s): the run goes on", self.error)
 
 
+class ShownSink:
+    """Writes to another sink, and then shows the lines."""
+
+    def __init__(self, sink: Sink, show: Callable[[bytes], None]) -> None:
+        self._sink, self._show = sink, show
+
+    def write(self, lines: bytes, /) -> int:
+        """Return when the other sink has the lines, and they are shown."""
+        self._sink.write(lines)
+        self._show(lines)
+        return len(lines)
+
+
 def _write_all(file: int, data: bytes) -> None:
     left = memoryview(data)
     while left:

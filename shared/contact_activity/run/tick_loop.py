@@ -88,6 +88,7 @@ class TickLoop:
         while True:
             next_tick_ms = self._clock.monotonic_ms() + self._options.tick_ms
             self._tick_or_warn()
+            self._display.tick_is_over()
             while self._clock.monotonic_ms() < next_tick_ms:
                 self._show_progress(waits_for="the next tick")
                 self._clock.sleep(POLL_S)
