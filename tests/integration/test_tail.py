@@ -115,7 +115,10 @@ def test_broken_lines_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--type", "seen"], ["--lines", "-1"], ["--lines", "x"], ["--lines", "9" * 20], ["--contact", "a b"]],
+    [
+        *(["--type", "seen"], ["--lines", "-1"], ["--lines", "x"], ["--lines", "9" * 20]),
+        *(["--contact", "a b"], ["--campaign", "1" * 3_000]),
+    ],
 )
 def test_wrong_arguments_are_one_line(tmp_path: Path, arguments: list[str]) -> None:
     refused = tail(write(tmp_path / "events.jsonl", CLICK), *arguments)

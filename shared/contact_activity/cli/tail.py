@@ -26,7 +26,7 @@ from contact_activity.cli.aws_place import add_aws_place
 from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
-from contact_activity.domain.activity import ActivityType
+from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.counted import counted
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.run.errors import RunError, UsageError
@@ -93,7 +93,9 @@ def add_tail(commands: Commands) -> None:
         help=f"some of {', '.join(_TYPES)}; may be repeated",
     )
     tail.add_argument("--contact", type=contact_id_argument, metavar="ID", help="of this contact only")
-    tail.add_argument("--campaign", metavar="ID", help="of this campaign, or mailing (v3), only")
+    tail.add_argument(
+        "--campaign", type=_campaign_id, metavar="ID", help="of this campaign, or mailing (v3), only"
+    )
     tail.add_argument("--lines", type=_lines, metavar="N", help="begin with the last N (10)")
     tail.add_argument("--no-follow", action="store_true", help="end after these")
     tail.add_argument("--json", action="store_true", help="print whole events, for scripts")
@@ -106,6 +108,12 @@ def _types(text: str) -> frozenset[str]:
     if wrong := types - frozenset(_TYPES):
         raise argparse.ArgumentTypeError(f"there is no type {min(wrong)}: give some of {','.join(_TYPES)}")
     return types
+
+
+def _campaign_id(text: str) -> str:
+    if not USABLE_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("give a campaign's id as Constant Contact has it")
+    return text
 
 
 def _lines(text: str) -> int:
