@@ -493,7 +493,11 @@ def test_ctrl_c_while_it_is_made_or_removed_leaves_nothing(aws: Aws, operation: 
 
     aws.faults[operation] = interrupt
     with default_interrupt():
-        followed()
+        try:
+            followed()
+        except KeyboardInterrupt:
+            # Left alone, it would end the tests.
+            pytest.fail("Ctrl-C did not wait")
     assert interrupted
     assert aws.left() == []
 
