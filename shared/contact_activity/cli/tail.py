@@ -194,7 +194,7 @@ def _tail_stack(arguments: argparse.Namespace, console: Console) -> int:
             arguments.stack, stack_pattern(arguments), show=show, tell=lambda text: _tell(console, text)
         )
     if shown.broken:
-        _tell(console, f"{shown.broken:,} messages are no events: skipped")
+        _tell(console, f"skipped {counted(shown.broken, 'message')}: no event")
     return EXIT_DONE
 
 
