@@ -1205,7 +1205,17 @@ class TestNewActivity:
 class TestProgram:
     def test_it_serves_until_it_is_told_to_end(self, tmp_path: Path) -> None:
         """The program prints what a client needs, serves, and ends with 0 on SIGTERM."""
-        command = [sys.executable, "-m", "contact_activity.simulated", "--contacts", "20", "--state"]
+        command = [
+            sys.executable,
+            "-m",
+            "contact_activity",
+            "sandbox",
+            "--api",
+            "v2",
+            "--contacts",
+            "20",
+            "--state",
+        ]
         with subprocess.Popen(
             [*command, str(tmp_path / "account.json")],
             stdout=subprocess.PIPE,
@@ -1213,8 +1223,8 @@ class TestProgram:
             text=True,
         ) as process:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(3)]
-            settings = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines)
+            lines = [process.stdout.readline() for _ in range(5)]
+            settings = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines[1:])
             response = requests.get(
                 settings["CONSTANT_CONTACT_BASE_URL"] + "/contacts",
                 params={"api_key": settings["CONSTANT_CONTACT_API_KEY"]},
@@ -1234,6 +1244,6 @@ class TestProgram:
         """A file that is no account ends the program with 1 and one line."""
         path = tmp_path / "account.json"
         path.write_text(json.dumps({"format": 0}))
-        command = [sys.executable, "-m", "contact_activity.simulated", "--state", str(path)]
+        command = [sys.executable, "-m", "contact_activity", "sandbox", "--state", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -586,7 +586,7 @@ class TestFaults:
 
 def test_the_program_serves_v3(tmp_path: Path) -> None:
     """It prints the settings of a client, whose refresh token gives an access token."""
-    command = [sys.executable, "-m", "contact_activity.simulated", "--api", "v3", "--contacts", "20"]
+    command = [sys.executable, "-m", "contact_activity", "sandbox", "--refresh-token", "--contacts", "20"]
     with subprocess.Popen(
         [*command, "--state", str(tmp_path / "account.json")],
         stdout=subprocess.PIPE,
@@ -594,7 +594,7 @@ def test_the_program_serves_v3(tmp_path: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(6)]
+        lines = [process.stdout.readline() for _ in range(7)][1:]
         settings = dict(line.strip().removeprefix("export CONSTANT_CONTACT_").split("=", 1) for line in lines)
         granted = requests.post(
             settings["TOKEN_URL"],

@@ -34,7 +34,7 @@ the account that is read, real or simulated, by the environment:
   CONSTANT_CONTACT_BASE_URL, CONSTANT_CONTACT_TOKEN_URL        if it is not the real one
 
 A simulated account must be reached from AWS by https, such as through a tunnel to
-  python -m contact_activity.simulated --port 8080
+  contact-activity sandbox --port 8080
 which prints the settings.
 """
 

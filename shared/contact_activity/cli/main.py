@@ -21,6 +21,7 @@ from contact_activity.cli.login import add_login, add_logout
 from contact_activity.cli.pause import add_pause, add_resume
 from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
+from contact_activity.cli.sandbox import add_sandbox
 from contact_activity.cli.standard_files import flush_stdout, open_standard_files
 from contact_activity.cli.status import add_status
 from contact_activity.cli.tail import add_tail
@@ -118,4 +119,5 @@ def _parser() -> argparse.ArgumentParser:
     add_resync(commands)
     add_dead_letters(commands)
     add_event(commands)
+    add_sandbox(commands)
     return parser
