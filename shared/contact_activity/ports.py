@@ -21,6 +21,7 @@ from contact_activity.domain.event import Event
 from contact_activity.domain.listing import Listing, TickFailure
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.retries import Retry
 from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.schedule import LongestWaits
 from contact_activity.domain.shifts import Shifts
@@ -141,6 +142,16 @@ class AccountRecord(Protocol):
     def read(self) -> StoredAccount | None: ...
     def save(self, account: StoredAccount) -> None:
         """Store it; where processes may race, another account that is stored stays."""
+
+
+class TryWatch(Protocol):
+    """Is told of the tries of calls as they happen. Every method may be called from any thread."""
+
+    def record_try(self) -> None:
+        """Count a try, whatever its end."""
+
+    def record_retry(self, retry: Retry) -> None:
+        """Count a try that is followed by another one. Called before the wait for that."""
 
 
 class Limiter(Protocol):

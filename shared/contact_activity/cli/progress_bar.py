@@ -68,8 +68,10 @@ class ProgressBar:
             f"{counted(progress.events, 'event')} · {counted(progress.calls_today, 'call')} today · "
             f"{progress.waits_for or _time_left(progress.left_s)}"
         )
+        # A line elsewhere leaves it out: a warning tells it, once a minute.
+        shown = f"{figures} · {progress.trouble}" if progress.trouble else figures
         self._progress.update(
-            self._task, total=progress.planned or None, completed=progress.done, figures=figures
+            self._task, total=progress.planned or None, completed=progress.done, figures=shown
         )
         if not self._console.is_terminal:
             self._print_line(figures)

@@ -13,6 +13,7 @@ from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
+from contact_activity.errors import Cause
 from contact_activity.operations.remedies import WRONG_CLIENT, renewal
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.summary import Summary
@@ -22,6 +23,12 @@ BAR_WIDTH = 24
 # A table without a box has a blank on both sides of a column, but at its edges.
 _COLUMN_GAPS = 4
 MAX_FAILED_SHOWN = 5
+_SHORT = {
+    Cause.TIMED_OUT.value: "timed out",
+    Cause.CONNECTION_CLOSED.value: "connection closed",
+    Cause.CONNECTION_REFUSED.value: "connection refused",
+    Cause.ANSWER_UNUSABLE.value: "cut or unusable answer",
+}
 
 
 def print_start(console: Console, account: Account, options: RunOptions, engine: str) -> None:
@@ -53,7 +60,12 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
         f"{counted(summary.contacts, 'contact')} known · {counted(summary.calls_today, 'call')} today",
     )
     failed = (*_failed_reports(summary), *_failed_contacts(summary))
-    for line in (*_missing_right(summary), *_remarks(summary), *_failed_calls(summary), *failed):
+    for line in (
+        *_missing_right(summary),
+        *_remarks(summary),
+        *_calls(summary),
+        *failed,
+    ):
         _print(console, line)
     _print(console, f"Events: {options.events}")
 
@@ -163,6 +175,18 @@ def _without(summary: Summary, right: Right) -> str:
     if right is Right.CAMPAIGN_READ:
         return "mailings are not watched: what they tell comes later, as contacts' own reports show it"
     return f"the API refuses mailings' reports: {counted(summary.owed, 'activity is', 'activities are')} owed"
+
+
+def _calls(summary: Summary) -> list[str]:
+    return [*_retries(summary), *_failed_calls(summary)]
+
+
+def _retries(summary: Summary) -> list[str]:
+    if not summary.retries:
+        return []
+    most_first = summary.retries.most_common()
+    kinds = ", ".join(f"{count:,} × {_SHORT.get(kind, kind)}" for kind, count in most_first)
+    return [f"Calls: {summary.tries:,}, of them {summary.retries.total():,} retried: {kinds}"]
 
 
 def _failed_calls(summary: Summary) -> list[str]:

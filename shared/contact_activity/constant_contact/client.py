@@ -27,8 +27,9 @@ from contact_activity.domain.answers import Refusal
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pace import back_off_s
 from contact_activity.domain.pauses import quota_refused_until
+from contact_activity.domain.retries import Retry
 from contact_activity.errors import Cause, FatalError, RefusedError, RetryError, WaitError, WaitReason
-from contact_activity.ports import BearerTokens, Clock, Limiter
+from contact_activity.ports import BearerTokens, Clock, Limiter, TryWatch
 from contact_activity.settings import Credentials
 
 FIRST_BACKOFF_S = 0.25
@@ -97,7 +98,8 @@ class ApiClient:
 
     `credentials`: the key and the token of v2, or the tokens of v3, which are then all that is sent.
     `proxy`, `ca_bundle`: see `HttpTransport`. `on_failure` is called after each failed try with its
-    cause, the status (0: no answer came) and the number of failures of this call so far.
+    cause, the status (0: no answer came) and the number of failures of this call so far. `watch` is told of
+    each try.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class ApiClient:
         ca_bundle: str | None = None,
         on_failure: Callable[[Cause, int, int], object] = lambda *_: None,
         transport: Transport | None = None,
+        watch: TryWatch | None = None,
     ) -> None:
         self._base_url = base_url
         self._credentials = credentials if callable(credentials) else None
@@ -121,6 +124,7 @@ class ApiClient:
         self._clock = clock
         self._jitter = jitter
         self._on_failure = on_failure
+        self._watch = watch
         self._accepted_ms = -1
         self._lead_ms = MIN_LEAD_MS
         self._transport = transport or HttpTransport(
@@ -146,6 +150,7 @@ class ApiClient:
                 return _REFUSALS[verdict]
             if verdict is Verdict.REFUSED:
                 self._check_refusal(answer, tries)
+                self._note_retry(answer)
             else:
                 self._prepare_next(verdict, answer, tries)
 
@@ -277,6 +282,7 @@ class ApiClient:
         match verdict:
             case Verdict.SLOW_DOWN:
                 self._limiter.slow_down(answer.retry_after_s)
+                self._note_retry(answer, answer.retry_after_s, is_rate_limited=True)
             case Verdict.DAY_USED_UP:
                 raise self._quota_wait()
             case Verdict.FATAL | Verdict.GONE | Verdict.NEXT_EXPIRED:
@@ -298,7 +304,12 @@ class ApiClient:
             wait_s = max(wait_s, answer.retry_after_s)
         if self._is_too_late(wait_s, tries.deadline_ms):
             raise tries.error()
+        self._note_retry(answer, wait_s)
         self._clock.sleep(wait_s)
+
+    def _note_retry(self, answer: Answer, wait_s: float = 0, *, is_rate_limited: bool = False) -> None:
+        if self._watch:
+            self._watch.record_retry(Retry(answer.status, answer.cause.value, wait_s, is_rate_limited))
 
     def _acquire(self, tries: "_Tries", prepare: Callable[[], object]) -> None:
         try:
@@ -329,11 +340,18 @@ class ApiClient:
             headers={"Accept": "application/json", "Authorization": f"Bearer {tries.token}"},
         ).prepare()
         try:
-            return read_answer(self._exchange(request, tries), self._clock.now_ms())
+            reply = self._exchange(request, tries)
         except NoAnswerError as error:
+            self._note_try()
             if not tries.failures and self._is_cut_short(error, tries.deadline_ms):
                 raise WaitError(WaitReason.TIME) from None
             return Answer(0, failure=error.cause)
+        self._note_try()
+        return read_answer(reply, self._clock.now_ms())
+
+    def _note_try(self) -> None:
+        if self._watch:
+            self._watch.record_try()
 
     def _take_credentials(self, tries: "_Tries") -> Mapping[str, str]:
         """Set the token of this try. Return the parameters that carry credentials."""

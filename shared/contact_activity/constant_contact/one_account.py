@@ -12,7 +12,7 @@ from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.answers import Refusal
 from contact_activity.domain.tokens import token_digest
 from contact_activity.errors import FatalError, WaitError, WaitReason
-from contact_activity.ports import AccountRecord, BearerTokens, Clock, Limiter
+from contact_activity.ports import AccountRecord, BearerTokens, Clock, Limiter, TryWatch
 from contact_activity.settings import SettingsError
 
 # Given a token and a deadline; None if the API does not say whose it is.
@@ -114,12 +114,20 @@ ACCOUNT_CALL: Call[str] = Call("/account/summary", {}, _read_account_id)
 
 
 def identified_by(
-    base_url: str, limiter: Limiter, clock: Clock, transport: Transport, version: ApiVersion
+    base_url: str,
+    limiter: Limiter,
+    clock: Clock,
+    transport: Transport,
+    version: ApiVersion,
+    watch: TryWatch | None = None,
 ) -> Identify:
-    """Return a function that asks the API whose a token is. Each time it takes a slot of the limiter."""
+    """Return a function that asks the API whose a token is. Each time it takes a slot of the limiter.
+
+    `watch` is told of its tries.
+    """
 
     def identify(token: str, deadline_ms: int) -> str | None:
-        client = ApiClient(base_url, FixedToken(token), limiter, clock, transport=transport)
+        client = ApiClient(base_url, FixedToken(token), limiter, clock, transport=transport, watch=watch)
         try:
             found = client.call(ACCOUNT_CALL, version, deadline_ms=deadline_ms)
         except FatalError:

@@ -15,13 +15,15 @@ from contact_activity.constant_contact.transport import Connection, NoAnswerErro
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.v3 import V3, ConstantContactV3
 from contact_activity.domain.pace import Limits, Pace
+from contact_activity.domain.retries import RATE_LIMITED, Retry
 from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
 from contact_activity.ports import BearerTokens, Clock, Limiter
 from contact_activity.run.options import Account
 from contact_activity.run.tokens import bearer_tokens
 from contact_activity.settings import Credentials
 
-WARNING_INTERVAL_MS = 10_000
+WARNING_INTERVAL_MS = 60_000
+MIN_SHOWN_MS = 1_000
 MAX_CONNECTION_TRIES = 3
 # A one-time run that cannot connect ends within 5 s. The rest is for its start and its end.
 MAX_TRYING_MS = 3_000
@@ -57,6 +59,10 @@ class ConnectionWatch:
         self._first_hopeless_ms = 0
         self._given_up = threading.Event()
         self.failed_calls: Counter[str] = Counter()
+        # How many tries there were, and those of them that were tried again, by their kind.
+        self.tries = 0
+        self.retries: Counter[str] = Counter()
+        self._trouble, self._trouble_until_ms = "", 0
         self.cause: Cause | None = None
         # The last error by which the token endpoint refused a refresh; "" if it refused none.
         self.denied = ""
@@ -79,6 +85,28 @@ class ConnectionWatch:
         if is_to_warn:
             answered = f" ({status})" if status >= 400 else ""
             self._warn(f"{cause.value}{answered}; it is tried again")
+
+    def record_try(self) -> None:
+        """Count a try, whatever its end."""
+        with self._lock:
+            self.tries += 1
+
+    def record_retry(self, retry: Retry) -> None:
+        """Count a try that is followed by another one, and warn of a rate limit, which is no failure."""
+        now_ms = self._clock.monotonic_ms()
+        with self._lock:
+            self.retries[retry.kind] += 1
+            self._trouble = retry.text
+            self._trouble_until_ms = now_ms + max(MIN_SHOWN_MS, round(retry.wait_s * 1_000))
+            is_to_warn = retry.is_rate_limited and self._throttle.admit(RATE_LIMITED, now_ms)
+        if is_to_warn:
+            self._warn(f"{RATE_LIMITED} ({retry.status}); it is tried again")
+
+    def trouble(self) -> str:
+        """Return what the last retry waits for, as long as it waits; "" if nothing does."""
+        with self._lock:
+            is_waiting = self._clock.monotonic_ms() < self._trouble_until_ms
+            return self._trouble if is_waiting else ""
 
     def record_denied(self, error: str) -> None:
         """Record that the token endpoint refused a refresh."""
@@ -215,11 +243,14 @@ def watched_source(
             clock,
             transport=watched,
             on_failure=watch.record_failed_call,
+            watch=watch,
         )
 
     if isinstance(credentials, Credentials):
         return ConstantContactV2(client(lambda: credentials))
-    identify = None if account.is_simulated else identified_by(settings.base_url, limiter, clock, watched, V3)
+    identify = None
+    if not account.is_simulated:
+        identify = identified_by(settings.base_url, limiter, clock, watched, V3, watch)
     tokens = bearer_tokens(
         state_dir, settings, credentials, clock, _log.warning, identify, watch.record_denied
     )

@@ -68,7 +68,7 @@ def run_on(
     """Run over a database and a bus that are open already. As `run_embedded`."""
     clock, settings = SystemClock(), account.settings
     watch = ConnectionWatch(clock, _log.warning, is_one_time=options.is_one_time)
-    summary = Summary(events=bus.published, failed_calls=watch.failed_calls)
+    summary = Summary(events=bus.published, failed_calls=watch.failed_calls, retries=watch.retries)
     store = _watched_store(database, settings, watch)
     queue, policy = MemoryQueue(), _policy(settings, options)
     _when_free(lambda: _keep_to_version(database, store, settings.api_version), options)

@@ -15,6 +15,7 @@ class RunProgress:
     """How far a run is. `done` and `planned` count what it is at: contacts, or campaigns' reports.
 
     `left_s` is the estimated time that is left. `waits_for` says what the run waits for; "" for nothing.
+    `trouble` says why a call is tried again; "" if none is.
     """
 
     done: int
@@ -24,6 +25,7 @@ class RunProgress:
     left_s: float
     waits_for: str = ""
     counted: str = CONTACTS
+    trouble: str = ""
 
 
 def active_pause(store: Store, now_ms: int) -> Pause | None:
@@ -45,6 +47,7 @@ def progress_of(
     events: int,
     waits_for: str,
     counted: str = CONTACTS,
+    trouble: str = "",
 ) -> RunProgress:
     """Return how far a run is that has queued so many messages. A pause is what it waits for first."""
     pause = active_pause(store, now_ms)
@@ -56,6 +59,7 @@ def progress_of(
         left_s=queued * store.limiter.limits.slot_ms / 1_000,
         waits_for=f"pause: {pause.reason}" if pause else waits_for,
         counted=counted,
+        trouble=trouble,
     )
 
 

@@ -18,7 +18,8 @@ class Summary:
     error of their last try. `reports` counts the campaigns' reports that were read, or sampled.
     `failed_reports` maps the ids of others to the error of their last try: no failure of the run, since
     contacts' own reports show the same. `failed_calls` counts calls by the cause of their failure,
-    including calls that succeeded at a later try. `unreachable` says in one line why the run gave up
+    including calls that succeeded at a later try. `tries` counts the tries of all calls, `retries` those that
+    another one followed, by the status or the cause. `unreachable` says in one line why the run gave up
     connecting to the API and what to check; None if it did not give up. `asking`: the rows of contacts that
     no report has shown yet, `owed` of them for more than a day. `missing_right`: what the credential lacks,
     for which contacts' own reports were refused (`refused`, not failed), or mailings' reports, so that their
@@ -48,6 +49,8 @@ class Summary:
     owing: dict[str, str] = field(default_factory=dict)
     missing_right: Right | None = None
     failed_calls: Counter[str] = field(default_factory=Counter)
+    tries: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
     unreachable: str | None = None
     pause: Pause | None = None
     denied: str = ""

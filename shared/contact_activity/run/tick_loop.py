@@ -185,6 +185,7 @@ class TickLoop:
         self._summary.unreachable = self._watch.what_to_check()
         self._summary.pause = pause
         self._summary.denied = self._watch.denied
+        self._summary.tries = self._watch.tries
         self._summary.contacts = self._store.contacts.count()
         if self._policy.reading.is_witnessed:
             add_what_waits(self._summary, self._store)
@@ -208,6 +209,7 @@ class TickLoop:
             events=summary.published,
             waits_for=waits_for,
             counted=counted,
+            trouble=self._watch.trouble(),
         )
 
 
