@@ -56,6 +56,10 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Show no bar any more."""
         self._progress.stop()
 
     def step(self, text: str) -> None:

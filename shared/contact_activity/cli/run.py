@@ -2,8 +2,10 @@
 
 import argparse
 import signal
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argume
 from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
+from contact_activity.cli.run_place import print_stack_place, print_where_to_look
 from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
 from contact_activity.cli.used_account import used_account
 from contact_activity.domain.counted import counted
@@ -44,6 +47,7 @@ exit status:
 examples:
   contact-activity run                      one run, state in .local/
   contact-activity run --every 15           keep running
+  contact-activity run --engine cloud --keep   the local cloud, which stays up to look at
   contact-activity run --events - | jq .detail.data.activity.type
 """
 
@@ -63,6 +67,11 @@ def add_run(commands: Commands) -> None:
         choices=("embedded", "cloud"),
         default="embedded",
         help="embedded: one SQLite file (default); cloud: the real template in a local AWS emulator",
+    )
+    run.add_argument(
+        "--keep",
+        action="store_true",
+        help="cloud: let the local AWS run on until Ctrl-C, and print how to look at the stack",
     )
     how_often = run.add_mutually_exclusive_group()
     how_often.add_argument(
@@ -110,15 +119,40 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         # Events on standard output are not to be mixed with lines about them.
         is_elsewhere = arguments.events not in STDOUT_NAMES
         with ProgressBar(told, warnings=console, shows_events=is_elsewhere) as display:
+
+            def tell(summary: Summary) -> None:
+                display.stop()
+                if arguments.quiet:
+                    print_warnings(console, summary)
+                else:
+                    print_summary(console, summary, options, time.monotonic() - started_s)
+
+            if arguments.keep:
+                options = replace(options, hold=lambda summary, url: _hold(console, tell, summary, url))
             summary = _engine(arguments.engine)(account, options, display)
-    if arguments.quiet:
-        print_warnings(console, summary)
-    else:
-        print_summary(console, summary, options, time.monotonic() - started_s)
+            if not arguments.keep:
+                tell(summary)
+    if arguments.engine == "cloud" and not arguments.quiet:
+        print_where_to_look(console, options)
     return _exit_status(summary, account, pasted_place(arguments))
 
 
+def _hold(console: Console, tell: Callable[[Summary], None], summary: Summary, endpoint_url: str) -> None:
+    """Print the summary and how to look at the stack, and wait for Ctrl-C, which ends this and no more."""
+    from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION
+    from contact_activity.local_cloud.template import STACK_NAME
+
+    try:
+        tell(summary)
+        print_stack_place(console, endpoint_url, REGION, ACCESS_KEY, STACK_NAME)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+
+
 def _options(arguments: argparse.Namespace) -> RunOptions:
+    if arguments.keep and (arguments.engine != "cloud" or arguments.every):
+        raise UsageError("--keep is for one run of the local cloud: give --engine cloud and no --every")
     state_dir = Path(arguments.state)
     if arguments.events in STDOUT_NAMES and arguments.is_stdout_closed:
         raise UsageError(f"--events {arguments.events}, but standard output is closed: give a file")

@@ -71,7 +71,12 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
             check_connection(account, system, options.state_dir)
         reader = EventReader(emulator.client("sqs"), queue_url, ShownSink(sink, display.published))
         loop = CloudTickLoop(system, reader, options, display)
-        return loop.run_once() if options.is_one_time else loop.run_every()
+        if not options.is_one_time:
+            loop.run_every()
+        summary = loop.run_once()
+        if options.hold:
+            options.hold(summary, emulator.endpoint_url)
+        return summary
 
 
 def check_connection(account: Account, system: DeployedSystem, state_dir: Path) -> None:

@@ -1,8 +1,10 @@
 """Options of a run, and the account that it reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from contact_activity.run.summary import Summary
 from contact_activity.settings import AnyCredentials, Settings
 
 DEFAULT_TICK_MS = 5 * 60_000
@@ -12,7 +14,8 @@ DEFAULT_TICK_MS = 5 * 60_000
 class RunOptions:
     """Options of a run. `every_ms` is the interval of the ticks; None for a run that ends by itself.
 
-    With `is_copied_to_stdout` the events also go to standard output.
+    With `is_copied_to_stdout` the events also go to standard output. `hold` is called at the end of a run on
+    the local cloud, with the summary and the endpoint of the local AWS, which runs until it returns.
     """
 
     state_dir: Path
@@ -20,6 +23,7 @@ class RunOptions:
     treat_all_as_due: bool = False
     every_ms: int | None = None
     is_copied_to_stdout: bool = False
+    hold: Callable[[Summary, str], None] | None = None
 
     @property
     def is_one_time(self) -> bool:
