@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.command_line import COMMAND, run_command
+from tests.support.command_line import COMMAND, SHARED, run_command
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment of the tests, without settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CONSTANT_CONTACT_")}
+    """The environment of the tests, without settings, and with the code of this checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONSTANT_CONTACT_")}
+    return kept | {"PYTHONPATH": str(SHARED)}
 
 
 @contextmanager

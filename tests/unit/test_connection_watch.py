@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.transport import Connection, NoAnswerError
+from contact_activity.domain.retries import Retry
 from contact_activity.errors import Cause, WaitError, WaitReason
 from contact_activity.run.connection_watch import (
     MAX_CONNECTION_TRIES,
@@ -139,8 +140,8 @@ def test_many_workers_together_try_three_times() -> None:
     )
 
 
-@given(st.lists(st.tuples(st.sampled_from(Cause), st.integers(0, 3_000)), max_size=60))
-def test_each_cause_is_warned_of_once_in_ten_seconds(calls: list[tuple[Cause, int]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(Cause), st.integers(0, 18_000)), max_size=60))
+def test_each_cause_is_warned_of_once_a_minute(calls: list[tuple[Cause, int]]) -> None:
     """The first failure is a warning, the next one only after that time. Every failure is counted."""
     clock = VirtualClock(NOON_MS)
     said: list[str] = []
@@ -156,3 +157,30 @@ def test_each_cause_is_warned_of_once_in_ten_seconds(calls: list[tuple[Cause, in
             last_ms[cause] = now_ms
             assert said[-1].startswith(cause.value)
     assert watch.failed_calls.total() == len(calls)
+
+
+def test_a_retry_is_shown_as_long_as_it_waits() -> None:
+    """What was answered and when it goes on; not after that."""
+    clock = VirtualClock(NOON_MS)
+    watch = ConnectionWatch(clock, lambda _: None, is_one_time=True)
+    assert watch.trouble() == ""
+    watch.record_retry(Retry(503, Cause.SERVER_ERROR.value, wait_s=4))
+    assert watch.trouble() == "api answered 503, next try in 4 s"
+    clock.sleep(3.9)
+    assert watch.trouble() == "api answered 503, next try in 4 s"
+    clock.sleep(0.2)
+    assert watch.trouble() == ""
+    watch.record_retry(Retry(0, Cause.TIMED_OUT.value, wait_s=2))
+    assert watch.trouble() == "no answer came in time, next try in 2 s"
+    watch.record_retry(Retry(429, Cause.ANSWER_UNUSABLE.value, wait_s=0, is_rate_limited=True))
+    assert watch.trouble() == "rate limited by the API"
+    assert watch.retries == {"503": 1, Cause.TIMED_OUT.value: 1, "429": 1}
+
+
+def test_a_rate_limit_is_warned_of_once_a_minute() -> None:
+    clock, said = VirtualClock(NOON_MS), list[str]()
+    watch = ConnectionWatch(clock, said.append, is_one_time=True)
+    for _ in range(100):
+        watch.record_retry(Retry(429, Cause.ANSWER_UNUSABLE.value, wait_s=0, is_rate_limited=True))
+        clock.sleep(1)
+    assert said == ["rate limited by the API (429); it is tried again"] * 2
