@@ -6,10 +6,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -584,9 +584,10 @@ class TestFaults:
         assert len(set(runs[0])) > 8
 
 
-def test_the_program_serves_v3(tmp_path: Path) -> None:
-    """It prints the settings of a client, whose refresh token gives an access token."""
-    command = [sys.executable, "-m", "contact_activity", "sandbox", "--refresh-token", "--contacts", "20"]
+@contextmanager
+def program(tmp_path: Path, *options: str) -> Iterator[dict[str, str]]:
+    """Give the settings that the program prints, and end it by a signal."""
+    command = [sys.executable, "-m", "contact_activity", "sandbox", "--contacts", "20", *options]
     with subprocess.Popen(
         [*command, "--state", str(tmp_path / "account.json")],
         stdout=subprocess.PIPE,
@@ -594,21 +595,54 @@ def test_the_program_serves_v3(tmp_path: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(7)][1:]
-        settings = dict(line.strip().removeprefix("export CONSTANT_CONTACT_").split("=", 1) for line in lines)
-        granted = requests.post(
-            settings["TOKEN_URL"],
-            data={"grant_type": "refresh_token", "refresh_token": settings["REFRESH_TOKEN"]},
-            auth=(settings["CLIENT_ID"], settings["CLIENT_SECRET"]),
-            timeout=10,
-        ).json()
-        response = requests.get(
-            settings["BASE_URL"] + "/contacts",
-            headers={"Authorization": f"Bearer {granted['access_token']}"},
-            timeout=10,
-        )
-        os.kill(process.pid, signal.SIGTERM)
-        process.wait(20)
+        printed = iter(process.stdout.readline, "")
+        lines = takewhile(lambda line: not line.startswith("contact-activity run"), printed)
+        try:
+            yield dict(
+                line.strip().removeprefix("export CONSTANT_CONTACT_").split("=", 1)
+                for line in lines
+                if line.startswith("export ")
+            )
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+            process.wait(20)
+    assert process.returncode == 0
+
+
+def granted_by(settings: dict[str, str]) -> Any:
+    return requests.post(
+        settings["TOKEN_URL"],
+        data={"grant_type": "refresh_token", "refresh_token": settings["REFRESH_TOKEN"]},
+        auth=(settings["CLIENT_ID"], settings["CLIENT_SECRET"]),
+        timeout=10,
+    ).json()
+
+
+def answer_to(settings: dict[str, str], path: str, token: str) -> requests.Response:
+    return requests.get(settings["BASE_URL"] + path, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+
+
+def test_the_program_serves_v3(tmp_path: Path) -> None:
+    """It prints the settings of a client, whose refresh token gives an access token."""
+    with program(tmp_path, "--refresh-token") as settings:
+        response = answer_to(settings, "/contacts", granted_by(settings)["access_token"])
     assert settings["API_VERSION"] == "v3"
     assert len(response.json()["contacts"]) >= 20
-    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "right", "refused"),
+    [
+        ("--without-scope", "contact_data", "/contacts"),
+        ("--without-scope", "campaign_data", "/emails"),
+        ("--without-privilege", "contacts:read", "/contacts"),
+        ("--without-privilege", "campaign:read", "/emails"),
+    ],
+)
+def test_the_program_lacks_a_right(tmp_path: Path, option: str, right: str, refused: str) -> None:
+    """So that anybody can see what then happens: with a token that was issued, and with the static one."""
+    given = next(path for path in ("/contacts", "/emails") if path != refused)
+    with program(tmp_path, option, right, "--refresh-token", "--access-token", "static") as settings:
+        for token in (granted_by(settings)["access_token"], "static"):
+            assert answer_to(settings, refused, token).status_code == 403
+            assert answer_to(settings, given, token).status_code == 200

@@ -5,7 +5,9 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -13,7 +15,8 @@ from shlex import quote
 from contact_activity.simulated.server import Server
 from contact_activity.simulated.storage import AccountFileError, open_account
 from contact_activity.simulated.switches import Switches
-from contact_activity.simulated.token_switches import APPLICATIONS, TokenSwitches
+from contact_activity.simulated.token_switches import APPLICATIONS, SCOPES, TokenSwitches
+from contact_activity.simulated.v3_switches import PRIVILEGES, V3Switches
 
 DEFAULT_ACCOUNT = Path(".local/sandbox.json")
 MAX_PORT = 65_535
@@ -40,6 +43,8 @@ examples:
   contact-activity sandbox --calls-per-day 500        a day's quota that is soon used up
   contact-activity sandbox --expires-in 60            v3: tokens that have to be renewed each minute
   contact-activity sandbox --refresh-token            v3: a refresh token in place of the login
+  contact-activity sandbox --without-scope contact_data      v3: a token that may not read contacts
+  contact-activity sandbox --without-privilege campaign:read v3: a user who may not list campaigns
 
 with what it printed for v2:
   curl -H 'Accept: application/json' -H "Authorization: Bearer $CONSTANT_CONTACT_ACCESS_TOKEN" \\
@@ -91,9 +96,10 @@ def _server(options: argparse.Namespace) -> Server:
         raise SandboxError(
             f"--state {options.state} cannot be used ({problem.strerror}): give a file that can be written"
         ) from problem
+    v3 = V3Switches(privileges=PRIVILEGES - set(options.without_privilege))
     return Server(
         account,
-        switches=Switches.faulty(options.fault_rate, seed=options.seed),
+        switches=replace(Switches.faulty(options.fault_rate, seed=options.seed), v3=v3),
         api_key=options.api_key,
         access_token=options.access_token,
         tokens=_token_switches(options),
@@ -106,7 +112,10 @@ def _server(options: argparse.Namespace) -> Server:
 def _token_switches(options: argparse.Namespace) -> TokenSwitches:
     # A seed of its own for each start: nobody can guess a token of this server.
     return TokenSwitches(
-        expires_in_s=options.expires_in, rotating=not options.long_lived, seed=secrets.randbits(64)
+        expires_in_s=options.expires_in,
+        rotating=not options.long_lived,
+        seed=secrets.randbits(64),
+        scopes=SCOPES - set(options.without_scope),
     )
 
 
@@ -179,6 +188,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="v3: life of the access tokens that are issued (default: %(default)s)",
     )
     add("--long-lived", action="store_true", help="v3: refresh tokens stay the same when they are used")
+    _add_rights(parser, "--without-scope", SCOPES, "a scope that no token has")
+    _add_rights(parser, "--without-privilege", PRIVILEGES, "a privilege that the user lacks")
     add(
         "--state",
         type=Path,
@@ -204,6 +215,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--api-key", default=secrets.token_hex(8), help="the key to accept (default: random)")
     add("--access-token", default=secrets.token_hex(16), help="the token to accept (default: random)")
+
+
+def _add_rights(parser: argparse.ArgumentParser, option: str, rights: Collection[str], what: str) -> None:
+    known = sorted(rights)
+    text = f"v3: {what}; may be given again: {', '.join(known)}"
+    parser.add_argument(option, action="append", default=[], choices=known, metavar="NAME", help=text)
 
 
 def _positive(text: str) -> int:

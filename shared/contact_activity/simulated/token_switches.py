@@ -69,3 +69,5 @@ class TokenSwitches:
     """Off: no call of the token endpoint is refused as too many."""
     seed: int = 0
     """With equal seeds the n-th token of a server is the same in every run."""
+    scopes: frozenset[str] = SCOPES
+    """What a token may have, whatever was asked for. It holds for the static token, too."""

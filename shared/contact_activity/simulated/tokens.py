@@ -101,7 +101,7 @@ class AuthorizationServer:
         There is a refresh token if `scopes` has `offline_access`.
         """
         with self._lock:
-            return self._issue(Family(client_id, scopes), self._now_ms())
+            return self._issue(self._family(client_id, scopes), self._now_ms())
 
     def scopes_of(self, authorization: str | None) -> frozenset[str] | None:
         """Return the scopes of the access token in an `Authorization` header. None if it is not good."""
@@ -110,6 +110,11 @@ class AuthorizationServer:
             if token is None or token.family.is_revoked or self._now_ms() >= token.expires_ms:
                 return None
             return token.family.scopes
+
+    @property
+    def grantable(self) -> frozenset[str]:
+        """The scopes that a token may have."""
+        return self._switches.scopes
 
     @property
     def issued(self) -> list[str]:
@@ -212,7 +217,7 @@ class AuthorizationServer:
         code = self._grants.codes.pop(text, None)
         if code is None or not _fits(code, request):
             return invalid_grant("The authorization code is invalid or has expired.")
-        family = Family(code.client_id, code.scopes)
+        family = self._family(code.client_id, code.scopes)
         self._grants.used_codes[text] = family
         return self._issued(family, request.now_ms)
 
@@ -292,7 +297,10 @@ class AuthorizationServer:
         if not device.is_allowed:
             return oauth_error("access_denied", "The user refused.")
         left_out = frozenset() if self._switches.device_refresh_token else {"offline_access"}
-        return self._issued(Family(device.client_id, device.scopes - left_out), request.now_ms)
+        return self._issued(self._family(device.client_id, device.scopes - left_out), request.now_ms)
+
+    def _family(self, client_id: str, scopes: frozenset[str]) -> Family:
+        return Family(client_id, scopes & self._switches.scopes)
 
     def _decide(self, user_code: str, *, is_allowed: bool) -> None:
         with self._lock:

@@ -13,14 +13,13 @@ from contact_activity.simulated.http_server import Incoming
 from contact_activity.simulated.quota import Over
 from contact_activity.simulated.replies import Reply, error
 from contact_activity.simulated.switches import Switches
-from contact_activity.simulated.token_switches import SCOPES
 from contact_activity.simulated.tokens import AuthorizationServer
 from contact_activity.simulated.v3_api import V3Api
 from contact_activity.simulated.v3_replies import access_denied, over_limit, single, unauthorized
 
 
 class V3Gateway:
-    """v3 of an account. It takes the static token, which has all scopes, and those that were issued."""
+    """v3 of an account. It takes the static token, which has all scopes that can be had, and those issued."""
 
     def __init__(
         self,
@@ -72,7 +71,11 @@ class V3Gateway:
         return damaged_reply(fault) or reply
 
     def _scopes(self, authorization: str | None) -> frozenset[str] | None:
-        return SCOPES if self._static.is_in(authorization) else self._issued.scopes_of(authorization)
+        return (
+            self._issued.grantable
+            if self._static.is_in(authorization)
+            else self._issued.scopes_of(authorization)
+        )
 
     def _unauthorized(self) -> Reply:
         return unauthorized(next(self._requests))
