@@ -407,14 +407,16 @@ def _base_url(text: str) -> str:
 
 
 def _base_url_of(version: Version) -> Callable[[str], str]:
-    """Refuse the provider's address of the other version, whose answers look like missing scopes."""
+    """Refuse an address whose path ends as that of the other version: its answers look like missing scopes.
+
+    Whoever stands between, and has another host, keeps the provider's path.
+    """
 
     def parse(text: str) -> str:
         url = _base_url(text)
-        parts = urlsplit(url)
-        is_provider = parts.hostname in {urlsplit(known).hostname for known in _BASE_URLS.values()}
+        last = urlsplit(url).path.rpartition("/")[2]
         for other in Version:
-            if other is not version and is_provider and parts.path == f"/{other.value}":
+            if other is not version and last == other.value:
                 raise ValueError(
                     f"it is the address of {other.value}, but the version is {version.value}: leave it out, "
                     f"or set {_VERSION} to {other.value}"

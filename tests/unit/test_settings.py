@@ -444,10 +444,22 @@ def test_the_tick_and_the_resources_come_from_the_template() -> None:
 
 @pytest.mark.parametrize(
     ("version", "url", "other"),
-    [("v3", "https://api.constantcontact.com/v2/", "v2"), ("v2", "https://api.cc.email/v3", "v3")],
+    [
+        ("v3", "https://api.constantcontact.com/v2/", "v2"),
+        ("v2", "https://api.cc.email/v3", "v3"),
+        ("v2", "https://proxy.example/v3", "v3"),
+        ("v3", "http://127.0.0.1:8080/constant-contact/v2", "v2"),
+    ],
 )
 def test_the_address_of_the_other_version_is_refused(version: str, url: str, other: str) -> None:
     """Both settings are named. What such an address answers looks like a missing right."""
     with pytest.raises(SettingsError, match="CONSTANT_CONTACT_BASE_URL") as refused:
         read_settings({"CONSTANT_CONTACT_API_VERSION": version, "CONSTANT_CONTACT_BASE_URL": url})
     assert f"set CONSTANT_CONTACT_API_VERSION to {other}" in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/constant-contact", "/v3/gateway", "/v30", "/v3/v2"])
+def test_an_address_that_tells_no_other_version_is_taken(path: str) -> None:
+    """Whoever stands between may have any path."""
+    settings = read_settings({"CONSTANT_CONTACT_BASE_URL": f"https://proxy.example{path}"})
+    assert settings.base_url == f"https://proxy.example{path}".rstrip("/")
