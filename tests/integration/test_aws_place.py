@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError, SSOTokenLoadError, TokenRetrievalError, UnauthorizedSSOTokenError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
 
+from contact_activity.aws.errors import as_retry_error
 from contact_activity.cli.told_errors import told
 from contact_activity.operations.aws_session import use_aws
+from contact_activity.operations.stack_credential import explained
+from contact_activity.run.errors import RunError
 from tests.support.command_line import SHARED, run_command
 from tests.support.nobodys_aws import nobodys_aws
 
@@ -160,3 +170,20 @@ def test_forget_asks_with_the_region_of_the_stack(tmp_path: Path) -> None:
         os.close(end)
     assert " ".join(place) in asked
     assert ended.stdout == "nothing is erased\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(ClientError({"Error": {"Code": code}}, "GetItem") for code in ("Throttling", "ExpiredToken")),
+        ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetItem"),
+        SSOTokenLoadError(error_msg="may hold anything"),
+        EndpointConnectionError(endpoint_url="https://aws"),
+    ],
+)
+def test_a_stack_that_is_opened_says_the_same(error: ClientError | BotoCoreError) -> None:
+    """Whichever command meets the error: what to do is one sentence."""
+    with pytest.raises(RunError) as raised, explained("stack"), as_retry_error("DynamoDB"):
+        raise error
+    _, remedy = told(error).split(": ", 1)
+    assert str(raised.value).endswith(remedy)

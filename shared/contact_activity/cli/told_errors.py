@@ -1,25 +1,9 @@
 """What a command says of an error that is none of its own: one line, with what to do."""
 
 from contact_activity.errors import FatalError, RetryError, StandstillError, to_check
-from contact_activity.operations.denied import missing_action
+from contact_activity.operations.aws_remedies import aws_remedy, missing_action
 from contact_activity.run.errors import RunError
 
-_SIGN_IN = "sign in to AWS again: `aws sso login`, with the profile that you use"
-_NETWORK = "check the network, --region (or AWS_REGION) and AWS_ENDPOINT_URL"
-_CLOCK = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
-# By name, since an import of botocore takes as long as an embedded run takes to start.
-_AWS_REMEDIES = {
-    "ProfileNotFound": "give --profile, or set AWS_PROFILE to, one that `aws configure list-profiles` names",
-    "NoRegionError": "give --region, or set AWS_REGION, or use a profile that has one",
-    "InvalidRegionError": "give --region, or set AWS_REGION, as in eu-west-1",
-    "NoCredentialsError": "sign in to AWS, or give --profile, or set AWS_PROFILE",
-    "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --profile",
-    **dict.fromkeys(("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"), _SIGN_IN),
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), _SIGN_IN),
-    **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
-    **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _CLOCK),
-    **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
-}
 # 403 is an answer without a code: of a proxy or an endpoint's own policy.
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 _DEBUG = "--debug shows where"
@@ -56,13 +40,11 @@ def _of_aws(error: BaseException | None) -> str | None:
     answer = getattr(error, "response", None)
     if not isinstance(answer, dict):
         name = type(error).__name__
-        return f"AWS cannot be asked ({name}): {_AWS_REMEDIES.get(name, _DEBUG)}"
+        return f"AWS cannot be asked ({name}): {aws_remedy(name) or _DEBUG}"
     code = str(answer.get("Error", {}).get("Code", "no code"))
     if code in _DENIED:
         return f"AWS denies access: {_missing(error, str(answer['Error'].get('Message', '')))}"
-    return f"AWS refuses {getattr(error, 'operation_name', 'a call')} ({code}): " + _AWS_REMEDIES.get(
-        code, _DEBUG
-    )
+    return f"AWS refuses {getattr(error, 'operation_name', 'a call')} ({code}): {aws_remedy(code) or _DEBUG}"
 
 
 def _missing(error: BaseException, message: str) -> str:

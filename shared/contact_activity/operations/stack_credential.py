@@ -13,7 +13,7 @@ from contact_activity.aws.secret_tokens import Secrets
 from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.aws.table import Table
 from contact_activity.errors import RetryError
-from contact_activity.operations.denied import missing_action
+from contact_activity.operations.aws_remedies import aws_remedy, missing_action
 from contact_activity.operations.stack import STACK_SETTINGS, describe_stack
 from contact_activity.ports import Clock, Limiter
 from contact_activity.run.errors import RunError
@@ -23,25 +23,6 @@ NEEDED = (
     "cloudformation:DescribeStacks, secretsmanager:GetSecretValue and PutSecretValue of the stack's secrets, "
     "dynamodb:GetItem and UpdateItem of its table; with KmsKeyArn, its kms:Decrypt and GenerateDataKey"
 )
-_AGAIN = "try again in a minute"
-_SIGN_IN = "sign in to AWS again"
-_NETWORK = "check the network, and --region or AWS_REGION"
-_KEY = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
-# By the code of AWS, or the class of an error on the way to it. Whatever else it is may be a missing right.
-_REMEDIES = {
-    "InvalidRequestException": "a secret of the stack is to be deleted: bring it back by `aws secretsmanager "
-    "restore-secret`",
-    "ResourceNotFoundException": "what the stack stores in is gone: deploy it again",
-    "LimitExceededException": "the tokens were stored too often today: try again tomorrow",
-    **dict.fromkeys(("Throttling", "ThrottlingException", "RequestLimitExceeded"), _AGAIN),
-    **dict.fromkeys(("ProvisionedThroughputExceededException", "InternalServiceError"), _AGAIN),
-    "NoCredentialsError": "sign in to AWS, or give --profile, or set AWS_PROFILE",
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "UnauthorizedSSOTokenError"), _SIGN_IN),
-    **dict.fromkeys(("TokenRetrievalError", "SSOTokenLoadError"), _SIGN_IN),
-    **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
-    **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _KEY),
-    **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
-}
 _CLIENT_ID = "CONSTANT_CONTACT_CLIENT_ID"
 
 
@@ -92,7 +73,8 @@ def explained(stack_name: str) -> Iterator[None]:
         failed = error.__cause__
         if not isinstance(failed, ClientError | BotoCoreError):
             raise
-        remedy = _REMEDIES.get(error_code(failed)) or f"{_missing(failed)}these are needed: {NEEDED}"
+        # Whatever else it is may be a missing right.
+        remedy = aws_remedy(error_code(failed)) or f"{_missing(failed)}these are needed: {NEEDED}"
         raise RunError(f"--stack {stack_name} cannot be used ({error}); {remedy}") from None
 
 
