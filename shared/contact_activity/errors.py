@@ -74,10 +74,14 @@ class WaitReason(StrEnum):
 
 
 class WaitError(Exception):
-    """Nothing can be done before `until_ms` (None: before something changes). It counts as no failure."""
+    """Nothing can be done before `until_ms` (None: before something changes). It counts as no failure.
 
-    def __init__(self, reason: WaitReason, until_ms: int | None = None) -> None:
+    `lacks`: the right that a credential lacks; "" if it is refused for something else.
+    """
+
+    def __init__(self, reason: WaitReason, until_ms: int | None = None, *, lacks: str = "") -> None:
         super().__init__(f"wait: {reason}")
+        self.lacks = lacks
         self.reason = reason
         self.until_ms = until_ms
 

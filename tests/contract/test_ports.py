@@ -1008,6 +1008,17 @@ class TestPauses:
             family.pauses.pause(Pause(PauseReason.OPERATOR, until_ms))
             assert family.pauses.get().by_reason == (Pause(PauseReason.OPERATOR, until_ms),)
 
+    def test_a_pause_keeps_the_right_that_is_missing(self, family: Family) -> None:
+        """Until another pause of the reason, which may be for something else, or until it is lifted."""
+        lacking, refused = (Pause(PauseReason.CREDENTIAL, None, lacks) for lacks in ("contact_data", ""))
+        for pause in (lacking, refused, lacking):
+            family.pauses.pause(pause)
+            assert family.pauses.get().by_reason == (pause,)
+        family.pauses.lift(PauseReason.CREDENTIAL)
+        assert family.pauses.get().by_reason == ()
+        family.pauses.pause(refused)
+        assert family.pauses.get().by_reason == (refused,)
+
     def test_simultaneous_pauses_are_all_kept(self, family: Family) -> None:
         """Pauses for different reasons at the same moment do not overwrite each other."""
         pauses = [Pause(reason, NOW_MS + number) for number, reason in enumerate(PauseReason)]

@@ -296,7 +296,7 @@ def test_a_wrong_application_is_told_from_a_wrong_token(tmp_path: Path, server: 
 @pytest.mark.parametrize(
     ("scope", "level", "topics", "status"),
     [
-        ("contact_data", "failing", ["contacts"], 1),
+        ("contact_data", "failing", ["contacts"], 3),
         ("campaign_data", "failing", ["campaigns", "reports"], 1),
         ("account_read", "warning", ["account"], 0),
     ],
@@ -316,18 +316,23 @@ def test_a_missing_scope_is_named(
 
 
 @pytest.mark.parametrize(
-    ("privilege", "topic"), [("campaign:read", "campaigns"), ("ui:campaign:metrics", "reports")]
+    ("privilege", "topic", "status"),
+    [
+        ("contacts:read", "contacts", 3),
+        ("campaign:read", "campaigns", 1),
+        ("ui:campaign:metrics", "reports", 1),
+    ],
 )
 def test_a_missing_privilege_is_told_from_a_missing_scope(
-    tmp_path: Path, account: SimulatedAccount, privilege: str, topic: str
+    tmp_path: Path, account: SimulatedAccount, privilege: str, topic: str, status: int
 ) -> None:
     """The account owner has to give it, whatever the login asks for."""
     switches = Switches(v3=V3Switches(privileges=PRIVILEGES - {privilege}))
     with served(account, switches) as server:
         log_in(server, tmp_path)
         found = check(tmp_path, v3(server))
-    assert (found.status, found.amiss) == (1, [("failing", topic)])
-    assert f"lacks the privilege {privilege}" in found.told[topic]
+    assert (found.status, found.amiss) == (status, [("failing", topic)])
+    assert f"the privilege {privilege} is missing" in found.told[topic]
     assert "scope" not in found.told[topic]
     assert "account owner" in found.told[topic]
 

@@ -15,9 +15,10 @@ from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
 from contact_activity.domain.watermark import Reading
-from contact_activity.errors import RefusedError
+from contact_activity.errors import RefusedError, WaitError, WaitReason
 from contact_activity.operations.read_status import status_of_store
-from contact_activity.operations.status import MissingRight, Status
+from contact_activity.operations.status import Status
+from contact_activity.operations.verdict import verdict_of
 from tests.support.account import CollectingBus, System
 from tests.support.families import AwsFamily, Clients, EmbeddedFamily, Family
 from tests.support.nobodys_aws import nobodys_aws
@@ -129,7 +130,7 @@ def test_what_is_owed_for_want_of_a_right_is_counted_and_comes_with_it(system: S
     assert system.tick().missing_right == "campaign_data"
     told = status_of(system)
     assert (told.contacts.asking, told.contacts.owed) == (rows(system), rows(system))
-    assert told.missing_right == MissingRight("scope", "campaign_data")
+    assert told.missing_right == Right.CAMPAIGN_DATA
     system.account.fault_of = {}
     for _ in range(8):
         system.family.contacts.make_due(system.clock.now_ms())
@@ -139,6 +140,25 @@ def test_what_is_owed_for_want_of_a_right_is_counted_and_comes_with_it(system: S
     told = status_of(system)
     assert (told.contacts.asking, told.contacts.owed, told.missing_right) == (0, 0, None)
     assert system.tick().missing_right == ""
+
+
+def test_contacts_that_may_not_be_listed_are_a_missing_right(system: System) -> None:
+    """On each store, until a tick may list them again. The tick tells its metrics."""
+    system.reading = Reading("default", is_witnessed=True)
+    lacking = WaitError(WaitReason.CREDENTIAL, lacks=Right.CONTACT_DATA)
+    system.account.fault_of = {"contacts": lacking}
+    system.account.fault = lacking
+    system.tick()
+    assert system.tick().missing_right == "contact_data"
+    told = status_of(system)
+    assert told.missing_right is Right.CONTACT_DATA
+    assert (
+        verdict_of(told).because
+        == "the scope contact_data is missing, so no contact is read; nothing is lost"
+    )
+    system.account.fault_of, system.account.fault = {}, None
+    tick(system)
+    assert status_of(system).missing_right is None
 
 
 def status_of(system: System) -> Status:

@@ -185,7 +185,7 @@ def test_a_folder_whose_token_lacks_a_scope(tmp_path_factory: pytest.TempPathFac
             tmp_path_factory.mktemp("folder"), server, CONSTANT_CONTACT_ACCESS_TOKEN=poor
         )
         assert operator.run().returncode == 0
-        assert word(operator) == ("FAILING", "the credential lacks the scope campaign_data", "check")
+        assert word(operator) == ("FAILING", "the scope campaign_data is missing", "check")
         system = told(operator)
     assert set(system["campaign_reports"]["modes"].values()) == {"publish"}
     assert system["login"]["renewed_at"] is None

@@ -7,7 +7,7 @@ import pytest
 
 from contact_activity.domain.times import DAY_MS
 from contact_activity.simulated import Cursor, Kind, SimulatedAccount, Switches
-from contact_activity.simulated.token_switches import TokenSwitches
+from contact_activity.simulated.token_switches import SCOPES, TokenSwitches
 from contact_activity.simulated.v3_ids import activity_of, campaign_uuid
 from contact_activity.simulated.v3_switches import PRIVILEGES, PageEnd, Step, V3Switches
 from tests.support.command_line import run_command
@@ -166,7 +166,8 @@ def test_a_scope_that_is_missing_is_named_and_what_it_owes_is_counted(tmp_path: 
             assert ran.returncode == 0, ran.stderr
             assert "Warning: the scope campaign_data is missing" in ran.stderr
             assert f"{len(truth_of_v3(account)):,} activities are owed" in ran.stderr
-            assert "`contact-activity login`" in ran.stderr
+            assert f"`contact-activity login --state {operator.state_dir}`" in ran.stderr
+            assert "Nothing could be published" in ran.stderr
         assert operator.published() == []
         told = operator.status()
         assert told["missing_right"] == {"kind": "scope", "name": "campaign_data"}
@@ -194,12 +195,62 @@ def test_a_privilege_that_is_missing_is_named(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stderr
         told = operator.status()
     assert "Warning: the privilege ui:campaign:metrics is missing" in ran.stderr
+    assert "No contact could be read: the privilege ui:campaign:metrics is missing." in ran.stderr
+    assert "the scope campaign_data is missing" not in ran.stderr
     assert "reports of 5 contacts" in ran.stderr
     assert told["missing_right"] == {"kind": "privilege", "name": "ui:campaign:metrics"}
     with served(account) as server:
         operator.environment["CONSTANT_CONTACT_BASE_URL"] = server.v3_url
         ran = operator.run("--all")
         assert ran.returncode == 0, ran.stderr
+        assert operator.status()["missing_right"] is None
+    assert set(operator.published()) == truth_of_v3(account)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "privileges", "right", "kind"),
+    [
+        (SCOPES - {"contact_data"}, PRIVILEGES, "contact_data", "scope"),
+        (SCOPES, PRIVILEGES - {"contacts:read"}, "contacts:read", "privilege"),
+    ],
+)
+def test_contacts_that_may_not_be_listed_are_told_by_every_command_alike(
+    scopes: frozenset[str], privileges: frozenset[str], right: str, kind: str, tmp_path: Path
+) -> None:
+    """`run` and `check` end alike, `status` knows it until a run lists contacts again."""
+    account = account_of(5)
+    with served(account, Switches(v3=V3Switches(privileges=privileges))) as server:
+        poor = server.authorization.issue(scopes=scopes).access_token
+        operator = Operator.of_v3(tmp_path, server, CONSTANT_CONTACT_ACCESS_TOKEN=poor)
+        ran = operator.run("--all")
+        place = ("--state", str(operator.state_dir))
+        looked = {
+            name: run_command(name, *place, environment=operator.environment) for name in ("check", "status")
+        }
+        told = operator.status()
+    fact = f"the {kind} {right} is missing"
+    assert (ran.returncode, looked["check"].returncode) == (3, 3)
+    assert f"{fact}, so the API does not list the contacts" in ran.stderr
+    assert "No contact is due" not in ran.stderr
+    assert "Warning" not in ran.stderr
+    (remedy,) = re.findall(
+        f"may not be read \\(403 access_denied\\): {fact}\\s+to do: (.*)", looked["check"].stdout
+    )
+    assert remedy in ran.stderr
+    assert f"`contact-activity login --state {operator.state_dir}`" in remedy
+    assert told["missing_right"] == {"kind": kind, "name": right}
+    assert told["verdict"]["because"] == f"{fact}, so no contact is read; nothing is lost"
+    # Who reads it need not have the environment of the run.
+    assert (
+        f"{fact}: {remedy.replace('unset CONSTANT_CONTACT_ACCESS_TOKEN, then ', '')}"
+        in looked["status"].stdout
+    )
+    with served(account) as server:
+        operator.environment |= {
+            "CONSTANT_CONTACT_BASE_URL": server.v3_url,
+            "CONSTANT_CONTACT_ACCESS_TOKEN": ACCESS_TOKEN,
+        }
+        assert operator.run().returncode == 0
         assert operator.status()["missing_right"] is None
     assert set(operator.published()) == truth_of_v3(account)
 

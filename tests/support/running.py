@@ -151,8 +151,9 @@ class Operator:
 
     def status(self) -> dict[str, Any]:
         """What `status --json` says of the system in the state folder."""
-        command = [str(COMMAND), "status", "--json", "--state", str(self.state_dir)]
-        told = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        where = ("--state", str(self.state_dir))
+        told = run_command("status", "--json", *where, environment=self.environment)
+        told.check_returncode()
         self.said += [told.stdout, told.stderr]
         (system,) = json.loads(told.stdout)["systems"]
         assert isinstance(system, dict)

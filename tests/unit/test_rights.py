@@ -9,6 +9,7 @@ from contact_activity.constant_contact.v3 import ConstantContactV3
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import CampaignReport, ReportId, ReportProgress
 from contact_activity.domain.contact import ContactOutline
+from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import ReportAccess, Right, missing_right
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import HOUR_MS
@@ -73,6 +74,24 @@ def test_contacts_that_are_refused_lack_the_privilege(
     assert missing_right(NOTHING, list_lacks="", contacts=contacts) is right
     found = missing_right(NOTHING, list_lacks="campaign_data", contacts=contacts)
     assert found is (right or Right.CAMPAIGN_DATA)
+
+
+def test_no_right_is_named_before_it_is_known() -> None:
+    """The campaign list takes a scope and a privilege. A contact's own report tells which is missing."""
+    for contacts, right in (
+        ([contact()], None),
+        ([contact(refused_ms=NOON_MS)], Right.METRICS),
+        ([contact(synced_ms=NOON_MS)], Right.CAMPAIGN_DATA),
+    ):
+        for access in (NOTHING, REFUSED):
+            assert missing_right(access, list_lacks="campaign_data", contacts=contacts) is right
+
+
+def test_a_pause_for_want_of_a_right_names_it_before_all() -> None:
+    """Nothing else is read meanwhile."""
+    pauses = [Pause(PauseReason.OPERATOR, None), Pause(PauseReason.CREDENTIAL, None, "contacts:read")]
+    assert missing_right(REFUSED, list_lacks="campaign_data", pauses=pauses) is Right.CONTACTS_READ
+    assert missing_right(NOTHING, list_lacks="", pauses=pauses[:1]) is None
 
 
 def test_ten_reports_are_tried_in_a_row_then_ten_an_hour() -> None:

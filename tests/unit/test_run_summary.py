@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from contact_activity.cli.run_summary import pause_text, print_summary
+from contact_activity.cli.run_summary import Hints, pause_text, print_summary
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
@@ -86,11 +86,11 @@ def test_what_is_owed_is_told_with_what_brings_it() -> None:
     scope = Summary(asking=7, owed=7, missing_right=Right.CAMPAIGN_DATA)
     assert "Warning: the scope campaign_data is missing" in told(scope)
     assert "7 activities are owed" in told(scope)
-    assert "`contact-activity login`" in told(scope)
+    assert "`contact-activity login --state there`" in told(scope)
     privilege = Summary(refused={"contact 1": "403"}, missing_right=Right.METRICS)
     assert "the privilege ui:campaign:metrics is missing" in told(privilege)
     assert "reports of 1 contact" in told(privilege)
-    assert "`contact-activity run --all`" in told(privilege)
+    assert "`contact-activity run --state there --all`" in told(privilege)
     watch = Summary(missing_right=Right.CAMPAIGN_READ)
     assert "the privilege campaign:read is missing, so mailings are not watched" in told(watch)
     failing = Summary(asking=7, owed=2, owing={"111-opens": "400"}, failed_reports={"112-opens": "400"})
@@ -99,10 +99,13 @@ def test_what_is_owed_is_told_with_what_brings_it() -> None:
     assert "Campaign report 112-opens was not read: 400; its contacts are read all the same." in told(failing)
 
 
+HINTS = Hints("`contact-activity login --state there`", "contact-activity run --state there")
+
+
 def told(summary: Summary) -> str:
     written = io.StringIO()
     options = RunOptions(Path("state"), Path("events.jsonl"))
-    print_summary(Console(file=written, width=200), summary, options, 1.0)
+    print_summary(Console(file=written, width=200), summary, options, 1.0, HINTS)
     return written.getvalue()
 
 
@@ -119,7 +122,42 @@ def test_a_dead_credential_is_told_with_what_renews_it(credentials: AnyCredentia
     """The command and the setting of the version that is read."""
     told = pause_text(Pause(PauseReason.CREDENTIAL, None), credentials)
     assert all(name in told for name in named)
-    is_v3 = isinstance(credentials, V3Credentials)
-    assert ("scope contact_data" in told and "`contact-activity check`" in told) is is_v3
     assert "hunter2" not in told
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "steps"),
+    [
+        (Right.CONTACT_DATA, ["contact-activity login --state there", "privilege contacts:read"]),
+        (Right.CONTACTS_READ, ["account owner", "contact-activity login --state there"]),
+    ],
+)
+def test_contacts_that_may_not_be_listed_are_told_with_the_right(right: Right, steps: list[str]) -> None:
+    """Once, where the run ends: no summary guesses at something else."""
+    pause = Pause(PauseReason.CREDENTIAL, None, right.value)
+    line = pause_text(pause, V3Credentials(), where=" --state there")
+    assert line.startswith(f"{right.missing}, so the API does not list the contacts: ")
+    assert all(step in line for step in steps)
+    shown = told(Summary(contacts=3, missing_right=right, pause=pause))
+    assert right.value not in shown
+    assert "No contact is due" not in shown
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (Summary(contacts=5, missing_right=Right.METRICS, refused={"contact 1": "403"}), "No contact could"),
+        (Summary(contacts=5, missing_right=Right.METRICS), "No contact could be read"),
+        (
+            Summary(contacts=5, synced=5, asking=9, owed=9, missing_right=Right.CAMPAIGN_DATA),
+            "Nothing could be published, since mailings' reports could not be read",
+        ),
+    ],
+)
+def test_what_could_not_be_read_is_told_with_the_right(summary: Summary, said: str) -> None:
+    """Not that nothing was due, or new."""
+    shown = told(summary)
+    assert said in shown
+    assert "No contact is due" not in shown
+    assert "Nothing new" not in shown

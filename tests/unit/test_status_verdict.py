@@ -6,6 +6,7 @@ import pytest
 
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.operations.status import (
     Ahead,
@@ -13,7 +14,6 @@ from contact_activity.operations.status import (
     ContactCounts,
     ListStatus,
     Messages,
-    MissingRight,
     Quota,
     ReportsStatus,
     Spread,
@@ -45,7 +45,7 @@ FINE = Status(
 BY_OPERATOR = {"pauses": (Pause(PauseReason.OPERATOR, None),)}
 BY_CREDENTIAL = {"pauses": (Pause(PauseReason.CREDENTIAL, None),)}
 FAILED_TICK = {"tick_failure": TickFailure("unknown host", AT_MS - 60_000)}
-LACKING = {"missing_right": MissingRight("scope", "campaign_data")}
+LACKING = {"missing_right": Right.CAMPAIGN_DATA}
 USED_UP = {"quota": Quota(9_000, 9_000, 10 * DAY_MS)}
 LATE = {
     "lag_s": Spread(1, 1, 3_660),

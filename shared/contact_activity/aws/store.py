@@ -105,17 +105,28 @@ class DynamoPauses:
     def get(self) -> Pauses:
         item = self._table.get("pauses")
         paused = [reason for reason in PauseReason if _until_name(reason) in item]
-        return Pauses(tuple(Pause(reason, item.whole_or_none(_until_name(reason))) for reason in paused))
+        return Pauses(
+            tuple(Pause(of, item.whole_or_none(_until_name(of)), item.text(_lacks_name(of))) for of in paused)
+        )
 
     def pause(self, pause: Pause) -> None:
-        self._table.update("pauses", f"SET {_until_name(pause.reason)} = :until", until=pause.until_ms)
+        self._table.update(
+            "pauses",
+            f"SET {_until_name(pause.reason)} = :until, {_lacks_name(pause.reason)} = :lacks",
+            until=pause.until_ms,
+            lacks=pause.lacks,
+        )
 
     def lift(self, reason: PauseReason) -> None:
-        self._table.update("pauses", f"REMOVE {_until_name(reason)}")
+        self._table.update("pauses", f"REMOVE {_until_name(reason)}, {_lacks_name(reason)}")
 
 
 def _until_name(reason: PauseReason) -> str:
     return f"{reason.value}_until"
+
+
+def _lacks_name(reason: PauseReason) -> str:
+    return f"{reason.value}_lacks"
 
 
 class DynamoLease:

@@ -18,7 +18,7 @@ from contact_activity.settings import Environment, unknown_settings
 
 _DESCRIPTION = """\
 Says whether a run would work with these settings and this state folder, or with this stack: a line for each
-thing that it needs, which is ok, a warning or failing, and below it what to do. It makes up to five calls,
+thing that it needs, which is ok, a warning or failing, and below it what to do. It makes up to six calls,
 or some more where they fail, and all count as a run's. A run may use the folder or the stack meanwhile. A
 stack's way to the API is tried from this machine, not from where its functions run.
 """
@@ -30,8 +30,8 @@ example, where the application may not read campaigns:
                            refresh token that renews it
   ok       token endpoint  authz.constantcontact.com can be reached
   ok       API             api.cc.email answers
-  failing  campaigns       may not be read (403 access_denied): the token lacks the scope campaign_data, ...
-                           to do: `contact-activity login`, which asks for it ...
+  failing  campaigns       may not be read (403 access_denied): the scope campaign_data is missing
+                           to do: `contact-activity login`, which asks for all scopes ...
 
 what it looks at:
   credentials     which are used, of the environment or of `contact-activity login`; a token is renewed only
@@ -49,7 +49,7 @@ what it looks at:
 exit status: that of the worst line
   0  nothing fails; there may be warnings, or no credentials
   2  a setting is wrong, or the folder is of another account or version
-  3  the credential is refused
+  3  the credential is refused, or may not list contacts
   1  something else fails
   4  the day's calls are used up
 """

@@ -16,10 +16,11 @@ from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_place import print_stack_place, print_where_to_look
-from contact_activity.cli.run_summary import pause_text, print_start, print_summary, print_warnings
+from contact_activity.cli.run_summary import Hints, pause_text, print_start, print_summary, print_warnings
 from contact_activity.cli.used_account import used_account
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
+from contact_activity.operations.remedies import login
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
 from contact_activity.run.options import Account, RunOptions
@@ -41,7 +42,7 @@ exit status:
   1  a contact failed at all tries, a report failed that activity waits for (v3), or another error;
      standard error has the cause
   2  wrong usage or settings
-  3  the API refuses the credential
+  3  the API refuses the credential, or to list contacts for want of a right (v3)
   4  the day's quota is used up; the rest is kept for later
 
 examples:
@@ -118,14 +119,17 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         print_start(told, account, options, arguments.engine)
         # Events on standard output are not to be mixed with lines about them.
         is_elsewhere = arguments.events not in STDOUT_NAMES
+        where = pasted_place(arguments)
+        engine = "" if arguments.engine == "embedded" else f" --engine {arguments.engine}"
+        hints = Hints(login(account.credentials, where), f"contact-activity run{engine}{where}")
         with ProgressBar(told, warnings=console, shows_events=is_elsewhere) as display:
 
             def tell(summary: Summary) -> None:
                 display.stop()
                 if arguments.quiet:
-                    print_warnings(console, summary)
+                    print_warnings(console, summary, hints)
                 else:
-                    print_summary(console, summary, options, time.monotonic() - started_s)
+                    print_summary(console, summary, options, time.monotonic() - started_s, hints)
 
             if arguments.keep:
                 options = replace(options, hold=lambda summary, url: _hold(console, tell, summary, url))
@@ -134,7 +138,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
                 tell(summary)
     if arguments.engine == "cloud" and not arguments.quiet:
         print_where_to_look(console, options)
-    return _exit_status(summary, account, pasted_place(arguments))
+    return _exit_status(summary, account, where)
 
 
 def _hold(console: Console, tell: Callable[[Summary], None], summary: Summary, endpoint_url: str) -> None:

@@ -1,12 +1,12 @@
 """Prints what a run reads when it starts, and its summary when it ends, on standard error."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
@@ -14,10 +14,10 @@ from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.errors import Cause
-from contact_activity.operations.remedies import WRONG_CLIENT, renewal
+from contact_activity.operations.remedies import WRONG_CLIENT, for_right, login, renewal
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.summary import Summary
-from contact_activity.settings import AnyCredentials, Credentials
+from contact_activity.settings import AnyCredentials
 
 BAR_WIDTH = 24
 # A table without a box has a blank on both sides of a column, but at its edges.
@@ -46,7 +46,17 @@ def print_start(console: Console, account: Account, options: RunOptions, engine:
         console.print(f"A tick every {options.every_ms // 60_000} min; stop with Ctrl-C.", highlight=False)
 
 
-def print_summary(console: Console, summary: Summary, options: RunOptions, took_s: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What to do, in words: `login` brings other tokens; `run` is the command of this run, without --all."""
+
+    login: str
+    run: str
+
+
+def print_summary(
+    console: Console, summary: Summary, options: RunOptions, took_s: float, hints: Hints
+) -> None:
     """Print the summary of a run: the events by type, then what else is worth knowing."""
     if summary.published:
         console.print(_events_table(summary, console.width))
@@ -61,7 +71,7 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     )
     failed = (*_failed_reports(summary), *_failed_contacts(summary))
     for line in (
-        *_missing_right(summary),
+        *_missing_right(summary, hints),
         *_remarks(summary),
         *_calls(summary),
         *failed,
@@ -70,9 +80,9 @@ def print_summary(console: Console, summary: Summary, options: RunOptions, took_
     _print(console, f"Events: {options.events}")
 
 
-def print_warnings(console: Console, summary: Summary) -> None:
+def print_warnings(console: Console, summary: Summary, hints: Hints) -> None:
     """Print what of a summary calls for somebody: missing rights, and what failed."""
-    for line in (*_missing_right(summary), *_failed_reports(summary), *_failed_contacts(summary)):
+    for line in (*_missing_right(summary, hints), *_failed_reports(summary), *_failed_contacts(summary)):
         _print(console, line)
 
 
@@ -81,6 +91,11 @@ def _print(console: Console, line: str) -> None:
 
 
 def _nothing_text(summary: Summary) -> str:
+    right = summary.missing_right
+    if right and not summary.synced:
+        return f"No contact could be read: {right.missing}."
+    if right and summary.asking:
+        return f"Nothing could be published, since mailings' reports could not be read: {right.missing}."
     if summary.contacts and not summary.synced and not summary.gone:
         return "No contact is due yet, so none was read; --all reads each one now."
     return "Nothing new: no contact did anything that is not published already."
@@ -157,14 +172,15 @@ def _remarks(summary: Summary) -> list[str]:
     return remarks
 
 
-def _missing_right(summary: Summary) -> list[str]:
+def _missing_right(summary: Summary, hints: Hints) -> list[str]:
     right = summary.missing_right
-    if right is None:
+    if right is None or summary.pause:
+        # What ends the run is told with the pause.
         return []
     # Contacts' own reports take it, too, so that there is nothing to wait with.
     again = " --all" if summary.refused else ""
-    line = f"Warning: {missing_text(right)}, so {_without(summary, right)}. To mend it, {remedy(right)}"
-    return [f"{line}; then `contact-activity run{again}`."]
+    line = f"Warning: {right.missing}, so {_without(summary, right)}"
+    return [f"{line}. To mend it, {for_right(right, hints.login)}; then `{hints.run}{again}`."]
 
 
 def _without(summary: Summary, right: Right) -> str:
@@ -228,14 +244,10 @@ def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", wher
     if pause.reason == "credential":
         if denied in WRONG_CLIENT:
             return f"the token endpoint refuses the application: {WRONG_CLIENT[denied]}, and run again"
-        refused = f"the API refuses the credential: {renewal(credentials, where.strip())}, and run again"
-        if isinstance(credentials, Credentials):
-            return refused
-        # A list of contacts that is refused for want of a right ends in the same pause.
-        return (
-            f"{refused}; `contact-activity check{where}` tells whether the scope contact_data or the "
-            "privilege contacts:read is missing instead"
-        )
+        if right := Right.named(pause.lacks):
+            remedy = for_right(right, login(credentials, where))
+            return f"{right.missing}, so the API does not list the contacts: {remedy}, and run again"
+        return f"the API refuses the credential: {renewal(credentials, where)}, and run again"
     until = ""
     if pause.until_ms is not None:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")

@@ -18,6 +18,7 @@ from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.told_errors import failure_line, is_foreseen
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.operations.status import LoginStatus, Status
 from contact_activity.operations.verdict import verdict_of
@@ -175,6 +176,7 @@ def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str
                 count.day: count.freshness and asdict(count.freshness) for count in status.published
             }
         }
+        | {"missing_right": _right(status.missing_right)}
         | {"failing_by_cause": dict(status.failing_by_cause), "tick_failure": _failure(status.tick_failure)}
         for status in statuses
     ]
@@ -217,6 +219,10 @@ def _pause(pause: Pause) -> dict[str, str | None]:
         "reason": pause.reason.value,
         "until": _iso(pause.until_ms),
     }
+
+
+def _right(right: Right | None) -> dict[str, str] | None:
+    return None if right is None else {"kind": right.kind, "name": right.value}
 
 
 def _failure(failure: TickFailure | None) -> dict[str, str] | None:

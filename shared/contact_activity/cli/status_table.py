@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from contact_activity.cli.arguments import command_line
-from contact_activity.cli.missing_right import missing_text, remedy
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.trust import Mode
+from contact_activity.operations.remedies import for_right, login_command
 from contact_activity.operations.status import (
     REFUSED,
     Ahead,
@@ -49,6 +49,9 @@ def print_status(console: Console, status: Status, place: str = "") -> None:
     )
     if verdict.next:
         console.print(f"next: {command_line(verdict.next, place, status.name)}")
+    if right := status.missing_right:
+        # A table would break its command.
+        console.print(f"{right.missing}: {for_right(right, login_command(place))}")
     if console.width < LEAST_COLUMNS:
         _print_lists(console, status)
         return
@@ -94,7 +97,6 @@ def _facts(status: Status) -> list[tuple[str, list[str]]]:
         ("contact list", _listing_lines(status)),
         ("last tick", _tick_lines(status)),
         ("mailings' reports", [_asking_text(status)] if counts.asking else []),
-        ("missing", _missing_lines(status)),
         ("clock", _ahead_lines(status.clock)),
         ("messages", [_messages_text(status.messages)] if status.messages else []),
     ]
@@ -111,11 +113,6 @@ def _listing_lines(status: Status) -> list[str]:
 def _tick_lines(status: Status) -> list[str]:
     failure = status.tick_failure
     return [f"failed {when(failure.at_ms, status.at_ms)}: {failure.error}"] if failure else []
-
-
-def _missing_lines(status: Status) -> list[str]:
-    right = _right_of(status)
-    return [f"{missing_text(right)}: {remedy(right)}"] if right else []
 
 
 def _login_lines(login: LoginStatus | None, now_ms: int) -> list[str]:
@@ -138,7 +135,7 @@ def _login_lines(login: LoginStatus | None, now_ms: int) -> list[str]:
 def _asking_text(status: Status) -> str:
     counts, owing = status.contacts, status.campaign_reports.owing
     # Without that one mailings are not watched, and their reports are read all the same.
-    is_for_right = _right_of(status) not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
+    is_for_right = status.missing_right not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
     why = "until a right is there" if is_for_right else "for more than a day"
     waits = "waits" if counts.asking == 1 else "wait"
     fails = "fails" if owing == 1 else "fail"
@@ -146,10 +143,6 @@ def _asking_text(status: Status) -> str:
     return (
         f"{counted(counts.asking, 'activity', 'activities')} {waits} for it, {counts.owed:,} {why}{failing}"
     )
-
-
-def _right_of(status: Status) -> Right | None:
-    return Right.named(status.missing_right.name) if status.missing_right else None
 
 
 def _failing_lines(status: Status) -> list[str]:

@@ -8,7 +8,7 @@ No error text holds a URL, a body or a credential: v2 has the API key in the que
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -68,15 +68,39 @@ class Call(Generic[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """What the neutral call takes in a version with rights: a scope and a privilege.
+
+    `telling_call` takes the same scope and another privilege, so that its answer tells which is missing.
+    """
+
+    scope: str
+    privilege: str
+    telling_call: Call[object]
+
+    def missing(self, told: Verdict) -> str:
+        """Return what is missing, by what the telling call came to; "" if that does not tell."""
+        if told is Verdict.REFUSED:
+            return self.scope
+        return self.privilege if told in _LET_THROUGH else ""
+
+
+# Of what comes before the question whether there is such a thing.
+_LET_THROUGH = (Verdict.OK, Verdict.GONE, Verdict.FATAL)
+
+
+@dataclass(frozen=True, slots=True)
 class ApiVersion:
     """What the client needs to know of a version of the API.
 
-    `neutral_call` is a cheap call that every valid credential may make. `credential_params` returns the
-    query parameters that carry credentials; the access token is in a header as well.
+    `neutral_call` is a cheap call that every valid credential may make that has its `rights`.
+    `credential_params` returns the query parameters that carry credentials; the access token is in a header
+    as well.
     """
 
     neutral_call: Call[object]
     credential_params: Callable[[Credentials], Mapping[str, str]]
+    rights: Rights | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +208,7 @@ class ApiClient:
             case Verdict.OK:
                 return
             case Verdict.REFUSED:
-                raise WaitError(WaitReason.CREDENTIAL)
+                raise self._credential_wait(answer, tries)
             case Verdict.DAY_USED_UP:
                 raise self._quota_wait()
             case Verdict.SLOW_DOWN:
@@ -273,9 +297,19 @@ class ApiClient:
                 if self._accepted_ms <= refused_ms:
                     if self._renew_token(answer, tries):
                         return False
-                    raise WaitError(WaitReason.CREDENTIAL)
+                    raise self._credential_wait(answer, tries)
                 verdict, refused_ms = Verdict.RETRY, self._clock.monotonic_ms()
             self._prepare_next(verdict, answer, tries)
+
+    def _credential_wait(self, answer: Answer, tries: "_Tries") -> WaitError:
+        """The wait for another credential, or for the right that this one lacks."""
+        rights, lacks = tries.version.rights, ""
+        if rights and answer.status == 403:
+            # Without a slot or an answer it stays unsaid, and the next probe asks again.
+            with suppress(WaitError, RetryError):
+                told, _, _ = self._try(rights.telling_call, tries)
+                lacks = rights.missing(told)
+        return WaitError(WaitReason.CREDENTIAL, lacks=lacks)
 
     def _prepare_next(self, verdict: Verdict, answer: Answer, tries: "_Tries") -> None:
         """Wait as long as the answer asks for. Raises if the call must not be tried again."""

@@ -10,6 +10,7 @@ from contact_activity.constant_contact.tokens import FixedToken
 from contact_activity.constant_contact.transport import Transport
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.answers import Refusal
+from contact_activity.domain.rights import Right
 from contact_activity.domain.tokens import token_digest
 from contact_activity.errors import FatalError, WaitError, WaitReason
 from contact_activity.ports import AccountRecord, BearerTokens, Clock, Limiter, TryWatch
@@ -74,12 +75,13 @@ class OneAccount:
             try:
                 account_id = self._identify(token, deadline_ms)
             except WaitError as wait:
-                if wait.reason is not WaitReason.CREDENTIAL:
+                # Of want of a right a new token is no cure.
+                if wait.reason is not WaitReason.CREDENTIAL or wait.lacks:
                     raise
                 self._tokens.refused(token, deadline_ms=deadline_ms)
                 return
             if account_id is None:
-                self._tell("the API does not say which account this is: the scope account_read is missing")
+                self._tell(f"the API does not say which account this is: {Right.ACCOUNT_READ.missing}")
             else:
                 self._keep_to_account(account_id, token, deadline_ms)
             self._tokens.accepted(token)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from contact_activity.constant_contact.client import Call, Look
+from contact_activity.domain.rights import Right
 
 T = TypeVar("T")
 
@@ -22,14 +23,13 @@ class Area(StrEnum):
 class Permission:
     """Whether a credential may read an area.
 
-    `look` is the answer that shows it. If that is a refusal, the token may lack `scope`, or its user
-    `privilege`; each is "" if it is not what is missing.
+    `look` is the answer that shows it. `lacks`: the right that is missing if that is a refusal; None in a
+    version without rights.
     """
 
     area: Area
     look: Look[object]
-    scope: str = ""
-    privilege: str = ""
+    lacks: Right | None = None
 
 
 class Looking(Protocol):

@@ -8,7 +8,7 @@ name them, so they are what the rest of the product calls a campaign.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call
+from contact_activity.constant_contact.client import ApiClient, ApiVersion, Call, Rights
 from contact_activity.constant_contact.fields import path_part
 from contact_activity.constant_contact.v3_pages import (
     Page,
@@ -52,17 +52,36 @@ REPORTS = {
     ActivityType.BOUNCED: "bounces",
     ActivityType.UNSUBSCRIBED: "optouts",
 }
-# What a path takes beyond the list of contacts (v3 contract). Those of mailings take METRICS too, which a
-# contact's own report tells by itself.
+# What a path takes beyond the list of contacts (v3 contract): the right to be named, and all in words. Those
+# of mailings take METRICS too, which a contact's own report tells by itself.
 RIGHTS = (
-    ("/reports/contact_reports/", Right.METRICS),
-    ("/reports/", Right.CAMPAIGN_DATA),
-    ("/emails", Right.CAMPAIGN_READ),
+    ("/reports/contact_reports/", Right.METRICS, f"the privilege {Right.METRICS}"),
+    (
+        "/reports/",
+        Right.CAMPAIGN_DATA,
+        f"the scope {Right.CAMPAIGN_DATA} and the privilege {Right.METRICS}",
+    ),
+    (
+        "/emails",
+        Right.CAMPAIGN_READ,
+        f"the scope {Right.CAMPAIGN_DATA} and the privilege {Right.CAMPAIGN_READ}",
+    ),
 )
+# The id of no contact: whoever may read reports is told that there is none.
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 V3 = ApiVersion(
     neutral_call=Call("/contacts", {"limit": "1"}, lambda body: read_page(body, "contacts")),
     credential_params=lambda _: {},
+    rights=Rights(
+        Right.CONTACT_DATA,
+        Right.CONTACTS_READ,
+        Call(
+            f"/reports/contact_reports/{_NOBODY}/activity_details",
+            {"tracking_activities_list": PROVIDER_TYPES[ActivityType.SENT], "limit": "1"},
+            lambda body: body,
+        ),
+    ),
 )
 
 T = TypeVar("T")
@@ -234,7 +253,7 @@ class ConstantContactV3:
 
 def _told(error: RefusedError, path: str) -> RefusedError:
     """The error of a path that is refused, with what that takes beyond the list of contacts."""
-    right = next((right for of, right in RIGHTS if path.startswith(of)), None)
-    if right is None or not error.is_forbidden:
-        return error
-    return RefusedError(f"{error}: is the {right.kind} {right} missing?", is_forbidden=True, lacks=right)
+    for of, right, takes in RIGHTS:
+        if error.is_forbidden and path.startswith(of):
+            return RefusedError(f"{error}: it takes {takes}", is_forbidden=True, lacks=right)
+    return error

@@ -12,6 +12,7 @@ from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_pages import listed_campaign, read_page, sent_campaign
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.campaign import SentCampaign
+from contact_activity.domain.rights import Right
 
 _ONE = {"limit": "1"}
 
@@ -19,9 +20,10 @@ _ONE = {"limit": "1"}
 def v3_permissions(look: Looking) -> Iterator[Permission]:
     """List one contact, then ask for the campaign that was sent last, its mailings, and a report of one.
 
-    Five calls at most, beside tries that failed.
+    Six calls at most, beside tries that failed.
     """
-    yield Permission(Area.CONTACTS, look(V3.neutral_call), "contact_data", "contacts:read")
+    contacts = look(V3.neutral_call)
+    yield Permission(Area.CONTACTS, contacts, _lacking_for_contacts(contacts, look))
     sent = look(
         Call(
             "/reports/summary_reports/email_campaign_summaries",
@@ -37,11 +39,16 @@ def v3_permissions(look: Looking) -> Iterator[Permission]:
         mailings = campaign.result.mailings if campaign.result else ()
     else:
         campaigns = look(Call("/emails", _ONE, lambda body: read_page(body, "campaigns")))
-    is_scope_there = not (sent.is_refused and campaigns.is_refused)
-    scope = "" if is_scope_there else "campaign_data"
-    yield Permission(Area.CAMPAIGNS, campaigns, scope, "campaign:read")
+    scope = Right.CAMPAIGN_DATA if sent.is_refused and campaigns.is_refused else None
+    yield Permission(Area.CAMPAIGNS, campaigns, scope or Right.CAMPAIGN_READ)
     report = look(_report(mailings[0])) if mailings and sent.verdict is Verdict.OK else sent
-    yield Permission(Area.REPORTS, report, scope, "ui:campaign:metrics")
+    yield Permission(Area.REPORTS, report, scope or Right.METRICS)
+
+
+def _lacking_for_contacts(contacts: Look[object], look: Looking) -> Right | None:
+    if not (contacts.is_refused and V3.rights):
+        return None
+    return Right.named(V3.rights.missing(look(V3.rights.telling_call).verdict))
 
 
 def _campaign(campaign_id: str) -> Call[SentCampaign]:

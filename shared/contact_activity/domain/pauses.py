@@ -34,10 +34,15 @@ class PauseReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No calls until `until_ms`, or until it is lifted if that is None."""
+    """No calls until `until_ms`, or until it is lifted if that is None.
+
+    `lacks`: the right for want of which the API lists no contacts; "" if the credential is refused for
+    something else.
+    """
 
     reason: PauseReason
     until_ms: int | None
+    lacks: str = ""
 
     def is_active(self, now_ms: int, since_ms: int) -> bool:
         """Whether it holds now or did at any time since `since_ms`.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contact_activity.domain.contact import ContactOutline
+from contact_activity.domain.pauses import Pause
 from contact_activity.domain.times import HOUR_MS
 
 # Two, since a report that is refused itself says nothing of others.
@@ -24,11 +25,19 @@ class Right(StrEnum):
     METRICS = "ui:campaign:metrics"
     CAMPAIGN_DATA = "campaign_data"
     CAMPAIGN_READ = "campaign:read"
+    CONTACT_DATA = "contact_data"
+    CONTACTS_READ = "contacts:read"
+    ACCOUNT_READ = "account_read"
 
     @property
     def kind(self) -> str:
         """A scope is of the token, a privilege of the user who logged in."""
-        return "scope" if self is Right.CAMPAIGN_DATA else "privilege"
+        return "privilege" if ":" in self.value else "scope"
+
+    @property
+    def missing(self) -> str:
+        """That it is missing, in the words of every command."""
+        return f"the {self.kind} {self.value} is missing"
 
     @classmethod
     def named(cls, name: str | None) -> "Right | None":
@@ -78,19 +87,33 @@ class ReportAccess:
 
 
 def missing_right(
-    access: ReportAccess, *, list_lacks: str, contacts: Iterable[ContactOutline] = ()
+    access: ReportAccess,
+    *,
+    list_lacks: str,
+    contacts: Iterable[ContactOutline] = (),
+    pauses: Iterable[Pause] = (),
 ) -> Right | None:
     """The right that is missing, by what the API refuses; None: none, as far as anybody knows.
 
     `list_lacks`: what the campaign list takes that was refused; "": it was not. Contacts' own reports take
     the privilege alone (v3 contract), so if they answer, the scope is missing where the list is refused too.
+    Nobody knows before the first of `contacts` was asked for. `pauses`: one may be for want of a right.
     """
-    if _are_refused(list(contacts)):
+    if right := next((right for pause in pauses if (right := Right.named(pause.lacks))), None):
+        return right
+    outlines = list(contacts)
+    if _are_refused(outlines):
         return Right.METRICS
     listed = Right.named(list_lacks)
+    if listed is Right.CAMPAIGN_DATA and outlines and not any(map(_was_read, outlines)):
+        return None
     if access.is_missing:
         return Right.CAMPAIGN_DATA if listed is Right.CAMPAIGN_DATA else Right.METRICS
     return listed
+
+
+def _was_read(contact: ContactOutline) -> bool:
+    return contact.synced_ms is not None or contact.asking > 0
 
 
 def _are_refused(contacts: Sequence[ContactOutline]) -> bool:

@@ -23,6 +23,7 @@ from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import Cause, RetryError, WaitError, WaitReason
@@ -290,9 +291,9 @@ class _Check:
     def _account(self) -> Finding:
         look, stored = self._look(ACCOUNT_CALL), self._checked.held.account
         if look.is_refused:
-            lacking = remedies.lacking("account_read", "account:read")
-            text = f"{lacking}, so that no run can tell whether it is the account of the state"
-            return Finding(ACCOUNT, text, self._right("account_read", "account:read"))
+            right = Right.ACCOUNT_READ
+            text = f"{right.missing}, so that no run can tell whether it is the account of the state"
+            return Finding(ACCOUNT, text, remedies.for_right(right, self._checked.login))
         if look.result is None:
             return Finding(ACCOUNT, f"the API does not name it ({look.status})", "check again later")
         if stored is None:
@@ -322,14 +323,14 @@ class _Check:
         if look.status == 401:
             text = "refused (401), though the access token is accepted elsewhere"
             return Finding(area, text, "check again in a minute", Fault.OTHER)
-        text = (
-            f"may not be read ({_answer(look)}): {remedies.lacking(permission.scope, permission.privilege)}"
+        text, right = f"may not be read ({_answer(look)})", permission.lacks
+        if right is None:
+            return Finding(area, f"{text}, for want of a right", "check again in a minute", Fault.OTHER)
+        # Without the list of contacts a run does nothing.
+        fault = Fault.CREDENTIAL if area is Area.CONTACTS else Fault.OTHER
+        return Finding(
+            area, f"{text}: {right.missing}", remedies.for_right(right, self._checked.login), fault
         )
-        remedy = self._right(permission.scope, permission.privilege)
-        return Finding(area, text, remedy, Fault.OTHER)
-
-    def _right(self, scope: str, privilege: str) -> str:
-        return remedies.for_right(scope, privilege, self._checked.login)
 
     def _waiting(self, wait: WaitError) -> Iterator[Finding]:
         if wait.reason is WaitReason.CREDENTIAL:
@@ -387,9 +388,10 @@ class _Check:
 
 def _pause_text(pause: Pause) -> str:
     until = "" if pause.until_ms is None else f" until {iso(pause.until_ms)}"
+    right = Right.named(pause.lacks)
     why = {
         PauseReason.OPERATOR: "by the operator",
-        PauseReason.CREDENTIAL: "since the API refused the credential",
+        PauseReason.CREDENTIAL: f"since {right.missing}" if right else "since the API refused the credential",
         PauseReason.QUOTA: "since the day's calls were used up",
     }[pause.reason]
     return f"paused {why}{until}"

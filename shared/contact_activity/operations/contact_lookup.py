@@ -8,6 +8,7 @@ from contact_activity.constant_contact.v3_address import v3_contacts_with
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
+from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.errors import RetryError, WaitError, WaitReason
 from contact_activity.operations import remedies
@@ -109,9 +110,8 @@ class _Lookup:
             )
             raise LookupFailedError(f"the API does not look up the address given ({told}): {remedy}")
         if self._is_v3 and look.status != 401:
-            lacking = remedies.lacking("contact_data", "contacts:read")
-            right = remedies.for_right("contact_data", "contacts:read", self._checked.login)
-            raise LookupFailedError(f"contacts may not be read ({told}), {lacking}: {right}")
+            remedy = remedies.for_right(Right.CONTACT_DATA, self._checked.login)
+            raise LookupFailedError(f"contacts may not be read ({told}): {remedy}")
         raise self._refused(told)
 
     def _refused(self, told: str) -> LookupFailedError:

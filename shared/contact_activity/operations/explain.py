@@ -75,7 +75,12 @@ def facts_of(
         pauses=store.pauses.get().active(now_ms),
         calls_used=store.limiter.pace().used_on(now_ms),
         calls_per_day=store.limiter.limits.calls_per_day,
-        right=missing_right(store.reports.access(), list_lacks=store.reports.feed().lacks, contacts=outlines),
+        right=missing_right(
+            store.reports.access(),
+            list_lacks=store.reports.feed().lacks,
+            contacts=outlines,
+            pauses=store.pauses.get().active(now_ms),
+        ),
         tick_failure=store.listings.failure(),
         types=reading.types,
         summaries=settings.contact_summaries,

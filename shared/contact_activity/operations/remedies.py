@@ -1,5 +1,6 @@
 """What to do about a failure: something to do, or to paste."""
 
+from contact_activity.domain.rights import Right
 from contact_activity.errors import Cause
 from contact_activity.settings import AnyCredentials, Credentials, Settings, V3Credentials
 
@@ -18,11 +19,16 @@ WRONG_CLIENT = {
 }
 
 
+def login_command(where: str) -> str:
+    """Return the login that brings other tokens. `where`: the options that name the system, or ""."""
+    return f"`{f'contact-activity login {where.strip()}'.rstrip()}`"
+
+
 def login(credentials: AnyCredentials, where: str) -> str:
-    """Return the login that brings other tokens. `where`: the option that names the system, or ""."""
-    command = f"`{f'contact-activity login {where}'.rstrip()}`"
+    """Return what brings other tokens in place of these. `where`: see `login_command`."""
     is_trial = isinstance(credentials, V3Credentials) and credentials.access_token
-    return f"unset CONSTANT_CONTACT_ACCESS_TOKEN, then {command}" if is_trial else command
+    unset = "unset CONSTANT_CONTACT_ACCESS_TOKEN, then " if is_trial else ""
+    return f"{unset}{login_command(where)}"
 
 
 def renewal(credentials: AnyCredentials, where: str = "") -> str:
@@ -34,21 +40,21 @@ def renewal(credentials: AnyCredentials, where: str = "") -> str:
     return f"{login(credentials, where)}, or set CONSTANT_CONTACT_REFRESH_TOKEN to a new one"
 
 
-def lacking(scope: str, privilege: str) -> str:
-    """Name what a refused call lacks. An empty name is not what it lacks."""
-    of_user = f"its user the privilege {privilege}"
-    if not scope:
-        return of_user.replace("its user", "the user of this login lacks")
-    return f"the token lacks the scope {scope}, or {of_user}"
+# What may be missing in place of a scope, where all that takes either is refused.
+_PRIVILEGES_BESIDE = {
+    Right.CONTACT_DATA: f"the privilege {Right.CONTACTS_READ}",
+    Right.CAMPAIGN_DATA: f"the privileges {Right.CAMPAIGN_READ} and {Right.METRICS}",
+    Right.ACCOUNT_READ: "the privilege account:read",
+}
 
 
-def for_right(scope: str, privilege: str, login: str) -> str:
-    """Return how to get a scope or a privilege. `login`: what brings other tokens."""
-    role = f"ask the account owner for a role with the privilege {privilege}"
-    if not scope:
+def for_right(right: Right, login: str) -> str:
+    """Return how to get a right that is missing. `login`: what brings other tokens."""
+    role = f"ask the account owner for a role with {_PRIVILEGES_BESIDE.get(right, f'the privilege {right}')}"
+    if right not in _PRIVILEGES_BESIDE:
         return f"{role}, then {login}"
     asks = (
-        f"{login}, which asks for all scopes (a token that is made by hand: ask for {scope} in its consent)"
+        f"{login}, which asks for all scopes (a token that is made by hand: ask for {right} in its consent)"
     )
     return f"{asks}; if that changes nothing, {role}"
 

@@ -20,7 +20,7 @@ from contact_activity.domain.listing import (
 )
 from contact_activity.domain.pace import Limits, Pace
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses
-from contact_activity.domain.rights import ReportAccess, missing_right
+from contact_activity.domain.rights import ReportAccess, Right, missing_right
 from contact_activity.domain.schedule import VISIBILITY_MS, LongestWaits, is_queued, standing
 from contact_activity.domain.times import DAY_MS, HOUR_MS, is_too_late, midnight_after
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
@@ -208,16 +208,11 @@ class ReportsStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingRight:
-    """A right that the credential lacks (v3). `kind`: scope or privilege; `name`: the provider's word."""
-
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
-    """Status of one system at a time. The names of the other fields are the keys of `--json`."""
+    """Status of one system at a time. The names of the other fields are the keys of `--json`.
+
+    `missing_right`: what the credential of v3 lacks.
+    """
 
     name: str
     at_ms: int
@@ -234,7 +229,7 @@ class Status:
     clock: Ahead
     listing: ListStatus
     campaign_reports: ReportsStatus
-    missing_right: MissingRight | None = None
+    missing_right: Right | None = None
     login: LoginStatus | None = None
 
 
@@ -245,7 +240,12 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
     # No honest schedule makes a contact wait for so long, so that it counts as due now.
     due_ms = [contact.due_ms for contact in contacts if contact.due_ms <= now_ms] + [now_ms] * put_off
     synced_ms = [contact.synced_ms for contact in contacts if contact.synced_ms is not None]
-    right = missing_right(stored.access, list_lacks=stored.feed.lacks, contacts=contacts)
+    right = missing_right(
+        stored.access,
+        list_lacks=stored.feed.lacks,
+        contacts=contacts,
+        pauses=stored.pauses.active(now_ms),
+    )
     return Status(
         name=stored.name,
         at_ms=now_ms,
@@ -269,7 +269,7 @@ def status_of(stored: StoredState, now_ms: int) -> Status:
             has_listed_its_share(begin_listing(stored.listing, now_ms), stored.limits, now_ms),
         ),
         campaign_reports=_reports_status(stored, reports, now_ms),
-        missing_right=MissingRight(right.kind, right.value) if right else None,
+        missing_right=right,
         login=stored.login,
     )
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import Right
 from contact_activity.operations.status import Status
 from contact_activity.operations.told_times import duration, when
 
@@ -48,8 +49,10 @@ def _paused(status: Status) -> Verdict | None:
     if pause := by_reason.get(PauseReason.OPERATOR):
         until = _until(pause, status.at_ms)
         return Verdict(Word.PAUSED, f"somebody paused it {until}; {_since(status)}", "resume")
-    if PauseReason.CREDENTIAL in by_reason:
-        return Verdict(Word.PAUSED, f"the API refuses the credential; {_since(status)}", "check")
+    if pause := by_reason.get(PauseReason.CREDENTIAL):
+        right = Right.named(pause.lacks)
+        why = f"{right.missing}, so no contact is read" if right else "the API refuses the credential"
+        return Verdict(Word.PAUSED, f"{why}; {_since(status)}", "check")
     return None
 
 
@@ -77,7 +80,7 @@ def _lacking(status: Status) -> Verdict | None:
     right = status.missing_right
     if right is None:
         return None
-    return Verdict(Word.FAILING, f"the credential lacks the {right.kind} {right.name}", "check")
+    return Verdict(Word.FAILING, right.missing, "check")
 
 
 def _used_up(status: Status) -> Verdict | None:

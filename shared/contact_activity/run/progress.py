@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contact_activity.domain.pauses import Pause
+from contact_activity.domain.rights import Right
 from contact_activity.ports import Store
 
 CONTACTS, REPORTS = "contacts", "reports"
@@ -57,10 +58,15 @@ def progress_of(
         events=events,
         calls_today=calls_today(store, now_ms),
         left_s=queued * store.limiter.limits.slot_ms / 1_000,
-        waits_for=f"pause: {pause.reason}" if pause else waits_for,
+        waits_for=_pause_text(pause) if pause else waits_for,
         counted=counted,
         trouble=trouble,
     )
+
+
+def _pause_text(pause: Pause) -> str:
+    right = Right.named(pause.lacks)
+    return f"pause: {right.missing if right else pause.reason}"
 
 
 class Display(Protocol):

@@ -75,7 +75,12 @@ def add_what_waits(summary: Summary, store: Store) -> None:
     access, outlines = store.reports.access(), list(store.contacts.outlines())
     # If the API gave some contacts' own reports in this run, those that it refused have failed.
     contacts = [] if summary.synced else outlines
-    right = missing_right(access, list_lacks=store.reports.feed().lacks, contacts=contacts)
+    right = missing_right(
+        access,
+        list_lacks=store.reports.feed().lacks,
+        contacts=contacts,
+        pauses=[summary.pause] if summary.pause else (),
+    )
     if summary.synced or right is None:
         summary.failed |= summary.refused
         summary.refused.clear()

@@ -122,13 +122,21 @@ class SqlitePauses:
         swapped = False
         while not swapped:
             seen = self._database.get("pauses")
-            by_reason = {pause.reason: pause.until_ms for pause in change(_pauses(seen)).by_reason}
-            swapped = self._database.swap("pauses", seen, json.dumps(by_reason))
+            paused = change(_pauses(seen)).by_reason
+            stored = {pause.reason.value: pause.until_ms for pause in paused} | {
+                _lacks_name(pause.reason): pause.lacks for pause in paused if pause.lacks
+            }
+            swapped = self._database.swap("pauses", seen, json.dumps(stored))
 
 
 def _pauses(stored: str | None) -> Pauses:
-    by_reason = json.loads(stored) if stored else {}
-    return Pauses(tuple(Pause(PauseReason(reason), until) for reason, until in by_reason.items()))
+    found = json.loads(stored) if stored else {}
+    reasons = [PauseReason(name) for name in found if name in list(PauseReason)]
+    return Pauses(tuple(Pause(of, found[of.value], found.get(_lacks_name(of), "")) for of in reasons))
+
+
+def _lacks_name(reason: PauseReason) -> str:
+    return f"{reason.value}_lacks"
 
 
 class SqliteLease:

@@ -11,4 +11,4 @@ def pause_for(wait: WaitError, pauses: PauseBoard) -> None:
     """Pause everything if the wait is for the quota or the credential, and nothing otherwise."""
     reason = PAUSE_BY_WAIT.get(wait.reason)
     if reason:
-        pauses.pause(Pause(reason, wait.until_ms))
+        pauses.pause(Pause(reason, wait.until_ms, wait.lacks))

@@ -154,6 +154,7 @@ def _stop_if_paused(ports: TickPorts, report: TickReport) -> bool:
     active = ports.store.pauses.get().active(ports.clock.now_ms())
     if active:
         report.outcome, report.paused_by = TickOutcome.PAUSED, active[0].reason.value
+        report.missing_right = next((of.lacks for of in active if of.lacks), report.missing_right)
         _add_pauses(report, active)
     return bool(active)
 
