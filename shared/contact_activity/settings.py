@@ -231,13 +231,16 @@ def read_version(environment: Environment, *, is_logged_in: bool = False) -> Ver
     return Version.V3 if of_v3 or _ACCESS_TOKEN in given or is_logged_in else Version.V2
 
 
-def read_credentials(environment: Environment, *, is_logged_in: bool = False) -> AnyCredentials | None:
+def read_credentials(
+    environment: Environment, *, is_logged_in: bool = False, login: str = "contact-activity login"
+) -> AnyCredentials | None:
     """Return the credentials of the version in use, or None if there are none.
 
-    `is_logged_in`: as for `read_settings`. Raises `SettingsError` if one is missing, or too many are set.
+    `is_logged_in`: as for `read_settings`. `login`: the command that logs in, for an error. Raises
+    `SettingsError` if one is missing, or too many are set.
     """
     version, given = read_version(environment, is_logged_in=is_logged_in), _given(environment)
-    return _v2_credentials(given) if version is Version.V2 else _v3_credentials(given, is_logged_in)
+    return _v2_credentials(given) if version is Version.V2 else _v3_credentials(given, is_logged_in, login)
 
 
 def read_client(environment: Environment, client_id: str | None = None) -> V3Credentials:
@@ -287,7 +290,7 @@ def _v2_credentials(given: Mapping[str, str]) -> Credentials | None:
     return Credentials(given[_API_KEY], given[_ACCESS_TOKEN])
 
 
-def _v3_credentials(given: Mapping[str, str], is_logged_in: bool) -> V3Credentials | None:
+def _v3_credentials(given: Mapping[str, str], is_logged_in: bool, login: str) -> V3Credentials | None:
     if _API_KEY in given:
         is_set = _CLIENT_ID in given
         key = f"set {_CLIENT_ID} to the API key (Client ID) instead"
@@ -303,7 +306,7 @@ def _v3_credentials(given: Mapping[str, str], is_logged_in: bool) -> V3Credentia
     has_token = is_logged_in or _ACCESS_TOKEN in given or _REFRESH_TOKEN in given
     if not has_token and given:
         raise SettingsError(
-            f"{_REFRESH_TOKEN} is not set, but {_CLIENT_ID} is: run `contact-activity login`, set it, or "
+            f"{_REFRESH_TOKEN} is not set, but {_CLIENT_ID} is: run `{login}`, set it, or "
             "leave both out for the simulated account"
         )
     if not has_token:

@@ -27,6 +27,7 @@ from tests.support.authorisation import BUSY, CLIENT_ID, LOST, Authorisation, Au
 from tests.support.command_line import SHARED, run_command
 from tests.support.fronts import free_port
 
+AGAIN = "contact-activity login --code"
 KEY_OF_V2 = {"CONSTANT_CONTACT_API_KEY": "hunter2", "CONSTANT_CONTACT_CLIENT_ID": ""}
 
 
@@ -140,6 +141,9 @@ def test_a_device_login_that_comes_to_nothing_says_why(
     assert found == status
     last = err.splitlines()[-1]
     assert told in last
+    assert status == 0 or f"run `contact-activity login --no-browser --state {tmp_path}` again" in last
+    # What the portal says of the application is to be changed there.
+    assert ("`contact-activity login --help`" in last) is (status == 2 or told == "invalid_grant")
     assert (tmp_path / "credentials.json").exists() is (status == 0)
 
 
@@ -173,7 +177,9 @@ def test_a_login_without_a_refresh_token_says_until_when_it_works(tmp_path: Path
     with served(Authorisation(has_refresh_token=False), time.monotonic) as server:
         status, out, _ = run(server, tmp_path, "login", "--no-browser")
     assert status == 0
-    assert re.search(r"logged in until \d{4}-\d\d-\d\dT.*--code", out)
+    assert re.search(r"logged in until \d{4}-\d\d-\d\dT", out)
+    assert f"or `contact-activity login --code --no-browser --state {tmp_path}`" in out
+    assert "`contact-activity login --help`" in out
     assert stored(tmp_path)["refresh_token"] is None
 
 
@@ -218,7 +224,7 @@ def test_the_browser_comes_back_to_this_machine(secret: str | None) -> None:
     with served(rules, time.monotonic) as server:
         settings = read_settings({"CONSTANT_CONTACT_TOKEN_URL": server.token_url}, is_logged_in=True)
         authorization = authorization_server(settings, V3Credentials(CLIENT_ID, secret), SystemClock())
-        login = code_login(authorization, SystemClock(), sign_in, None, port)
+        login = code_login(authorization, SystemClock(), sign_in, None, port, command=AGAIN)
     assert login.granted.refresh_token
     assert login.granted.life_ms == 86_400_000
     out, _ = visits[0].communicate(timeout=10)
@@ -244,7 +250,7 @@ def test_a_browser_may_take_localhost_for_either_address(host: str) -> None:
         visits.append(socket.create_connection((host, port), timeout=10))
         visits[0].sendall(b"GET /callback?code=c-1&state=s HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
-    assert await_redirect(port, "s", None, visit, within_s=10) == Redirect("c-1")
+    assert await_redirect(port, "s", None, visit, within_s=10, again="") == Redirect("c-1")
     visits[0].close()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     other = free_port()
@@ -252,7 +258,7 @@ def test_a_browser_may_take_localhost_for_either_address(host: str) -> None:
         socket.create_server((host, other), family=family),
         pytest.raises(RunError, match=f"port {other} is in use"),
     ):
-        await_redirect(other, "s", None, lambda: None, within_s=10)
+        await_redirect(other, "s", None, lambda: None, within_s=10, again="")
 
 
 _VISIT = """
@@ -279,8 +285,31 @@ def test_a_code_login_that_is_denied_or_has_no_way_back_says_so() -> None:
         settings = read_settings({"CONSTANT_CONTACT_TOKEN_URL": server.token_url}, is_logged_in=True)
         authorization = authorization_server(settings, V3Credentials(CLIENT_ID), SystemClock())
         port = int(server.url.rpartition(":")[2])
-        with pytest.raises(RunError, match="in use"):
-            code_login(authorization, SystemClock(), lambda _: None, None, port)
+        with pytest.raises(RunError, match=f"in use.*run `{AGAIN}` again"):
+            code_login(authorization, SystemClock(), lambda _: None, None, port, command=AGAIN)
+
+
+def test_a_browser_that_is_sent_nowhere_is_a_matter_of_the_portal() -> None:
+    """An application with another redirect address ends in the browser, and nothing comes here."""
+    port = free_port()
+    with pytest.raises(RunError, match="nobody signed in") as raised:
+        await_redirect(port, "s", None, lambda: None, within_s=0.1, again=f"run `{AGAIN}` again")
+    assert f"Redirect URI http://localhost:{port}/callback, as `contact-activity login --help` says" in str(
+        raised.value
+    )
+    assert str(raised.value).endswith(f"run `{AGAIN}` again")
+
+
+def test_a_login_that_is_hinted_at_needs_no_client_id_again(tmp_path: Path) -> None:
+    """The folder knows the application of its last login; the environment comes first."""
+    nothing = {"CONSTANT_CONTACT_CLIENT_ID": ""}
+    with served(Authorisation(), time.monotonic) as server:
+        for client_id in (["--client-id", CLIENT_ID], []):
+            status, _, err = run(server, tmp_path, "login", "--no-browser", *client_id, **nothing)
+            assert status == 0, err
+        given = {"CONSTANT_CONTACT_CLIENT_ID": "another"}
+        assert run(server, tmp_path, "login", "--no-browser", **given)[0] == 2
+    assert stored(tmp_path)["client_id"] == CLIENT_ID
 
 
 def test_a_code_that_is_not_of_this_sign_in_brings_nothing() -> None:
@@ -361,5 +390,6 @@ def test_a_file_that_holds_no_tokens_is_named(tmp_path: Path) -> None:
             status, _, err = run(server, tmp_path, *command, CONSTANT_CONTACT_CLIENT_ID=CLIENT_ID)
             assert (status, err.count("\n")) == (1, 1)
             assert "credentials.json holds no tokens of ours: delete it" in err
+            assert f"`contact-activity login --state {tmp_path}`" in err
             assert "hunter2" not in err
         assert server.requests == []

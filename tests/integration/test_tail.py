@@ -128,7 +128,7 @@ def test_wrong_arguments_are_one_line(tmp_path: Path, arguments: list[str]) -> N
 def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     refused = tail(tmp_path / "none.jsonl")
     assert refused.returncode == 1
-    assert "`contact-activity run` makes it" in refused.stderr
+    assert f"`contact-activity run --events {tmp_path / 'none.jsonl'}` makes it" in refused.stderr
 
 
 def test_the_words_of_who_unsubscribed_are_shown() -> None:

@@ -7,7 +7,7 @@ from shlex import quote
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, add_place, print_line
+from contact_activity.cli.arguments import Commands, add_place, pasted_place, print_line
 from contact_activity.cli.exit_status import EXIT_DONE, STATUS_OF_FAULT, fail, warn
 from contact_activity.clock import SystemClock
 from contact_activity.operations.check import CREDENTIALS, check
@@ -76,7 +76,8 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
         from contact_activity.operations.check_stack import checked_stack
         from contact_activity.operations.stack_credential import stack_credential
 
-        with checked_stack(stack_credential(arguments.stack, environment, clock)) as checked:
+        stack = stack_credential(arguments.stack, environment, clock)
+        with checked_stack(stack, pasted_place(arguments).strip()) as checked:
             return _told(check(checked, clock))
     account = given_account(environment, state_dir)
     if account is None:

@@ -4,18 +4,20 @@ import argparse
 import sys
 import webbrowser
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import Commands, add_place, print_line
+from contact_activity.cli.arguments import Commands, add_place, pasted_place, print_line
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.token_answers import DeviceCode
 from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
-from contact_activity.operations.login_place import LoginFolder, LoginPlace
+from contact_activity.operations.login_place import REFRESH_UNGIVEN, LoginFolder, LoginPlace
 from contact_activity.operations.loopback import redirect_uri
+from contact_activity.operations.remedies import AS_HELP_SAYS
 from contact_activity.ports import Clock
 from contact_activity.settings import Environment, read_client, read_settings
 from contact_activity.state.credentials_file import CredentialsFile
@@ -78,7 +80,9 @@ def add_logout(commands: Commands) -> None:
 def _login(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
     clock = SystemClock()
     place, environment = _place(arguments, environment, clock)
-    client = read_client(environment, arguments.client_id)
+    # So that a hint without --client-id can be pasted, after a login that was given one.
+    client_id = None if environment.get("CONSTANT_CONTACT_CLIENT_ID", "").strip() else place.client_id()
+    client = read_client(environment, arguments.client_id or client_id)
     settings = read_settings(environment, is_logged_in=True)
     server = authorization_server(settings, client, clock)
     # What would keep the tokens from being stored, or from being used, is told before anybody signs in.
@@ -86,14 +90,14 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     sign_in = _SignIn(console, opens_browser=not arguments.no_browser)
     if arguments.code:
         # No spinner: somebody may paste a line here.
-        login = code_login(server, clock, sign_in.show_address, sys.stdin)
+        login = code_login(server, clock, sign_in.show_address, sys.stdin, command=_command(arguments))
     else:
         with console.status("waiting until the code is entered"):
-            login = device_login(server, clock, sign_in.show_code)
+            login = device_login(server, clock, sign_in.show_code, command=_command(arguments))
     is_known = place.is_of_known_account(login, settings)
     with console.status("storing the tokens"):
         place.save(login, client)
-    _print_result(login)
+    _print_result(login, arguments)
     if not is_known:
         print_line(f"whether it is the account of {place.name} is not known yet: the next run looks")
     if not arguments.stack:
@@ -160,16 +164,31 @@ def open_browser(url: str) -> bool:
     return type(browser) is not webbrowser.GenericBrowser and browser.open(url)
 
 
-def _print_result(login: Login) -> None:
+def _command(arguments: argparse.Namespace, *, is_code: bool = False) -> str:
+    """Return the command that begins this login again, or one with --code."""
+    client_id = f" --client-id {quote(arguments.client_id)}" if arguments.client_id else ""
+    options = " --code" * (arguments.code or is_code) + " --no-browser" * arguments.no_browser
+    return f"contact-activity login{client_id}{options}{pasted_place(arguments)}"
+
+
+def _print_result(login: Login, arguments: argparse.Namespace) -> None:
     granted = login.granted
     if granted.refresh_token:
         print_line("logged in: the tokens are stored, and each run renews them")
     else:
         until = iso(login.asked_ms + granted.life_ms)
         print_line(
-            f"logged in until {until}: Constant Contact gave no refresh token. Log in again then, or with "
-            "--code, which brings one"
+            f"logged in until {until}: {REFRESH_UNGIVEN}. Run `{_command(arguments)}` again then, or "
+            f"{_for_refresh(arguments)}"
         )
+
+
+def _for_refresh(arguments: argparse.Namespace) -> str:
+    """Return what brings a refresh token."""
+    if arguments.code:
+        return f"have Rotating Refresh Tokens in the portal, {AS_HELP_SAYS}"
+    command = _command(arguments, is_code=True)
+    return f"`{command}`, which brings one; the portal needs an application for it, {AS_HELP_SAYS}"
 
 
 def _print_rivals(environment: Environment, state_dir: Path) -> None:

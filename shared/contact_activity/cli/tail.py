@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from contact_activity.cli.arguments import (
     Commands,
     contact_id_argument,
     given_argument,
+    pasted_place,
     print_line,
 )
 from contact_activity.cli.aws_place import add_aws_place
@@ -157,7 +159,8 @@ def _tail(arguments: argparse.Namespace, _: Environment, console: Console) -> in
         return _tail_stack(arguments, console)
     path, shown = _events_file(arguments), _Shown(arguments)
     if not path.exists():
-        makes = "`contact-activity run` makes it"
+        given = f" --events {quote(arguments.events)}" if arguments.events else pasted_place(arguments)
+        makes = f"`contact-activity run{given}` makes it"
         if arguments.no_follow:
             raise RunError(f"there is no events file {path}: {makes}")
         console.print(f"there is no {path} yet, {makes}: waiting", soft_wrap=True, highlight=False)

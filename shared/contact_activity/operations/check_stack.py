@@ -9,24 +9,26 @@ from contact_activity.constant_contact.http_transport import transport_to
 from contact_activity.constant_contact.oauth import StoredRefresher
 from contact_activity.constant_contact.tokens import Tokens
 from contact_activity.operations.check import Checked, Held
+from contact_activity.operations.remedies import login_command
 from contact_activity.operations.stack_credential import StackCredential, explained
 from contact_activity.ports import BearerTokens
 from contact_activity.settings import Credentials, V3Credentials, Version
 
 
 @contextmanager
-def checked_stack(stack: StackCredential) -> Iterator[Checked]:
+def checked_stack(stack: StackCredential, where: str = "") -> Iterator[Checked]:
     """Give what is to be checked of a stack, whose functions may run meanwhile.
 
-    Raises `SettingsError` if its secret or the CA bundle cannot be used, and `RunError` if AWS refuses.
+    `where`: the options of a command that names the stack. Raises `SettingsError` if its secret or the CA
+    bundle cannot be used, and `RunError` if AWS refuses.
     """
-    settings, where = stack.settings, f"--stack {stack.stack_name}"
+    settings, where = stack.settings, where or f"--stack {stack.stack_name}"
     denied: list[str] = []
     with explained(stack.stack_name):
         held, pauses = _held(stack), stack.store.pauses.get()
         credentials, origin, tokens = _credentials(stack, denied.append)
     is_v3 = stack.version is Version.V3
-    login = f"`contact-activity login {where}`"
+    login = login_command(where)
     with closing(transport_to(settings.base_url, settings, connections=1)) as transport:
         yield Checked(
             settings=settings,

@@ -9,6 +9,7 @@ from contact_activity.constant_contact.oauth import AuthorizationServer
 from contact_activity.constant_contact.token_answers import (
     ACCESS_DENIED,
     EXPIRED,
+    INVALID_GRANT,
     PENDING,
     SLOW_DOWN,
     Busy,
@@ -18,7 +19,7 @@ from contact_activity.constant_contact.token_answers import (
 )
 from contact_activity.domain.tokens import Granted
 from contact_activity.operations.loopback import REDIRECT_PORT, await_redirect, redirect_uri
-from contact_activity.operations.remedies import WRONG_CLIENT
+from contact_activity.operations.remedies import AS_HELP_SAYS, WRONG_CLIENT
 from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
 from contact_activity.settings import SettingsError
@@ -27,7 +28,8 @@ from contact_activity.settings import SettingsError
 SLOWER_S = 5
 MAX_INTERVAL_S = 60
 CODE_LIFE_S = 900.0
-_AGAIN = "run `contact-activity login` again"
+# By errors that a setting of the application in the developer portal may cause.
+_OF_PORTAL = ("invalid_request", "invalid_scope", INVALID_GRANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,15 @@ class Login:
     asked_ms: int
 
 
-def device_login(server: AuthorizationServer, clock: Clock, show: Callable[[DeviceCode], object]) -> Login:
+def device_login(
+    server: AuthorizationServer, clock: Clock, show: Callable[[DeviceCode], object], *, command: str
+) -> Login:
     """Begin a device login, `show` its code, and wait until the user has entered it.
 
+    `command`: what begins it again.
     Raises `RunError` if the user denies it or the code expires, and `SettingsError` for a wrong client.
     """
-    device = _begun(server)
+    device = _begun(server, command)
     show(device)
     until_ms = clock.monotonic_ms() + device.life_s * 1_000
     interval_s = max(1, device.interval_s)
@@ -56,15 +61,15 @@ def device_login(server: AuthorizationServer, clock: Clock, show: Callable[[Devi
             case Denied(error) if error in (PENDING, SLOW_DOWN):
                 interval_s += SLOWER_S if error == SLOW_DOWN else 0
             case Denied(error) if error != EXPIRED:
-                raise _refusal(error)
+                raise _refusal(error, command)
             case Denied():
                 break
             case Busy(why) | Lost(why) as answer:
                 if answer.is_elsewhere:
-                    raise _elsewhere(why)
+                    raise _elsewhere(why, command)
                 # If the grant was in an answer that is lost, the next one says that the code is spent.
                 interval_s = min(MAX_INTERVAL_S, 2 * interval_s)
-    raise RunError(f"the code has expired before it was entered: {_AGAIN}")
+    raise RunError(f"the code has expired before it was entered: {_again(command)}")
 
 
 def code_login(
@@ -73,53 +78,62 @@ def code_login(
     show: Callable[[str], object],
     pasted: TextIO | None,
     port: int = REDIRECT_PORT,
+    *,
+    command: str,
 ) -> Login:
     """`show` the address of the sign-in, wait for its redirect, and spend the code that it brings.
 
-    The redirect reaches this machine on `port`, or somebody pastes its address into `pasted`. Raises as
-    `device_login`.
+    The redirect reaches this machine on `port`, or somebody pastes its address into `pasted`. `command`: what
+    begins it again. Raises as `device_login`.
     """
     state, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
     address = redirect_uri(port)
     url = server.authorize_url(state=state, verifier=verifier, redirect_uri=address)
-    redirect = await_redirect(port, state, pasted, lambda: show(url), within_s=CODE_LIFE_S)
+    redirect = await_redirect(
+        port, state, pasted, lambda: show(url), within_s=CODE_LIFE_S, again=_again(command)
+    )
     if redirect.error:
-        raise _refusal(redirect.error)
+        raise _refusal(redirect.error, command)
     asked_ms = clock.now_ms()
     answer = server.exchange(redirect.code, verifier=verifier, redirect_uri=address)
     match answer:
         case Granted():
             return Login(answer, asked_ms)
         case Denied(error):
-            raise _refusal(error)
+            raise _refusal(error, command)
         case Busy(why) | Lost(why) if answer.is_elsewhere:
-            raise _elsewhere(why)
+            raise _elsewhere(why, command)
         case Busy(why) | Lost(why):
-            raise RunError(f"the sign-in cannot be finished ({why}): {_AGAIN}")
+            raise RunError(f"the sign-in cannot be finished ({why}): {_again(command)}")
 
 
-def _begun(server: AuthorizationServer) -> DeviceCode:
+def _begun(server: AuthorizationServer, command: str) -> DeviceCode:
     answer = server.begin_device(secrets.token_urlsafe(24))
     match answer:
         case DeviceCode():
             return answer
         case Denied(error):
-            raise _refusal(error)
+            raise _refusal(error, command)
         case Busy(why) | Lost(why):
             raise RunError(
-                f"the sign-in cannot begin ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_AGAIN}"
+                f"the sign-in cannot begin ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_again(command)}"
             )
 
 
-def _elsewhere(why: str) -> RunError:
+def _elsewhere(why: str, command: str) -> RunError:
     return RunError(
-        f"the token endpoint cannot be used ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_AGAIN}"
+        f"the token endpoint cannot be used ({why}): check CONSTANT_CONTACT_TOKEN_URL, and {_again(command)}"
     )
 
 
-def _refusal(error: str) -> Exception:
+def _refusal(error: str, command: str) -> Exception:
     if error in WRONG_CLIENT:
-        return SettingsError(WRONG_CLIENT[error])
+        return SettingsError(f"{WRONG_CLIENT[error]}; then {_again(command)}")
     if error == ACCESS_DENIED:
-        return RunError(f"the access was denied in the browser: {_AGAIN} and allow it")
-    return RunError(f"Constant Contact refuses the login ({error}): {_AGAIN}")
+        return RunError(f"the access was denied in the browser: {_again(command)} and allow it")
+    portal = f"see that the application is {AS_HELP_SAYS}, then " if error in _OF_PORTAL else ""
+    return RunError(f"Constant Contact refuses the login ({error}): {portal}{_again(command)}")
+
+
+def _again(command: str) -> str:
+    return f"run `{command}` again"

@@ -20,6 +20,7 @@ from contact_activity.sqlite.store import sqlite_limiter
 from contact_activity.state.credentials_file import CredentialsFile
 
 MAX_ASKING_MS = 60_000
+REFRESH_UNGIVEN = "Constant Contact gave no refresh token"
 # What a token is worth that may not read the account.
 _NEUTRAL = ApiVersion(Call("/contacts", {"limit": "1"}, lambda body: body), lambda _: {})
 
@@ -30,6 +31,9 @@ class LoginPlace(Protocol):
     @property
     def name(self) -> str:
         """What it is called in a sentence."""
+
+    def client_id(self) -> str | None:
+        """The application of the login that is stored; None if there is none."""
 
     def check(self) -> None:
         """Raise what would keep a login from being stored, or from being used."""
@@ -54,6 +58,9 @@ class LoginFolder:
         self.name = f"--state {state_dir}"
         self._state_dir, self._clock = state_dir, clock
         self._store = CredentialsFile(state_dir)
+
+    def client_id(self) -> str | None:
+        return self._store.read().client_id
 
     def check(self) -> None:
         with exclusive(self._store):

@@ -15,6 +15,7 @@ from socketserver import TCPServer
 from typing import TextIO
 from urllib.parse import parse_qs, urlsplit
 
+from contact_activity.operations.remedies import AS_HELP_SAYS
 from contact_activity.run.errors import RunError
 
 # Part of the redirect address that the application has in the developer portal.
@@ -40,11 +41,18 @@ def redirect_uri(port: int = REDIRECT_PORT) -> str:
 
 
 def await_redirect(
-    port: int, state: str, pasted: TextIO | None, ready: Callable[[], object], *, within_s: float
+    port: int,
+    state: str,
+    pasted: TextIO | None,
+    ready: Callable[[], object],
+    *,
+    within_s: float,
+    again: str,
 ) -> Redirect:
     """Call `ready`, then wait for a redirect with this `state`. Others are ignored.
 
-    Raises `RunError` if none comes in time, or if none can come: the port is taken and nothing is pasted.
+    `again`: how to begin once more. Raises `RunError` if none comes in time, or if none can come: the port
+    is taken and nothing is pasted.
     """
     until_s = time.monotonic() + within_s
     with ExitStack() as stack:
@@ -56,13 +64,19 @@ def await_redirect(
         while sources:
             readable, _, _ = select.select(sources, [], [], max(0.0, until_s - time.monotonic()))
             if not readable:
-                raise RunError("nobody signed in in time: run `contact-activity login` again")
+                # A browser that is sent nowhere, since the portal knows another address, tells only its user.
+                raise RunError(
+                    f"nobody signed in in time: if the browser showed an error, see that the application has "
+                    f"the Redirect URI {redirect_uri(port)}, {AS_HELP_SAYS}; then {again}"
+                )
             for source in readable:
                 source.handle_request()
                 if source.redirect:
                     return source.redirect
             sources = [source for source in sources if not source.has_ended]
-    raise RunError(f"port {port} is in use and no address was pasted: free the port, or paste the address")
+    raise RunError(
+        f"port {port} is in use and no address was pasted: free the port, or {again} and paste the address"
+    )
 
 
 def _listening(port: int, state: str) -> list["_Server"]:

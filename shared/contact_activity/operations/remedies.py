@@ -8,14 +8,15 @@ BASE_URL, TOKEN_URL = "CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_TOKEN_URL"
 PROXY, CA_BUNDLE = "CONSTANT_CONTACT_PROXY", "CONSTANT_CONTACT_CA_BUNDLE"
 _CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
 
+AS_HELP_SAYS = "as `contact-activity login --help` says"
 # By the error of the authorization server when the application is wrong, and not what it sent.
 WRONG_CLIENT = {
     "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET} if there is one, is not as the portal shows it: "
-    "copy it again",
+    f"copy it again, {AS_HELP_SAYS}",
     "unauthorized_client": f"{_CLIENT_ID} is of an application that may not sign in this way: create one for "
-    "the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow",
+    f"the Device Flow, or for --code one for the PKCE Flow or the Authorization Code Flow, {AS_HELP_SAYS}",
     "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "
-    "another, as `contact-activity login --help` says",
+    f"another, {AS_HELP_SAYS}",
 }
 
 

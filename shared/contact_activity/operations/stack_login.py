@@ -6,7 +6,8 @@ from contact_activity.aws.errors import as_retry_error
 from contact_activity.aws.secret_tokens import LEASE_MS, SecretTokens
 from contact_activity.domain.tokens import StoredTokens, token_digest
 from contact_activity.operations.login import Login
-from contact_activity.operations.login_place import exclusive, is_of
+from contact_activity.operations.login_place import REFRESH_UNGIVEN, exclusive, is_of
+from contact_activity.operations.remedies import AS_HELP_SAYS
 from contact_activity.operations.stack_credential import StackCredential, explained
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Settings, SettingsError, V3Credentials, Version
@@ -28,6 +29,10 @@ class LoginStack:
         self._stack = stack
         self._store = SecretTokens(stack.secrets, stack.table, stack.clock, V3Credentials(), replaces=True)
 
+    def client_id(self) -> str | None:
+        with explained(self._stack.stack_name):
+            return self._stack.client_id or self._store.read().client_id
+
     def check(self) -> None:
         with explained(self._stack.stack_name):
             self._stack.account.check_version(Version.V3)
@@ -47,7 +52,8 @@ class LoginStack:
         """Store the tokens, then the application. Whatever refresh token is in the secret counts as taken."""
         if login.granted.refresh_token is None:
             raise RunError(
-                "Constant Contact gave no refresh token, and a stack needs one: log in again with --code"
+                f"{REFRESH_UNGIVEN}, and a stack needs one: have Rotating Refresh Tokens in the portal, "
+                f"{AS_HELP_SAYS}, or log in with --code"
             )
         with explained(self._stack.stack_name), exclusive(self._store, MAX_WAIT_S):
             stored = self._having_taken_all()

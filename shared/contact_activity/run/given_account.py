@@ -23,7 +23,8 @@ def given_account(environment: Environment, state_dir: Path) -> Account | None:
     """
     # Whether there was a login does not matter if the environment decides for v2.
     is_logged_in = read_version(environment, is_logged_in=True) is Version.V3 and holds_login(state_dir)
-    credentials = read_credentials(environment, is_logged_in=is_logged_in)
+    login = f"contact-activity login --state {quote(str(state_dir))}"
+    credentials = read_credentials(environment, is_logged_in=is_logged_in, login=login)
     if credentials:
         settings = read_settings(environment, is_logged_in=is_logged_in)
         return Account(settings, credentials, is_simulated=False)
@@ -36,14 +37,14 @@ def given_account(environment: Environment, state_dir: Path) -> Account | None:
             )
         raise SettingsError(
             f"no credentials are set, but --state {state_dir} is of a real account: run "
-            f"`contact-activity login --state {quote(str(state_dir))}`, or give another --state for the "
+            f"`{login}`, or give another --state for the "
             "simulated one"
         )
     if environment.get("CONSTANT_CONTACT_BASE_URL", "").strip():
         if read_version(environment) is Version.V3:
             raise SettingsError(
                 "CONSTANT_CONTACT_BASE_URL is set, but there are no credentials of v3: run "
-                f"`contact-activity login --state {quote(str(state_dir))}`, or leave it "
+                f"`{login}`, or leave it "
                 "out for the simulated account"
             )
         raise SettingsError(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import StandstillError
@@ -79,7 +80,8 @@ class CredentialsFile:
             sync_folder(self._folder)
 
     def _unusable(self, fault: str, *, is_passing: bool) -> StandstillError:
-        remedy = "" if is_passing else ": delete it and run `contact-activity login`"
+        login = f"`contact-activity login --state {quote(str(self._folder))}`"
+        remedy = "" if is_passing else f": delete it and run {login}"
         return StandstillError(f"{self._path} {fault}{remedy}", is_passing=is_passing)
 
 
