@@ -157,6 +157,32 @@ def test_contacts_that_wait_for_their_shift_are_progress(store: DynamoStore, clo
     seen = [(of.counted, of.done, of.planned, of.waits_for) for of in shown.progress]
     reading, waiting = ("reports", 0, 6, ""), ("reports", 6, 6, "the contacts' shift")
     assert list(dict.fromkeys(seen)) == [reading, waiting, ("contacts", 0, 3, ""), ("contacts", 3, 3, "")]
+    left_s = [of.left_s or 0 for of in shown.progress if of.waits_for]
+    assert left_s[0] == (SHIFTS.change_ms - NOON_MS - MINUTE_MS) / 1_000
+    assert left_s == sorted(left_s, reverse=True)
+
+
+def test_who_is_handed_out_twice_is_counted_once_a_tick(store: DynamoStore, clock: VirtualClock) -> None:
+    """The second tick counts its own: there are never more contacts than are known."""
+    short = Shifts(NOON_MS, NOON_MS, NOON_MS + 3 * MINUTE_MS)
+    assert store.reports.save_shifts(short, SHIFTS)
+    again_ms = short.end_ms + MINUTE_MS
+    system = System(store, clock, [([], [NOON_MS + MINUTE_MS] * 2), ([], [again_ms] * 3)])
+    shown = Shown()
+    assert loop_over(system, shown).run_once().synced == 3
+    assert {of.planned for of in shown.progress} == {2, 3}
+    waiting = [of for of in shown.progress if of.waits_for]
+    assert all((of.done, of.waits_for) == (2, "the next shift") for of in waiting)
+    assert all(0 < (of.left_s or 0) <= 3 * 60 for of in waiting)
+
+
+def test_contacts_that_wait_in_the_queue_say_so(store: DynamoStore, clock: VirtualClock) -> None:
+    """Where this tick read no reports, but its shift of contacts has not begun."""
+    system = System(store, clock, [([], [SHIFTS.change_ms + MINUTE_MS] * 3)])
+    shown = Shown()
+    assert loop_over(system, shown).run_once().synced == 3
+    seen = [(of.done, of.planned, of.waits_for) for of in shown.progress]
+    assert list(dict.fromkeys(seen)) == [(0, 3, "the contacts' shift"), (0, 3, ""), (3, 3, "")]
 
 
 def test_what_another_tick_hands_out_is_no_negative_progress(store: DynamoStore, clock: VirtualClock) -> None:

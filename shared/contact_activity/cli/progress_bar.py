@@ -67,11 +67,7 @@ class ProgressBar:
         self._progress.update(self._task, description=text)
 
     def show(self, progress: RunProgress) -> None:
-        figures = (
-            f"{progress.done:,}/{progress.planned:,} {progress.counted} · "
-            f"{counted(progress.events, 'event')} · {counted(progress.calls_today, 'call')} today · "
-            f"{progress.waits_for or _time_left(progress.left_s)}"
-        )
+        figures = _figures(progress)
         # A line elsewhere leaves it out: a warning tells it, once a minute.
         shown = f"{figures} · {progress.trouble}" if progress.trouble else figures
         self._progress.update(
@@ -104,6 +100,20 @@ class ProgressBar:
             self._console.print(f"{self._step}: {figures}", highlight=False, soft_wrap=True)
 
 
-def _time_left(left_s: float) -> str:
-    minutes, seconds = divmod(round(left_s), 60)
-    return f"about {minutes} min left" if minutes else f"{seconds} s left"
+def _figures(progress: RunProgress) -> str:
+    # Nothing is counted before anything is handed out.
+    done = [f"{progress.done:,}/{progress.planned:,} {progress.counted}"] if progress.planned else []
+    figures = [*done, counted(progress.events, "event"), f"{counted(progress.calls_today, 'call')} today"]
+    left = [] if progress.left_s is None else [f"{_time(progress.left_s)} left"]
+    if progress.waits_for:
+        figures.append(", ".join([progress.waits_for, *left]))
+    elif progress.planned:
+        figures += left
+    return " · ".join(figures)
+
+
+def _time(time_s: float) -> str:
+    hours, minutes = divmod(round(time_s / 60), 60)
+    if hours:
+        return f"about {hours} h {minutes} min"
+    return f"{round(time_s)} s" if time_s < 60 else f"about {minutes} min"

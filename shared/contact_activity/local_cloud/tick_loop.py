@@ -76,7 +76,8 @@ class CloudTickLoop:
             self._tick_or_warn()
             self._display.tick_is_over()
             while self._clock.monotonic_ms() < next_tick_ms:
-                self._show_progress(waits_for="the next tick")
+                wait_ms = next_tick_ms - self._clock.monotonic_ms()
+                self._show_progress("the next tick", self._clock.now_ms() + wait_ms)
                 self._reader.drain()
                 self._clock.sleep(POLL_S)
 
@@ -97,15 +98,17 @@ class CloudTickLoop:
     def _tick(self) -> dict[str, Any]:
         """Run one tick, wait until its messages are handled, and return the report of the dispatcher."""
         self._display.step("listing contacts")
+        self._enqueued = self._reports_enqueued = 0
         report = self._system.tick()
         if report["listing_waits"]:
             _log.warning(LISTING_WAITS)
-        self._reports_enqueued += int(report["reports_enqueued"])
+        self._reports_enqueued = int(report["reports_enqueued"])
         if report["reports_enqueued"]:
             self._display.step("reading campaign reports")
             self._wait_for_reports(int(report["enqueued"]))
-        self._enqueued += int(report["enqueued"])
-        self._display.step("reading activity")
+        self._enqueued = int(report["enqueued"])
+        if self._enqueued:
+            self._display.step("reading activity")
         self._wait_for_workers()
         return report
 
@@ -116,7 +119,7 @@ class CloudTickLoop:
             # The emulator's own schedule may tick too, and hand out more contacts.
             queued = min(max(0, depth - waiting), self._reports_enqueued)
             done = self._reports_enqueued - queued
-            self._show(REPORTS, done, queued, "" if queued else "the contacts' shift")
+            self._show(REPORTS, done, queued, *(("", None) if queued else _contacts_turn(shifts)))
             self._reader.drain()
             self._clock.sleep(POLL_S)
 
@@ -124,7 +127,9 @@ class CloudTickLoop:
         slot_ms = self._store.limiter.limits.slot_ms
         watch = _StallWatch(self._system.log_path, slot_ms, self._contacts_since_ms)
         while depth := self._system.queue.depth():
-            self._show_progress()
+            shifts = self._shifts()
+            is_early = shifts is not None and self._clock.now_ms() < shifts.change_ms
+            self._show_progress(*(_contacts_turn(shifts) if shifts and is_early else ()))
             self._reader.drain()
             watch.observe((depth, self._calls_today()), self._clock.monotonic_ms())
             self._clock.sleep(POLL_S)
@@ -145,7 +150,7 @@ class CloudTickLoop:
         """Wait for the next shifts while this holds of those that are on."""
         shifts = self._shifts()
         while shifts and is_so(shifts, self._clock.now_ms()):
-            self._show_progress(waits_for="the next shift")
+            self._show_progress("the next shift", shifts.end_ms)
             self._reader.drain()
             self._clock.sleep(POLL_S)
 
@@ -157,18 +162,21 @@ class CloudTickLoop:
         """Whether any contact is due, in a message or not."""
         return any(contact.due_ms <= self._clock.now_ms() for contact in self._store.contacts.scan())
 
-    def _show_progress(self, waits_for: str = "") -> None:
-        queued = self._system.queue.depth()
-        self._show(CONTACTS, max(0, self._enqueued - queued), queued, waits_for)
+    def _show_progress(self, waits_for: str = "", until_ms: int | None = None) -> None:
+        """Show how many contacts of this tick are read. Others may be in the queue beside them."""
+        queued = min(self._system.queue.depth(), self._enqueued)
+        self._show(CONTACTS, self._enqueued - queued, queued, waits_for, until_ms)
 
-    def _show(self, counted: str, done: int, queued: int, waits_for: str) -> None:
+    def _show(self, counted: str, done: int, queued: int, waits_for: str, until_ms: int | None) -> None:
+        now_ms = self._clock.now_ms()
         progress = progress_of(
             self._store,
-            self._clock.now_ms(),
+            now_ms,
             done=done,
             queued=queued,
             events=self._reader.received.total(),
             waits_for=waits_for,
+            wait_ms=None if until_ms is None else until_ms - now_ms,
             counted=counted,
         )
         self._display.show(progress)
@@ -206,6 +214,11 @@ class CloudTickLoop:
         )
         add_what_waits(summary, self._store)
         return summary
+
+
+def _contacts_turn(shifts: Shifts) -> tuple[str, int]:
+    """What contacts wait for, and when it comes."""
+    return "the contacts' shift", shifts.change_ms
 
 
 def _are_all_but_over(shifts: Shifts, now_ms: int) -> bool:

@@ -15,7 +15,8 @@ LISTING_WAITS = "the contact list has used its share of the day's calls: it goes
 class RunProgress:
     """How far a run is. `done` and `planned` count what it is at: contacts, or campaigns' reports.
 
-    `left_s` is the estimated time that is left. `waits_for` says what the run waits for; "" for nothing.
+    `left_s` is the estimated time that is left, or until what the run waits for comes; None if nobody knows.
+    `waits_for` says what that is; "" for nothing.
     `trouble` says why a call is tried again; "" if none is.
     """
 
@@ -23,7 +24,7 @@ class RunProgress:
     planned: int
     events: int
     calls_today: int
-    left_s: float
+    left_s: float | None
     waits_for: str = ""
     counted: str = CONTACTS
     trouble: str = ""
@@ -47,21 +48,33 @@ def progress_of(
     queued: int,
     events: int,
     waits_for: str,
+    wait_ms: int | None = None,
     counted: str = CONTACTS,
     trouble: str = "",
 ) -> RunProgress:
-    """Return how far a run is that has queued so many messages. A pause is what it waits for first."""
+    """Return how far a run is that has queued so many messages. A pause is what it waits for first.
+
+    `wait_ms`: how long until what it waits for comes; None if nobody knows.
+    """
+    if waits_for:
+        left_s = None if wait_ms is None else max(0, wait_ms) / 1_000
+    else:
+        left_s = queued * store.limiter.limits.slot_ms / 1_000
     pause = active_pause(store, now_ms)
     return RunProgress(
         done=done,
         planned=done + queued,
         events=events,
         calls_today=calls_today(store, now_ms),
-        left_s=queued * store.limiter.limits.slot_ms / 1_000,
+        left_s=_left_s(pause, now_ms) if pause else left_s,
         waits_for=_pause_text(pause) if pause else waits_for,
         counted=counted,
         trouble=trouble,
     )
+
+
+def _left_s(pause: Pause, now_ms: int) -> float | None:
+    return None if pause.until_ms is None else max(0, pause.until_ms - now_ms) / 1_000
 
 
 def _pause_text(pause: Pause) -> str:

@@ -90,7 +90,8 @@ class TickLoop:
             self._tick_or_warn()
             self._display.tick_is_over()
             while self._clock.monotonic_ms() < next_tick_ms:
-                self._show_progress(waits_for="the next tick")
+                wait_ms = next_tick_ms - self._clock.monotonic_ms()
+                self._show_progress(waits_for="the next tick", wait_ms=wait_ms)
                 self._clock.sleep(POLL_S)
 
     def _tick_or_warn(self) -> None:
@@ -124,7 +125,8 @@ class TickLoop:
         report, failure = self._dispatch(begin_listing=begin_listing, has_reports=has_reports)
         self._summary.unreadable_contacts += report.unreadable_contacts
         _warn(report)
-        self._display.step("reading activity")
+        if report.enqueued:
+            self._display.step("reading activity")
         self._wait_for_workers()
         self._workers.raise_error()
         if failure:
@@ -191,15 +193,17 @@ class TickLoop:
             add_what_waits(self._summary, self._store)
         self._summary.calls_today = calls_today(self._store, self._clock.now_ms())
 
-    def _show_progress(self, waits_for: str = "", counted: str = CONTACTS) -> None:
+    def _show_progress(
+        self, waits_for: str = "", counted: str = CONTACTS, wait_ms: int | None = None
+    ) -> None:
         try:
-            progress = self._progress(waits_for, counted)
+            progress = self._progress(waits_for, counted, wait_ms)
         except StandstillError:
             # The tick or a worker meets the same error, and reports it.
             return
         self._display.show(progress)
 
-    def _progress(self, waits_for: str, counted: str) -> RunProgress:
+    def _progress(self, waits_for: str, counted: str, wait_ms: int | None) -> RunProgress:
         summary = self._summary
         return progress_of(
             self._store,
@@ -208,6 +212,7 @@ class TickLoop:
             queued=self._ports.queue.depth(),
             events=summary.published,
             waits_for=waits_for,
+            wait_ms=wait_ms,
             counted=counted,
             trouble=self._watch.trouble(),
         )
