@@ -198,7 +198,8 @@ class ApiClient:
     def probe(self, version: ApiVersion, *, deadline_ms: int) -> None:
         """Make the neutral call once, to learn whether the API accepts calls.
 
-        Raises `WaitError` when it does not, and `RetryError` when the call fails.
+        Raises `WaitError` when it does not, with the right that is missing if that is why, and `RetryError`
+        when the call fails.
         """
         tries = _Tries(deadline_ms, version)
         verdict, answer = self._make_neutral_call(tries)
