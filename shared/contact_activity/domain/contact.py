@@ -63,7 +63,7 @@ class Contact:
             registered_ms=min(self.registered_ms, now_ms),
             watermark=set_right(self.watermark, now_ms),
             progress=progress,
-            asks=tuple(replace(ask, met_ms=min(ask.met_ms, now_ms)) for ask in self.asks),
+            asks=tuple(ask if ask.met_ms <= now_ms else replace(ask, met_ms=now_ms) for ask in self.asks),
         )
 
     def vouched(

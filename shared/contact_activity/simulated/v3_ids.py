@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from contact_activity.simulated.account import Kind, Row, SimulatedAccount
@@ -33,6 +34,7 @@ def activity_uuid(campaign_id: str, role: Role = Role.PRIMARY) -> str:
     return _uuid(f"activity:{campaign_id}:{role}")
 
 
+@lru_cache(maxsize=100_000)
 def _uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from contact_activity.domain.activity import USABLE_ID, ActivityType
@@ -190,9 +191,11 @@ def asks_from_json(text: str) -> tuple[Ask, ...]:
             continue
         for packed in unpack(base64.b64decode(stored), KEY_BYTES + TIME_BYTES + 1):
             met_ms = int.from_bytes(packed[KEY_BYTES:-1])
-            flags = (bool(packed[-1] & flag) for flag in (_OWED, _ELSEWHERE, _UNSEEN))
+            of = packed[-1]
+            flags = bool(of & _OWED), bool(of & _ELSEWHERE), bool(of & _UNSEEN)
             asks.append(Ask(id_, packed[:KEY_BYTES], met_ms, *flags))
-    return tuple(sorted(asks, key=lambda ask: ask.key, reverse=True))
+    asks.sort(key=attrgetter("key"), reverse=True)
+    return tuple(asks)
 
 
 def watched_to_json(campaign: WatchedCampaign) -> str:
