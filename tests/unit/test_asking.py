@@ -391,6 +391,20 @@ def test_what_asks_is_not_forgotten_under_the_stamp_of_its_report(off_ms: int) -
     assert derive_id("a", late.activity) in account.world.ids
 
 
+@pytest.mark.parametrize("off_ms", [5 * HOUR_MS, 59_999])
+def test_what_its_report_shows_below_its_stamp_is_found(off_ms: int) -> None:
+    """Though the report was read to its end before, and shows other rows of the contact."""
+    account = Account([shown("m-shifted", NOON_MS - n * HOUR_MS) for n in (1, 15)])
+    source = ShiftedSource(account.world.clock, account.rows, page_rows=100)
+    source.off_ms, source.listed = off_ms, account.world.source.listed
+    account.world.source = source
+    account.hours(48)
+    late = shown("m-shifted", NOON_MS - 20 * HOUR_MS)
+    account.rows.append(late)
+    account.hours(72)
+    assert len(account.world.ids) == len(account.rows)
+
+
 @pytest.mark.parametrize("link", [None, "x"])
 @pytest.mark.parametrize(("mailing", "times"), [("m-listed", 1), ("m-auto", 2)])
 def test_a_row_has_the_summary_asked_for(mailing: str, times: int, link: str | None) -> None:

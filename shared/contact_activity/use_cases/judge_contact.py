@@ -14,6 +14,7 @@ from contact_activity.domain.campaign_report import Asked, CampaignReport, Repor
 from contact_activity.domain.contact import Contact
 from contact_activity.domain.event import Event, to_event
 from contact_activity.domain.judging import Judging
+from contact_activity.domain.shadows import MAX_SHIFT_H
 from contact_activity.domain.shifts import publish_by_ms
 from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS
 from contact_activity.domain.witness import alone
@@ -269,7 +270,9 @@ class _Judge:
             asked = stored.asked
             aged = [ask for ask in asks if now_ms - ask.met_ms >= JUDGED_AFTER_MS]
             in_vain = [ask for ask in aged if not asked or _is_asked_again(ask, asked, now_ms)]
-            stamps_ms = [ask.stamp_ms for ask in (*in_vain, *(of for of in asks if of.key in new))]
+            # What was not shown at its stamp may stand below it in the report, at another step or hour.
+            stamps_ms = [max(0, ask.stamp_ms - MAX_SHIFT_H * HOUR_MS) for ask in in_vain]
+            stamps_ms += [ask.stamp_ms for ask in asks if ask.key in new]
             # Whether a report shows nothing of a contact, only its end tells.
             is_to_end = any(not ask.is_elsewhere for ask in in_vain)
             down_to_ms = None if is_to_end else min(stamps_ms, default=0)
