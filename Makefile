@@ -48,8 +48,8 @@ setup: .venv/.ready .venv-cloud/.ready ## the virtual environments and all they 
 run: .venv/.run ## the main job on this machine; without credentials, on a simulated account
 	@$(BIN)/contact-activity run --all
 
-cloud: setup ## the same job through the real template, on a local AWS
-	@$(BIN)/contact-activity run --engine cloud --all
+cloud: setup ## the same job through the real template, on a local AWS; make cloud CLOUD=--keep leaves it up until Ctrl-C
+	@$(BIN)/contact-activity run --engine cloud --all $(CLOUD)
 
 # Two processes for each core, since many tests wait. Each imports all tests, which takes thrice the CPU where what
 # pytest made of them is not kept.
