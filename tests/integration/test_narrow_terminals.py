@@ -83,11 +83,15 @@ def _read(terminal: int) -> Iterator[bytes]:
 
 def values(told: str) -> set[str]:
     """The words of an output, without what passes and what a bar is drawn of."""
-    return set(PASSING.sub("", ESCAPES.sub("", told).replace("█", "")).split())
+    return set(_lasting(told).replace("█", "").split())
 
 
 def whole(told: str) -> str:
-    return "".join(ESCAPES.sub("", told).split())
+    return "".join(ESCAPES.sub("", told).split()) + "".join(_lasting(told).split())
+
+
+def _lasting(told: str) -> str:
+    return PASSING.sub("", ESCAPES.sub("", told))
 
 
 def assert_nothing_is_lost(wide: str, narrow: str) -> None:

@@ -239,7 +239,7 @@ def test_contacts_that_may_not_be_listed_are_told_by_every_command_alike(
     assert remedy in ran.stderr
     assert f"`contact-activity login --state {operator.state_dir}`" in remedy
     assert told["missing_right"] == {"kind": kind, "name": right}
-    assert told["verdict"]["because"] == f"{fact}, so no contact is read; nothing is lost"
+    assert told["verdict"]["because"] == f"{fact}, so no contact is read; nothing was read yet, nothing is lost"
     # Who reads it need not have the environment of the run.
     assert (
         f"{fact}: {remedy.replace('unset CONSTANT_CONTACT_ACCESS_TOKEN, then ', '')}"
