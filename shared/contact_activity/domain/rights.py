@@ -102,7 +102,7 @@ def missing_right(
     if right := next((right for pause in pauses if (right := Right.named(pause.lacks))), None):
         return right
     outlines = list(contacts)
-    if _are_refused(outlines):
+    if are_refused(outlines):
         return Right.METRICS
     listed = Right.named(list_lacks)
     if listed is Right.CAMPAIGN_DATA and outlines and not any(map(_was_read, outlines)):
@@ -116,11 +116,14 @@ def _was_read(contact: ContactOutline) -> bool:
     return contact.synced_ms is not None or contact.asking > 0
 
 
-def _are_refused(contacts: Sequence[ContactOutline]) -> bool:
+def is_refused(contact: ContactOutline) -> bool:
+    """Whether its own report was refused for want of a right when it was read last."""
+    return Right.METRICS in (contact.last_error or "")
+
+
+def are_refused(contacts: Sequence[ContactOutline]) -> bool:
     """Whether contacts' own reports are refused, and none was read since the first was."""
-    refused_ms = min(
-        (of.failed_ms or 0 for of in contacts if Right.METRICS in (of.last_error or "")), default=None
-    )
+    refused_ms = min((of.failed_ms or 0 for of in contacts if is_refused(of)), default=None)
     if refused_ms is None:
         return False
     return not any((of.synced_ms or 0) > refused_ms for of in contacts if not of.times_gone)

@@ -83,7 +83,7 @@ class CloudTickLoop:
 
     def _prepare(self) -> None:
         self._system.drop_messages()
-        try_refused_again(self._store.reports, self._clock.now_ms())
+        try_refused_again(self._store, self._clock.now_ms())
         if self._options.treat_all_as_due:
             self._store.contacts.make_due(self._clock.now_ms())
             self._store.reports.make_due(self._clock.now_ms())

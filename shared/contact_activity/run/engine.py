@@ -122,7 +122,7 @@ def _keep_to_version(database: Database, store: SqliteStore, version: Version) -
 def _prepare(store: SqliteStore, clock: SystemClock, options: RunOptions) -> None:
     """Free what a killed run held, and make every contact due if the options say so."""
     store.free_all()
-    try_refused_again(store.reports, clock.now_ms())
+    try_refused_again(store, clock.now_ms())
     if options.treat_all_as_due:
         store.contacts.make_due(clock.now_ms())
         store.reports.make_due(clock.now_ms())
