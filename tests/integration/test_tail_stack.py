@@ -448,6 +448,31 @@ def test_a_short_outage_is_waited_out_and_told_once(aws: Aws) -> None:
     assert aws.left() == []
 
 
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("ReceiveMessage", "RequestThrottled"),
+        ("DescribeStacks", "Throttling"),
+        ("ListRules", "ThrottlingException"),
+    ],
+)
+def test_too_many_calls_of_the_account_are_waited_out(aws: Aws, operation: str, code: str) -> None:
+    """Whoever makes them: each service counts those of all, and has a code of its own."""
+    refusals = [refusal(code, "Rate exceeded")] * 2
+
+    def refuse() -> None:
+        (refusals.pop() if refusals else nothing)()
+
+    def begin() -> None:
+        aws.publish(CLICK)
+        aws.faults[operation] = refuse
+
+    shown, said = followed(begin)
+    assert ids(shown) == [CLICK_ID]
+    assert said[1:] == ["AWS refuses calls as too many: trying again"]
+    assert aws.left() == []
+
+
 def out_of_reach() -> None:
     raise EndpointConnectionError(endpoint_url="https://sqs")
 

@@ -6,6 +6,11 @@ _SIGN_IN = "sign in to AWS again: `aws sso login`, with the profile that you use
 _NETWORK = "check the network, --region (or AWS_REGION) and AWS_ENDPOINT_URL"
 _CLOCK = "check AWS_SECRET_ACCESS_KEY, and the clock of this machine"
 _AGAIN = "try again in a minute"
+# Each service has a code of its own for too many calls, most of them with status 400.
+THROTTLED = (
+    *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"),
+    *("RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
+)
 # By the code of AWS, or the class of an error on the way to it: by name, since an import of botocore takes
 # as long as an embedded run takes to start.
 _REMEDIES = {
@@ -23,7 +28,7 @@ _REMEDIES = {
     **dict.fromkeys(("InvalidClientTokenId", "UnrecognizedClientException"), _SIGN_IN),
     **dict.fromkeys(("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"), _CLOCK),
     **dict.fromkeys(("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError"), _NETWORK),
-    **dict.fromkeys(("Throttling", "ThrottlingException", "RequestLimitExceeded"), _AGAIN),
+    **dict.fromkeys(THROTTLED, _AGAIN),
     **dict.fromkeys(("ProvisionedThroughputExceededException", "InternalServiceError"), _AGAIN),
 }
 

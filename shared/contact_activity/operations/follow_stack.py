@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+from contact_activity.aws.errors import error_code
+from contact_activity.operations.aws_remedies import THROTTLED
 from contact_activity.operations.tap import (
     LEASE_S,
     Bus,
@@ -126,7 +128,8 @@ class _Follower:
             raise error
         elif not self._is_cut_off:
             self._is_cut_off = True
-            self._tell("AWS cannot be reached: trying again")
+            what = "refuses calls as too many" if _is_throttled(error) else "cannot be reached"
+            self._tell(f"AWS {what}: trying again")
         time.sleep(RETRY_S)
 
     def _new_lines(self, bodies: Sequence[str]) -> list[str]:
@@ -145,9 +148,13 @@ class _Follower:
 
 def _is_passing(error: Exception) -> bool:
     """Whether it is worth another try, after those of the client itself."""
-    if not isinstance(error, ClientError):
+    if not isinstance(error, ClientError) or _is_throttled(error):
         return True
     return bool(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500)
+
+
+def _is_throttled(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error_code(error) in THROTTLED
 
 
 def _read(body: str) -> tuple[str, str | None, str]:
