@@ -497,6 +497,21 @@ def test_what_falls_behind_is_told(aws: Aws, monkeypatch: pytest.MonkeyPatch) ->
     assert sum("some events are left out" in line for line in said) == 1
 
 
+def test_a_machine_that_slept_is_told_what_is_left_out(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time. Its own clock may have slept, too, so that only that of AWS shows it."""
+    now_ms, slept_ms = tapping._now_ms, [0]
+    monkeypatch.setattr(tapping, "_now_ms", lambda answer: now_ms(answer) + sum(slept_ms))
+
+    def sleep() -> None:
+        slept_ms.append(2 * tapping.RETENTION_S * 1_000)
+        aws.publish(CLICK)
+
+    shown, said = followed(nothing, sleep, nothing, nothing, sleep, nothing)
+    assert [line for line in said if "stopped" in line and "is left out" in line] == said[1:]
+    assert len(said) == 3
+    assert ids(shown) == [CLICK_ID] * 2
+
+
 @contextmanager
 def default_interrupt() -> Iterator[None]:
     """Whoever started the tests may have had them ignore it."""

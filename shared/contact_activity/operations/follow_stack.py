@@ -14,6 +14,7 @@ from contact_activity.aws.errors import error_code
 from contact_activity.operations.aws_remedies import THROTTLED
 from contact_activity.operations.tap import (
     LEASE_S,
+    RETENTION_S,
     Bus,
     Tap,
     is_gone,
@@ -101,7 +102,12 @@ class _Follower:
                 self._wait_or_raise(error)
                 continue
             self._answered_s, self._is_cut_off = time.monotonic(), False
-            if received.is_late and not self._is_behind:
+            if received.is_after_gap:
+                self._tell(
+                    "this tail or its machine was stopped: what was published meanwhile is left out, "
+                    f"but for the last {RETENTION_S // 60} minutes"
+                )
+            elif received.is_late and not self._is_behind:
                 self._is_behind = True
                 self._tell(
                     "more is published than is shown, some events are left out: choose fewer, as by --type"

@@ -87,11 +87,16 @@ def event_pattern(detail_types: Collection[str], contact: str | None, campaign: 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Messages as they came. `is_late`: one of them was all but dropped, so that others were."""
+    """Messages as they came, and whether others were dropped before they could be received.
+
+    `is_late`: one of them was all but dropped, so that others were. `is_after_gap`: nobody asked for as
+    long as the queue keeps one.
+    """
 
     bodies: list[str]
     receipt_handles: list[str]
     is_late: bool
+    is_after_gap: bool
 
 
 class Tap:
@@ -104,6 +109,7 @@ class Tap:
         self._bus, self._pattern = bus, pattern
         self.name = f"{bus.prefix}{uuid.uuid4().hex[:12]}"
         self._queue_url = ""
+        self._asked_ms = 0
 
     def create(self) -> None:
         """Create the queue first: what its lease is to protect must not be there without it."""
@@ -111,6 +117,7 @@ class Tap:
         self._queue_url = self._bus.sqs.create_queue(
             QueueName=self.name, Attributes=self._attributes(), tags=self._tags(now_ms)
         )["QueueUrl"]
+        self._asked_ms = now_ms
         try:
             self._bus.events.put_rule(
                 **self._rule(),
@@ -134,10 +141,13 @@ class Tap:
         )
         messages, now_ms = answer.get("Messages", []), _now_ms(answer)
         oldest_ms = min((int(message["Attributes"]["SentTimestamp"]) for message in messages), default=now_ms)
+        # By AWS's clock: that of this machine may stand still while it sleeps.
+        gap_ms, self._asked_ms = now_ms - self._asked_ms, now_ms
         return Received(
             [message["Body"] for message in messages],
             [message["ReceiptHandle"] for message in messages],
             is_late=now_ms - oldest_ms > 0.8 * RETENTION_S * 1_000,
+            is_after_gap=gap_ms > RETENTION_S * 1_000,
         )
 
     def delete(self, receipt_handles: list[str]) -> None:
