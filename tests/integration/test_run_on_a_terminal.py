@@ -57,9 +57,9 @@ class Terminal:
 
 
 @contextmanager
-def on_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+def on_a_terminal(*arguments: str, term: str = "xterm") -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
     ours, theirs = pty.openpty()
-    environment = OWN | {"PYTHONPATH": str(SHARED)}
+    environment = OWN | {"PYTHONPATH": str(SHARED), "TERM": term}
     command = [str(COMMAND), "run", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
     os.close(theirs)
@@ -109,10 +109,23 @@ def test_none_are_shown_where_they_would_disturb(tmp_path: Path, arguments: Sequ
     assert (tmp_path / "events.jsonl").stat().st_size
 
 
-def test_off_a_terminal_there_are_none(tmp_path: Path) -> None:
-    ended = run_command("run", "--state", str(tmp_path), environment=OWN)
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "colours"])
+def test_off_a_terminal_there_are_none(tmp_path: Path, variables: dict[str, str]) -> None:
+    """Nor is a bar drawn there, also where colours are forced, as CI does; lines tell how far it is."""
+    ended = run_command("run", "--state", str(tmp_path), environment=OWN | variables)
     assert ended.returncode == 0
-    assert not [line for line in ended.stderr.splitlines() if A_LINE.match(line)]
+    lines = [CONTROL.sub("", line) for line in ended.stderr.splitlines()]
+    assert not [line for line in lines if A_LINE.match(line)]
+    assert any("calls today" in line and ": " in line for line in lines)
+    assert not [moves for moves in CONTROL.findall(ended.stderr) if not moves.endswith("m")]
+
+
+def test_a_terminal_that_draws_nothing_gets_lines(tmp_path: Path) -> None:
+    """As that of an editor: it showed nothing of a run until its end."""
+    with on_a_terminal("--state", str(tmp_path), term="dumb") as (process, terminal):
+        terminal.until(lambda: False)
+        assert process.wait(WITHIN_S) == 0
+    assert any(re.match(r"[a-z ]+: .*calls? today", line) for line in terminal.lines())
 
 
 @pytest.mark.cloud

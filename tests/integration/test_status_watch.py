@@ -48,8 +48,11 @@ def store_contact(state_dir: Path) -> None:
 
 
 @contextmanager
-def watching(state_dir: Path, output: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SHARED), "TERM": "xterm"}
+def watching(
+    state_dir: Path, output: int, *arguments: str, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SHARED), "TERM": "xterm"}
+    environment = own | variables
     with subprocess.Popen(
         [sys.executable, "-c", WATCH, "--state", str(state_dir), *arguments],
         env=environment,
@@ -126,6 +129,19 @@ def test_a_terminal_is_drawn_anew(tmp_path: Path) -> None:
     os.close(ours)
     screens = text.split(CLEAR)[1:]
     assert [screen.count(b"no contact was read yet") for screen in screens] == [1, 1]
+
+
+def test_colours_that_are_forced_clear_no_file(tmp_path: Path) -> None:
+    """CI sets FORCE_COLOR, which asks for colours only."""
+    store_contact(tmp_path)
+    ours, theirs = os.pipe()
+    with watching(tmp_path, theirs, FORCE_COLOR="1") as process:
+        text = read_until(ours, lambda text: text.count(b"fresh, p95") == 2)
+        end(process)
+    os.close(theirs)
+    os.close(ours)
+    assert CLEAR not in text
+    assert b"\x1b[" in text
 
 
 def test_settings_that_cannot_be_used_end_it(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class _SignIn:
 
     def show_code(self, device: DeviceCode) -> None:
         self._print(f"Open {device.uri} and enter the code {device.user_code}")
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             # Nothing turns there to show that this is at work.
             self._print(f"waiting until the code is entered; it lives for {max(1, device.life_s // 60)} min")
         self._open(device.complete_uri or device.uri)

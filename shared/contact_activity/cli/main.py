@@ -22,7 +22,7 @@ from contact_activity.cli.pause import add_pause, add_resume
 from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
 from contact_activity.cli.sandbox import add_sandbox
-from contact_activity.cli.standard_files import flush_stdout, open_standard_files
+from contact_activity.cli.standard_files import drawn_on, flush_stdout, open_standard_files
 from contact_activity.cli.status import add_status
 from contact_activity.cli.tail import add_tail
 from contact_activity.cli.told_errors import failure_line, is_foreseen
@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # boto3 knows the other name only.
     if region := os.environ.get("AWS_REGION"):
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
-    return flush_stdout(_run_command(arguments, Console(stderr=True)))
+    console = Console(stderr=True, force_interactive=drawn_on(sys.stderr))
+    return flush_stdout(_run_command(arguments, console))
 
 
 def _run_command(arguments: argparse.Namespace, console: Console) -> int:

@@ -21,17 +21,17 @@ SHOWN_EVENTS = 10
 
 
 class ProgressBar:
-    """The `Display` of a run: a bar on a terminal, a line every few seconds elsewhere.
+    """The `Display` of a run: a bar on a terminal that can draw one, a line every few seconds elsewhere.
 
-    On a terminal the first events are printed above the bar, unless `shows_events` is false. Warnings of the
-    run are printed above it, too, or on `warnings`.
+    Where there is a bar, the first events are printed above it, unless `shows_events` is false. Warnings of
+    the run are printed above it, too, or on `warnings`.
     """
 
     def __init__(
         self, console: Console, *, warnings: Console | None = None, shows_events: bool = True
     ) -> None:
         self._console, self._warnings = console, warnings or console
-        self._shows_events = shows_events and console.is_terminal
+        self._shows_events = shows_events and console.is_interactive
         self._publishing = threading.Lock()
         self._shown = self._more = 0
         self._step = ""
@@ -43,7 +43,7 @@ class ProgressBar:
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.is_interactive,
         )
         self._task = self._progress.add_task("starting", total=None, figures="")
 
@@ -73,7 +73,7 @@ class ProgressBar:
         self._progress.update(
             self._task, total=progress.planned or None, completed=progress.done, figures=shown
         )
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             self._print_line(figures)
 
     def published(self, lines: bytes) -> None:

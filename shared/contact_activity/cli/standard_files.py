@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from contact_activity.cli.exit_status import EXIT_FAILED, fail
 
@@ -42,6 +43,15 @@ def flush_stdout(status: int) -> int:
         if not isinstance(error, BrokenPipeError):
             return fail(EXIT_FAILED, f"standard output takes no more: {error.strerror}")
     return status
+
+
+def drawn_on(file: TextIO) -> bool | None:
+    """Return what Rich's `force_interactive` is to be for a file: False, or None if it may find out.
+
+    FORCE_COLOR, which CI sets, makes Rich take any file for a terminal. It asks for colours, not for a bar in
+    a log.
+    """
+    return None if file.isatty() else False
 
 
 class _StandardError(io.RawIOBase):

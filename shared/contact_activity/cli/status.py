@@ -15,6 +15,7 @@ from rich.console import Console
 
 from contact_activity.cli.arguments import Commands, add_place, command_line, now_ms, pasted_place
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.standard_files import drawn_on
 from contact_activity.cli.told_errors import failure_line, is_foreseen
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
@@ -131,17 +132,17 @@ def _look(console: Console, arguments: argparse.Namespace, environment: Environm
         if arguments.debug and not is_foreseen(error):
             raise
         failure = " ".join(failure_line(error, arguments.stack).split())
-    if console.is_terminal:
+    if console.is_interactive:
         console.clear()
     console.print(f"{iso(now_ms())[:19]}Z" + (f"  cannot be read: {failure}" if failure else ""))
     _print(console, statuses, place)
-    if not console.is_terminal:
+    if not console.is_interactive:
         console.print()
     sys.stdout.flush()
 
 
 def _console() -> Console:
-    return _Output(highlight=False, soft_wrap=True, markup=False)
+    return _Output(force_interactive=drawn_on(sys.stdout), highlight=False, soft_wrap=True, markup=False)
 
 
 def _print(console: Console, statuses: Sequence[Status], place: str) -> None:
