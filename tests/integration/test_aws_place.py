@@ -127,6 +127,28 @@ def test_a_login_that_has_ended_is_told_with_what_to_do(error: Exception) -> Non
     assert "anything" not in told(error)
 
 
+@pytest.mark.parametrize(
+    ("variables", "config", "remedy"),
+    [
+        ({"HTTP_PROXY": NOWHERE}, "aws_access_key_id = a\naws_secret_access_key = b", "in NO_PROXY"),
+        ({}, "credential_process = /bin/false", "the credential_process of the profile"),
+        ({}, "role_arn = arn:aws:iam::1:role/a\nsource_profile = missing", "check the profile"),
+    ],
+    ids=["proxy", "process", "role"],
+)
+def test_a_way_to_aws_that_is_barred_is_told_with_what_to_do(
+    variables: dict[str, str], config: str, remedy: str, tmp_path: Path
+) -> None:
+    """A proxy is asked for an emulator on this machine, too."""
+    path = tmp_path / "config"
+    path.write_text(f"[profile mine]\nregion = eu-west-1\n{config}\n")
+    own = {"AWS_CONFIG_FILE": str(path), "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "NO_PROXY": ""}
+    environment = own | {"no_proxy": "", "AWS_ENDPOINT_URL": NOWHERE} | variables
+    status, line = said("status", "--stack", "a", "--profile", "mine", environment=environment)
+    assert status == 1
+    assert remedy in line
+
+
 def test_a_missing_permission_is_named() -> None:
     """And not who lacks it, nor on what."""
     message = "User: arn:aws:iam::1:user/me is not authorized to perform: dynamodb:Scan on resource: arn:t"

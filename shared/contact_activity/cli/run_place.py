@@ -1,6 +1,7 @@
 """Prints how to look at what a run on the local cloud did."""
 
 from shlex import quote
+from urllib.request import getproxies
 
 from rich.console import Console
 
@@ -9,10 +10,13 @@ from contact_activity.run.options import RunOptions
 
 def print_stack_place(console: Console, endpoint_url: str, region: str, access_key: str, stack: str) -> None:
     """Print what to paste into another terminal, to look at a stack that runs on."""
+    # boto3 and `aws` ask a proxy for this machine's own addresses, too.
+    past_proxy = ["export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1"] if getproxies() else []
     for line in (
         "The local AWS runs until Ctrl-C. To look at the stack, paste into another terminal:",
         f"export AWS_ENDPOINT_URL={endpoint_url} AWS_REGION={region}",
         f"export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={access_key}",
+        *past_proxy,
         f"contact-activity status --stack {stack}",
         f"aws --endpoint-url {endpoint_url} cloudformation list-stack-resources --stack-name {stack}",
     ):
