@@ -99,6 +99,15 @@ def test_a_device_login_slows_down_when_it_is_told_to(tmp_path: Path) -> None:
     assert second - first > 5.9
 
 
+def test_a_device_login_draws_nothing_into_a_log(tmp_path: Path) -> None:
+    """Also where colours are forced, as CI does."""
+    with served(Authorisation(interval_s=0), time.monotonic) as server:
+        status, _, err = run(server, tmp_path, "login", "--no-browser", FORCE_COLOR="1")
+    assert status == 0
+    assert "waiting until the code is entered" in err
+    assert "\x1b" not in err
+
+
 def test_a_token_endpoint_of_another_server_ends_a_device_login_at_once(tmp_path: Path) -> None:
     """Not when the code has expired: the setting is named after the first poll."""
     with served(Authorisation(token_status=405), time.monotonic) as server:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import webbrowser
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
 
@@ -92,10 +93,10 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
         # No spinner: somebody may paste a line here.
         login = code_login(server, clock, sign_in.show_address, sys.stdin, command=_command(arguments))
     else:
-        with console.status("waiting until the code is entered"):
+        with _turning(console, "waiting until the code is entered"):
             login = device_login(server, clock, sign_in.show_code, command=_command(arguments))
     is_known = place.is_of_known_account(login, settings)
-    with console.status("storing the tokens"):
+    with _turning(console, "storing the tokens"):
         place.save(login, client)
     _print_result(login, arguments)
     if not is_known:
@@ -103,6 +104,11 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     if not arguments.stack:
         _print_rivals(environment, Path(arguments.state))
     return EXIT_DONE
+
+
+def _turning(console: Console, text: str) -> AbstractContextManager[object]:
+    """What shows that this is at work, where it can be drawn."""
+    return console.status(text) if console.is_interactive else nullcontext()
 
 
 def _logout(arguments: argparse.Namespace, environment: Environment, _: Console) -> int:
