@@ -29,6 +29,7 @@ LINE = json.dumps(CLICK).encode() + b"\n"
 # What moves the cursor and what colours.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 A_LINE = re.compile(r"\d\d:\d\d:\d\d  [a-z]+ +\d+  ")
+PROGRESS = re.compile(r"[a-z ]+: .*calls? today")
 WITHIN_S = 60
 
 
@@ -57,11 +58,15 @@ class Terminal:
 
 
 @contextmanager
-def on_a_terminal(*arguments: str, term: str = "xterm") -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+def on_a_terminal(
+    *arguments: str, term: str = "xterm", is_stdout: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+    """Start a run whose standard error is a terminal. `is_stdout`: standard output, too."""
     ours, theirs = pty.openpty()
     environment = OWN | {"PYTHONPATH": str(SHARED), "TERM": term}
     command = [str(COMMAND), "run", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    output = theirs if is_stdout else subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=output, stderr=theirs, env=environment)
     os.close(theirs)
     try:
         yield process, Terminal(ours)
@@ -109,6 +114,16 @@ def test_none_are_shown_where_they_would_disturb(tmp_path: Path, arguments: Sequ
     assert (tmp_path / "events.jsonl").stat().st_size
 
 
+def test_no_bar_runs_into_events_on_the_same_terminal(tmp_path: Path) -> None:
+    with on_a_terminal("--state", str(tmp_path), "--events", "-", is_stdout=True) as (process, terminal):
+        terminal.until(lambda: False)
+        assert process.wait(WITHIN_S) == 0
+    lines = terminal.lines()
+    published = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if '"detail"' in line} == set(published)
+    assert any(map(PROGRESS.match, lines))
+
+
 @pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "colours"])
 def test_off_a_terminal_there_are_none(tmp_path: Path, variables: dict[str, str]) -> None:
     """Nor is a bar drawn there, also where colours are forced, as CI does; lines tell how far it is."""
@@ -116,7 +131,7 @@ def test_off_a_terminal_there_are_none(tmp_path: Path, variables: dict[str, str]
     assert ended.returncode == 0
     lines = [CONTROL.sub("", line) for line in ended.stderr.splitlines()]
     assert not [line for line in lines if A_LINE.match(line)]
-    assert any("calls today" in line and ": " in line for line in lines)
+    assert any(map(PROGRESS.match, lines))
     assert not [moves for moves in CONTROL.findall(ended.stderr) if not moves.endswith("m")]
 
 
@@ -125,7 +140,7 @@ def test_a_terminal_that_draws_nothing_gets_lines(tmp_path: Path) -> None:
     with on_a_terminal("--state", str(tmp_path), term="dumb") as (process, terminal):
         terminal.until(lambda: False)
         assert process.wait(WITHIN_S) == 0
-    assert any(re.match(r"[a-z ]+: .*calls? today", line) for line in terminal.lines())
+    assert any(map(PROGRESS.match, terminal.lines()))
 
 
 @pytest.mark.cloud

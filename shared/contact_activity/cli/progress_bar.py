@@ -23,15 +23,23 @@ SHOWN_EVENTS = 10
 class ProgressBar:
     """The `Display` of a run: a bar on a terminal that can draw one, a line every few seconds elsewhere.
 
+    `draws`: false where others write to the same terminal, whose lines a bar would run into.
+
     Where there is a bar, the first events are printed above it, unless `shows_events` is false. Warnings of
     the run are printed above it, too, or on `warnings`.
     """
 
     def __init__(
-        self, console: Console, *, warnings: Console | None = None, shows_events: bool = True
+        self,
+        console: Console,
+        *,
+        warnings: Console | None = None,
+        shows_events: bool = True,
+        draws: bool = True,
     ) -> None:
         self._console, self._warnings = console, warnings or console
-        self._shows_events = shows_events and console.is_interactive
+        self._draws = draws and console.is_interactive
+        self._shows_events = shows_events and self._draws
         self._publishing = threading.Lock()
         self._shown = self._more = 0
         self._step = ""
@@ -43,7 +51,7 @@ class ProgressBar:
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
-            disable=not console.is_interactive,
+            disable=not self._draws,
         )
         self._task = self._progress.add_task("starting", total=None, figures="")
 
@@ -73,7 +81,7 @@ class ProgressBar:
         self._progress.update(
             self._task, total=progress.planned or None, completed=progress.done, figures=shown
         )
-        if not self._console.is_interactive:
+        if not self._draws:
             self._print_line(figures)
 
     def published(self, lines: bytes) -> None:

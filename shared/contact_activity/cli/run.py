@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -119,10 +120,11 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         print_start(told, account, options, arguments.engine)
         # Events on standard output are not to be mixed with lines about them.
         is_elsewhere = arguments.events not in STDOUT_NAMES
+        is_mixed = not is_elsewhere and sys.stdout.isatty()
         where = pasted_place(arguments)
         engine = "" if arguments.engine == "embedded" else f" --engine {arguments.engine}"
         hints = Hints(login(account.credentials, where), f"contact-activity run{engine}{where}")
-        with ProgressBar(told, warnings=console, shows_events=is_elsewhere) as display:
+        with ProgressBar(told, warnings=console, shows_events=is_elsewhere, draws=not is_mixed) as display:
 
             def tell(summary: Summary) -> None:
                 display.stop()
