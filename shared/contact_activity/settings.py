@@ -334,11 +334,11 @@ def unknown_settings(environment: Environment) -> list[str]:
 
 
 def _is_like_a_setting(name: str) -> bool:
-    return name.startswith(_PREFIXES) or bool(did_you_mean(name, _LONG_NAMES, alike=0.9))
+    return name.startswith(_PREFIXES) or bool(did_you_mean(name.upper(), _LONG_NAMES, alike=0.9))
 
 
 def _meant(name: str) -> str:
-    question = did_you_mean(name, (setting.name for setting in SETTINGS), alike=0.8)
+    question = did_you_mean(name.upper(), (setting.name for setting in SETTINGS), alike=0.8)
     return f" ({question})" if question else ""
 
 
