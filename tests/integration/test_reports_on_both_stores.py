@@ -154,7 +154,7 @@ def test_contacts_that_may_not_be_listed_are_a_missing_right(system: System) -> 
     assert told.missing_right is Right.CONTACT_DATA
     assert (
         verdict_of(told).because
-        == "the scope contact_data is missing, so no contact is read; nothing is lost"
+        == "the scope contact_data is missing, so no contact is read; nothing was read yet, nothing is lost"
     )
     system.account.fault_of, system.account.fault = {}, None
     tick(system)

@@ -550,6 +550,8 @@ from contact_activity.operations import follow_stack, tap
 tap.WAIT_S = 0
 follow_stack.stack_bus = lambda name: tap.Bus(name, sys.argv[2], sys.argv[3])
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The tests may run under nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.exit(main(["tail", "--stack", sys.argv[1], *sys.argv[4:]]))
 """
 
