@@ -412,6 +412,19 @@ def test_too_fast_slows_everybody_down(client: Client) -> None:
         assert least_ms <= client.clock.monotonic_ms() - begun_ms < least_ms + 2_000
 
 
+def test_too_fast_slows_everybody_down_where_a_right_is_asked_for() -> None:
+    """The call that tells which right is missing is one as any other."""
+    telling = "/v3/reports/contact_reports/00000000-0000-0000-0000-000000000000/activity_details"
+    with clients_of(an_account(), V3) as (client,):
+        client.script("contacts", V3_403)
+        client.server.script(telling, TOO_FAST_FOR_3_S)
+        begun_ms = client.clock.monotonic_ms()
+        assert client.outcome("probe") == CREDENTIAL
+        assert client.outcome("probe") == VALUE
+        assert telling in [call.path for call in client.server.calls]
+    assert client.clock.monotonic_ms() - begun_ms >= 3_000
+
+
 def test_a_used_up_day_is_asked_about_after_an_hour(client: Client) -> None:
     """While our own count has calls left: somebody else uses them, or the day ends at another time."""
     client.script("tracking", ANSWERS["the day is used up"].of(client.version))

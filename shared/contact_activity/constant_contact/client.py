@@ -308,8 +308,10 @@ class ApiClient:
         if rights and answer.status == 403:
             # Without a slot or an answer it stays unsaid, and the next probe asks again.
             with suppress(WaitError, RetryError):
-                told, _, _ = self._try(rights.telling_call, tries)
+                told, said, _ = self._try(rights.telling_call, tries)
                 lacks = rights.missing(told)
+                if told is Verdict.SLOW_DOWN:
+                    self._limiter.slow_down(said.retry_after_s)
         return WaitError(WaitReason.CREDENTIAL, lacks=lacks)
 
     def _prepare_next(self, verdict: Verdict, answer: Answer, tries: "_Tries") -> None:
