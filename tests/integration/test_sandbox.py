@@ -88,6 +88,16 @@ def test_its_lines_for_v2_run_in_a_shell_that_had_those_for_v3(tmp_path: Path) -
     assert (tmp_path / ".local/sandbox-v2/events.jsonl").read_text().count("\n") > 100
 
 
+def test_a_key_of_ones_own_is_pasted_as_it_is(tmp_path: Path) -> None:
+    """Whatever it means to a shell."""
+    given = ("--api-key", "k;touch made", "--access-token", "$HOME'`t`")
+    with sandbox(tmp_path, "--api", "v2", *given) as lines:
+        shown = [f'echo "$CONSTANT_CONTACT_{name}"' for name in ("API_KEY", "ACCESS_TOKEN")]
+        said = pasted(tmp_path, [line for line in lines if line.startswith("export ")] + shown)
+    assert said.splitlines() == ["k;touch made", "$HOME'`t`"]
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_port_in_use_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

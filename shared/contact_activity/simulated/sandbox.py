@@ -155,7 +155,9 @@ def _announce(server: Server, options: argparse.Namespace) -> None:
     # What is left from the other version, or from a real account, would be refused beside these.
     left = " ".join(f"CONSTANT_CONTACT_{name}" for name in _NAMES if name not in variables)
     sys.stdout.write(f"unset {left}\n" if left else "")
-    sys.stdout.writelines(f"export CONSTANT_CONTACT_{name}={value}\n" for name, value in variables.items())
+    sys.stdout.writelines(
+        f"export CONSTANT_CONTACT_{name}={quote(value)}\n" for name, value in variables.items()
+    )
     place = f"--state {quote(str(options.state.with_suffix('')))}-{options.api}"
     if variables.get("CLIENT_ID") == PUBLIC_CLIENT:
         sys.stdout.write(f"contact-activity login {place}\n")
