@@ -125,6 +125,14 @@ def test_wrong_arguments_are_one_line(tmp_path: Path, arguments: list[str]) -> N
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
 
 
+def test_an_address_is_no_id_and_leads_to_no_option_that_tail_lacks(tmp_path: Path) -> None:
+    refused = tail(write(tmp_path / "events.jsonl", CLICK), "--contact", "ada@example.org")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "give a contact's id" in refused.stderr
+    assert "--email" not in refused.stderr
+    assert "ada@" not in refused.stderr
+
+
 def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     refused = tail(tmp_path / "none.jsonl")
     assert refused.returncode == 1

@@ -112,8 +112,6 @@ def time_argument(text: str) -> int:
 
 def contact_id_argument(text: str) -> str:
     if not USABLE_ID.fullmatch(text):
-        if "@" in text:
-            raise argparse.ArgumentTypeError("that is an address: give it with --email")
         raise argparse.ArgumentTypeError("give a contact's id as Constant Contact has it, such as 4711")
     return text
 

@@ -36,15 +36,19 @@ secretsmanager:GetSecretValue and PutSecretValue, and dynamodb:GetItem and Updat
 
 def add_contact_choice(group: argparse._MutuallyExclusiveGroup, metavar: str) -> None:
     """Add the contact's id and `--email` to a group of arguments of which one must be given."""
-    group.add_argument(
-        "contact_id", nargs="?", type=contact_id_argument, metavar=metavar, help="the contact's id"
-    )
+    group.add_argument("contact_id", nargs="?", type=_contact_id, metavar=metavar, help="the contact's id")
     group.add_argument(
         "--email",
         type=_address,
         metavar="ADDRESS",
         help="the contact's address instead, which the API is asked for; - reads it from standard input",
     )
+
+
+def _contact_id(text: str) -> str:
+    if "@" in text:
+        raise argparse.ArgumentTypeError("that is an address: give it with --email")
+    return contact_id_argument(text)
 
 
 def _address(text: str) -> str:
