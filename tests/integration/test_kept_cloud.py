@@ -4,10 +4,13 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from contact_activity.domain.event import EVENT_SOURCE
+from contact_activity.local_cloud.emulator import local_client
 from tests.support.command_line import SHARED, run_command
 from tests.support.running import Operator, account_of, served
 
@@ -35,9 +38,27 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def publish_as_the_stack(place: dict[str, str]) -> None:
+    """Put an event on the bus, as the functions of a kept stack do when its schedule ticks."""
+    events = local_client("events", place["AWS_ENDPOINT_URL"])
+    (bus,) = [bus["Name"] for bus in events.list_event_buses()["EventBuses"] if bus["Name"] != "default"]
+    entry = {"Source": EVENT_SOURCE, "DetailType": "Email Opened", "Detail": "{}", "EventBusName": bus}
+    assert not events.put_events(Entries=[entry])["FailedEntryCount"]
+
+
+def wait_for_lines(file: Path, lines: int) -> None:
+    until_s = time.monotonic() + 30
+    while file.read_text().count("\n") < lines:
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+
+
 @pytest.mark.cloud
 def test_a_kept_stack_can_be_looked_at_and_ctrl_c_ends_it(tmp_path: Path) -> None:
-    """What it prints shows the stack. Ctrl-C ends all processes, and the next run goes on with the state."""
+    """What it prints shows the stack, and what that publishes by its own schedule is in the events file.
+
+    Ctrl-C ends all processes, and the next run goes on with the state.
+    """
     with served(account_of(10)) as server:
         operator = Operator.of(tmp_path, server, "cloud")
         environment = operator.environment | {"PYTHONPATH": str(SHARED)}
@@ -57,6 +78,9 @@ def test_a_kept_stack_can_be_looked_at_and_ctrl_c_ends_it(tmp_path: Path) -> Non
             place = dict(re.findall(r"(AWS_\w+)=(\S+)", "".join(lines)))
             told = run_command("status", "--stack", "contact-activity", environment=environment | place)
             assert told.returncode == 0, told.stderr
+            ran = operator.events_file.read_text().count("\n")
+            publish_as_the_stack(place)
+            wait_for_lines(operator.events_file, ran + 1)
             children = group_of(process.pid)
             os.kill(process.pid, signal.SIGINT)
             _, rest = process.communicate(timeout=60)
@@ -65,6 +89,7 @@ def test_a_kept_stack_can_be_looked_at_and_ctrl_c_ends_it(tmp_path: Path) -> Non
         assert not {child for child in children if is_alive(child)}
         assert "Look at them: contact-activity tail" in rest
         published = operator.events_file.read_text().count("\n")
+        assert published == ran + 1
         again = operator.run()
     assert published
     assert (again.returncode, operator.events_file.read_text().count("\n")) == (0, published)

@@ -3,17 +3,17 @@
 import argparse
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 
 from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, pasted_place
-from contact_activity.cli.ended_by import ended_by
+from contact_activity.cli.ended_by import end_noted, ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_place import print_stack_place, print_where_to_look
@@ -31,6 +31,8 @@ from contact_activity.run.summary import Summary
 from contact_activity.settings import SETTINGS, Environment, unknown_settings
 
 _EXIT_STATUS_BY_PAUSE = {PauseReason.CREDENTIAL: EXIT_CREDENTIAL, PauseReason.QUOTA: EXIT_QUOTA}
+# How often a kept stack is asked for new events.
+MOVE_S = 1.0
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _EPILOG = f"""\
 settings, from the environment:
@@ -134,7 +136,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
                     print_summary(console, summary, options, time.monotonic() - started_s, hints)
 
             if arguments.keep:
-                options = replace(options, hold=lambda summary, url: _hold(console, tell, summary, url))
+                options = replace(options, hold=partial(_hold, console, tell))
             summary = _engine(arguments.engine)(account, options, display)
             if not arguments.keep:
                 tell(summary)
@@ -143,17 +145,26 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
     return _exit_status(summary, account, where)
 
 
-def _hold(console: Console, tell: Callable[[Summary], None], summary: Summary, endpoint_url: str) -> None:
-    """Print the summary and how to look at the stack, and wait for Ctrl-C, which ends this and no more."""
+def _hold(
+    console: Console,
+    tell: Callable[[Summary], None],
+    summary: Summary,
+    endpoint_url: str,
+    move_events: Callable[[], None],
+) -> None:
+    """Print the summary and how to look at the stack, and wait for Ctrl-C, which ends this and no more.
+
+    The stack's own schedule goes on, and what it publishes goes where the run's events went.
+    """
     from contact_activity.local_cloud.emulator import ACCESS_KEY, REGION
     from contact_activity.local_cloud.template import STACK_NAME
 
-    try:
+    # An event whose move is cut off would be moved again.
+    with end_noted(signal.SIGINT, signal.SIGTERM) as ended:
         tell(summary)
         print_stack_place(console, endpoint_url, REGION, ACCESS_KEY, STACK_NAME)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
+        while not ended.wait(MOVE_S):
+            move_events()
 
 
 def _options(arguments: argparse.Namespace) -> RunOptions:

@@ -75,7 +75,7 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
             loop.run_every()
         summary = loop.run_once()
         if options.hold:
-            options.hold(summary, emulator.endpoint_url)
+            options.hold(summary, emulator.endpoint_url, reader.drain)
         return summary
 
 

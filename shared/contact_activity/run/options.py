@@ -15,7 +15,8 @@ class RunOptions:
     """Options of a run. `every_ms` is the interval of the ticks; None for a run that ends by itself.
 
     With `is_copied_to_stdout` the events also go to standard output. `hold` is called at the end of a run on
-    the local cloud, with the summary and the endpoint of the local AWS, which runs until it returns.
+    the local cloud, with the summary, the endpoint of the local AWS, which runs until it returns, and what
+    moves the events that its schedule publishes meanwhile.
     """
 
     state_dir: Path
@@ -23,7 +24,7 @@ class RunOptions:
     treat_all_as_due: bool = False
     every_ms: int | None = None
     is_copied_to_stdout: bool = False
-    hold: Callable[[Summary, str], None] | None = None
+    hold: Callable[[Summary, str, Callable[[], None]], None] | None = None
 
     @property
     def is_one_time(self) -> bool:
