@@ -23,6 +23,7 @@ from tests.support.command_line import SHARED, run_command
 from tests.support.running import ACCESS_TOKEN, API_KEY, NOW, Operator, account_of, served
 
 ADDRESS = "ada+news@xn--canary.example.org"
+V3_TELLING = "/v3/reports/contact_reports/00000000-0000-0000-0000-000000000000/activity_details"
 HIDDEN = ("ada", "canary.example", "%40", API_KEY, ACCESS_TOKEN)
 
 
@@ -275,13 +276,23 @@ def test_a_token_of_v3_is_renewed_for_it(tmp_path: Path, account: SimulatedAccou
         assert called(operator, "explain", "--email", ADDRESS).returncode == 0
 
 
-def test_a_missing_scope_of_v3_is_named(tmp_path: Path, account: SimulatedAccount) -> None:
+@pytest.mark.parametrize(
+    ("refused_too", "missing"),
+    [(V3_TELLING, "the scope contact_data"), ("", "the privilege contacts:read")],
+)
+def test_a_missing_right_of_v3_is_named(
+    tmp_path: Path, account: SimulatedAccount, refused_too: str, missing: str
+) -> None:
+    """As a run and `check` name it, by one more call."""
     with served(account) as server:
         operator = Operator.of_v3(tmp_path, server)
         assert operator.run().returncode == 0
-        server.script("/v3/contacts", *[error(403, "access_denied", "x")] * 9)
+        for path in filter(None, ("/v3/contacts", refused_too)):
+            server.script(path, *[error(403, "access_denied", "x")] * 9)
+        before = len(server.calls)
         status, line = refused(operator, "explain", "--email", ADDRESS)
-    assert (status, "contact_data" in line) == (1, True)
+        assert len(server.calls) == before + 2
+    assert (status, f"{missing} is missing" in line) == (1, True)
 
 
 def test_an_address_may_come_from_standard_input(operator: Operator) -> None:

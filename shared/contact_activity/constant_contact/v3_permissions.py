@@ -23,7 +23,7 @@ def v3_permissions(look: Looking) -> Iterator[Permission]:
     Six calls at most, beside tries that failed.
     """
     contacts = look(V3.neutral_call)
-    yield Permission(Area.CONTACTS, contacts, _lacking_for_contacts(contacts, look))
+    yield Permission(Area.CONTACTS, contacts, lacking_for_contacts(contacts, look))
     sent = look(
         Call(
             "/reports/summary_reports/email_campaign_summaries",
@@ -45,7 +45,8 @@ def v3_permissions(look: Looking) -> Iterator[Permission]:
     yield Permission(Area.REPORTS, report, scope or Right.METRICS)
 
 
-def _lacking_for_contacts(contacts: Look[object], look: Looking) -> Right | None:
+def lacking_for_contacts(contacts: Look[object], look: Looking) -> Right | None:
+    """Return the right for want of which contacts may not be read, which takes a call; None if none is."""
     if not (contacts.is_refused and V3.rights):
         return None
     return Right.named(V3.rights.missing(look(V3.rights.telling_call).verdict))

@@ -1,10 +1,13 @@
 """Finds the contact that has an address, by asking the API. No text here holds the address."""
 
-from contact_activity.constant_contact.client import Look
+from typing import TypeVar
+
+from contact_activity.constant_contact.client import Call, Look
 from contact_activity.constant_contact.v2 import V2
 from contact_activity.constant_contact.v2_address import v2_contacts_with
 from contact_activity.constant_contact.v3 import V3
 from contact_activity.constant_contact.v3_address import v3_contacts_with
+from contact_activity.constant_contact.v3_permissions import lacking_for_contacts
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
@@ -18,6 +21,8 @@ from contact_activity.operations.findings import Fault
 from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Version
+
+T = TypeVar("T")
 
 MAX_LOOKUP_MS = 60_000
 MAX_NAMED = 10
@@ -35,7 +40,8 @@ class LookupFailedError(RunError):
 def contact_with(address: str, checked: Checked, clock: Clock, *, command: str) -> str:
     """Return the id of the one contact of the account that has the address.
 
-    It costs a call; another one if the address has capitals, and the API knows none that is written so.
+    It costs a call; another one if the address has capitals, and the API knows none that is written so, or
+    to tell which right is missing.
     `command`: what is to be done with the contact, as it is typed. Raises `LookupFailedError`, and
     `RetryError` if AWS fails.
     """
@@ -91,11 +97,11 @@ class _Lookup:
 
     def _asked(self, address: str) -> Look[tuple[str, ...]]:
         call = (v3_contacts_with if self._is_v3 else v2_contacts_with)(address)
-        look = self._client.look(call, self._version, deadline_ms=self._deadline_ms)
+        look = self._look(call)
         if look.status == 401 and self._is_v3:
             # Only the neutral call has a token renewed.
-            self._client.look(self._version.neutral_call, self._version, deadline_ms=self._deadline_ms)
-            look = self._client.look(call, self._version, deadline_ms=self._deadline_ms)
+            self._look(self._version.neutral_call)
+            look = self._look(call)
         return look
 
     def _ids(self, look: Look[tuple[str, ...]]) -> tuple[str, ...]:
@@ -110,9 +116,16 @@ class _Lookup:
             )
             raise LookupFailedError(f"the API does not look up the address given ({told}): {remedy}")
         if self._is_v3 and look.status != 401:
-            remedy = remedies.for_right(Right.CONTACT_DATA, self._checked.login)
-            raise LookupFailedError(f"contacts may not be read ({told}): {remedy}")
+            raise self._lacking(lacking_for_contacts(look, self._look), told)
         raise self._refused(told)
+
+    def _look(self, call: Call[T], /) -> Look[T]:
+        return self._client.look(call, self._version, deadline_ms=self._deadline_ms)
+
+    def _lacking(self, right: Right | None, told: str) -> LookupFailedError:
+        missing = f"{right.missing}: " if right else ""
+        remedy = remedies.for_right(right or Right.CONTACT_DATA, self._checked.login)
+        return LookupFailedError(f"contacts may not be read ({told}): {missing}{remedy}")
 
     def _refused(self, told: str) -> LookupFailedError:
         text = f"the API refuses the credential ({told}): {self._checked.renewal}"
