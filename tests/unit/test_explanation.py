@@ -17,7 +17,14 @@ from contact_activity.domain.rights import Right
 from contact_activity.domain.summary import Summarized, SummaryKind
 from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Mark, Span, Watermark
-from contact_activity.operations.explanation import CauseKind, Explanation, Facts, Known, explain
+from contact_activity.operations.explanation import (
+    CauseKind,
+    Explanation,
+    Facts,
+    Known,
+    explain,
+    pause_causes,
+)
 
 NOW_MS = 20_000 * DAY_MS + HOUR_MS
 READ = Contact("4711", registered_ms=0, due_ms=NOW_MS + HOUR_MS, synced_ms=NOW_MS - HOUR_MS)
@@ -29,6 +36,11 @@ RESYNC = Watermark(resync_ms=DAY_MS, resync_asked_ms=NOW_MS)
 ONE_CAUSE = [
     (CauseKind.PAUSED, replace(QUIET, pauses=(Pause(PauseReason.OPERATOR, None),)), "lifted"),
     (CauseKind.PAUSED, replace(QUIET, pauses=(Pause(PauseReason.CREDENTIAL, None),)), "credential"),
+    (
+        CauseKind.PAUSED,
+        replace(QUIET, pauses=(Pause(PauseReason.CREDENTIAL, None, Right.CONTACTS_READ),)),
+        "the privilege contacts:read is missing",
+    ),
     (
         CauseKind.PAUSED,
         replace(QUIET, pauses=(Pause(PauseReason.QUOTA, NOW_MS + 1),), calls_used=10_000),
@@ -212,3 +224,10 @@ def test_the_page_for_operators_says_what_to_do_about_each_cause() -> None:
     page = (Path(__file__).parents[2] / "functions" / "README.md").read_text(encoding="utf-8")
     kinds = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert {kind.value for kind in CauseKind} <= {name.strip(" `") for of in kinds for name in of.split(",")}
+
+
+def test_nobody_renews_a_credential_for_want_of_a_right() -> None:
+    """A pause for a right leads to what brings that: a login for a scope, the owner for a privilege."""
+    for right, command in ((Right.CONTACT_DATA, "login"), (Right.CONTACTS_READ, "check")):
+        (cause,) = pause_causes([Pause(PauseReason.CREDENTIAL, None, right)])
+        assert (cause.command, "renew" in cause.remedy) == (command, False)

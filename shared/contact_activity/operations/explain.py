@@ -79,7 +79,6 @@ def facts_of(
             store.reports.access(),
             list_lacks=store.reports.feed().lacks,
             contacts=outlines,
-            pauses=store.pauses.get().active(now_ms),
         ),
         tick_failure=store.listings.failure(),
         types=reading.types,

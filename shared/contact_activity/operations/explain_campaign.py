@@ -84,9 +84,7 @@ def campaign_facts(
         pauses=store.pauses.get().active(now_ms),
         calls_used=store.limiter.pace().used_on(now_ms),
         calls_per_day=store.limiter.limits.calls_per_day,
-        right=missing_right(
-            store.reports.access(), list_lacks=feed.lacks, pauses=store.pauses.get().active(now_ms)
-        ),
+        right=missing_right(store.reports.access(), list_lacks=feed.lacks),
         tick_failure=store.listings.failure(),
         refused_ms=feed.refused_ms,
         types=settings.campaign_reports,

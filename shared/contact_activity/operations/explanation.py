@@ -156,6 +156,9 @@ def pause_causes(pauses: Iterable[Pause]) -> Iterator[Cause]:
     for pause in sorted(pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
         until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
         why, remedy, command = _PAUSES[pause.reason]
+        if right := Right.named(pause.lacks):
+            lacking = lacks(right)
+            why, remedy, command = right.missing, lacking.remedy, lacking.command
         yield Cause(CauseKind.PAUSED, f"{why}: no call goes out {until}", pause.until_ms, remedy, command)
 
 
