@@ -156,8 +156,8 @@ MUTATIONS = (
     Mutation(
         "who was too fast goes on",
         "constant_contact/client.py",
-        "                self._limiter.slow_down(answer.retry_after_s)\n            case Verdict.DAY",
-        "                return\n            case Verdict.DAY",
+        "                self._limiter.slow_down(answer.retry_after_s)\n                self._note_retry",
+        "                self._note_retry",
         (4,),
     ),
     Mutation(
