@@ -355,6 +355,13 @@ class TestDeviceFlow:
         assert error_of(client.poll("other")) == "invalid_grant"
         assert requests.get(f"{client.server.origin}/activate?user_code=OTHER", timeout=10).status_code == 404
 
+    def test_the_page_asks_for_the_code(self, begin: Begin) -> None:
+        """Which a form sends as the complete address has it."""
+        client = begin()
+        page = requests.get(f"{client.server.origin}/activate", timeout=10)
+        assert (page.status_code, page.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
+        assert 'name="user_code"' in page.text
+
 
 class TestTokenEndpoint:
     @pytest.mark.parametrize("auth", [(CLIENT, "wrong"), ("other", SECRET), None])

@@ -175,9 +175,10 @@ def test_a_folder_without_state_names_the_command_that_makes_one(tmp_path: Path)
 
 def test_the_cause_comes_first_and_the_next_step_can_be_pasted(store: Store, tmp_path: Path) -> None:
     store.pauses.pause(Pause(PauseReason.OPERATOR, None))
-    first, *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    first, *_, last, why = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
     assert first.startswith("contact 4711 in account: an operator paused the system")
-    pasted = shlex.split(last.removeprefix("  next: ").partition(" (")[0])
+    assert why == "        (lift the pause)"
+    pasted = shlex.split(last.removeprefix("  next: "))
     assert pasted[0] == "contact-activity"
     assert run_command(*pasted[1:]).returncode == 0
     assert kinds_of(tmp_path) == ["nothing_wrong"]
@@ -217,8 +218,8 @@ def test_a_contact_that_waits_for_a_report_leads_to_why_that_is_late(store: Stor
     newer = Ask(ReportId("8", ActivityType.OPENED), bytes(KEY_BYTES), NOW_MS + 1)
     change(store, asks=(newer, ASK))
     store.reports.save(CampaignReport(ASK.report, NOW_MS, NOW_MS, last_error="HTTP 500", failures=1))
-    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
-    pasted = shlex.split(last.removeprefix("  next: ").partition(" (")[0])
+    *_, last, _ = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    pasted = shlex.split(last.removeprefix("  next: "))
     assert pasted[:4] == ["contact-activity", "explain", "--campaign", "9"]
     assert "HTTP 500" in explained(*pasted[2:]).stdout
 
@@ -234,8 +235,9 @@ def test_files_that_only_a_run_needs_hold_up_no_explanation(store: Store, tmp_pa
 def test_a_run_without_credentials_is_no_next_step_for_an_account(store: Store, tmp_path: Path) -> None:
     """It would read the simulated account."""
     change(store, due_ms=NOW_MS - HOUR_MS)
-    *_, last = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
-    assert last.startswith(f"  next: contact-activity run --state {tmp_path} (with the account's credentials")
+    *_, last, why = explained("4711", "--state", str(tmp_path)).stdout.splitlines()
+    assert last == f"  next: contact-activity run --state {tmp_path}"
+    assert why.startswith("        (with the account's credentials")
     store.reports.put_watched(WatchedCampaign("9", NOW_MS))
     store.reports.save(CampaignReport(ReportId("9", ActivityType.OPENED), NOW_MS, NOW_MS))
     assert "(with the account's credentials" in explained("--campaign", "9", "--state", str(tmp_path)).stdout

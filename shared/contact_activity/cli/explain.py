@@ -23,7 +23,7 @@ from contact_activity.cli.arguments import (
 from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
 from contact_activity.cli.event_line import printable
 from contact_activity.cli.exit_status import EXIT_DONE
-from contact_activity.cli.explain_campaign import campaign_json, campaign_lines
+from contact_activity.cli.explain_campaign import campaign_json, campaign_lines, next_lines
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.counted import counted
@@ -183,18 +183,18 @@ def _lines(explanation: Explanation, place: str) -> list[str]:
     lines += _watermark_lines(explanation)
     if first.kind is CauseKind.FORGOTTEN:
         return lines
-    return [*lines, f"  next: {_next(explanation, place)}"]
+    return [*lines, *_next(explanation, place)]
 
 
-def _next(explanation: Explanation, place: str) -> str:
-    """What to do about the first cause that something can be done about, as a command if there is one."""
+def _next(explanation: Explanation, place: str) -> list[str]:
+    """What to do about the first cause that something can be done about, its command on a line by itself."""
     wrong = takewhile(lambda cause: cause.kind is not CauseKind.NOTHING_WRONG, explanation.causes)
     for cause in wrong:
         if command := command_line(cause.command, place, explanation.facts.system):
-            return f"{command} ({cause.remedy})" if cause.remedy else command
+            return next_lines(command, cause.remedy)
         if cause.remedy:
-            return cause.remedy
-    return command_line("status", place)
+            return next_lines(cause.remedy)
+    return next_lines(command_line("status", place))
 
 
 def _watermark_lines(explanation: Explanation) -> list[str]:

@@ -24,7 +24,7 @@ def campaign_lines(facts: CampaignFacts, place: str) -> list[str]:
     lines += [f"  {_report_line(facts, report)}" for report in shown[:MAX_REPORTS_SHOWN]]
     if len(shown) > MAX_REPORTS_SHOWN:
         lines.append(f"  and {counted(len(shown) - MAX_REPORTS_SHOWN, 'more report')}; --json has all")
-    return [*lines, f"  next: {_next(facts, place)}"]
+    return [*lines, *_next(facts, place)]
 
 
 def _some(mailings: Sequence[str]) -> str:
@@ -33,14 +33,19 @@ def _some(mailings: Sequence[str]) -> str:
     return ", ".join(mailings[:MAX_MAILINGS_SHOWN]) + more
 
 
-def _next(facts: CampaignFacts, place: str) -> str:
-    """What to do about the first cause that something can be done about, as a command if there is one."""
+def next_lines(step: str, why: str = "") -> list[str]:
+    """The lines of the next step: the step alone, so that it can be pasted, then what it is for."""
+    return [f"  next: {step}", *([f"        ({why})"] if why else [])]
+
+
+def _next(facts: CampaignFacts, place: str) -> list[str]:
+    """What to do about the first cause that something can be done about, its command on a line by itself."""
     for cause in campaign_causes(facts):
         if command := command_line(cause.command, place, facts.system):
-            return f"{command} ({cause.remedy})" if cause.remedy else command
+            return next_lines(command, cause.remedy)
         if cause.remedy:
-            return cause.remedy
-    return command_line("status", place)
+            return next_lines(cause.remedy)
+    return next_lines(command_line("status", place))
 
 
 def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:

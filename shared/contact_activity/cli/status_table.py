@@ -173,7 +173,8 @@ def _ahead_lines(ahead: Ahead) -> list[str]:
         return []
     has = "has" if ahead.due == 1 else "have"
     due = f"{counted(ahead.due, 'contact')} {has} a due time that is too late (the next tick corrects it)"
-    return [f"was ahead: {due}, {ahead.read:,} read and {ahead.failed:,} failed in the future"]
+    others = f"{ahead.read:,} read and {ahead.failed:,} failed in the future"
+    return [f"was ahead, or CALLS_PER_DAY was smaller: {due}, {others}"]
 
 
 def _messages_text(messages: Messages) -> str:

@@ -136,8 +136,8 @@ def _not_read(facts: CampaignFacts) -> Iterator[CampaignCause]:
     if sent_ms is None:
         yield CampaignCause(
             CampaignCauseKind.NOT_WATCHED,
-            "not watched: the campaign list does not tell when it was sent (an automated mailing is not "
-            f"listed), {_BY_TURNS}",
+            "not watched: the campaign list does not tell when it was sent (it lists no automated mailing, "
+            f"and none of long ago), {_BY_TURNS}" + (", which has its reports read" if facts.reports else ""),
         )
     elif facts.now_ms - sent_ms > WATCHED_WEEKLY_MS:
         yield CampaignCause(

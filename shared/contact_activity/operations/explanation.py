@@ -235,7 +235,7 @@ def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
         yield Cause(
             CauseKind.PUT_OFF,
             f"it is due at {iso(contact.due_ms)}, later than any schedule says, as a clock that was ahead "
-            "sets it: the next tick corrects that",
+            "sets it, or a smaller CALLS_PER_DAY: the next tick corrects that",
             None,
             *reads_next(facts),
         )

@@ -46,6 +46,11 @@ AUTHORIZE_PATH = f"{ROOT}/authorize"
 TOKEN_PATH = f"{ROOT}/token"
 DEVICE_PATH = f"{ROOT}/device/authorize"
 ACTIVATE_PATH = "/activate"
+_ACTIVATE_PAGE = """\
+<!doctype html><title>Activate a device</title>
+<form>Enter the code, or open this address with ?user_code=CODE: <input name="user_code" autofocus>
+<button>Activate</button></form>
+"""
 PATHS = frozenset((AUTHORIZE_PATH, TOKEN_PATH, DEVICE_PATH, ACTIVATE_PATH))
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -276,6 +281,8 @@ class AuthorizationServer:
 
     def _activate(self, user_code: str) -> Reply:
         """Answer the browser of a user who was sent to the verification address: to come is to consent."""
+        if not user_code:
+            return Reply(200, _ACTIVATE_PAGE, "text/html")
         try:
             self.allow_device(user_code)
         except KeyError:
