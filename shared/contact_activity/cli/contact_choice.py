@@ -26,7 +26,8 @@ from contact_activity.settings import Environment
 MAX_ADDRESS_CHARACTERS = 254
 STDIN = "-"
 EMAIL_EPILOG = """
---email asks the API for the contact, in one call that counts as a run's (two if the address has capitals).
+--email asks the API for the contact, in one call that counts as a run's (two if the address has capitals, or
+if a right is missing).
 The folder's or the stack's own credential is used, and a pause holds. The address is sent to the API and is
 in no log, state or message of this program; `--email -` reads it from standard input, which keeps it out of
 the shell's history and the list of processes. On a stack it takes, beside the above,

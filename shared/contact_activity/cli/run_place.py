@@ -14,7 +14,7 @@ def print_stack_place(console: Console, endpoint_url: str, region: str, access_k
     past_proxy = ["export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1"] if getproxies() else []
     for line in (
         "The local AWS runs until Ctrl-C. To look at the stack, paste into another terminal:",
-        f"export AWS_ENDPOINT_URL={endpoint_url} AWS_REGION={region}",
+        f"export AWS_ENDPOINT_URL={endpoint_url} AWS_REGION={region} AWS_DEFAULT_REGION={region}",
         f"export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={access_key}",
         *past_proxy,
         f"contact-activity status --stack {stack}",

@@ -70,10 +70,11 @@ def serve(options: argparse.Namespace) -> None:
 
     Raises `SandboxError` if the account or the port cannot be opened.
     """
+    # Until the account is made, a signal ends this as any other program.
+    server = _server(options)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    server = _server(options)
     with ExitStack() as stack:
         try:
             stack.enter_context(server)
