@@ -68,6 +68,8 @@ def test_a_kept_stack_can_be_looked_at_and_ctrl_c_ends_it(tmp_path: Path) -> Non
             text=True,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            # The tests may run where Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:
             assert process.stderr is not None
             lines: list[str] = []
