@@ -422,25 +422,6 @@ def test_a_row_has_the_summary_asked_for(mailing: str, times: int, link: str | N
     assert [name for name, *_ in source.asked[asked:]].count(SummaryKind.CONTACT.report) == times
 
 
-@pytest.mark.parametrize("days", [3, 12])
-@pytest.mark.parametrize("off_ms", [59_999, -59_999, 5 * HOUR_MS])
-def test_a_resync_publishes_what_its_report_shows_under_another_stamp(off_ms: int, days: int) -> None:
-    """Though the contact's row asks in vain, and what lies around it was forgotten."""
-    account = Account(
-        [shown(mailing, NOON_MS - n * HOUR_MS) for mailing in ("m-shifted", "m") for n in (1, 5, 15, 40)],
-        reading=Reading("a", overlap_h=1, remembered_min=1),
-    )
-    source = ShiftedSource(account.world.clock, account.rows, page_rows=100)
-    source.off_ms, source.listed = off_ms, account.world.source.listed
-    account.world.source = source
-    account.hours(24 * days)
-    assert list(Counter(account.world.ids).values()) == [1] * 8
-    now_ms = account.world.clock.now_ms()
-    assert account.world.contacts.save(account.world.contact("c0").resynced(0, now_ms))
-    account.hours(24 * 9)
-    assert list(Counter(account.world.ids).values()) == [2] * 8
-
-
 def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:
     """The resync wants later rows only."""
     account = Account([shown("m", NOON_MS - 5 * DAY_MS)])
