@@ -21,23 +21,9 @@ from contact_activity.cli.told_errors import told
 from contact_activity.operations.aws_session import use_aws
 from contact_activity.operations.stack_credential import explained
 from contact_activity.run.errors import RunError
-from tests.support.command_line import SHARED, run_command
+from tests.support.command_line import SHARED, STACK_COMMANDS, run_command
 from tests.support.nobodys_aws import nobodys_aws
 
-# Each command that takes --stack, with what it needs beside it.
-COMMANDS = {
-    "status": [],
-    "explain": ["4711"],
-    "check": [],
-    "login": ["--client-id", "an-id"],
-    "logout": [],
-    "pause": [],
-    "resume": [],
-    "forget": ["4711", "--yes"],
-    "resync": ["4711", "--since", "2026-01-31"],
-    "dead-letters": [],
-    "tail": [],
-}
 # Nobody listens there.
 NOWHERE = "http://127.0.0.1:9"
 
@@ -58,25 +44,25 @@ def configured(folder: Path) -> dict[str, str]:
     return {"AWS_CONFIG_FILE": str(path), "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", STACK_COMMANDS)
 @pytest.mark.parametrize("option", ["--region", "--profile"])
 def test_a_region_or_a_profile_belongs_to_a_stack(command: str, option: str) -> None:
-    status, line = said(command, *COMMANDS[command], option, "any")
+    status, line = said(command, *STACK_COMMANDS[command], option, "any")
     assert (status, line.count(f"{option} belongs to --stack")) == (2, 1)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", STACK_COMMANDS)
 def test_an_unknown_profile_is_told_with_what_to_do(command: str, tmp_path: Path) -> None:
-    arguments = [command, *COMMANDS[command], "--stack", "any", "--profile", "none"]
+    arguments = [command, *STACK_COMMANDS[command], "--stack", "any", "--profile", "none"]
     status, line = said(*arguments, environment=configured(tmp_path))
     assert status == 1
     assert "ProfileNotFound" in line
     assert "aws configure list-profiles" in line
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", STACK_COMMANDS)
 def test_a_missing_region_is_told_with_what_to_do(command: str, tmp_path: Path) -> None:
-    arguments = [command, *COMMANDS[command], "--stack", "any", "--profile", "there"]
+    arguments = [command, *STACK_COMMANDS[command], "--stack", "any", "--profile", "there"]
     status, line = said(*arguments, environment=configured(tmp_path))
     assert status == 1
     assert "give --region" in line

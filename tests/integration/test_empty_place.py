@@ -12,25 +12,12 @@ from contact_activity.domain.pace import Limits
 from contact_activity.run.state_folder import ACCOUNT_DATABASE
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
-from tests.support.command_line import run_command
+from tests.support.command_line import STACK_COMMANDS, run_command
 
 PATH = {"PATH": os.environ["PATH"]}
-COMMANDS = {
-    "run": [],
-    "tail": [],
-    "status": [],
-    "explain": ["4711"],
-    "check": [],
-    "login": ["--client-id", "an-id"],
-    "logout": [],
-    "pause": [],
-    "resume": [],
-    "forget": ["4711", "--yes"],
-    "resync": ["4711", "--since", "2026-01-31"],
-    "dead-letters": [],
-}
+COMMANDS = {"run": list[str](), **STACK_COMMANDS}
 PLACES = [(command, "--state") for command in COMMANDS]
-PLACES += [(command, "--stack") for command in COMMANDS if command not in ("run", "tail")]
+PLACES += [(command, "--stack") for command in STACK_COMMANDS]
 
 
 @pytest.mark.parametrize(("command", "option"), PLACES)

@@ -21,6 +21,20 @@ from tempfile import TemporaryFile
 from typing import IO
 
 COMMAND = Path(sys.executable).with_name("contact-activity")
+# Each command that takes --stack, with what it needs beside it.
+STACK_COMMANDS: dict[str, list[str]] = {
+    "status": [],
+    "explain": ["4711"],
+    "check": [],
+    "login": ["--client-id", "an-id"],
+    "logout": [],
+    "pause": [],
+    "resume": [],
+    "forget": ["4711", "--yes"],
+    "resync": ["4711", "--since", "2026-01-31"],
+    "dead-letters": [],
+    "tail": [],
+}
 SHARED = Path(__file__).parents[2] / "shared"
 _MOST_BYTES = 1 << 16
 

@@ -57,6 +57,12 @@ def add_system_command(
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add `--stack` or `--state`, and `--debug`."""
+    add_place_choice(parser)
+    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+
+
+def add_place_choice(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Add `--stack` or `--state`, with what says where AWS is. Return the group, for other places."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--stack", type=given_argument, metavar="NAME", help="a deployed stack, with your AWS settings"
@@ -69,7 +75,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         help="a state folder (default .local/)",
     )
     add_aws_place(parser)
-    parser.add_argument("--debug", action="store_true", help="show the trace of an unexpected error")
+    return where
 
 
 def pasted_place(arguments: argparse.Namespace) -> str:

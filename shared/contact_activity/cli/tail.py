@@ -17,14 +17,12 @@ from typing import Any
 from rich.console import Console
 
 from contact_activity.cli.arguments import (
-    DEFAULT_STATE,
     Commands,
+    add_place_choice,
     contact_id_argument,
-    given_argument,
     pasted_place,
     print_line,
 )
-from contact_activity.cli.aws_place import add_aws_place
 from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
@@ -74,19 +72,8 @@ def add_tail(commands: Commands) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = tail.add_mutually_exclusive_group()
-    where.add_argument(
-        "--stack", type=given_argument, metavar="NAME", help="a deployed stack, with your AWS settings"
-    )
-    where.add_argument(
-        "--state",
-        type=given_argument,
-        default=DEFAULT_STATE,
-        metavar="DIR",
-        help="a state folder (default .local/)",
-    )
+    where = add_place_choice(tail)
     where.add_argument("--events", metavar="FILE", help="an events file, in place of the folder's")
-    add_aws_place(tail)
     tail.add_argument(
         "--type",
         type=_types,
