@@ -283,8 +283,8 @@ class Reports(Protocol):
         Which reports are due may be seen a moment late.
         """
 
-    def make_due(self, now_ms: int) -> None:
-        """Make every watched report due now."""
+    def make_due(self, now_ms: int, *, after_ms: int | None = None) -> None:
+        """Make every watched report due now, or those that are due after a time."""
 
     def get(self, id_: ReportId) -> CampaignReport | None:
         """What is stored of a report, read consistently."""

@@ -761,6 +761,13 @@ class TestReports:
         assert due_ms == {"early": NOW_MS - 9, "later": NOW_MS, "last": NOW_MS}
         assert sorted(campaigns_of(family.reports.outlines())) == ["early", "last", "later"]
 
+    def test_what_is_due_after_a_time_is_made_due_by_itself(self, family: Family) -> None:
+        """What is due at that time keeps it."""
+        watch(family.reports, "honest", due_ms=NOW_MS + DAY_MS)
+        watch(family.reports, "late", due_ms=NOW_MS + DAY_MS + 1)
+        family.reports.make_due(NOW_MS, after_ms=NOW_MS + DAY_MS)
+        assert campaigns_of(family.reports.due(NOW_MS)) == ["late"]
+
     def test_reports_are_no_contacts_and_contacts_no_reports(self, family: Family) -> None:
         """Neither is handed out, counted or made due with the other."""
         watch(family.reports, "111", due_ms=NOW_MS - DAY_MS)

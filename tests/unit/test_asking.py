@@ -12,7 +12,7 @@ from contact_activity.domain.activity import Activity, ActivityType, Link, deriv
 from contact_activity.domain.answers import Refusal, TrackingPage
 from contact_activity.domain.asks import MAX_ASKS, Ask
 from contact_activity.domain.campaign import ListedCampaign, SentCampaign
-from contact_activity.domain.campaign_report import CampaignReport, ReportId
+from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.event import Event
 from contact_activity.domain.judging import Judging
@@ -420,6 +420,50 @@ def test_a_row_has_the_summary_asked_for(mailing: str, times: int, link: str | N
     account.hours(3)
     assert len(account.world.ids) == 1
     assert [name for name, *_ in source.asked[asked:]].count(SummaryKind.CONTACT.report) == times
+
+
+@pytest.mark.parametrize("days", [3, 12])
+@pytest.mark.parametrize("off_ms", [59_999, -59_999, 5 * HOUR_MS])
+def test_a_resync_publishes_what_its_report_shows_under_another_stamp(off_ms: int, days: int) -> None:
+    """Though the contact's row asks in vain, and what lies around it was forgotten."""
+    account = Account(
+        [shown(mailing, NOON_MS - n * HOUR_MS) for mailing in ("m-shifted", "m") for n in (1, 5, 15, 40)],
+        reading=Reading("a", overlap_h=1, remembered_min=1),
+    )
+    source = ShiftedSource(account.world.clock, account.rows, page_rows=100)
+    source.off_ms, source.listed = off_ms, account.world.source.listed
+    account.world.source = source
+    account.hours(24 * days)
+    assert list(Counter(account.world.ids).values()) == [1] * 8
+    now_ms = account.world.clock.now_ms()
+    assert account.world.contacts.save(account.world.contact("c0").resynced(0, now_ms))
+    account.hours(24 * 9)
+    assert list(Counter(account.world.ids).values()) == [2] * 8
+
+
+@pytest.mark.parametrize("mailing", ["m-listed", "m-auto"])
+def test_a_clock_that_ran_ahead_keeps_no_row_waiting(mailing: str) -> None:
+    """For years it wrote when the report of the row is due, and that it was read in vain."""
+    account = Account([])
+    source, sent_ms = account.world.source, NOON_MS - HOUR_MS
+    source.sent = [ListedCampaign("c-listed", sent_ms, sent_ms)]
+    source.resources["c-listed"] = SentCampaign("c-listed", None, {}, ("m-listed",))
+    account.hours(2)
+    id_, year_ms = ReportId(mailing, OPENED), account.world.clock.now_ms() + 365 * DAY_MS
+    report = account.world.reports.get(id_) or CampaignReport(id_, 0, None)
+    asked = Asked(NOON_MS, due_ms=year_ms, misses=2, read_ms=year_ms)
+    ahead = replace(report, due_ms=year_ms, read_ms=year_ms, deep_ms=year_ms, asked=asked)
+    assert account.world.reports.save(ahead)
+    account.rows.append(shown(mailing, account.world.clock.now_ms() - MINUTE_MS))
+    account.hours(3)
+    assert len(account.world.ids) == 1
+
+
+def test_two_resyncs_of_one_moment_differ() -> None:
+    """A report that was read between them has published nothing of the second."""
+    watermark = Watermark().with_resync(0, NOON_MS)
+    again = watermark.with_resync(0, NOON_MS)
+    assert again.resync != watermark.resync
 
 
 def test_who_loses_a_write_to_a_resync_keeps_what_it_published() -> None:

@@ -63,8 +63,10 @@ class DynamoReports:
         seen = [id_ for _, id_ in islice(self._table.due(REPORTS_SHARD, now_ms), MAX_DUE)]
         return due_now(self._get_many(seen), now_ms)
 
-    def make_due(self, now_ms: int) -> None:
-        each(lambda id_: self._make_due(id_, now_ms), self._watched_ids(), self._threads)
+    def make_due(self, now_ms: int, *, after_ms: int | None = None) -> None:
+        after_ms = now_ms if after_ms is None else after_ms
+        late = list(self._table.due_after(REPORTS_SHARD, after_ms))
+        each(lambda id_: self._make_due(id_, now_ms), late, self._threads)
 
     def _make_due(self, id_: str, now_ms: int) -> bool:
         return self._table.update(REPORT + id_, "SET due_at = :now", "due_at > :now", now=now_ms)

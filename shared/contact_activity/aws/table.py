@@ -181,7 +181,7 @@ class Table:
         )
 
     def due_after(self, shard: int, after_ms: int) -> Iterator[str]:
-        """Yield the ids of a shard's contacts that are due later than `after_ms`. Eventually consistent."""
+        """Yield the ids of what is in a shard and due later than `after_ms`. Eventually consistent."""
         condition = "due_shard = :shard AND due_at > :after"
         return (contact_id for _, contact_id in self._query_shard(condition, shard=shard, after=after_ms))
 

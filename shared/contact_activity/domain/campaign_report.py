@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.schedule import is_held
-from contact_activity.domain.times import DAY_MS, HOUR_MS, WEEK_MS
+from contact_activity.domain.times import CLOCKS_DIFFER_MS, DAY_MS, HOUR_MS, WEEK_MS
 from contact_activity.domain.witness import NO_EDGE, Edge
 
 # Rows appear minutes after their stamp: of a mean of 90 s one in a million is later than 20 minutes.
@@ -403,6 +403,11 @@ class CampaignReport:
         afters_ms = SENDS_DEEP_AFTER_MS if self.id.type is ActivityType.SENT else DEEP_AFTER_MS
         deep_ms = self.sent_ms if self.deep_ms is None else self.deep_ms
         return any(deep_ms < self.sent_ms + after_ms <= now_ms for after_ms in afters_ms)
+
+
+def latest_due_ms(now_ms: int) -> int:
+    """The latest due time of a report. A clock that ran ahead wrote any later one."""
+    return now_ms + MAX_REFUSED_WAIT_MS + CLOCKS_DIFFER_MS
 
 
 def due_after_read_ms(now_ms: int, *, sent_ms: int, quiet: int, tick_ms: int) -> int | None:

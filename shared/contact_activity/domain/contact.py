@@ -7,8 +7,9 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.asks import Ask, unanswered
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.schedule import due_after_failure_ms, due_after_gone_ms
+from contact_activity.domain.shadows import MAX_SHIFT_H
 from contact_activity.domain.summary import Summarized, SummaryKind
-from contact_activity.domain.times import parse_time
+from contact_activity.domain.times import HOUR_MS, parse_time
 from contact_activity.domain.watermark import Progress, Reading, Watermark, set_right
 
 
@@ -81,12 +82,24 @@ class Contact:
         return replace(self, asks=tuple(asks))
 
     def cut_back(self, now_ms: int) -> "Contact":
-        """Without all that a resync wants again. What happened before it was asked for is backfill."""
+        """Without all that a resync wants again. What happened before it was asked for is backfill.
+
+        What asks in vain may have been published under its report's stamp, so that it is asked for as if it
+        were met now. It counts as owed as before: a walk that is full of such rows would not get on.
+        """
         if self.watermark.resync_ms is None:
             return self
         known_ms = min(now_ms, self.watermark.resync_asked_ms or now_ms)
         registered_ms = max(self.registered_ms, known_ms)
-        return replace(self, registered_ms=registered_ms, watermark=self.watermark.cut_back(), progress=None)
+        from_ms = self.watermark.resync_ms - MAX_SHIFT_H * HOUR_MS
+        asks = (replace(ask, met_ms=now_ms) if ask.stamp_ms >= from_ms else ask for ask in self.asks)
+        return replace(
+            self,
+            registered_ms=registered_ms,
+            watermark=self.watermark.cut_back(),
+            progress=None,
+            asks=tuple(asks),
+        )
 
     def continued(self, reading: Reading) -> "tuple[Contact, Reading]":
         """This contact and what to read of it, if other settings began its unfinished walk.

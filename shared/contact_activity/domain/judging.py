@@ -191,9 +191,11 @@ class Judging:
             self.counts.known += 1
             return
         ask = self._asked_before.get(key)
+        # A resync has what asked before met anew when the walk begins.
+        if ask is None or ask.met_ms == self.started_ms:
+            self._new_asks.add(key)
         if ask is None:
             ask = Ask(ReportId(activity.campaign_id or "", activity.type), key, now_ms)
-            self._new_asks.add(key)
         self._asks.setdefault(key, replace(ask, is_unseen=False))
         self._rows[key] = activity
 

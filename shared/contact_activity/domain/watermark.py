@@ -120,7 +120,7 @@ class Watermark:
             remembered=pack({*unpack(self.remembered), *unpack(self.reported)}),
             reported=b"",
             resync_ms=from_ms if self.resync_ms is None else min(self.resync_ms, from_ms),
-            resync_asked_ms=asked_ms,
+            resync_asked_ms=max(asked_ms, (self.resync_asked_ms or 0) + 1),
         )
 
     def with_reported(

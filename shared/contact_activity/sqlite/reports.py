@@ -55,8 +55,9 @@ class SqliteReports:
         found = self._read("WHERE due_ms <= ? ORDER BY due_ms LIMIT ?", now_ms, MAX_DUE)
         return due_now(found, now_ms)
 
-    def make_due(self, now_ms: int) -> None:
-        self._database.execute("UPDATE campaign_report SET due_ms = ? WHERE due_ms > ?", (now_ms, now_ms))
+    def make_due(self, now_ms: int, *, after_ms: int | None = None) -> None:
+        after_ms = now_ms if after_ms is None else after_ms
+        self._database.execute("UPDATE campaign_report SET due_ms = ? WHERE due_ms > ?", (now_ms, after_ms))
 
     def get(self, id_: ReportId) -> CampaignReport | None:
         return next(self._read("WHERE id = ?", str(id_)), None)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from contact_activity.domain.activity import ActivityType
-from contact_activity.domain.campaign_report import CampaignReport
+from contact_activity.domain.campaign_report import CampaignReport, latest_due_ms
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.rights import missing_right
 from contact_activity.domain.sharing import PlannedReports, plan_reports
@@ -135,6 +135,7 @@ def _planned(
     store, now_ms = ports.store, ports.clock.now_ms()
     if most == 0:
         return PlannedReports()
+    store.reports.make_due(now_ms, after_ms=latest_due_ms(now_ms))
     # What is due before the next tick is due now, or a wait of one tick would take two.
     found = store.reports.due(now_ms + tick_ms // 2)
     if only_asked:

@@ -266,7 +266,7 @@ class _Judge:
         """Have a report read for the rows that need it. Return what was known of it."""
         reports, new = self._ports.store.reports, {ask.key for ask in self._history.walk.new_asks}
         while True:
-            stored = reports.get(id_) or CampaignReport(id_, 0, None)
+            stored = (reports.get(id_) or CampaignReport(id_, 0, None)).set_right(now_ms)
             asked = stored.asked
             aged = [ask for ask in asks if now_ms - ask.met_ms >= JUDGED_AFTER_MS]
             in_vain = [ask for ask in aged if not asked or _is_asked_again(ask, asked, now_ms)]
