@@ -264,6 +264,12 @@ class HistoryV3(History):
     def _is_drained(self, began_ms: int) -> bool:
         return self._all_synced_since(began_ms) and self.promises.unsettled() is None
 
+    def _all_synced_since(self, began_ms: int) -> bool:
+        return all(
+            self.promises.synced_ms.get(id_, 0) >= began_ms or self.promises.is_stopped_for_good(id_)
+            for id_ in map(self._id, self.account.contacts())
+        )
+
     def _tick_in_peace(self) -> None:
         """Where nothing is due for now, time passes by the hour."""
         super()._tick_in_peace()

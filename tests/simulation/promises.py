@@ -374,7 +374,9 @@ class Promises:
         if stored and contact.progress is None and stored.queued_until_ms and not contact.failures:
             self.fail(f"contact {contact.id} is in no message, and counts as if it were")
         is_synced = not (contact.progress or contact.failures or contact.times_gone)
-        if contact.synced_ms is not None and is_synced and process.is_reading:
+        # Who gives way writes of another's sync, which was looked at when that was written.
+        is_own = contact.synced_ms != before.synced_ms
+        if contact.synced_ms is not None and is_synced and is_own and process.is_reading:
             self.synced_ms[contact.id] = self.reading_since_ms[contact.id]
             at_ms = process.true_ms(contact.synced_ms)
             if self.world.clock_error_most_ms:

@@ -415,6 +415,8 @@ class PromisesV3(Promises):
 
     def nothing_is_missing(self, contact_id: str, at_ms: int, *readings: Reading) -> None:
         """Of what its contact shows everything is published or asks for its report."""
+        if self.is_stopped_for_good(contact_id):
+            return
         asked = self._asked(contact_id)
         for told in self._wanted(contact_id, at_ms, *readings):
             if told.moment not in asked and not self._is_counted_elsewhere(told, at_ms):
@@ -469,12 +471,20 @@ class PromisesV3(Promises):
         now_ms = self.world.clock.now_ms()
         for contact in self.account.contacts():
             id_ = contact_uuid(contact.id)
+            if self.is_stopped_for_good(id_):
+                continue
             for told in self._wanted(id_, now_ms, self.world.reading):
                 if not self._stays_owed(told):
                     return f"a {told.row.kind.report} row of contact {id_} at {told.shown_ms}: {told}"
             if left := self._left_out_of_resync(id_):
                 return f"a resync of contact {id_} left out a {left.row.kind.report} row: {left}"
         return None
+
+    def is_stopped_for_good(self, contact_id: str) -> bool:
+        """Whether its walk waits for reports, all of which the API refuses."""
+        waiting = sum(not ask.is_owed for ask in self.asks.get(contact_id, ()))
+        own = self._own(contact_id)
+        return waiting >= MAX_ASKS and all(self.answer_of(told) == REFUSED for told in own)
 
     def is_published(self, campaign_id: str) -> bool:
         """Whether something of a campaign is."""
@@ -543,6 +553,8 @@ class PromisesV3(Promises):
         late_ms = round(self.switches.v3.contact_reports_late_s * SECOND_MS)
         for contact in self.account.contacts():
             id_ = contact_uuid(contact.id)
+            if self.is_stopped_for_good(id_):
+                continue
             rows = self.account.rows_of_contact(contact.id, self.world.clock.now_ms() - late_ms)
             if SummaryKind.CONTACT in kinds:
                 self._is_true((SummaryKind.CONTACT.detail_type, id_, ""), counts_of_rows(rows))
