@@ -59,13 +59,10 @@ class Witnessed(Told):
     """
 
     mailing: str = ""
+    report: tuple[str, str] = ("", "")
     report_ms: int = 0
     vouched_ms: int = 0
     reported_ms: int | None = None
-
-    @property
-    def report(self) -> tuple[str, str]:
-        return self.mailing, TYPES[self.row.kind].removeprefix("em_")
 
     @property
     def moment(self) -> tuple[str, str, int]:
@@ -78,7 +75,7 @@ class Witnessed(Told):
 
 @dataclass
 class PromisesV3(Promises):
-    """`asks`: what each contact asks for, as it is stored.
+    """`asks`: what each contact asks for, as it is stored. `in_reports`: its rows by the report they are in.
 
     `by_side`: the row of an id, for each side by itself. One row's stamp in its report may be another's
     stamp in their contact's own report, so that an id is of two rows.
@@ -87,6 +84,7 @@ class PromisesV3(Promises):
     asks: dict[str, tuple[Ask, ...]] = field(default_factory=dict)
     moments: dict[str, dict[tuple[str, str, int], list[Witnessed]]] = field(default_factory=dict)
     mailings: dict[Row, str] = field(default_factory=dict)
+    in_reports: dict[tuple[str, tuple[str, str]], list[Witnessed]] = field(default_factory=dict)
     by_side: dict[Side, dict[str, Told]] = field(default_factory=lambda: {side: {} for side in Side})
 
     # What the account has.
@@ -114,12 +112,14 @@ class PromisesV3(Promises):
             self._stamp_ms(row, Side.CONTACT),
             is_promised,
             mailing=self.mailings[row],
+            report=(self.mailings[row], TYPES[row.kind].removeprefix("em_")),
             report_ms=self._stamp_ms(row, Side.CAMPAIGN),
             vouched_ms=row.inserted_ms + round(v3.contact_reports_late_s * SECOND_MS),
             reported_ms=None if is_missing else reported_ms,
         )
         moments = self.moments.setdefault(told.contact_id, {})
         moments.setdefault(told.moment, []).append(told)
+        self.in_reports.setdefault((told.contact_id, told.report), []).append(told)
         return told
 
     def id_of(self, row: Row, account: str, side: Side = Side.CONTACT) -> str:
@@ -276,7 +276,8 @@ class PromisesV3(Promises):
 
     def _is_contact_shown(self, told: Witnessed, at_ms: int) -> bool:
         """Whether the report of a row shows anything of its contact."""
-        return any(of.report == told.report and of.is_reported(at_ms) for of in self._own(told.contact_id))
+        own = self.in_reports.get((told.contact_id, told.report), ())
+        return any(of.is_reported(at_ms) for of in own)
 
     def _is_under_one_id(self, event_id: str, own: Sequence[Witnessed]) -> None:
         """Either whole or for itself. Of several clicks of one moment some may be the one, some the other."""
