@@ -330,6 +330,11 @@ class World:
         """As somebody sees it who is no process."""
         return self.stores.store(self.limits, self.clock)
 
+    @property
+    def are_invocations_short(self) -> bool:
+        """Whether a contact of a few pages may take all of one."""
+        return self.invocation_ms < INVOCATION_MS
+
     def contacts_listed_least(self) -> int:
         """Contacts that every count of them must hold."""
         is_lost = self.accidents["contact_erased"] or self.accidents["contact_deleted"]
