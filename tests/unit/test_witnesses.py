@@ -62,13 +62,13 @@ class VouchingSource(ScriptedSource):
         types = [type_ for name in report.split(",") for type_ in TYPES_BY_REPORT[name]]
         now_ms = self._clock.now_ms()
         shown = [
-            replace(row.activity, link=None)
+            row.activity
             for row in self.rows
             if row.activity.contact_id == contact_id
             and row.activity.type in types
             and row.vouched_ms <= now_ms
         ]
-        return refusal or self._newest_first(shown, since_ms, next_)
+        return refusal or self._newest_first(shown, since_ms, next_, is_poor=True)
 
     def campaign_report(
         self,
@@ -90,10 +90,13 @@ class VouchingSource(ScriptedSource):
         ]
         return refusal or self._newest_first(shown, since_ms, next_)
 
-    def _newest_first(self, shown: list[Activity], since_ms: int | None, next_: str | None) -> TrackingPage:
+    def _newest_first(
+        self, shown: list[Activity], since_ms: int | None, next_: str | None, *, is_poor: bool = False
+    ) -> TrackingPage:
         shown = sorted(shown, key=lambda of: -of.occurred_ms)
         page, following = self._page(shown, next_)
-        return tracking_page(page, following, since_ms)
+        told = [replace(of, link=None) for of in page] if is_poor else page
+        return tracking_page(told, following, since_ms)
 
 
 @dataclass(slots=True)
