@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -150,10 +151,6 @@ def _rest(
 ) -> Sequence[Stamped[T]]:
     if cursor_ms is None:
         return items
-    older = order is Order.NEWEST_FIRST
-    return [
-        item
-        for item in items
-        if (item[0] < cursor_ms if older else item[0] > cursor_ms)
-        or (item[0] == cursor_ms and switches.tie is Tie.REPEATED)
-    ]
+    sign = -1 if order is Order.NEWEST_FIRST else 1
+    place = bisect_left if switches.tie is Tie.REPEATED else bisect_right
+    return items[place(items, sign * cursor_ms, key=lambda item: sign * item[0]) :]

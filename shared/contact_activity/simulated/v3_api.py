@@ -9,7 +9,7 @@ from contact_activity.simulated import v3_json
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row, SimulatedAccount
 from contact_activity.simulated.api import Query
 from contact_activity.simulated.api_json import Json, chosen
-from contact_activity.simulated.paging import Start, offset_page
+from contact_activity.simulated.paging import Stamped, Start, offset_page
 from contact_activity.simulated.replies import Refusal, Reply
 from contact_activity.simulated.switches import Side, Switches
 from contact_activity.simulated.times import SECOND_MS, parse_iso
@@ -21,7 +21,7 @@ from contact_activity.simulated.v3_contacts import (
     matching_contacts,
 )
 from contact_activity.simulated.v3_ids import Role, V3Ids, activity_of, role_of
-from contact_activity.simulated.v3_lists import v3_list_reply, v3_start, v3_tracking_page
+from contact_activity.simulated.v3_lists import v3_in_order, v3_list_reply, v3_start, v3_tracking_page
 from contact_activity.simulated.v3_replies import access_denied, invalid, single, unknown
 from contact_activity.simulated.visibility import computed_ms, is_listed, visible
 
@@ -57,6 +57,7 @@ class V3Api:
         self._account = account
         self._switches = switches
         self._ids = V3Ids(account)
+        self._last_report: tuple[object, list[Row], Sequence[Stamped[Row]]] = (None, [], ())
         contact = "/v3/reports/contact_reports/([^/]+)"
         metrics = "ui:campaign:metrics"
         self._routes = tuple(
@@ -149,7 +150,8 @@ class V3Api:
         kinds = _kinds(start.asked)
         with_name = start.asked.get("include_campaign_activity_names") != "false"
         rows = [row for row in self._rows_of_contact(contact, query.now_ms) if row.kind in kinds]
-        page = v3_tracking_page(rows, start, self._switches, Side.CONTACT)
+        in_order = v3_in_order(rows, self._switches, Side.CONTACT)
+        page = v3_tracking_page(in_order, start, self._switches)
         shown = [
             v3_json.contact_row(row, self._account, self._switches, with_name=with_name)
             for _, row in page.items
@@ -195,28 +197,37 @@ class V3Api:
             raise _refusal(refused or 403, "report")
         campaign_id, role = self._reported(activity_uuid, query.now_ms)
         start = self._start(query, _REPORTS, default_limit=500, max_limit=500)
-        rows = [
-            row
-            for row in self._rows_of_activity(campaign_id, role, query.now_ms)
-            if row.kind is kind and _is_asked_for(row, start.asked)
-        ]
-        page = v3_tracking_page(rows, start, self._switches, Side.CAMPAIGN)
+        rows = self._rows_of_report(campaign_id, role, kind, start.asked, query.now_ms)
+        page = v3_tracking_page(rows, start, self._switches)
         shown = [v3_json.campaign_row(row, self._account, self._switches) for _, row in page.items]
         content: Json = {"tracking_activities": shown}
         return v3_list_reply(
             query, start, page.following, content, self._switches, needs_links=kind in _NEEDS_LINKS
         )
 
-    def _rows_of_activity(self, campaign_id: str, role: Role, now_ms: int) -> list[Row]:
+    def _rows_of_report(
+        self, campaign_id: str, role: Role, kind: Kind, asked: Mapping[str, str], now_ms: int
+    ) -> Sequence[Stamped[Row]]:
+        """In order. Those of the last answer if no row came in since: a long report has many pages."""
         v3 = self._switches.v3
         late_ms = round(v3.campaign_reports_late_s * SECOND_MS)
-        rows = self._account.rows_of_campaign(campaign_id, now_ms - late_ms)
+        rows = visible(self._account.rows_of_campaign(campaign_id, now_ms - late_ms), now_ms, self._switches)
+        report = (campaign_id, role, kind, asked.get("bounce_code"), asked.get("url_id"))
+        last_report, last_rows, in_order = self._last_report
+        if report == last_report and rows == last_rows:
+            return in_order
         share = v3.missing_in_campaign_reports_share
-        return [
+        own = [
             row
-            for row in visible(rows, now_ms, self._switches)
-            if role_of(row, self._account) is role and not (share and chosen(share, "report", *row.key))
+            for row in rows
+            if row.kind is kind
+            and _is_asked_for(row, asked)
+            and role_of(row, self._account) is role
+            and not (share and chosen(share, "report", *row.key))
         ]
+        in_order = v3_in_order(own, self._switches, Side.CAMPAIGN)
+        self._last_report = report, rows, in_order
+        return in_order
 
     def _reported(self, activity_uuid: str, now_ms: int) -> tuple[str, Role]:
         """Return campaign and role of an activity that has reports."""

@@ -52,11 +52,10 @@ def v3_start(query: Query, service: str, switches: Switches, *, default_limit: i
     return Start(min(limit, switches.max_page_rows), None, None, asked)
 
 
-def v3_tracking_page(rows: Sequence[Row], start: Start, switches: Switches, side: Side) -> Page[Stamped[Row]]:
-    """Return a page of rows, newest first. The stamps that they show may be less exact than their order.
+def v3_in_order(rows: Sequence[Row], switches: Switches, side: Side) -> list[Stamped[Row]]:
+    """Return rows newest first. The stamps that they show may be less exact than their order.
 
-    A cursor stands behind one row, so that rows of one time may be on two pages. Equal rows are
-    numbered.
+    Equal rows are numbered, so that a cursor stands behind one row.
     """
     seen: Counter[str] = Counter()
     items: list[Stamped[Row]] = []
@@ -66,6 +65,11 @@ def v3_tracking_page(rows: Sequence[Row], start: Start, switches: Switches, side
         tie = zlib.crc32(f"{seen[name]} {name}".encode())
         items.append((shown_ms(row, switches, side) << 32 | tie, row))
     items.sort(key=lambda item: item[0], reverse=True)
+    return items
+
+
+def v3_tracking_page(items: Sequence[Stamped[Row]], start: Start, switches: Switches) -> Page[Stamped[Row]]:
+    """Return a page of rows in order. Those of one time may be on two pages."""
     return tracking_page(items, start, switches, Order.NEWEST_FIRST)
 
 
