@@ -16,7 +16,8 @@ from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.asks import Ask
-from contact_activity.domain.campaign import WatchedCampaign
+from contact_activity.domain.campaign import Campaign, WatchedCampaign
+from contact_activity.domain.campaign_feed import CampaignFeed
 from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.contact import Contact, ListedContact
 from contact_activity.domain.listing import TickFailure
@@ -360,7 +361,35 @@ def test_an_unknown_campaign_is_one_line(tmp_path: Path) -> None:
     unknown = explained("--campaign", "8", "--state", str(tmp_path))
     assert (unknown.returncode, unknown.stdout) == (1, "")
     (line,) = unknown.stderr.splitlines()
-    assert "no campaign 8" in line
+    assert "nothing is stored of campaign 8" in line
+    assert "the account may have it: only what was sent at most 30 days before the first run" in line
+    assert "when each contact has its turn" in line
+    assert "events.jsonl" not in line
+
+
+@pytest.mark.usefixtures("store")
+def test_an_unknown_campaign_is_told_by_the_events_that_name_it(tmp_path: Path) -> None:
+    """It was sent long before the first run, so that contacts' own reports brought what there is."""
+    opened = Path("shared/contact_activity/cli/samples/email.opened.v1.json").read_text()
+    named = json.loads(opened)["detail"]["data"]["campaign"]["id"]
+    (tmp_path / "events.jsonl").write_text(json.dumps(json.loads(opened)) + "\n")
+    unknown = explained("--campaign", named, "--state", str(tmp_path))
+    assert unknown.returncode == 1
+    assert "events.jsonl has events of it, the last seen at 20" in unknown.stderr
+    assert "events.jsonl" not in explained("--campaign", "4711", "--state", str(tmp_path)).stderr
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["listed", "summarized"])
+def test_a_campaign_that_is_named_elsewhere_is_not_watched(
+    store: Store, tmp_path: Path, *, is_listed: bool
+) -> None:
+    if is_listed:
+        store.reports.put_feed(CampaignFeed(listed=("8",)))
+    else:
+        assert store.campaigns.save(Campaign("8"))
+    told = explained("--campaign", "8", "--state", str(tmp_path))
+    assert told.returncode == 0
+    assert told.stdout.startswith("campaign 8 in account: not watched")
 
 
 @pytest.mark.parametrize("arguments", [[], ["4711", "--campaign", "9"], ["a b"], ["--campaign", "x" * 60]])

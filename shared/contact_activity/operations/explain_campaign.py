@@ -5,15 +5,17 @@ from pathlib import Path
 
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
-from contact_activity.domain.campaign_report import ReportId
+from contact_activity.domain.campaign_report import WATCHED_MS, ReportId
 from contact_activity.domain.rights import missing_right
+from contact_activity.domain.times import DAY_MS
 from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import in_folder
+from contact_activity.operations.recent_events import last_event_of_campaign
 from contact_activity.operations.system import folder_systems
 from contact_activity.ports import Store
 from contact_activity.run.account_file import FILE as ACCOUNT_FILE
 from contact_activity.run.errors import RunError
-from contact_activity.run.state_folder import ACCOUNT, SIMULATED_V3
+from contact_activity.run.state_folder import ACCOUNT, EVENTS_FILES, SIMULATED_V3
 from contact_activity.settings import Settings
 
 
@@ -41,7 +43,8 @@ def folder_campaigns(
             if facts
         ]
         if not found:
-            raise unknown_campaign(campaign_id, in_folder(systems, state_dir))
+            where = in_folder(systems, state_dir)
+            raise unknown_campaign(campaign_id, where, _published(state_dir, campaign_id))
     return found
 
 
@@ -52,11 +55,25 @@ def _is_witnessed(name: str, state_dir: Path, settings: Settings) -> bool:
     return name == SIMULATED_V3
 
 
-def unknown_campaign(campaign_id: str, where: str) -> RunError:
-    """Return the error that a campaign is nowhere."""
+def _published(state_dir: Path, campaign_id: str) -> str:
+    """What the folder's events file tells of a campaign that no store names; "" if nothing."""
+    try:
+        event = last_event_of_campaign(state_dir / EVENTS_FILES["embedded"], campaign_id)
+    except OSError:
+        return ""
+    return "" if event is None else f"; events.jsonl has events of it, the last seen at {event.observed_at}"
+
+
+def unknown_campaign(campaign_id: str, where: str, published: str = "") -> RunError:
+    """Return the error that no store names a campaign, which says nothing of the account.
+
+    `published`: what its events tell, after a semicolon.
+    """
     return RunError(
-        f"no campaign {campaign_id} in {where}: it was not listed (not sent yet, an automated mailing, sent "
-        "long before the system began, or CAMPAIGN_REPORTS is off), and no contact's activity names it"
+        f"nothing is stored of campaign {campaign_id} in {where}, though the account may have it: only what "
+        f"was sent at most {WATCHED_MS // DAY_MS} days before the first run, or since, has its reports "
+        "watched, no automated mailing, and none while CAMPAIGN_REPORTS is off; activity of any other is "
+        f"published when each contact has its turn{published}"
     )
 
 
@@ -71,9 +88,10 @@ def campaign_facts(
     parents = {of.parent_id for of in reports if of.parent_id}
     if watched is None and parents:
         watched = store.reports.watched(min(parents))
-    if watched is None and not reports:
-        return None
     feed, trust = store.reports.feed(), store.reports.trust()
+    is_named = campaign_id in feed.listed or store.campaigns.get(campaign_id).version > 0
+    if watched is None and not reports and not is_named:
+        return None
     return CampaignFacts(
         system=name,
         campaign_id=campaign_id,

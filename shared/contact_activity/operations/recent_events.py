@@ -1,13 +1,13 @@
-"""The last events of a contact in an events file."""
+"""The last events of a contact, or of a campaign, in an events file."""
 
 import json
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MOST = 5
 # The end of the file, in which the last events are looked for: 100,000 events have room there.
@@ -27,7 +27,7 @@ class RecentEvent:
 
 @dataclass(frozen=True, slots=True)
 class RecentEvents:
-    """The last events, in the order of the file. `broken`: lines that name the contact and are no event.
+    """The last events, in the order of the file. `broken`: lines that name it and are no event.
 
     `is_whole`: False if only the end of the file was looked at, and fewer were found than are shown.
     """
@@ -42,6 +42,20 @@ def recent_events(path: Path, contact_id: str) -> RecentEvents | None:
 
     Raises `OSError` if it cannot be read.
     """
+    return _recent(path, contact_id, lambda detail: detail["subject"])
+
+
+def last_event_of_campaign(path: Path, campaign_id: str) -> RecentEvent | None:
+    """Return the last event of a campaign, or of a mailing, at the end of the file; None if there is none.
+
+    Raises `OSError` if it cannot be read.
+    """
+    found = _recent(path, campaign_id, lambda detail: detail["data"]["campaign"]["id"])
+    return found.events[-1] if found and found.events else None
+
+
+def _recent(path: Path, id_: str, named: Callable[[Any], object]) -> RecentEvents | None:
+    """Return the last events whose detail has the id where `named` finds it."""
     last, broken = deque[RecentEvent](maxlen=MOST), 0
     try:
         # Otherwise a pipe that nobody writes would hold the caller up for ever.
@@ -53,14 +67,14 @@ def recent_events(path: Path, contact_id: str) -> RecentEvents | None:
         if not stat.S_ISREG(found.st_mode):
             return None
         for line in _lines_at_end(opened, found.st_size):
-            if contact_id.encode() not in line:
+            if id_.encode() not in line:
                 continue
             try:
-                event, subject = _parse(line)
+                event, is_of_it = _parse(line, lambda detail: named(detail) == id_)
             except (ValueError, LookupError, TypeError, RecursionError):
                 broken += 1
                 continue
-            if subject == contact_id:
+            if is_of_it:
                 last.append(event)
     is_whole = found.st_size <= SEARCHED_BYTES or len(last) == MOST
     return RecentEvents(tuple(last), broken, is_whole)
@@ -78,10 +92,10 @@ def _lines_at_end(file: BinaryIO, size: int) -> Iterator[bytes]:
         is_cut = not is_ended
 
 
-def _parse(line: bytes) -> tuple[RecentEvent, object]:
+def _parse(line: bytes, is_of_it: Callable[[Any], bool]) -> tuple[RecentEvent, bool]:
     envelope = json.loads(line)
     detail = envelope["detail"]
     texts = (envelope["detail-type"], detail["time"], detail["observedtime"])
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
-    return RecentEvent(*texts), detail["subject"]
+    return RecentEvent(*texts), is_of_it(detail)
