@@ -140,6 +140,21 @@ def test_a_one_time_run_that_cannot_connect_ends_and_says_what_to_check(
     assert tells_nothing_secret(operator)
 
 
+def test_a_credential_that_was_refused_before_is_no_cause_where_nobody_answers(
+    operator: Operator, server: Server
+) -> None:
+    """The one probe of the run meets a closed port: exit status 1, and 3 when the API refuses it again."""
+    operator.environment["CONSTANT_CONTACT_ACCESS_TOKEN"] = "old"
+    assert operator.run().returncode == 3
+    operator.environment[URL] = f"http://127.0.0.1:{free_port()}/v2"
+    ended = operator.run()
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert f"no call got an answer: {Cause.CONNECTION_REFUSED}: check {URL}" in last
+    operator.environment[URL] = server.base_url
+    assert operator.run().returncode == 3
+
+
 def test_a_slow_pace_does_not_delay_the_end(operator: Operator) -> None:
     """A run that cannot connect takes no slot, and uses no call of the day."""
     operator.environment |= {URL: f"http://127.0.0.1:{free_port()}/v2", "CALLS_PER_SECOND": "0.05"}

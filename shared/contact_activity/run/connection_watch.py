@@ -64,6 +64,8 @@ class ConnectionWatch:
         self.retries: Counter[str] = Counter()
         self._trouble, self._trouble_until_ms = "", 0
         self.cause: Cause | None = None
+        # Why the last try failed; None if it did not.
+        self._last_failure: Cause | None = None
         # The last error by which the token endpoint refused a refresh; "" if it refused none.
         self.denied = ""
 
@@ -77,10 +79,25 @@ class ConnectionWatch:
             return None
         return f"no call reached the API: {self.cause}: check {_SETTINGS_TO_CHECK[self.cause]}"
 
+    def why_not_probed(self) -> str | None:
+        """Return one line: why a refused credential could not be tried again, and what to do.
+
+        None if the API answered the last try, or nothing was tried.
+        """
+        cause = self._last_failure
+        if cause is None:
+            return None
+        settings = _SETTINGS_TO_CHECK.get(cause)
+        return (
+            "whether the API still refuses the credential is not known, since no call got an answer: "
+            f"{cause}: {f'check {settings}' if settings else 'run again later'}"
+        )
+
     def record_failed_call(self, cause: Cause, status: int, tries: int) -> None:  # noqa: ARG002  not shown
         """Count a failed call, and warn of it. `status` is 0 if no answer came."""
         with self._lock:
             self.failed_calls[cause.value] += 1
+            self._last_failure = cause
             is_to_warn = self._throttle.admit(cause.value, self._clock.monotonic_ms())
         if is_to_warn:
             answered = f" ({status})" if status >= 400 else ""
@@ -90,6 +107,7 @@ class ConnectionWatch:
         """Count a try, whatever its end."""
         with self._lock:
             self.tries += 1
+            self._last_failure = None
 
     def record_retry(self, retry: Retry) -> None:
         """Count a try that is followed by another one, and warn of a rate limit, which is no failure."""

@@ -20,7 +20,8 @@ class Summary:
     contacts' own reports show the same. `failed_calls` counts calls by the cause of their failure,
     including calls that succeeded at a later try. `tries` counts the tries of all calls, `retries` those that
     another one followed, by the status or the cause. `unreachable` says in one line why the run gave up
-    connecting to the API and what to check; None if it did not give up. `asking`: the rows of contacts that
+    connecting to the API, or could not try a refused credential again, and what to check; None if neither
+    happened. `asking`: the rows of contacts that
     no report has shown yet, `owed` of them for more than a day. `missing_right`: what the credential lacks,
     for which contacts' own reports were refused (`refused`, not failed), or mailings' reports, so that their
     rows are owed; None if nothing is missing. `owing` maps the ids of reports that rows wait for to the

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.listing import TickFailure
-from contact_activity.domain.pauses import Pause
+from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.errors import FatalError, RetryError, StandstillError
 from contact_activity.ports import Clock, TickPorts
@@ -185,6 +185,9 @@ class TickLoop:
         if self._watch.cause:
             self._store.listings.put_failure(TickFailure(str(self._watch.cause), self._clock.now_ms()))
         self._summary.unreachable = self._watch.what_to_check()
+        if pause and pause.reason is PauseReason.CREDENTIAL:
+            # What a run before met is told only if the API says so still.
+            self._summary.unreachable = self._summary.unreachable or self._watch.why_not_probed()
         self._summary.pause = pause
         self._summary.denied = self._watch.denied
         self._summary.tries = self._watch.tries
