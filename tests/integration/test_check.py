@@ -22,7 +22,12 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.run.account_file import AccountFile
-from contact_activity.run.state_folder import ACCOUNT_DATABASE, locked
+from contact_activity.run.state_folder import (
+    ACCOUNT_DATABASE,
+    SIMULATED_DATABASE,
+    SIMULATED_V3_DATABASE,
+    locked,
+)
 from contact_activity.simulated import Server, SimulatedAccount, Switches, V3Switches, error
 from contact_activity.simulated.oauth import oauth_error
 from contact_activity.simulated.token_switches import SCOPES
@@ -309,6 +314,8 @@ def test_a_missing_scope_is_named(
     found = check(tmp_path, v3(server))
     assert found.status == status
     assert found.amiss == [(level, topic) for topic in topics]
+    told = {0: "", 1: "a run would work without these, with exit status 0: campaigns, reports"}
+    assert told.get(status, "a run would fail: contacts") in found.err
     for topic in topics:
         assert f"the scope {scope}" in found.told[topic]
         assert "contact-activity login" in found.told[topic]
@@ -556,6 +563,19 @@ def test_a_pause_is_told_with_its_end(
     found = check(tmp_path, v2(server))
     assert (found.status, found.amiss) == (status, [(level, "pauses")])
     assert remedy in found.told["pauses"]
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_a_pause_of_the_simulated_account_is_told(tmp_path: Path, version: str) -> None:
+    """A run without credentials would meet it. A pause of another system of the folder does not matter."""
+    names = {"v2": SIMULATED_DATABASE, "v3": SIMULATED_V3_DATABASE}
+    with closing(Database(tmp_path / names[version])) as database:
+        SqlitePauses(database).pause(Pause(PauseReason.OPERATOR, None))
+    found = check(tmp_path, {"CONSTANT_CONTACT_API_VERSION": version})
+    assert (found.status, found.amiss) == (1, [("warning", "credentials"), ("failing", "pauses")])
+    assert f"contact-activity resume --state {tmp_path}" in found.told["pauses"]
+    other = check(tmp_path, {"CONSTANT_CONTACT_API_VERSION": "v2" if version == "v3" else "v3"})
+    assert (other.status, other.amiss) == (0, [("warning", "credentials")])
 
 
 def test_a_run_may_use_the_folder_meanwhile(tmp_path: Path, server: Server) -> None:

@@ -11,10 +11,10 @@ from contact_activity.cli.arguments import Commands, add_place, pasted_place, pr
 from contact_activity.cli.exit_status import EXIT_DONE, STATUS_OF_FAULT, fail, warn
 from contact_activity.clock import SystemClock
 from contact_activity.operations.check import CREDENTIALS, check
-from contact_activity.operations.check_folder import checked_folder
+from contact_activity.operations.check_folder import checked_folder, simulated_pauses
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.run.given_account import given_account
-from contact_activity.settings import Environment, unknown_settings
+from contact_activity.settings import Environment, read_version, unknown_settings
 
 _DESCRIPTION = """\
 Says whether a run would work with these settings and this state folder, or with this stack: a line for each
@@ -50,7 +50,7 @@ exit status: that of the worst line
   0  nothing fails; there may be warnings, or no credentials
   2  a setting is wrong, or the folder is of another account or version
   3  the credential is refused, or may not list contacts
-  1  something else fails
+  1  something else fails; or a run would work (exit status 0), but without what the last line names
   4  the day's calls are used up
 """
 
@@ -81,16 +81,14 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
             return _told(check(checked, clock))
     account = given_account(environment, state_dir)
     if account is None:
-        _print(
-            Finding(
-                CREDENTIALS,
-                "none are set, so a run reads the simulated account, and nothing leaves this machine",
-                "for your own account "
-                f"`contact-activity login --client-id ID --state {quote(str(state_dir))}`; its --help "
-                "says how to get a client id",
-            )
+        none_set = Finding(
+            CREDENTIALS,
+            "none are set, so a run reads the simulated account, and nothing leaves this machine",
+            "for your own account "
+            f"`contact-activity login --client-id ID --state {quote(str(state_dir))}`; its --help "
+            "says how to get a client id",
         )
-        return EXIT_DONE
+        return _told([none_set, *simulated_pauses(state_dir, read_version(environment), clock)])
     with checked_folder(account, state_dir, clock) as checked:
         return _told(check(checked, clock))
 
@@ -103,9 +101,10 @@ def _told(findings: Iterable[Finding]) -> int:
         if finding.fault:
             failing.append(finding)
     for fault in Fault:
-        topics = [finding.topic for finding in failing if finding.fault is fault]
-        if topics:
-            return fail(STATUS_OF_FAULT[fault], f"a run would fail: {', '.join(f.topic for f in failing)}")
+        if not any(finding.fault is fault for finding in failing):
+            continue
+        would = "work without these, with exit status 0" if fault is Fault.PART else "fail"
+        return fail(STATUS_OF_FAULT[fault], f"a run would {would}: {', '.join(f.topic for f in failing)}")
     print_line("a run would work")
     return EXIT_DONE
 

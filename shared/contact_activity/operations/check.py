@@ -5,7 +5,7 @@ are renewed if they are due, as a run would renew them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -119,7 +119,7 @@ class _Check:
         else:
             yield from self._access(state)
         yield self._calls_today()
-        yield from self._pauses()
+        yield from pause_findings(self._checked.pauses, self._checked.where, self._clock.now_ms())
         if self._transport.ahead_ms is not None:
             yield _clock(self._transport.ahead_ms)
 
@@ -142,7 +142,9 @@ class _Check:
         if endpoint:
             # A refresh was a better test, and the endpoint takes one call a second.
             was_called = self._last_token_call_ms() != called_ms
-            yield endpoint if is_off or was_called else self._answered(endpoint)
+            found = endpoint if is_off or was_called else self._answered(endpoint)
+            # A run needs it when the access token ends, and not before.
+            yield found if credentials.fault or not found.fault else replace(found, fault=Fault.PART)
         yield state
         if credentials.fault or self._is_day_refused():
             return
@@ -325,9 +327,9 @@ class _Check:
             return Finding(area, text, "check again in a minute", Fault.OTHER)
         text, right = f"may not be read ({_answer(look)})", permission.lacks
         if right is None:
-            return Finding(area, f"{text}, for want of a right", "check again in a minute", Fault.OTHER)
+            return Finding(area, f"{text}, for want of a right", "check again in a minute", Fault.PART)
         # Without the list of contacts a run does nothing.
-        fault = Fault.CREDENTIAL if area is Area.CONTACTS else Fault.OTHER
+        fault = Fault.CREDENTIAL if area is Area.CONTACTS else Fault.PART
         return Finding(
             area, f"{text}: {right.missing}", remedies.for_right(right, self._checked.login), fault
         )
@@ -369,21 +371,24 @@ class _Check:
             return Finding(CALLS, text, remedy, Fault.QUOTA)
         return Finding(CALLS, text)
 
-    def _pauses(self) -> Iterator[Finding]:
-        active = self._checked.pauses.active(self._clock.now_ms())
-        if not active:
-            yield Finding(PAUSES, "none")
-        for pause in active:
-            # Nobody else ends the operator's. The others are as good as what they wait for.
-            fault = Fault.OTHER if pause.reason is PauseReason.OPERATOR else None
-            yield Finding(PAUSES, _pause_text(pause), self._end_of(pause), fault)
 
-    def _end_of(self, pause: Pause) -> str:
-        return {
-            PauseReason.OPERATOR: f"contact-activity resume {self._checked.where}",
-            PauseReason.CREDENTIAL: "run again: it tries the credential once, and goes on if it is accepted",
-            PauseReason.QUOTA: "run again then, or once more calls are allowed",
-        }[pause.reason]
+def pause_findings(pauses: Pauses, where: str, now_ms: int) -> Iterator[Finding]:
+    """Yield what keeps a run from making calls. `where`: see `Checked`."""
+    active = pauses.active(now_ms)
+    if not active:
+        yield Finding(PAUSES, "none")
+    for pause in active:
+        # Nobody else ends the operator's. The others are as good as what they wait for.
+        fault = Fault.OTHER if pause.reason is PauseReason.OPERATOR else None
+        yield Finding(PAUSES, _pause_text(pause), _end_of(pause, where), fault)
+
+
+def _end_of(pause: Pause, where: str) -> str:
+    return {
+        PauseReason.OPERATOR: f"contact-activity resume {where}",
+        PauseReason.CREDENTIAL: "run again: it tries the credential once, and goes on if it is accepted",
+        PauseReason.QUOTA: "run again then, or once more calls are allowed",
+    }[pause.reason]
 
 
 def _pause_text(pause: Pause) -> str:

@@ -5,12 +5,13 @@ from enum import Enum, StrEnum, auto
 
 
 class Fault(Enum):
-    """Why a run would fail, the worst first: as its exit status would say it."""
+    """Why a run would fail, the worst first: as its exit status would say it. PART: it would do less."""
 
     SETTINGS = auto()
     CREDENTIAL = auto()
     OTHER = auto()
     QUOTA = auto()
+    PART = auto()
 
 
 class Level(StrEnum):
