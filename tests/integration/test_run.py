@@ -177,7 +177,7 @@ def test_a_day_that_others_used_up_ends_with_status_4(tmp_path: Path) -> None:
         operator = Operator.of(tmp_path, server)
         paused = operator.run()
         assert paused.returncode == 4
-        assert "quota" in paused.stderr.splitlines()[-1]
+        assert "are used up (as the API says; " in paused.stderr.splitlines()[-1]
         refused = [call for call in server.calls if call.status == 403]
         assert 1 <= len(refused) <= 8
 

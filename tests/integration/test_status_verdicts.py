@@ -143,11 +143,29 @@ def test_a_folder_whose_credential_is_refused(operator: Operator, server: Server
 
 def test_a_folder_whose_calls_are_used_up(operator: Operator) -> None:
     operator.environment |= {"CALLS_PER_DAY": "8", "QUOTA_SHARE": "1"}
-    assert operator.run().returncode == 4
+    ended = operator.run()
+    assert ended.returncode == 4
+    assert "used up (8 of 8, by CALLS_PER_DAY × QUOTA_SHARE of this shell) until" in ended.stderr
     system = told(operator)
-    assert system["verdict"]["word"] == "QUOTA"
-    assert system["verdict"]["because"].endswith("(8 of 8); goes on tomorrow 00:00 UTC")
+    assert (system["verdict"]["word"], system["verdict"]["next"][:23]) == ("QUOTA", "contact-activity check ")
+    assert "(8 of 8, by CALLS_PER_DAY" in system["verdict"]["because"]
     assert (system["quota"]["until"][11:19], system["quota"]["asked_again"]) == ("00:00:00", None)
+
+
+def test_a_shell_with_a_higher_limit_has_calls_left(operator: Operator) -> None:
+    """`run`, `status` and `check` agree: a run with its settings goes on at once."""
+    operator.environment |= {"CALLS_PER_DAY": "8", "QUOTA_SHARE": "1"}
+    assert operator.run().returncode == 4
+    operator.environment["CALLS_PER_DAY"] = "10000"
+    verdict = told(operator)["verdict"]
+    assert (verdict["word"], verdict["next"][:20]) == ("QUOTA", "contact-activity run")
+    assert "a lower CALLS_PER_DAY or QUOTA_SHARE" in verdict["because"]
+    asked = ["check", "--state", str(operator.state_dir)]
+    checked = run_command(*asked, environment=operator.environment)
+    assert checked.returncode == 0
+    assert "of a lower CALLS_PER_DAY or QUOTA_SHARE" in checked.stdout
+    assert "with these settings it goes on at once" in checked.stdout
+    assert operator.run().returncode == 0
 
 
 def test_a_folder_whose_calls_somebody_else_used_up(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -157,7 +175,7 @@ def test_a_folder_whose_calls_somebody_else_used_up(tmp_path_factory: pytest.Tem
         assert operator.run().returncode == 4
         system = told(operator)
     verdict, quota = system["verdict"], system["quota"]
-    assert (verdict["word"], verdict["next"]) == ("QUOTA", "")
+    assert (verdict["word"], verdict["next"][:22]) == ("QUOTA", "contact-activity check")
     assert verdict["because"].startswith("the API says that the day's calls are used up (")
     assert f"{quota['asked_again'][11:16]} UTC" in verdict["because"]
     assert quota["until"] >= quota["asked_again"] > iso(SystemClock().now_ms() + 50 * MINUTE_MS)
@@ -391,7 +409,7 @@ def fail(store: Store) -> None:
         (
             lambda store: store.pauses.pause(Pause(PauseReason.QUOTA, SystemClock().now_ms() + HOUR_MS // 2)),
             Word.QUOTA,
-            "",
+            "check",
         ),
         (
             lambda store: store.listings.put_failure(TickFailure("x", SystemClock().now_ms())),

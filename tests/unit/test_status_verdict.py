@@ -55,7 +55,7 @@ LATE = {
 DEAD = {"messages": Messages(0, 2, 0)}
 IN_ORDER = [BY_OPERATOR, BY_CREDENTIAL, FAILED_TICK, LACKING, USED_UP, LATE]
 WORDS = [Word.PAUSED, Word.PAUSED, Word.FAILING, Word.FAILING, Word.QUOTA, Word.LATE]
-NEXT = ["resume", "check", "check", "check", "", "run"]
+NEXT = ["resume", "check", "check", "check", "check", "run"]
 
 
 def test_all_is_well() -> None:
@@ -101,9 +101,9 @@ def test_where_nothing_is_read_any_more_that_is_said(idle_s: int | None, told: s
 @pytest.mark.parametrize(
     ("asks_ms", "messages", "asked", "command"),
     [
-        (AT_MS + HOUR_MS, None, "asked again today 12:20 UTC", ""),
+        (AT_MS + HOUR_MS, None, "asked again today 12:20 UTC", "check"),
         (AT_MS - HOUR_MS, None, "the next run asks again", "run"),
-        (AT_MS - HOUR_MS, Messages(0, 0, 0), "the next tick asks again", ""),
+        (AT_MS - HOUR_MS, Messages(0, 0, 0), "the next tick asks again", "check"),
     ],
 )
 def test_who_only_heard_of_a_used_up_day_says_when_it_asks_again(
@@ -119,8 +119,27 @@ def test_who_only_heard_of_a_used_up_day_says_when_it_asks_again(
 
 
 def test_a_day_that_is_used_up_needs_nobody() -> None:
-    because = "the day's calls are used up (9,000 of 9,000); goes on tomorrow 00:00 UTC"
-    assert verdict_of(replace(FINE, **USED_UP)) == Verdict(Word.QUOTA, because)  # type: ignore[arg-type]
+    """The next step shows what decides it, and what else may be set."""
+    because = (
+        "the day's calls are used up (9,000 of 9,000, by CALLS_PER_DAY × QUOTA_SHARE of this shell); "
+        "goes on by itself tomorrow 00:00 UTC"
+    )
+    assert verdict_of(replace(FINE, **USED_UP)) == Verdict(Word.QUOTA, because, "check")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("messages", "goes_on", "command"),
+    [(None, "run with these", "run"), (Messages(0, 0, 0), "tick", "")],
+)
+def test_a_day_that_is_used_up_by_a_lower_limit_alone_names_the_settings(
+    messages: Messages | None, goes_on: str, command: str
+) -> None:
+    quota = Quota(50, 9_000, 10 * DAY_MS, is_raised=True)
+    because = (
+        "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left "
+        f"(50 of 9,000 used); the next {goes_on} goes on"
+    )
+    assert verdict_of(replace(FINE, quota=quota, messages=messages)) == Verdict(Word.QUOTA, because, command)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,10 @@ def _exit_status(summary: Summary, account: Account, where: str) -> int:
         return fail(EXIT_FAILED, summary.unreachable)
     if summary.pause:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
-        return fail(status, pause_text(summary.pause, account.credentials, summary.denied, where))
+        used, limit = summary.calls_today, account.settings.limits.calls_per_day
+        return fail(
+            status, pause_text(summary.pause, account.credentials, summary.denied, where, used, limit)
+        )
     if summary.failed:
         return fail(EXIT_FAILED, f"{counted(len(summary.failed), 'contact')} failed after all tries")
     if summary.owing:

@@ -236,10 +236,18 @@ def _failed_contacts(summary: Summary) -> list[str]:
     return lines
 
 
-def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", where: str = "") -> str:
+def pause_text(
+    pause: Pause,
+    credentials: AnyCredentials,
+    denied: str = "",
+    where: str = "",
+    used: int = 0,
+    limit: int = 0,
+) -> str:
     """Return one line: what is paused, and what ends the pause. `denied`: see `Summary`.
 
-    `where`: what its commands need to act on the same folder, after a blank.
+    `where`: what its commands need to act on the same folder, after a blank. `used` and `limit`: calls of
+    the day.
     """
     if pause.reason == "credential":
         if denied in WRONG_CLIENT:
@@ -252,5 +260,8 @@ def pause_text(pause: Pause, credentials: AnyCredentials, denied: str = "", wher
     if pause.until_ms is not None:
         until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
     if pause.reason == "quota":
-        return f"the day's quota is used up{until}: run again then, the rest is kept"
+        calls = f"{used:,} of {limit:,}, by CALLS_PER_DAY × QUOTA_SHARE of this shell"
+        if used < limit:
+            calls = f"as the API says; {used:,} of {limit:,} counted here"
+        return f"the day's calls are used up ({calls}){until}: run again then, the rest is kept"
     return f"paused by the operator{until}: `contact-activity resume{where}` ends it"

@@ -90,7 +90,7 @@ def _facts(status: Status) -> list[tuple[str, list[str]]]:
         ("failing", _failing_lines(status)),
         ("due for", [_spread_text(status.lag_s)]),
         ("since last read", [_spread_text(status.since_sync_s)]),
-        ("calls today", [f"{status.quota.used:,} of {status.quota.limit:,}"]),
+        ("calls today", [_calls_text(status)]),
         ("paused", [", ".join(_pause_text(pause, status.at_ms) for pause in status.pauses) or "no"]),
         ("login", _login_lines(status.login, status.at_ms)),
         ("campaign reports", _reports_lines(status)),
@@ -101,6 +101,12 @@ def _facts(status: Status) -> list[tuple[str, list[str]]]:
         ("messages", [_messages_text(status.messages)] if status.messages else []),
     ]
     return [(fact, lines) for fact, lines in facts if lines]
+
+
+def _calls_text(status: Status) -> str:
+    """A folder does not keep the limit of its runs, so that another shell may count by another one."""
+    whose = "" if status.messages else " (CALLS_PER_DAY × QUOTA_SHARE of this shell)"
+    return f"{status.quota.used:,} of {status.quota.limit:,}{whose}"
 
 
 def _listing_lines(status: Status) -> list[str]:

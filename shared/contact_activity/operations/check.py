@@ -22,7 +22,8 @@ from contact_activity.constant_contact.v3_permissions import v3_permissions
 from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.counted import counted
-from contact_activity.domain.pauses import Pause, PauseReason, Pauses
+from contact_activity.domain.pace import calls_left
+from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget
 from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso, midnight_after
 from contact_activity.domain.tokens import StoredTokens
@@ -119,7 +120,7 @@ class _Check:
         else:
             yield from self._access(state)
         yield self._calls_today()
-        yield from pause_findings(self._checked.pauses, self._checked.where, self._clock.now_ms())
+        yield from self._pauses()
         if self._transport.ahead_ms is not None:
             yield _clock(self._transport.ahead_ms)
 
@@ -371,15 +372,31 @@ class _Check:
             return Finding(CALLS, text, remedy, Fault.QUOTA)
         return Finding(CALLS, text)
 
+    def _pauses(self) -> Iterator[Finding]:
+        now_ms = self._clock.now_ms()
+        has_calls_left = calls_left(self._limiter.pace(), self._limiter.limits, now_ms) > 0
+        yield from pause_findings(
+            self._checked.pauses, self._checked.where, now_ms, has_calls_left=has_calls_left
+        )
 
-def pause_findings(pauses: Pauses, where: str, now_ms: int) -> Iterator[Finding]:
-    """Yield what keeps a run from making calls. `where`: see `Checked`."""
+
+def pause_findings(
+    pauses: Pauses, where: str, now_ms: int, *, has_calls_left: bool = False
+) -> Iterator[Finding]:
+    """Yield what keeps a run from making calls. `where`: see `Checked`.
+
+    `has_calls_left`: the limit of these settings is not reached, so that a run ends the pause of another's.
+    """
     active = pauses.active(now_ms)
     if not active:
         yield Finding(PAUSES, "none")
     for pause in active:
         # Nobody else ends the operator's. The others are as good as what they wait for.
         fault = Fault.OTHER if pause.reason is PauseReason.OPERATOR else None
+        if has_calls_left and is_own_budget(pause, now_ms):
+            text = f"{_pause_text(pause)}, of a lower CALLS_PER_DAY or QUOTA_SHARE"
+            yield Finding(PAUSES, text, "run again: with these settings it goes on at once")
+            continue
         yield Finding(PAUSES, _pause_text(pause), _end_of(pause, where), fault)
 
 

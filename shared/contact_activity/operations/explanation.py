@@ -169,7 +169,7 @@ _PAUSES = {
         "renew the credential; check says which, and how",
         "check",
     ),
-    PauseReason.QUOTA: ("the API's calls of the day are used up", "", "status"),
+    PauseReason.QUOTA: ("the calls of the day are used up", "", "status"),
 }
 
 

@@ -150,13 +150,15 @@ class Quota:
     """Calls of the UTC day, as this system counts them, and their limit.
 
     `ends_ms`: when there are calls again at the latest; None while there are some. `asks_ms`: when the API
-    is asked again, if it alone says that they are used up.
+    is asked again, if it alone says that they are used up. `is_raised`: a run with a lower limit used up its
+    calls, and this one has some left.
     """
 
     used: int
     limit: int
     ends_ms: int | None = None
     asks_ms: int | None = None
+    is_raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +290,7 @@ def _quota(stored: StoredState, synced_ms: int | None, now_ms: int) -> Quota:
     )
     is_paused = any(of.reason is PauseReason.QUOTA for of in stored.pauses.active(now_ms))
     if is_paused and until_ms == midnight_after(now_ms):
-        return Quota(used, limit, until_ms)
+        return Quota(used, limit, until_ms, is_raised=True)
     said_ms = until_ms - HOUR_MS
     ends_ms = max(until_ms, midnight_after(said_ms))
     listed_ms = (stored.listing.mark_ms or 0) + LISTING_OVERLAP_MS

@@ -88,14 +88,27 @@ def _used_up(status: Status) -> Verdict | None:
     if quota.ends_ms is None:
         return None
     used, ends = f"{quota.used:,} of {quota.limit:,}", when(quota.ends_ms, status.at_ms)
+    if quota.is_raised:
+        lower = "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left"
+        goes_on = "the next tick goes on" if status.messages else "the next run with these goes on"
+        return Verdict(Word.QUOTA, f"{lower} ({used} used); {goes_on}", "" if status.messages else "run")
     if quota.asks_ms is None:
-        return Verdict(Word.QUOTA, f"the day's calls are used up ({used}); goes on {ends}")
+        limit = f"{used}, by CALLS_PER_DAY × QUOTA_SHARE{_set_here(status)}"
+        return Verdict(
+            Word.QUOTA, f"the day's calls are used up ({limit}); goes on by itself {ends}", "check"
+        )
     why = f"the API says that the day's calls are used up ({used} counted here)"
     latest = f"goes on {ends} at the latest"
     if quota.asks_ms > status.at_ms:
-        return Verdict(Word.QUOTA, f"{why}; asked again {when(quota.asks_ms, status.at_ms)}, {latest}")
-    asker, command = ("tick", "") if status.messages else ("run", "run")
+        asked = f"asked again {when(quota.asks_ms, status.at_ms)}"
+        return Verdict(Word.QUOTA, f"{why}; {asked}, {latest}", "check")
+    asker, command = ("tick", "check") if status.messages else ("run", "run")
     return Verdict(Word.QUOTA, f"{why}; the next {asker} asks again, {latest}", command)
+
+
+def _set_here(status: Status) -> str:
+    """Whose settings a limit is of: a folder keeps none, and another shell may have others."""
+    return "" if status.messages else " of this shell"
 
 
 def _late(status: Status) -> Verdict | None:
