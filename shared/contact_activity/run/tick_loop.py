@@ -7,6 +7,7 @@ from typing import NoReturn
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.rights import missing_right
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.errors import FatalError, RetryError, StandstillError
 from contact_activity.ports import Clock, TickPorts
@@ -124,10 +125,13 @@ class TickLoop:
         self._display.step("listing contacts")
         report, failure = self._dispatch(begin_listing=begin_listing, has_reports=has_reports)
         self._summary.unreadable_contacts += report.unreadable_contacts
-        _warn(report)
-        if report.enqueued:
+        if report.listing_waits:
+            _log.warning(LISTING_WAITS)
+        if report.enqueued or report.reports_enqueued:
+            # Contacts are counted from here on, even if there are none.
             self._display.step("reading activity")
         self._wait_for_workers()
+        self._warn_of_campaigns(report)
         self._workers.raise_error()
         if failure:
             raise failure
@@ -165,6 +169,21 @@ class TickLoop:
             self._show_progress(counted=counted)
             self._clock.sleep(POLL_S)
         self._show_progress(counted=counted)
+
+    def _warn_of_campaigns(self, report: TickReport) -> None:
+        """Say why the campaigns could not be listed.
+
+        Their refusal alone leaves open whether a scope or a privilege is missing: contacts' own reports tell.
+        """
+        failed, reports = report.campaigns_failed, self._store.reports
+        if failed is None:
+            return
+        lacks = reports.feed().lacks
+        right = None
+        if lacks and lacks in failed:
+            contacts = self._store.contacts.outlines()
+            right = missing_right(reports.access(), list_lacks=lacks, contacts=contacts)
+        _log.warning("the campaigns could not be listed: %s", right.missing if right else failed)
 
     def _is_all_done(self, report: TickReport) -> bool:
         now_ms = self._clock.now_ms()
@@ -219,10 +238,3 @@ class TickLoop:
             counted=counted,
             trouble=self._watch.trouble(),
         )
-
-
-def _warn(report: TickReport) -> None:
-    if report.listing_waits:
-        _log.warning(LISTING_WAITS)
-    if report.campaigns_failed:
-        _log.warning("the campaigns could not be listed: %s", report.campaigns_failed)
