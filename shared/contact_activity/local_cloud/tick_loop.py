@@ -107,7 +107,8 @@ class CloudTickLoop:
             self._display.step("reading campaign reports")
             self._wait_for_reports(int(report["enqueued"]))
         self._enqueued = int(report["enqueued"])
-        if self._enqueued:
+        if self._enqueued or self._reports_enqueued:
+            # Contacts are counted from here on, even if there are none.
             self._display.step("reading activity")
         self._wait_for_workers()
         return report
