@@ -14,6 +14,8 @@ import requests
 
 from tests.support.command_line import COMMAND, SHARED, run_command
 
+BANNER = "banner.txt"
+
 
 def clean_environment() -> dict[str, str]:
     """The environment of the tests, without settings, and with the code of this checkout."""
@@ -23,15 +25,21 @@ def clean_environment() -> dict[str, str]:
 
 @contextmanager
 def sandbox(folder: Path, *arguments: str) -> Iterator[list[str]]:
-    """Start a sandbox, and give the lines that it prints. It must end with 0 on Ctrl-C."""
-    with subprocess.Popen(
-        [str(COMMAND), "sandbox", "--contacts", "20", *arguments],
-        cwd=folder,
-        env=clean_environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    """Start a sandbox, and give the lines that it prints. It must end with 0 on Ctrl-C.
+
+    What it says beside them is in the folder's file `BANNER`.
+    """
+    with (
+        (folder / BANNER).open("w") as banner,
+        subprocess.Popen(
+            [str(COMMAND), "sandbox", "--contacts", "20", *arguments],
+            cwd=folder,
+            env=clean_environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=banner,
+        ) as process,
+    ):
         assert process.stdout is not None
         lines: list[str] = []
         while not (lines and lines[-1].startswith("contact-activity run")):
@@ -80,10 +88,13 @@ def test_what_it_prints_logs_in_and_runs(tmp_path: Path) -> None:
 
 
 def test_its_lines_for_v2_run_in_a_shell_that_had_those_for_v3(tmp_path: Path) -> None:
-    """What another version left in the shell is taken out first."""
+    """What another version left in the shell is taken out first. What v3 lacks is said."""
     left = {"CONSTANT_CONTACT_API_VERSION": "v3", "CONSTANT_CONTACT_CLIENT_ID": "simulated-public-client"}
-    with sandbox(tmp_path, "--api", "v2") as lines:
+    taken = ("--without-scope", "contact_data", "--without-privilege", "campaign:read")
+    with sandbox(tmp_path, "--api", "v2", *taken) as lines:
         said = pasted(tmp_path, lines, left)
+    banner = (tmp_path / BANNER).read_text()
+    assert "/v3  (without the scope contact_data, the privilege campaign:read)\n" in banner
     assert "API v2 · reading http://127.0.0.1:" in said
     assert (tmp_path / ".local/sandbox-v2/events.jsonl").read_text().count("\n") > 100
 
@@ -119,6 +130,7 @@ def test_a_port_in_use_is_one_line_with_the_remedy(tmp_path: Path) -> None:
         (("--fault-rate", "2"), "give a share from 0 to 1"),
         (("--fault-rate", "often"), "give a share from 0 to 1"),
         (("--trial", "--refresh-token"), "not allowed with argument"),
+        (("--refresh-token", "--without-scope", "offline_access"), "leave one of them out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

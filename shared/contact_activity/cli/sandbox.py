@@ -6,9 +6,12 @@ from rich.console import Console
 
 from contact_activity.cli.arguments import Commands
 from contact_activity.cli.exit_status import EXIT_DONE
-from contact_activity.run.errors import RunError
+from contact_activity.run.errors import RunError, UsageError
 from contact_activity.settings import Environment
 from contact_activity.simulated.sandbox import EPILOG, SandboxError, add_arguments, serve
+
+# The scope for which an authorization server gives refresh tokens.
+OFFLINE_ACCESS = "offline_access"
 
 
 def add_sandbox(commands: Commands) -> None:
@@ -25,6 +28,11 @@ def add_sandbox(commands: Commands) -> None:
 
 
 def _sandbox(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:  # noqa: ARG001
+    if arguments.refresh_token and OFFLINE_ACCESS in arguments.without_scope:
+        raise UsageError(
+            f"--refresh-token prints a refresh token, and --without-scope {OFFLINE_ACCESS} is an account "
+            "that gives none: leave one of them out"
+        )
     try:
         serve(arguments)
     except SandboxError as error:

@@ -148,7 +148,8 @@ def _announce(server: Server, options: argparse.Namespace) -> None:
     """Say on standard error what is served, and print on standard output what can be pasted."""
     other = "v2" if options.api == "v3" else "v3"
     sys.stderr.write(
-        f"Serving a simulated account until Ctrl-C:\n  v2  {server.base_url}\n  v3  {server.v3_url}\n\n"
+        f"Serving a simulated account until Ctrl-C:\n  v2  {server.base_url}\n  v3  {server.v3_url}"
+        f"{_taken_away(options)}\n\n"
         f"Paste into another terminal (--api {other} prints the lines for the other version):\n"
     )
     sys.stderr.flush()
@@ -164,6 +165,13 @@ def _announce(server: Server, options: argparse.Namespace) -> None:
         sys.stdout.write(f"contact-activity login {place}\n")
     sys.stdout.write(f"contact-activity run {place}\n")
     sys.stdout.flush()
+
+
+def _taken_away(options: argparse.Namespace) -> str:
+    """The rights that v3 lacks here, as they were given; "" if none."""
+    kinds = (("scope", options.without_scope), ("privilege", options.without_privilege))
+    rights = [f"the {kind} {name}" for kind, names in kinds for name in dict.fromkeys(names)]
+    return f"  (without {', '.join(rights)})" if rights else ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -222,7 +230,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_rights(parser: argparse.ArgumentParser, option: str, rights: Collection[str], what: str) -> None:
     known = sorted(rights)
-    text = f"v3: {what}; may be given again: {', '.join(known)}"
+    text = f"v3: {what}; repeat the option to take away several: {', '.join(known)}"
     parser.add_argument(option, action="append", default=[], choices=known, metavar="NAME", help=text)
 
 
