@@ -229,7 +229,7 @@ def test_a_right_that_is_missing_is_named(tmp_path: Path) -> None:
     assert system["missing_right"] == {"kind": "scope", "name": "campaign_data"}
     assert (system["contacts"]["asking"], system["contacts"]["owed"]) == (1, 1)
     told = " ".join(status("--state", str(tmp_path)).stdout.split())
-    assert "1 activity waits for it, 1 until a right is there" in told
+    assert "1 activity waits for the report of its mailing, 1 until a right is there" in told
     assert "the scope campaign_data is missing: `contact-activity login" in told
     assert "does not list the campaigns" not in told
 

@@ -95,7 +95,9 @@ def test_what_is_owed_is_told_with_what_brings_it() -> None:
     assert "the privilege campaign:read is missing, so mailings are not watched" in told(watch)
     failing = Summary(asking=7, owed=2, owing={"111-opens": "400"}, failed_reports={"112-opens": "400"})
     assert "Warning" not in told(failing)
-    assert "Campaign report 111-opens was not read: 400; contacts' activity waits for it." in told(failing)
+    assert "Campaign report 111-opens was not read: 400; contacts' activity waits for this report." in told(
+        failing
+    )
     assert "Campaign report 112-opens was not read: 400; its contacts are read all the same." in told(failing)
 
 

@@ -219,7 +219,7 @@ def _failed_reports(summary: Summary) -> list[str]:
     shown = list(failed.items())[:MAX_FAILED_SHOWN]
     lines = []
     for id_, (cause, owing) in shown:
-        then = "contacts' activity waits for it" if owing else "its contacts are read all the same"
+        then = "contacts' activity waits for this report" if owing else "its contacts are read all the same"
         lines.append(f"Campaign report {id_} was not read: {cause}; {then}.")
     if len(failed) > MAX_FAILED_SHOWN:
         more = len(failed) - MAX_FAILED_SHOWN

@@ -143,12 +143,12 @@ def _asking_text(status: Status) -> str:
     # Without that one mailings are not watched, and their reports are read all the same.
     is_for_right = status.missing_right not in (None, Right.CAMPAIGN_READ) and counts.owed == counts.asking
     why = "until a right is there" if is_for_right else "for more than a day"
-    waits = "waits" if counts.asking == 1 else "wait"
+    waits = (
+        "waits for the report of its mailing" if counts.asking == 1 else "wait for those of their mailings"
+    )
     fails = "fails" if owing == 1 else "fail"
     failing = f" · {counted(owing, 'report')} that they wait for {fails}" if owing else ""
-    return (
-        f"{counted(counts.asking, 'activity', 'activities')} {waits} for it, {counts.owed:,} {why}{failing}"
-    )
+    return f"{counted(counts.asking, 'activity', 'activities')} {waits}, {counts.owed:,} {why}{failing}"
 
 
 def _failing_lines(status: Status) -> list[str]:
