@@ -14,6 +14,7 @@ from contact_activity.cli.aws_place import add_aws_place
 from contact_activity.domain.activity import USABLE_ID
 from contact_activity.domain.times import parse_time
 from contact_activity.operations.system import System, folder_systems
+from contact_activity.run.program import program
 from contact_activity.run.state_folder import SIMULATED_V3
 from contact_activity.settings import Environment
 
@@ -98,7 +99,7 @@ def command_line(command: str, place: str, system: str = "") -> str:
         return ""
     # A run without credentials reads the simulated account as v2 shows it, and has another state.
     version = "CONSTANT_CONTACT_API_VERSION=v3 " if (command, system) == ("run", SIMULATED_V3) else ""
-    return f"{version}contact-activity {command}{place}"
+    return f"{version}{program()} {command}{place}"
 
 
 def given_argument(text: str) -> str:

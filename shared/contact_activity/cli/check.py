@@ -14,6 +14,7 @@ from contact_activity.operations.check import CREDENTIALS, check
 from contact_activity.operations.check_folder import checked_folder, simulated_pauses
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.run.given_account import given_account
+from contact_activity.run.program import program
 from contact_activity.settings import Environment, read_version, unknown_settings
 
 _DESCRIPTION = """\
@@ -85,7 +86,7 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
             CREDENTIALS,
             "none are set, so a run reads the simulated account, and nothing leaves this machine",
             "for your own account "
-            f"`contact-activity login --client-id ID --state {quote(str(state_dir))}`; its --help "
+            f"`{program()} login --client-id ID --state {quote(str(state_dir))}`; its --help "
             "says how to get a client id",
         )
         return _told([none_set, *simulated_pauses(state_dir, read_version(environment), clock)])

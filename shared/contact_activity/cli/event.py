@@ -13,6 +13,7 @@ from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.near_match import did_you_mean
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.run.errors import UsageError
+from contact_activity.run.program import program
 from contact_activity.settings import Environment
 
 _SAMPLE = """\
@@ -65,7 +66,7 @@ def _sample(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     if arguments.bus and not arguments.put_events:
         raise UsageError("--bus belongs to --put-events: add that")
     if arguments.type is None and arguments.put_events:
-        raise UsageError("--put-events needs a TYPE: `contact-activity event sample` lists the types")
+        raise UsageError(f"--put-events needs a TYPE: `{program()} event sample` lists the types")
     if arguments.type is None:
         width = max(map(len, _KINDS))
         for name, kind in _KINDS.items():
@@ -82,7 +83,7 @@ def _text_of(name: str) -> str:
         other_names = {of.detail_type: short for short, of in _KINDS.items()}
         other_names |= {of.event_type: short for short, of in _KINDS.items()}
         meant = did_you_mean(other_names.get(name, name), _KINDS)
-        hint = meant or "`contact-activity event sample` lists the types"
+        hint = meant or f"`{program()} event sample` lists the types"
         raise UsageError(f"there is no event {name}: {hint}")
     file = f"{kind.event_type.removeprefix('contact-activity.')}.json"
     return (_FOLDER / file).read_text(encoding="utf-8").rstrip("\n")

@@ -35,6 +35,7 @@ from contact_activity.operations.explain_campaign import folder_campaigns
 from contact_activity.operations.explanation import CauseKind, Explanation
 from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvents, recent_events
 from contact_activity.run.given_account import given_account
+from contact_activity.run.program import program
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment, SettingsError, read_settings
 
@@ -232,7 +233,7 @@ def _event_lines(found: _Events, tail: str) -> list[str]:
         lines.append(f"  skipped {broken}")
     if not events.is_whole:
         part = f"the last {SEARCHED_BYTES >> 20} MiB of the events file"
-        lines.append(f"  event: no more in {part}; all of it: contact-activity {tail}")
+        lines.append(f"  event: no more in {part}; all of it: {program()} {tail}")
     return lines or ["  event: none in the events file"]
 
 

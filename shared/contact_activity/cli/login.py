@@ -20,6 +20,7 @@ from contact_activity.operations.login_place import REFRESH_UNGIVEN, LoginFolder
 from contact_activity.operations.loopback import redirect_uri
 from contact_activity.operations.remedies import AS_HELP_SAYS
 from contact_activity.ports import Clock
+from contact_activity.run.program import program
 from contact_activity.settings import Environment, read_client, read_settings
 from contact_activity.state.credentials_file import CredentialsFile
 
@@ -174,7 +175,7 @@ def _command(arguments: argparse.Namespace, *, is_code: bool = False) -> str:
     """Return the command that begins this login again, or one with --code."""
     client_id = f" --client-id {quote(arguments.client_id)}" if arguments.client_id else ""
     options = " --code" * (arguments.code or is_code) + " --no-browser" * arguments.no_browser
-    return f"contact-activity login{client_id}{options}{pasted_place(arguments)}"
+    return f"{program()} login{client_id}{options}{pasted_place(arguments)}"
 
 
 def _print_result(login: Login, arguments: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ from contact_activity.cli.told_errors import failure_line, is_foreseen
 from contact_activity.domain.near_match import did_you_mean
 from contact_activity.operations.contact_lookup import LookupFailedError
 from contact_activity.run.errors import UsageError
+from contact_activity.run.program import NAME, program
 from contact_activity.settings import SettingsError
 
 _EPILOG = """\
@@ -45,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         # An address at the wrong place, or one that argparse took for another argument.
         told = re.sub(r"[^\s'=]+@[^\s',]*", "[address]", _meant(message))
-        self.exit(EXIT_USAGE, f"{self.prog}: {told} (see {self.prog} --help)\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {told} (see {program()}{self.prog.removeprefix(NAME)} --help)\n")
 
 
 def _meant(message: str) -> str:
@@ -100,7 +101,7 @@ def _run_command(arguments: argparse.Namespace, console: Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = _Parser(
-        prog="contact-activity",
+        prog=NAME,
         description="Constant Contact e-mail activity as events on an EventBridge bus.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -17,6 +17,7 @@ from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.domain.times import iso
 from contact_activity.operations.pause import pause, resume
 from contact_activity.run.errors import RunError
+from contact_activity.run.program import program
 from contact_activity.settings import Environment
 
 _PAUSE = """\
@@ -55,7 +56,7 @@ def _pause(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     with opened_systems(arguments) as systems:
         for system in systems:
             pause(system, until_ms, is_dry_run=arguments.dry_run)
-            resume_it = f"`contact-activity resume{pasted_place(arguments)}`"
+            resume_it = f"`{program()} resume{pasted_place(arguments)}`"
             end = resume_it if until_ms is None else iso(until_ms)
             print_line(f"{system.name}: paused until {end}")
     return EXIT_DONE

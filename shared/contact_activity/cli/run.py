@@ -25,6 +25,7 @@ from contact_activity.operations.remedies import login
 from contact_activity.run.engine import run_embedded
 from contact_activity.run.errors import UsageError
 from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.program import program
 from contact_activity.run.progress import Display
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.run.summary import Summary
@@ -125,7 +126,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
         is_mixed = not is_elsewhere and sys.stdout.isatty()
         where = pasted_place(arguments)
         engine = "" if arguments.engine == "embedded" else f" --engine {arguments.engine}"
-        hints = Hints(login(account.credentials, where), f"contact-activity run{engine}{where}")
+        hints = Hints(login(account.credentials, where), f"{program()} run{engine}{where}")
         with ProgressBar(told, warnings=console, shows_events=is_elsewhere, draws=not is_mixed) as display:
 
             def tell(summary: Summary) -> None:

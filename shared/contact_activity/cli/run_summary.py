@@ -16,6 +16,7 @@ from contact_activity.domain.summary import SummaryKind
 from contact_activity.errors import Cause
 from contact_activity.operations.remedies import WRONG_CLIENT, for_right, login, renewal
 from contact_activity.run.options import Account, RunOptions
+from contact_activity.run.program import program
 from contact_activity.run.summary import Summary
 from contact_activity.settings import AnyCredentials
 
@@ -264,4 +265,4 @@ def pause_text(
         if used < limit:
             calls = f"as the API says; {used:,} of {limit:,} counted here"
         return f"the day's calls are used up ({calls}){until}: run again then, the rest is kept"
-    return f"paused by the operator{until}: `contact-activity resume{where}` ends it"
+    return f"paused by the operator{until}: `{program()} resume{where}` ends it"

@@ -7,6 +7,7 @@ from rich.console import Console
 from contact_activity.cli.arguments import Commands
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.run.errors import RunError, UsageError
+from contact_activity.run.program import program
 from contact_activity.settings import Environment
 from contact_activity.simulated.sandbox import EPILOG, SandboxError, add_arguments, serve
 
@@ -34,7 +35,7 @@ def _sandbox(arguments: argparse.Namespace, environment: Environment, console: C
             "that gives none: leave one of them out"
         )
     try:
-        serve(arguments)
+        serve(arguments, program())
     except SandboxError as error:
         raise RunError(str(error)) from error
     return EXIT_DONE

@@ -30,6 +30,7 @@ from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.counted import counted
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.run.errors import RunError, UsageError
+from contact_activity.run.program import program
 from contact_activity.run.state_folder import EVENTS_FILES
 from contact_activity.settings import Environment
 
@@ -147,7 +148,7 @@ def _tail(arguments: argparse.Namespace, _: Environment, console: Console) -> in
     path, shown = _events_file(arguments), _Shown(arguments)
     if not path.exists():
         given = f" --events {quote(arguments.events)}" if arguments.events else pasted_place(arguments)
-        makes = f"`contact-activity run{given}` makes it"
+        makes = f"`{program()} run{given}` makes it"
         if arguments.no_follow:
             raise RunError(f"there is no events file {path}: {makes}")
         console.print(f"there is no {path} yet, {makes}: waiting", soft_wrap=True, highlight=False)

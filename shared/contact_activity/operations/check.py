@@ -33,6 +33,7 @@ from contact_activity.operations.asking import asking_client, day_refused_until
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.operations.server_clock import DatedTransport
 from contact_activity.ports import BearerTokens, Clock, Limiter
+from contact_activity.run.program import program
 from contact_activity.settings import Credentials, Settings, V3Credentials, Version
 
 # For all of it. A refresh alone may take half of that.
@@ -402,7 +403,7 @@ def pause_findings(
 
 def _end_of(pause: Pause, where: str) -> str:
     return {
-        PauseReason.OPERATOR: f"contact-activity resume {where}",
+        PauseReason.OPERATOR: f"{program()} resume {where}",
         PauseReason.CREDENTIAL: "run again: it tries the credential once, and goes on if it is accepted",
         PauseReason.QUOTA: "run again then, or once more calls are allowed",
     }[pause.reason]

@@ -20,6 +20,7 @@ from contact_activity.operations.check import Checked
 from contact_activity.operations.findings import Fault
 from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
+from contact_activity.run.program import program
 from contact_activity.settings import Version
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class _Lookup:
         now_ms, where = self._clock.now_ms(), self._checked.where
         if any(pause.reason is PauseReason.OPERATOR for pause in self._checked.pauses.active(now_ms)):
             raise LookupFailedError(
-                f"{where} is paused by the operator, so that no call goes out: `contact-activity resume "
+                f"{where} is paused by the operator, so that no call goes out: `{program()} resume "
                 f"{where}`, {_BY_ID}"
             )
         until_ms = day_refused_until(self._checked.pauses, self._checked.limiter, now_ms)
@@ -146,7 +147,7 @@ class _Lookup:
         more = f" and {len(ids) - MAX_NAMED:,} more" if len(ids) > MAX_NAMED else ""
         raise LookupFailedError(
             f"{counted(len(ids), 'contact')} have the address given: {', '.join(ids[:MAX_NAMED])}{more}; "
-            f"name one by its id, as in `contact-activity {self._command} {ids[0]} {self._checked.where}`"
+            f"name one by its id, as in `{program()} {self._command} {ids[0]} {self._checked.where}`"
         )
 
     def _none(self) -> LookupFailedError:

@@ -2,6 +2,7 @@
 
 from contact_activity.domain.rights import Right
 from contact_activity.errors import Cause
+from contact_activity.run.program import program
 from contact_activity.settings import AnyCredentials, Credentials, Settings, V3Credentials
 
 BASE_URL, TOKEN_URL = "CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_TOKEN_URL"
@@ -22,7 +23,7 @@ WRONG_CLIENT = {
 
 def login_command(where: str) -> str:
     """Return the login that brings other tokens. `where`: the options that name the system, or ""."""
-    return f"`{f'contact-activity login {where.strip()}'.rstrip()}`"
+    return f"`{f'{program()} login {where.strip()}'.rstrip()}`"
 
 
 def login(credentials: AnyCredentials, where: str) -> str:

@@ -5,6 +5,7 @@ from shlex import quote
 
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.options import Account
+from contact_activity.run.program import program
 from contact_activity.settings import (
     Environment,
     SettingsError,
@@ -23,7 +24,7 @@ def given_account(environment: Environment, state_dir: Path) -> Account | None:
     """
     # Whether there was a login does not matter if the environment decides for v2.
     is_logged_in = read_version(environment, is_logged_in=True) is Version.V3 and holds_login(state_dir)
-    login = f"contact-activity login --state {quote(str(state_dir))}"
+    login = f"{program()} login --state {quote(str(state_dir))}"
     credentials = read_credentials(environment, is_logged_in=is_logged_in, login=login)
     if credentials:
         settings = read_settings(environment, is_logged_in=is_logged_in)

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from contact_activity.run.errors import RunError
+from contact_activity.run.program import program
 from contact_activity.settings import Version
 
 # Two files, so that simulated and real activity never mix.
@@ -42,8 +43,7 @@ def databases_in(state_dir: Path) -> dict[str, Path]:
     }
     if not found:
         raise RunError(
-            f"--state {state_dir} holds no state: run "
-            f"`contact-activity run --state {quote(str(state_dir))}` first"
+            f"--state {state_dir} holds no state: run `{program()} run --state {quote(str(state_dir))}` first"
         )
     return found
 

@@ -65,8 +65,8 @@ class SandboxError(Exception):
     """The server cannot start. The message is one line that says what to do."""
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Serve until SIGINT or SIGTERM. `options`: see `add_arguments`.
+def serve(options: argparse.Namespace, program: str) -> None:
+    """Serve until SIGINT or SIGTERM. `options`: see `add_arguments`. `program`: how a shell starts it.
 
     Raises `SandboxError` if the account or the port cannot be opened.
     """
@@ -83,7 +83,7 @@ def serve(options: argparse.Namespace) -> None:
                 f"port {options.port} of this machine cannot be used ({problem.strerror}): "
                 "give another --port, or none for a free one"
             ) from problem
-        _announce(server, options)
+        _announce(server, options, program)
         ended.wait()
     sys.stderr.write(f"calls answered: {len(server.calls):,}\n")
 
@@ -144,7 +144,7 @@ def _variables(server: Server, options: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _announce(server: Server, options: argparse.Namespace) -> None:
+def _announce(server: Server, options: argparse.Namespace, program: str) -> None:
     """Say on standard error what is served, and print on standard output what can be pasted."""
     other = "v2" if options.api == "v3" else "v3"
     sys.stderr.write(
@@ -162,8 +162,8 @@ def _announce(server: Server, options: argparse.Namespace) -> None:
     )
     place = f"--state {quote(str(options.state.with_suffix('')))}-{options.api}"
     if variables.get("CLIENT_ID") == PUBLIC_CLIENT:
-        sys.stdout.write(f"contact-activity login {place}\n")
-    sys.stdout.write(f"contact-activity run {place}\n")
+        sys.stdout.write(f"{program} login {place}\n")
+    sys.stdout.write(f"{program} run {place}\n")
     sys.stdout.flush()
 
 
