@@ -441,6 +441,24 @@ def test_a_resync_publishes_what_its_report_shows_under_another_stamp(off_ms: in
     assert list(Counter(account.world.ids).values()) == [2] * 8
 
 
+@pytest.mark.parametrize("fault", [None, RetryError("the API answered 503"), Refusal.GONE])
+def test_a_resync_is_still_wanted_after_its_contact_could_not_be_read(
+    fault: BaseException | Refusal | None,
+) -> None:
+    """So its reports are read at once, though they were just read in vain."""
+    rows = [shown("m", NOON_MS - n * HOUR_MS) for n in (1, 5)]
+    account = Account([*rows, hidden(shown("m", NOON_MS - 9 * HOUR_MS))])
+    account.hours(54)
+    now_ms = account.world.clock.now_ms()
+    assert account.world.contacts.save(account.world.contact("c0").resynced(0, now_ms))
+    if fault:
+        account.faults["c0"] = fault
+        account.hours(1)
+        del account.faults["c0"]
+    account.hours(3)
+    assert list(Counter(account.world.ids).values()) == [2, 2]
+
+
 @pytest.mark.parametrize("mailing", ["m-listed", "m-auto"])
 def test_a_clock_that_ran_ahead_keeps_no_row_waiting(mailing: str) -> None:
     """For years it wrote when the report of the row is due, and that it was read in vain."""

@@ -102,11 +102,12 @@ class _Judge:
         self._is_resynced = contact.watermark.resync_ms is not None
         # Reports published something, in a resumed walk perhaps before its earlier part.
         self._has_news = bool(contact.watermark.reported) or contact.progress is not None
+        self._found = contact
         contact = contact.cut_back(started_ms)
         progress = contact.progress
         if progress and progress.fingerprint != policy.reading.fingerprint:
             progress = None
-        contact = replace(contact, progress=progress)
+        self._begun = contact = replace(contact, progress=progress)
         self._item, self._ports, self._policy = item, ports, policy
         self._deadline_ms = deadline_ms
         self._held = HeldContact(
@@ -351,7 +352,7 @@ class _Judge:
 
     def _end_gone(self) -> Outcome:
         """What was read of it before stays stored: it may only have been out of sight."""
-        gone = self._held.contact.gone(
+        gone = self._unread.gone(
             self._ports.clock.now_ms(),
             tick_ms=self._policy.tick_ms,
             started_ms=self._history.walk.started_ms,
@@ -360,10 +361,15 @@ class _Judge:
         self._report.is_newly_gone = gone.times_gone == 1
         return self._saved(gone, Outcome.GONE)
 
+    @property
+    def _unread(self) -> Contact:
+        """The contact without this walk. What a resync wants it still wants, unless some of it is stored."""
+        return self._found if self._held.contact is self._begun else self._held.contact
+
     def _fail(self, error: Exception) -> None:
         self._is_spent = True
         with suppress(StandstillError):
-            contact = self._stopped() if self._report.pages else self._held.contact
+            contact = self._stopped() if self._report.pages else self._unread
             failed = contact.failed(
                 describe(error),
                 now_ms=self._ports.clock.now_ms(),
