@@ -452,6 +452,24 @@ def test_reports_that_are_switched_off_are_not_trusted_when_they_are_on_again(wo
     assert {world.trust_of(type_).mode for type_ in ALL} == {Mode.PROBATION}
 
 
+def test_a_clock_that_ran_ahead_has_no_report_read_anew_each_time(world: World) -> None:
+    """It wrote since when the type is trusted. A report of many pages would never be read to its end."""
+    campaigns(world, "7")
+    year_ms = NOON_MS + 365 * DAY_MS
+    ahead = world.reports.trust().with_type(OPENED, TypeTrust(Mode.PUBLISH, year_ms, sampled_ms=NOON_MS))
+    assert world.reports.save_trust(ahead)
+    world.register("1")
+    world.source.shown["7"] = [activity(NOON_MS - n * 1_000) for n in range(50)]
+    world.source.page_rows = 2
+    for _ in range(2):
+        world.tick()
+        item = next(item for item in drain_all(world.queue) if item.id == "7-opens")
+        told = world.work_on(item)
+        world.wait(TICK_MS)
+    assert (told.outcome, len(world.ids)) == (Outcome.READ, 50)
+    assert world.report("7-opens").read_ms is not None
+
+
 def test_a_tick_may_leave_the_reports_out(world: World) -> None:
     """A run that was once through them does not begin again."""
     world.wait(TICK_MS)

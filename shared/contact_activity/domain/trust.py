@@ -80,6 +80,10 @@ class TypeTrust:
             return False
         return self.sampled_ms is None or not 0 <= now_ms - self.sampled_ms < SAMPLE_EVERY_MS
 
+    def set_right(self, now_ms: int) -> "TypeTrust":
+        """This trust since now at the latest: a clock that ran ahead wrote a later time."""
+        return replace(self, since_ms=min(self.since_ms, now_ms))
+
     @property
     def sample_size(self) -> int:
         return MAX_SAMPLED if self.mode is Mode.PROBATION else MAX_SAMPLED_DAILY

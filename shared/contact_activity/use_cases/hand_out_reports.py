@@ -50,7 +50,7 @@ def hand_out_reports(
         most = access.most_tried(ports.clock.now_ms())
         trust = _all_trusted(ports, types)
     else:
-        trust = ports.store.reports.trust()
+        trust = _set_right(ports, types)
         _ask_samples_again(ports, types, trust)
         report.report_types_off = tuple(of.report for of in types if trust.of(of).is_doubted)
     if ports.store.pauses.get().active(ports.clock.now_ms()):
@@ -90,6 +90,16 @@ def forget_trust(ports: TickPorts) -> None:
     trust = ports.store.reports.trust()
     if trust.types and ports.store.reports.save_trust(replace(trust, types={})):
         ports.store.reports.make_due(ports.clock.now_ms())
+
+
+def _set_right(ports: TickPorts, types: Iterable[ActivityType]) -> Trust:
+    """Trust no type since a time to come: until then each read would count as one before, and begin anew."""
+    reports, now_ms = ports.store.reports, ports.clock.now_ms()
+    trust = reports.trust()
+    ahead = [type_ for type_ in types if trust.of(type_).since_ms > now_ms]
+    for type_ in ahead:
+        change_trust(reports, type_, lambda of: of.set_right(now_ms))
+    return reports.trust() if ahead else trust
 
 
 def _ask_samples_again(ports: TickPorts, types: Iterable[ActivityType], trust: Trust) -> None:
