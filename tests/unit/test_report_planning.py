@@ -470,6 +470,19 @@ def test_a_clock_that_ran_ahead_has_no_report_read_anew_each_time(world: World) 
     assert world.report("7-opens").read_ms is not None
 
 
+@pytest.mark.parametrize("ahead_ms", [20 * DAY_MS, WATCHED_WEEKLY_MS])
+def test_a_clock_that_ran_ahead_ends_no_watch(world: World, ahead_ms: int) -> None:
+    """By it the campaigns were old, some too old to be read again. Once it is right they are young."""
+    world.tick()
+    world.wait(ahead_ms)
+    world.tick()
+    for item in drain_all(world.queue):
+        world.work_on(item)
+    world.wait(-ahead_ms)
+    world.tick()
+    assert sorted(handed_out(world)) == reports("a", "b", "c")
+
+
 def test_a_tick_may_leave_the_reports_out(world: World) -> None:
     """A run that was once through them does not begin again."""
     world.wait(TICK_MS)

@@ -19,6 +19,8 @@ SENDS_DEEP_AFTER_MS = DEEP_AFTER_MS[:1]
 WATCHED_MS = 30 * DAY_MS
 WATCHED_WEEKLY_MS = 90 * DAY_MS
 MAX_WAIT_MS = DAY_MS
+# Of what was sent less than 30 days ago, with room for a long tick and for clocks that differ.
+LATEST_YOUNG_DUE_MS = 2 * DAY_MS
 # The wait grows with the age of the send, as opens decay, and doubles with each read without news.
 WAITS_AN_AGE, WAITS_AN_OLD_AGE = 96, 24
 FRESH_MS, MAX_FRESH_WAIT_MS = WEEK_MS, 20 * 60_000
@@ -375,6 +377,10 @@ class CampaignReport:
     def sent_again(self, sent_ms: int, now_ms: int) -> "CampaignReport":
         """Watched anew after its campaign was sent once more. What was read of it stays read."""
         return replace(self, sent_ms=sent_ms, due_ms=now_ms, deep_ms=None, quiet=0, failures=0, refusals=0)
+
+    def is_put_off(self, now_ms: int) -> bool:
+        """Whether it is due later than that of a young campaign can be, or never: a clock ran ahead."""
+        return self.due_ms is None or self.due_ms > now_ms + LATEST_YOUNG_DUE_MS
 
     def of_parent(self, parent_id: str | None) -> "CampaignReport":
         """This report with the campaign whose mailing it is of, once that is known."""

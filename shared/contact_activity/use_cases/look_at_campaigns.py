@@ -187,5 +187,8 @@ class _Look:
             reports.save(CampaignReport(id_, sent_ms, self._now_ms, parent_id=parent_id))
         elif stored and sent_ms > stored.sent_ms:
             reports.save(stored.sent_again(sent_ms, self._now_ms).of_parent(parent_id))
+        elif stored and stored.is_put_off(self._now_ms):
+            due = replace(stored.set_right(self._now_ms), due_ms=self._now_ms)
+            reports.save(due.of_parent(parent_id))
         elif stored and stored.of_parent(parent_id) is not stored:
             reports.save(stored.of_parent(parent_id))
