@@ -459,6 +459,20 @@ def test_a_resync_is_still_wanted_after_its_contact_could_not_be_read(
     assert list(Counter(account.world.ids).values()) == [2, 2]
 
 
+def test_a_resync_of_several_invocations_has_all_its_reports_read_at_once() -> None:
+    """Though that of its later pages was just read in vain."""
+    rows = [
+        shown(mailing, NOON_MS - n * HOUR_MS) for mailing, n in (("m0", 1), ("m0", 2), ("m1", 5), ("m1", 6))
+    ]
+    account = Account([*rows, hidden(shown("m1", NOON_MS - 9 * HOUR_MS))], page_rows=1)
+    account.hours(54)
+    now_ms = account.world.clock.now_ms()
+    assert account.world.contacts.save(account.world.contact("c0").resynced(0, now_ms))
+    account.for_ms = 500
+    account.hours(3)
+    assert list(Counter(account.world.ids).values()) == [2] * 4
+
+
 @pytest.mark.parametrize("mailing", ["m-listed", "m-auto"])
 def test_a_clock_that_ran_ahead_keeps_no_row_waiting(mailing: str) -> None:
     """For years it wrote when the report of the row is due, and that it was read in vain."""

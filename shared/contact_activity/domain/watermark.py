@@ -255,7 +255,8 @@ class Progress:
     the moment when the report was begun anew.
     `partly`: what the bus accepted of a page that it accepted in part, packed like `candidates`.
     `undecided_pages`: how many were read before it began anew for what was set aside.
-    `edge`: the clicks of the last stamp that was read, where rows only vouch.
+    `edge`: the clicks of the last stamp that was read, where rows only vouch. `is_resynced`: a resync wants
+    what it asks for there.
     """
 
     started_ms: int
@@ -273,6 +274,7 @@ class Progress:
     partly: bytes = b""
     undecided_pages: int = 0
     edge: Edge = NO_EDGE
+    is_resynced: bool = False
 
     @property
     def start_ms(self) -> int:

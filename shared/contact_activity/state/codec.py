@@ -78,6 +78,7 @@ def progress_to_json(progress: Progress) -> str:
             "partly": base64.b64encode(progress.partly).decode(),
             "undecided_pages": progress.undecided_pages,
             **({} if progress.edge == Edge() else {"edge": asdict(progress.edge)}),
+            **({"is_resynced": True} if progress.is_resynced else {}),
         }
     )
 
@@ -100,6 +101,7 @@ def progress_from_json(text: str) -> Progress:
         partly=base64.b64decode(stored.get("partly", "")),
         undecided_pages=stored.get("undecided_pages", 0),
         edge=_edge(stored.get("edge")),
+        is_resynced=stored.get("is_resynced", False),
     )
     # An earlier version stored neither `oldest` nor `again_from`.
     return progress if "oldest" in stored else progress.with_oldest()

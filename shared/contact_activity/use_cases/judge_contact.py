@@ -99,7 +99,10 @@ class _Judge:
         deadline_ms: int,
         started_ms: int,
     ) -> None:
-        self._is_resynced = contact.watermark.resync_ms is not None
+        begun = contact.progress
+        self._is_resynced = contact.watermark.resync_ms is not None or (
+            begun is not None and begun.is_resynced
+        )
         # Reports published something, in a resumed walk perhaps before its earlier part.
         self._has_news = bool(contact.watermark.reported) or contact.progress is not None
         self._found = contact
@@ -214,7 +217,7 @@ class _Judge:
         progress = self._history.progress()
         # The last page again would number its clicks on.
         next_ = None if self._history.is_at_end else progress.next
-        return contact.interrupted(replace(progress, next=next_))
+        return contact.interrupted(replace(progress, next=next_, is_resynced=self._is_resynced))
 
     def _saved(self, contact: Contact, outcome: Outcome) -> Outcome:
         return outcome if self._save(contact) else Outcome.RACE_LOST
