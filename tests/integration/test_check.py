@@ -212,7 +212,10 @@ def test_v3_that_works(tmp_path: Path, server: Server) -> None:
     found = check_by_command(tmp_path, v3(server))
     assert (found.status, found.err) == (0, "")
     assert found.lines == V3_LINES
-    assert re.search(r"API v3, the stored login: an access token until \d{4}-", found.told["credentials"])
+    assert re.search(
+        r"API v3, the stored login: an access token until (?:today|tomorrow) \d\d:\d\d UTC",
+        found.told["credentials"],
+    )
     assert "a refresh token that renews it" in found.told["credentials"]
     assert "p07simulated01" in found.told["account"]
     assert (refreshes(server), CredentialsFile(tmp_path).read()) == (0, stored)

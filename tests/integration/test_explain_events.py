@@ -131,3 +131,11 @@ def test_a_folder_that_looks_like_an_option_can_be_pasted(events: Path) -> None:
 def test_an_empty_campaign_is_refused() -> None:
     ended = run_command("explain", "--campaign", "", environment=PATH)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+
+
+def test_an_event_of_no_day_is_a_broken_line(events: Path) -> None:
+    """It cannot be told when that was."""
+    events.write_text(event(day=99) + event(day=1), encoding="utf-8")
+    recent = recent_events(events, "4711")
+    assert recent is not None
+    assert ([of.occurred_at for of in recent.events], recent.broken) == (["2026-01-01"], 1)

@@ -186,7 +186,7 @@ def test_a_login_without_a_refresh_token_says_until_when_it_works(tmp_path: Path
     with served(Authorisation(has_refresh_token=False), time.monotonic) as server:
         status, out, _ = run(server, tmp_path, "login", "--no-browser")
     assert status == 0
-    assert re.search(r"logged in until \d{4}-\d\d-\d\dT", out)
+    assert re.search(r"logged in until (?:today|tomorrow) \d\d:\d\d UTC", out)
     assert f"or `contact-activity login --code --no-browser --state {tmp_path}`" in out
     assert "`contact-activity login --help`" in out
     assert stored(tmp_path)["refresh_token"] is None

@@ -1,6 +1,10 @@
-"""What a command says stands on a terminal of any width: nothing is cut off, or shortened to dots."""
+"""What a command says stands on a terminal of any width: nothing is cut off, or shortened to dots.
+
+And it tells each time in the one way that `told_times` says.
+"""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -27,20 +31,22 @@ from contact_activity.domain.contact import ListedContact
 from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.times import HOUR_MS
-from contact_activity.run.state_folder import ACCOUNT_DATABASE
+from contact_activity.run.state_folder import ACCOUNT_DATABASE, EVENTS_FILES
 from contact_activity.simulated import Server, error
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.command_line import SHARED
 from tests.support.running import Operator, account_of, served
+from tests.support.told import oddly_told
 
 WIDE, WIDTHS = 200, (80, 40)
 LIMITS = Limits(100, 10_000)
+CLICK = json.loads((SHARED.parent / "events/samples/email.clicked.v1.json").read_text(encoding="utf-8"))
 LONG_ID = "c0ffee00-1234-11ef-8f5e-fa163e123456"
 # Times, how long a run takes, and the calls of the day, which a check makes itself, differ each time.
 PASSING = re.compile(
     r"[\d,]+ of [\d,]+ used|[\d,]+ left for"
-    r"|\d+\.\d s|\d{4}-\d\d-\d\dT[\d:.]+Z|\d+ (?:h \d+ )?min|\d+ s\b|\d+ ms"
+    r"|\d+\.\d s|\d\d:\d\d(?::\d\d)?(?:\.\d+Z)?|\d+ (?:h \d+ )?min|\d+ s\b|\d+ ms"
 )
 # What a run shows while it reads, and takes away again.
 _PROGRESS = re.compile(r"\x1b\[\?25l.*\x1b\[\?25h", re.DOTALL)
@@ -106,6 +112,10 @@ def operator(tmp_path: Path, server: Server) -> Operator:
     operator = Operator.of(tmp_path, server)
     operator.state_dir.mkdir(mode=0o700)
     now_ms = SystemClock().now_ms()
+    link = {"id": "1", "url": "https://shop.example.org/summer/sale?of=the+week"}
+    detail = CLICK["detail"] | {"subject": LONG_ID, "data": CLICK["detail"]["data"] | {"link": link}}
+    events = operator.state_dir / EVENTS_FILES["embedded"]
+    events.write_text(json.dumps(CLICK | {"detail": detail}) + "\n", encoding="utf-8")
     with closing(Database(operator.state_dir / ACCOUNT_DATABASE)) as database:
         store = sqlite_store(database, LIMITS, SystemClock())
         store.contacts.register([ListedContact(LONG_ID, ""), ListedContact("4711", "")], now_ms)
@@ -128,6 +138,8 @@ def operator(tmp_path: Path, server: Server) -> Operator:
         ["explain", LONG_ID],
         ["explain", LONG_ID, "--json"],
         ["explain", "--campaign", LONG_ID],
+        ["status"],
+        ["tail", "--no-follow"],
         ["dead-letters"],
         ["dead-letters", "--redrive", "--dry-run"],
         ["pause", "--dry-run"],
@@ -140,6 +152,7 @@ def operator(tmp_path: Path, server: Server) -> Operator:
 def test_a_narrow_terminal_shows_every_value(operator: Operator, arguments: list[str]) -> None:
     wide = shown(operator, WIDE, *arguments)
     assert len(values(wide)) >= 3
+    assert "--json" in arguments or oddly_told(ESCAPES.sub("", wide)) == []
     for width in WIDTHS:
         assert_nothing_is_lost(wide, shown(operator, width, *arguments))
 
@@ -156,5 +169,6 @@ def test_a_narrow_terminal_shows_every_value_of_a_run(tmp_path: Path, server: Se
         told[width] = shown(operator, width, "run").replace(str(folder), "FOLDER")
         told[width] = re.sub(rf"(?s){re.escape(str(tmp_path))}\W+{width}", "FOLDER", told[width])
     assert "Email Opened" in told[WIDE]
+    assert oddly_told(told[WIDE]) == []
     for width in WIDTHS:
         assert_nothing_is_lost(told[WIDE], told[width])

@@ -28,7 +28,7 @@ CLICK = json.loads(
 LINE = json.dumps(CLICK).encode() + b"\n"
 # What moves the cursor and what colours.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-A_LINE = re.compile(r"\d\d:\d\d:\d\d  [a-z]+ +\d+  ")
+A_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC  [a-z]+ +\d+  ")
 PROGRESS = re.compile(r"[a-z ]+: .*calls? today")
 WITHIN_S = 60
 

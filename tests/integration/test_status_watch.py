@@ -92,7 +92,7 @@ def test_a_pipe_gets_a_block_each_time(tmp_path: Path) -> None:
     first, second, _ = re.split(rb"^\n", text + b"\n", maxsplit=2, flags=re.MULTILINE)
     for block in (first, second):
         time_line, name, verdict, *_ = block.decode().splitlines()
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time_line)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_line)
         assert (name, verdict) == ("account", "OK  no contact was read yet")
     assert b"\x1b" not in text
 
@@ -104,7 +104,7 @@ def test_a_look_that_fails_is_one_line_and_the_next_one_comes(tmp_path: Path) ->
     with os.fdopen(ours, "rb"), os.fdopen(theirs, "wb"), watching(folder, theirs) as process:
         missing = read_until(ours, lambda text: text.endswith(b"\n\n"))
         (line,) = missing.decode().strip().splitlines()
-        assert "Z  cannot be read: --state" in line
+        assert " UTC  cannot be read: --state" in line
         assert "holds no state" in line
         store_contact(folder)
         read_until(ours, lambda text: b"OK  no contact was read yet" in text)

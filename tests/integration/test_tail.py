@@ -48,7 +48,9 @@ def tail(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_click_in_one_line() -> None:
     """When it was met, what, who, where to, and how long after it happened."""
     assert event_line(CLICK).split() == [
+        "2024-06-12",
         "08:31:04",
+        "UTC",
         "clicked",
         "4711",
         "shop.example.org/summer",
@@ -78,7 +80,7 @@ def test_backfill_is_said() -> None:
 def test_the_last_lines_are_shown(tmp_path: Path) -> None:
     path = write(tmp_path / "events.jsonl", *[CLICK] * 5, BOUNCE)
     shown = tail(path, "--lines", "2").stdout.splitlines()
-    assert [line.split()[1] for line in shown] == ["clicked", "bounced"]
+    assert [line.split()[3] for line in shown] == ["clicked", "bounced"]
     assert tail(path, "--lines", "0").stdout == ""
 
 
@@ -96,7 +98,7 @@ def test_the_last_lines_are_shown(tmp_path: Path) -> None:
 )
 def test_events_are_chosen(tmp_path: Path, arguments: list[str], types: list[str]) -> None:
     shown = tail(write(tmp_path / "events.jsonl", CLICK, BOUNCE), *arguments)
-    assert [line.split()[1] for line in shown.stdout.splitlines()] == types
+    assert [line.split()[3] for line in shown.stdout.splitlines()] == types
 
 
 def test_whole_events_for_scripts(tmp_path: Path) -> None:
@@ -172,13 +174,13 @@ def test_it_follows_a_file_that_comes_grows_and_is_emptied(
         file.flush()
         time.sleep(0.5)
         file.write(line[100:])
-    assert following.stdout.readline().split()[1] == "clicked"
+    assert following.stdout.readline().split()[3] == "clicked"
     path.write_text("", encoding="utf-8")
     time.sleep(0.5)
     write(path, BOUNCE)
-    assert following.stdout.readline().split()[1] == "bounced"
+    assert following.stdout.readline().split()[3] == "bounced"
     write(tmp_path / "other", CLICK, BOUNCE).replace(path)
-    assert [following.stdout.readline().split()[1] for _ in range(2)] == ["clicked", "bounced"]
+    assert [following.stdout.readline().split()[3] for _ in range(2)] == ["clicked", "bounced"]
     following.send_signal(signal.SIGINT)
     assert following.wait(WAIT_S) == 0
 
@@ -191,4 +193,4 @@ def test_the_file_of_the_local_cloud_is_followed_when_it_comes(
     assert following.stderr
     assert "waiting" in following.stderr.readline()
     write(tmp_path / "cloud-events.jsonl", CLICK)
-    assert following.stdout.readline().split()[1] == "clicked"
+    assert following.stdout.readline().split()[3] == "clicked"

@@ -125,7 +125,7 @@ def test_what_is_published_is_shown_with_the_documented_permissions(emulator: Em
     with tail_process(caller(emulator), "--type", "clicked") as process:
         assert process.stdout
         publish(emulator, BOUNCE, CLICK)
-        assert process.stdout.readline().split()[1:3] == ["clicked", CLICK["detail"]["subject"]]
+        assert process.stdout.readline().split()[3:5] == ["clicked", CLICK["detail"]["subject"]]
         (name,) = left(emulator)
         sqs = emulator.client("sqs")
         with pytest.raises(ClientError, match="AccessDenied"):
@@ -157,7 +157,7 @@ def test_the_next_start_removes_what_kill_9_left(emulator: Emulator) -> None:
         publish(emulator, CLICK)
         assert one.stdout
         assert other.stdout
-        assert one.stdout.readline().split()[1] == "clicked"
+        assert one.stdout.readline().split()[3] == "clicked"
         assert json.loads(other.stdout.readline())["detail"] == CLICK["detail"]
         for process in (one, other):
             process.send_signal(signal.SIGTERM)

@@ -590,7 +590,7 @@ def test_a_signal_ends_it_well(served: Aws, number: signal.Signals) -> None:
     with tail_process(served) as process:
         assert process.stdout
         served.publish(CLICK)
-        assert process.stdout.readline().split()[1:3] == ["clicked", CLICK["detail"]["subject"]]
+        assert process.stdout.readline().split()[3:5] == ["clicked", CLICK["detail"]["subject"]]
         process.send_signal(number)
         assert process.wait(WAIT_S) == 0
     assert served.left() == []

@@ -10,9 +10,10 @@ from contact_activity.domain.campaign_report import CampaignReport, ReportId
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
-from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
+from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.trust import Mode
 from contact_activity.operations.campaign_explanation import CampaignFacts, campaign_causes, next_command
+from contact_activity.operations.told_times import when
 
 NOW_MS = 20_000 * DAY_MS
 REPORT = CampaignReport(ReportId("9", ActivityType.OPENED), NOW_MS, NOW_MS + HOUR_MS)
@@ -25,18 +26,21 @@ FAILED = replace(REPORT, last_error="HTTP 500", failed_ms=NOW_MS - 1)
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        (QUIET, ("nothing is wrong", iso(NOW_MS + HOUR_MS))),
+        (QUIET, ("nothing is wrong", when(NOW_MS + HOUR_MS, NOW_MS))),
         (replace(QUIET, reports=()), ("no report of it is due",)),
         (replace(QUIET, pauses=(Pause(PauseReason.OPERATOR, None),)), ("an operator paused", "lifted")),
         (replace(QUIET, right=Right.CAMPAIGN_DATA), ("scope campaign_data",)),
-        (replace(QUIET, refused_ms=NOW_MS), ("refused the campaign list", iso(NOW_MS))),
+        (replace(QUIET, refused_ms=NOW_MS), ("refused the campaign list", when(NOW_MS, NOW_MS))),
         (replace(QUIET, watched=None), ("not watched", "automated mailing")),
         (replace(QUIET, watched=WatchedCampaign("9", NOW_MS - 91 * DAY_MS)), ("more than 90 days ago",)),
-        (replace(QUIET, reports=(FAILED,)), ("reading opens failed", "HTTP 500", iso(NOW_MS + HOUR_MS))),
+        (
+            replace(QUIET, reports=(FAILED,)),
+            ("reading opens failed", "HTTP 500", when(NOW_MS + HOUR_MS, NOW_MS)),
+        ),
         (replace(QUIET, reports=(replace(REPORT, due_ms=NOW_MS),)), ("due, and waiting", "opens")),
         (replace(QUIET, reports=(HELD,)), ("a worker reads it now", "opens")),
         (replace(QUIET, tick_failure=TickFailure("no host", NOW_MS)), ("the last tick failed", "no host")),
-        (replace(QUIET, calls_used=10_000), ("10,000 of 10,000 calls", iso(NOW_MS + DAY_MS))),
+        (replace(QUIET, calls_used=10_000), ("10,000 of 10,000 calls", when(NOW_MS + DAY_MS, NOW_MS))),
         (replace(QUIET, modes=dict.fromkeys(ActivityType, Mode.OFF)), ("opens are off", "turn of each")),
         (replace(QUIET, modes={}), ("opens are on probation", "turn of each")),
         (replace(QUIET, types=()), ("CAMPAIGN_REPORTS is off",)),

@@ -15,7 +15,7 @@ from contact_activity.domain.memory import KEY_BYTES
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
 from contact_activity.domain.summary import Summarized, SummaryKind
-from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
+from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.watermark import Mark, Span, Watermark
 from contact_activity.operations.explanation import (
     CauseKind,
@@ -25,6 +25,7 @@ from contact_activity.operations.explanation import (
     explain,
     pause_causes,
 )
+from contact_activity.operations.told_times import when, when_of_several
 
 NOW_MS = 20_000 * DAY_MS + HOUR_MS
 READ = Contact("4711", registered_ms=0, due_ms=NOW_MS + HOUR_MS, synced_ms=NOW_MS - HOUR_MS)
@@ -44,21 +45,21 @@ ONE_CAUSE = [
     (
         CauseKind.PAUSED,
         replace(QUIET, pauses=(Pause(PauseReason.QUOTA, NOW_MS + 1),), calls_used=10_000),
-        iso(NOW_MS + 1),
+        when(NOW_MS + 1, NOW_MS),
     ),
     (CauseKind.MISSING_RIGHT, replace(QUIET, right=Right.METRICS), "ui:campaign:metrics"),
     (CauseKind.MISSING_RIGHT, replace(QUIET, right=Right.CAMPAIGN_READ), "mailings are not watched"),
     (CauseKind.PUT_OFF, replace(QUIET, latest_due_ms=READ.due_ms - 1), "a clock that was ahead"),
     (CauseKind.SUMMARY_OWED, replace(QUIET, summaries=(SummaryKind.CONTACT,)), "not its summary"),
-    (CauseKind.GONE, replace(QUIET, contact=replace(READ, times_gone=2)), iso(READ.due_ms)),
+    (CauseKind.GONE, replace(QUIET, contact=replace(READ, times_gone=2)), when(READ.due_ms, NOW_MS)),
     (
         CauseKind.FAILING,
         replace(QUIET, contact=replace(READ, failures=3, last_error="HTTP 500", failed_ms=NOW_MS)),
         "3 times",
     ),
     (CauseKind.TICK_FAILED, replace(QUIET, tick_failure=TickFailure("no host", NOW_MS)), "no host"),
-    (CauseKind.QUOTA_USED_UP, replace(QUIET, calls_used=10_000), iso(20_001 * DAY_MS)),
-    (CauseKind.RESYNC, replace(QUIET, contact=replace(READ, watermark=RESYNC)), iso(DAY_MS)),
+    (CauseKind.QUOTA_USED_UP, replace(QUIET, calls_used=10_000), when(20_001 * DAY_MS, NOW_MS)),
+    (CauseKind.RESYNC, replace(QUIET, contact=replace(READ, watermark=RESYNC)), when(DAY_MS, NOW_MS)),
     (CauseKind.BEING_READ, replace(QUIET, contact=replace(READ, held_until_ms=NOW_MS + 1)), "now"),
     (
         CauseKind.BEING_READ,
@@ -188,14 +189,14 @@ def test_an_erased_contact_is_explained_by_that() -> None:
     erased = Facts("account", "4711", NOW_MS, erased_ms=DAY_MS)
     (cause,) = explain(erased).causes
     assert cause.kind is CauseKind.FORGOTTEN
-    assert iso(DAY_MS) in cause.text
+    assert when(DAY_MS, NOW_MS) in cause.text
 
 
 def test_nothing_wrong_says_when_it_was_and_will_be_read() -> None:
     (cause,) = explain(QUIET).causes
     assert cause.kind is CauseKind.NOTHING_WRONG
-    assert iso(NOW_MS - HOUR_MS) in cause.text
-    assert iso(READ.due_ms) in cause.text
+    assert when_of_several(NOW_MS - HOUR_MS, NOW_MS) in cause.text
+    assert when(READ.due_ms, NOW_MS) in cause.text
 
 
 def test_settings_that_leave_something_out_do_not_hide_that_nothing_is_wrong() -> None:
@@ -204,7 +205,7 @@ def test_settings_that_leave_something_out_do_not_hide_that_nothing_is_wrong() -
     assert (reports.kind, start.kind) == (CauseKind.LEFT_OUT, CauseKind.LEFT_OUT)
     assert "clicks" in reports.text
     assert "opens" not in reports.text
-    assert iso(DAY_MS) in start.text
+    assert when(DAY_MS, NOW_MS) in start.text
     assert last.kind is CauseKind.NOTHING_WRONG
 
 
@@ -229,5 +230,5 @@ def test_the_page_for_operators_says_what_to_do_about_each_cause() -> None:
 def test_nobody_renews_a_credential_for_want_of_a_right() -> None:
     """A pause for a right leads to what brings that: a login for a scope, the owner for a privilege."""
     for right, command in ((Right.CONTACT_DATA, "login"), (Right.CONTACTS_READ, "check")):
-        (cause,) = pause_causes([Pause(PauseReason.CREDENTIAL, None, right)])
+        (cause,) = pause_causes([Pause(PauseReason.CREDENTIAL, None, right)], NOW_MS)
         assert (cause.command, "renew" in cause.remedy) == (command, False)

@@ -9,6 +9,7 @@ from rich.console import Console
 from contact_activity.cli.run_summary import Hints, pause_text, print_summary
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
+from contact_activity.domain.times import midnight_after
 from contact_activity.domain.work import Outcome, Report, WorkItem, WorkKind
 from contact_activity.errors import RetryError
 from contact_activity.run.options import RunOptions
@@ -81,6 +82,12 @@ def test_contacts_that_are_refused_have_failed_if_others_were_read() -> None:
         assert not summary.refused
 
 
+def test_a_pause_is_told_with_its_end() -> None:
+    pause = Pause(PauseReason.QUOTA, midnight_after(NOON_MS))
+    line = pause_text(pause, V3Credentials(), NOON_MS)
+    assert line == "the day's quota is used up until tomorrow 00:00 UTC: run again then, the rest is kept"
+
+
 def test_what_is_owed_is_told_with_what_brings_it() -> None:
     """A right that is missing before all; a report that fails beside it."""
     scope = Summary(asking=7, owed=7, missing_right=Right.CAMPAIGN_DATA)
@@ -122,7 +129,7 @@ def told(summary: Summary) -> str:
 )
 def test_a_dead_credential_is_told_with_what_renews_it(credentials: AnyCredentials, named: list[str]) -> None:
     """The command and the setting of the version that is read."""
-    told = pause_text(Pause(PauseReason.CREDENTIAL, None), credentials)
+    told = pause_text(Pause(PauseReason.CREDENTIAL, None), credentials, NOON_MS)
     assert all(name in told for name in named)
     assert "hunter2" not in told
     assert len(told.splitlines()) == 1
@@ -138,7 +145,7 @@ def test_a_dead_credential_is_told_with_what_renews_it(credentials: AnyCredentia
 def test_contacts_that_may_not_be_listed_are_told_with_the_right(right: Right, steps: list[str]) -> None:
     """Once, where the run ends: no summary guesses at something else."""
     pause = Pause(PauseReason.CREDENTIAL, None, right.value)
-    line = pause_text(pause, V3Credentials(), where=" --state there")
+    line = pause_text(pause, V3Credentials(), NOON_MS, where=" --state there")
     assert line.startswith(f"{right.missing}, so the API does not list the contacts: ")
     assert all(step in line for step in steps)
     shown = told(Summary(contacts=3, missing_right=right, pause=pause))

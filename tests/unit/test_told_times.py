@@ -3,7 +3,8 @@
 import pytest
 
 from contact_activity.domain.times import parse_time
-from contact_activity.operations.told_times import duration, when
+from contact_activity.operations.told_times import duration, stamp, when, when_of_several
+from tests.support.told import oddly_told
 
 NOW = "2026-11-28T11:20:00Z"
 
@@ -46,3 +47,18 @@ def test_a_duration_has_one_unit(seconds: int, told: str, bound: str) -> None:
 )
 def test_a_time_is_told_by_its_day(time: str, told: str) -> None:
     assert when(ms(time), ms(NOW)) == told
+    assert f"{when_of_several(ms(time), ms(NOW))} UTC" == told
+    assert oddly_told(told) == []
+
+
+def test_a_line_of_a_stream_has_the_date_and_seconds() -> None:
+    assert stamp(ms(NOW)) == "2026-11-28 11:20:00 UTC"
+    assert oddly_told(stamp(ms(NOW))) == []
+
+
+@pytest.mark.parametrize(
+    "text", [NOW, "at 11:20", "11:20:00 UTC", "2026-11-28 11:20:00.000 UTC", "today 11:20", "today 9:05 UTC"]
+)
+def test_any_other_time_in_a_text_is_found(text: str) -> None:
+    """By the tests that walk the outputs of the commands."""
+    assert oddly_told(text)

@@ -27,8 +27,8 @@ _EPILOG = """\
 example, where the application may not read campaigns:
 
   $ contact-activity check
-  ok       credentials     API v3, the stored login: an access token until 2026-05-08T09:12:44.000Z, and a
-                           refresh token that renews it
+  ok       credentials     API v3, the stored login: an access token until tomorrow 09:12 UTC, and a refresh
+                           token that renews it
   ok       token endpoint  authz.constantcontact.com can be reached
   ok       API             api.cc.email answers
   failing  campaigns       may not be read (403 access_denied): the scope campaign_data is missing

@@ -23,6 +23,7 @@ from contact_activity.domain.times import is_too_late, iso
 from contact_activity.domain.work import DeadLetter, WorkKind
 from contact_activity.operations.dead_letters import Failures, find_failures, redrive
 from contact_activity.operations.system import System
+from contact_activity.operations.told_times import when_of_several
 from contact_activity.settings import Environment
 
 _DEAD_LETTERS = """\
@@ -94,16 +95,17 @@ def _print_failures(name: str, failures: Failures) -> None:
         counted(len(failures.letters), "dead letter"),
     )
     print_line(f"{name}: {failing} failing, {letters}")
+    at_ms = now_ms()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("what", "id", "", "when", "last failed", "because"):
+    for heading in ("what", "id", "", "when (UTC)", "last failed (UTC)", "because"):
         table.add_column(heading, no_wrap=True)
     for contact in failures.contacts[:MAX_SHOWN]:
         tries = f"{contact.failures} failed"
-        table.add_row("contact", contact.id, tries, _next_try(contact), *_last_failure(contact))
+        table.add_row("contact", contact.id, tries, _next_try(contact, at_ms), *_last_failure(contact, at_ms))
     given_up = zip(failures.letters, failures.letter_contacts, strict=True)
     for letter, of_letter in islice(given_up, MAX_SHOWN):
-        since = f"since {iso(letter.sent_ms)}"
-        table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter))
+        since = f"since {when_of_several(letter.sent_ms, at_ms)}"
+        table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter, at_ms))
     if table.row_count:
         Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
     for report in failures.reports[:MAX_SHOWN]:
@@ -135,17 +137,17 @@ def _failing(of: ContactOutline | CampaignReport) -> dict[str, object]:
     }
 
 
-def _last_failure(contact: ContactOutline | None) -> tuple[str, str]:
+def _last_failure(contact: ContactOutline | None, at_ms: int) -> tuple[str, str]:
     if contact is None or contact.failed_ms is None:
         return "", ""
-    return iso(contact.failed_ms), contact.last_error or ""
+    return when_of_several(contact.failed_ms, at_ms), contact.last_error or ""
 
 
-def _next_try(contact: ContactOutline) -> str:
+def _next_try(contact: ContactOutline, at_ms: int) -> str:
     longest_ms = MAX_GONE_WAIT_MS if contact.times_gone else MAX_FAILURE_WAIT_MS
-    if is_too_late(contact.due_ms, now_ms() + longest_ms):
+    if is_too_late(contact.due_ms, at_ms + longest_ms):
         return "again at the next tick: the clock was ahead"
-    return f"again {iso(contact.due_ms)}"
+    return f"again {when_of_several(contact.due_ms, at_ms)}"
 
 
 def _letter_id(letter: DeadLetter) -> str:

@@ -4,21 +4,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from contact_activity.domain.times import iso, parse_time
-from contact_activity.operations.told_times import duration
+from contact_activity.domain.times import parse_time
+from contact_activity.operations.told_times import duration, stamp
 
 MAX_DETAIL_CHARACTERS = 60
 SUMMARIZED = "summarized"
 
 
 def event_line(envelope: Mapping[str, Any]) -> str:
-    """Return when an event was met (UTC), what happened, to which contact, with what, and how late that is.
+    """Return when an event was met, what happened, to which contact, with what, and how late that is.
 
     Raises `ValueError`, `LookupError` or `TypeError` for what is no event of this system.
     """
     detail = envelope["detail"]
     data, observed_ms = detail["data"], _time_ms(detail["observedtime"])
-    words = [iso(observed_ms)[11:19], f"{what_happened(data):<12}", str(detail["subject"])]
+    words = [stamp(observed_ms), f"{what_happened(data):<12}", str(detail["subject"])]
     if about := _about(data):
         words.append(about)
     late_ms = observed_ms - _time_ms(detail["time"])

@@ -5,7 +5,7 @@ Changes nothing, and makes no call to Constant Contact, but for `--email`.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -27,13 +27,14 @@ from contact_activity.cli.explain_campaign import campaign_json, campaign_lines,
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.counted import counted
-from contact_activity.domain.times import iso
+from contact_activity.domain.times import iso, parse_time
 from contact_activity.errors import StandstillError
 from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import folder_explanations
 from contact_activity.operations.explain_campaign import folder_campaigns
 from contact_activity.operations.explanation import CauseKind, Explanation
-from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvents, recent_events
+from contact_activity.operations.recent_events import SEARCHED_BYTES, RecentEvent, RecentEvents, recent_events
+from contact_activity.operations.told_times import when, when_of_several
 from contact_activity.run.given_account import given_account
 from contact_activity.run.program import program
 from contact_activity.run.state_folder import EVENTS_FILES
@@ -202,16 +203,23 @@ def _watermark_lines(explanation: Explanation) -> list[str]:
     contact = explanation.facts.contact
     if contact is None:
         return []
-    read = "never" if contact.synced_ms is None else iso(contact.synced_ms)
-    lines = [f"  last read: {read}; due: {iso(contact.due_ms)}"]
-    if through := [f"{of.report} {iso(of.through_ms)}" for of in explanation.known if of.through_ms]:
-        lines.append(f"  read through: {', '.join(through)}")
-    floors = [f"{of.report} {iso(of.floor_ms)}" for of in explanation.known if of.floor_ms]
-    below = f"what is older is not asked for again: {', '.join(floors)}" if floors else "nothing is forgotten"
+    now_ms = explanation.facts.now_ms
+    read = "never" if contact.synced_ms is None else when_of_several(contact.synced_ms, now_ms)
+    lines = [f"  last read: {read}; due: {when(contact.due_ms, now_ms)}"]
+    if through := _by_report({of.report: of.through_ms for of in explanation.known}, now_ms):
+        lines.append(f"  read through: {through}")
+    floors = _by_report({of.report: of.floor_ms for of in explanation.known}, now_ms)
+    below = f"what is older is not asked for again: {floors}" if floors else "nothing is forgotten"
     return [
         *lines,
         f"  remembers {counted(explanation.remembered, 'activity', 'activities')} one by one; {below}",
     ]
+
+
+def _by_report(times_ms: Mapping[str, int | None], now_ms: int) -> str:
+    """Return the times that there are, each with its report; "" if there is none."""
+    told = [f"{report} {when_of_several(ms, now_ms)}" for report, ms in times_ms.items() if ms]
+    return f"{', '.join(told)} UTC" if told else ""
 
 
 def _event_lines(found: _Events, tail: str) -> list[str]:
@@ -221,9 +229,7 @@ def _event_lines(found: _Events, tail: str) -> list[str]:
     events = found.recent
     if events is None:
         return []
-    lines = [
-        f"  event: {of.detail_type}, happened {of.occurred_at}, seen {of.observed_at}" for of in events.events
-    ]
+    lines = [_event_line(event) for event in events.events]
     if events.broken:
         broken = counted(
             events.broken,
@@ -235,6 +241,13 @@ def _event_lines(found: _Events, tail: str) -> list[str]:
         part = f"the last {SEARCHED_BYTES >> 20} MiB of the events file"
         lines.append(f"  event: no more in {part}; all of it: {program()} {tail}")
     return lines or ["  event: none in the events file"]
+
+
+def _event_line(event: RecentEvent) -> str:
+    at_ms = now_ms()
+    times_ms = [parse_time(text) for text in (event.occurred_at, event.observed_at)]
+    happened, seen = (when_of_several(time_ms, at_ms) for time_ms in times_ms if time_ms is not None)
+    return f"  event: {event.detail_type}, happened {happened}, seen {seen} UTC"
 
 
 def _to_json(explanations: Sequence[Explanation], found: _Events, place: str) -> dict[str, object]:

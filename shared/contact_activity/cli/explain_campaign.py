@@ -7,6 +7,7 @@ from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.counted import counted
 from contact_activity.domain.times import iso
 from contact_activity.operations.campaign_explanation import CampaignFacts, campaign_causes, next_command
+from contact_activity.operations.told_times import when, when_of_several
 
 # So that all is on one screen.
 MAX_REPORTS_SHOWN = 12
@@ -49,8 +50,11 @@ def _next(facts: CampaignFacts, place: str) -> list[str]:
 
 
 def _report_line(facts: CampaignFacts, report: CampaignReport) -> str:
-    read = "never read" if report.read_ms is None else f"read {iso(report.read_ms)}"
-    due = "no longer due" if report.due_ms is None else f"due {iso(report.due_ms)}"
+    told, read, due = when, "never read", "no longer due"
+    if report.due_ms is not None:
+        told, due = when_of_several, f"due {when(report.due_ms, facts.now_ms)}"
+    if report.read_ms is not None:
+        read = f"read {told(report.read_ms, facts.now_ms)}"
     mode = facts.mode(report.id.type).value
     rows, failures = counted(report.rows, "row"), counted(report.failures, "failure")
     return f"{report.id}: {mode}, {read}, {due}, {rows}, {failures}"

@@ -14,11 +14,11 @@ from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.oauth import authorization_server
 from contact_activity.constant_contact.token_answers import DeviceCode
-from contact_activity.domain.times import iso
 from contact_activity.operations.login import Login, code_login, device_login
 from contact_activity.operations.login_place import REFRESH_UNGIVEN, LoginFolder, LoginPlace
 from contact_activity.operations.loopback import redirect_uri
 from contact_activity.operations.remedies import AS_HELP_SAYS
+from contact_activity.operations.told_times import when
 from contact_activity.ports import Clock
 from contact_activity.run.program import program
 from contact_activity.settings import Environment, read_client, read_settings
@@ -183,7 +183,7 @@ def _print_result(login: Login, arguments: argparse.Namespace) -> None:
     if granted.refresh_token:
         print_line("logged in: the tokens are stored, and each run renews them")
     else:
-        until = iso(login.asked_ms + granted.life_ms)
+        until = when(login.asked_ms + granted.life_ms, login.asked_ms)
         print_line(
             f"logged in until {until}: {REFRESH_UNGIVEN}. Run `{_command(arguments)}` again then, or "
             f"{_for_refresh(arguments)}"

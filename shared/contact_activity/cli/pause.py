@@ -14,8 +14,8 @@ from contact_activity.cli.arguments import (
     time_argument,
 )
 from contact_activity.cli.exit_status import EXIT_DONE
-from contact_activity.domain.times import iso
 from contact_activity.operations.pause import pause, resume
+from contact_activity.operations.told_times import when
 from contact_activity.run.errors import RunError
 from contact_activity.run.program import program
 from contact_activity.settings import Environment
@@ -52,12 +52,12 @@ def add_resume(commands: Commands) -> None:
 def _pause(arguments: argparse.Namespace, _: Environment, __: Console) -> int:
     until_ms: int | None = arguments.until
     if until_ms is not None and until_ms <= now_ms():
-        raise RunError(f"--until {iso(until_ms)} is past: give a time in the future")
+        raise RunError(f"--until {when(until_ms, now_ms())} is past: give a time in the future")
     with opened_systems(arguments) as systems:
         for system in systems:
             pause(system, until_ms, is_dry_run=arguments.dry_run)
             resume_it = f"`{program()} resume{pasted_place(arguments)}`"
-            end = resume_it if until_ms is None else iso(until_ms)
+            end = resume_it if until_ms is None else when(until_ms, now_ms())
             print_line(f"{system.name}: paused until {end}")
     return EXIT_DONE
 

@@ -19,6 +19,7 @@ from contact_activity.domain.counted import counted
 from contact_activity.domain.times import iso
 from contact_activity.operations.resync import request_resync, resyncable_ids
 from contact_activity.operations.system import System
+from contact_activity.operations.told_times import when
 from contact_activity.run.errors import RunError
 from contact_activity.settings import Environment
 
@@ -54,7 +55,7 @@ def add_resync(commands: Commands) -> None:
 def _resync(arguments: argparse.Namespace, environment: Environment, console: Console) -> int:
     since_ms: int = arguments.since
     if since_ms > now_ms():
-        raise RunError(f"--since {iso(since_ms)} is in the future: give a time that is past")
+        raise RunError(f"--since {when(since_ms, now_ms())} is in the future: give a time that is past")
     if not arguments.all:
         given_id = arguments.contact_id
         arguments.contact_id = chosen_contact(arguments, environment, f"resync --since {iso(since_ms)}")
@@ -75,9 +76,9 @@ def _resync_in(system: System, arguments: argparse.Namespace, console: Console) 
     else:
         requested = request_resync(system, contact_ids, arguments.since, now_ms())
         count = sum(track(requested, system.name, len(contact_ids), console=console, transient=True))
+    contacts, since = counted(count, "contact"), when(arguments.since, now_ms())
     print_line(
-        f"{system.name}: {counted(count, 'contact')} to be published again since {iso(arguments.since)}; "
-        f"at least {counted(count, 'call')}"
+        f"{system.name}: {contacts} to be published again since {since}; at least {counted(count, 'call')}"
     )
     return count
 

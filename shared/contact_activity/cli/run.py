@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, pasted_place
+from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, now_ms, pasted_place
 from contact_activity.cli.ended_by import end_noted, ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
 from contact_activity.cli.progress_bar import ProgressBar
@@ -200,9 +200,8 @@ def _exit_status(summary: Summary, account: Account, where: str) -> int:
     if summary.pause:
         status = _EXIT_STATUS_BY_PAUSE.get(summary.pause.reason, EXIT_FAILED)
         used, limit = summary.calls_today, account.settings.limits.calls_per_day
-        return fail(
-            status, pause_text(summary.pause, account.credentials, summary.denied, where, used, limit)
-        )
+        told = pause_text(summary.pause, account.credentials, now_ms(), summary.denied, where, used, limit)
+        return fail(status, told)
     if summary.failed:
         return fail(EXIT_FAILED, f"{counted(len(summary.failed), 'contact')} failed after all tries")
     if summary.owing:

@@ -1,7 +1,6 @@
 """Prints what a run reads when it starts, and its summary when it ends, on standard error."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,7 @@ from contact_activity.domain.schedule import are_too_many_gone
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.errors import Cause
 from contact_activity.operations.remedies import WRONG_CLIENT, for_right, login, renewal
+from contact_activity.operations.told_times import when
 from contact_activity.run.options import Account, RunOptions
 from contact_activity.run.program import program
 from contact_activity.run.summary import Summary
@@ -240,6 +240,7 @@ def _failed_contacts(summary: Summary) -> list[str]:
 def pause_text(
     pause: Pause,
     credentials: AnyCredentials,
+    now_ms: int,
     denied: str = "",
     where: str = "",
     used: int = 0,
@@ -259,7 +260,7 @@ def pause_text(
         return f"the API refuses the credential: {renewal(credentials, where)}, and run again"
     until = ""
     if pause.until_ms is not None:
-        until = datetime.fromtimestamp(pause.until_ms / 1_000, UTC).strftime(" until %Y-%m-%d %H:%M UTC")
+        until = f" until {when(pause.until_ms, now_ms)}"
     if pause.reason == "quota":
         calls = f"{used:,} of {limit:,}, by CALLS_PER_DAY × QUOTA_SHARE of this shell"
         if used < limit:

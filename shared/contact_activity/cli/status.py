@@ -22,6 +22,7 @@ from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
 from contact_activity.domain.times import iso
 from contact_activity.operations.status import LoginStatus, Status
+from contact_activity.operations.told_times import stamp
 from contact_activity.operations.verdict import verdict_of
 from contact_activity.run.errors import UsageError
 from contact_activity.settings import Environment, SettingsError, read_settings
@@ -134,7 +135,7 @@ def _look(console: Console, arguments: argparse.Namespace, environment: Environm
         failure = " ".join(failure_line(error, arguments.stack).split())
     if console.is_interactive:
         console.clear()
-    console.print(f"{iso(now_ms())[:19]}Z" + (f"  cannot be read: {failure}" if failure else ""))
+    console.print(stamp(now_ms()) + (f"  cannot be read: {failure}" if failure else ""))
     _print(console, statuses, place)
     if not console.is_interactive:
         console.print()

@@ -11,6 +11,7 @@ from contact_activity.cli.arguments import command_line
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
+from contact_activity.domain.times import midnight_after
 from contact_activity.domain.trust import Mode
 from contact_activity.operations.remedies import for_right, login_command
 from contact_activity.operations.status import (
@@ -113,7 +114,8 @@ def _listing_lines(status: Status) -> list[str]:
     if not status.listing.waits:
         return []
     pages = counted(status.listing.pages_today, "page")
-    return [f"{pages} today, its share of the calls: goes on at 00:00 UTC"]
+    goes_on = when(midnight_after(status.at_ms), status.at_ms)
+    return [f"{pages} today, its share of the calls: goes on {goes_on}"]
 
 
 def _tick_lines(status: Status) -> list[str]:

@@ -49,8 +49,8 @@ examples:
   contact-activity tail --no-follow --lines 100  the last hundred, and end
   contact-activity tail --stack contact-activity each from now on, as the bus of a stack gives it
 
-A line has the time when the event was met (UTC), the type, the contact, what it is about, and how long after
-it happened it was met. A line of the file that is no event is skipped, and counted at the end.
+A line has the time when the event was met, the type, the contact, what it is about, and how long after it
+happened it was met. A line of the file that is no event is skipped, and counted at the end.
 
 With --stack a rule is made on the stack's bus, which chooses what is asked for, and a queue to which only
 this rule may send. Both are removed at the end, also by SIGTERM and SIGHUP; what `kill -9` leaves is removed

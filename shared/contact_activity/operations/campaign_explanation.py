@@ -11,7 +11,6 @@ from contact_activity.domain.counted import counted
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
-from contact_activity.domain.times import iso
 from contact_activity.domain.trust import Mode
 from contact_activity.operations.explanation import (
     Cause,
@@ -21,6 +20,7 @@ from contact_activity.operations.explanation import (
     reads_next,
     tick_failed,
 )
+from contact_activity.operations.told_times import when
 
 _DAYS_WATCHED = WATCHED_WEEKLY_MS // 86_400_000
 
@@ -103,7 +103,8 @@ def _causes(facts: CampaignFacts) -> Iterator[CampaignCause]:
     for cause in _of_the_system(facts):
         yield CampaignCause(CampaignCauseKind(cause.kind), cause.text, cause.remedy, cause.command)
     if facts.refused_ms is not None:
-        text = f"the API refused the campaign list at {iso(facts.refused_ms)}: new sends are not seen"
+        refused = when(facts.refused_ms, facts.now_ms)
+        text = f"the API refused the campaign list {refused}: new sends are not seen"
         yield CampaignCause(CampaignCauseKind.LIST_REFUSED, text, command="check")
     yield from _not_read(facts)
     yield from _failing(facts)
@@ -112,11 +113,11 @@ def _causes(facts: CampaignFacts) -> Iterator[CampaignCause]:
 
 
 def _of_the_system(facts: CampaignFacts) -> Iterator[Cause]:
-    yield from pause_causes(facts.pauses)
+    yield from pause_causes(facts.pauses, facts.now_ms)
     if facts.right:
         yield lacks(facts.right)
     if facts.tick_failure:
-        yield tick_failed(facts.tick_failure)
+        yield tick_failed(facts.tick_failure, facts.now_ms)
     yield from quota_used_up(facts.pauses, facts.calls_used, facts.calls_per_day, facts.now_ms)
 
 
@@ -142,8 +143,8 @@ def _not_read(facts: CampaignFacts) -> Iterator[CampaignCause]:
     elif facts.now_ms - sent_ms > WATCHED_WEEKLY_MS:
         yield CampaignCause(
             CampaignCauseKind.NO_LONGER_WATCHED,
-            f"no longer watched: it was sent at {iso(sent_ms)}, more than {_DAYS_WATCHED} days ago, "
-            f"{_BY_TURNS}",
+            f"no longer watched: it was sent {when(sent_ms, facts.now_ms)}, more than {_DAYS_WATCHED} days "
+            f"ago, {_BY_TURNS}",
         )
 
 
@@ -158,9 +159,9 @@ def _failing(facts: CampaignFacts) -> Iterator[CampaignCause]:
         types = ", ".join(dict.fromkeys(of.id.type.report for of in reports))
         what = f"{counted(len(reports), 'report')} ({types})" if several else types
         failed_ms = max((of.failed_ms for of in reports if of.failed_ms is not None), default=None)
-        at = "" if failed_ms is None else f" at {iso(failed_ms)}"
+        at = "" if failed_ms is None else f" {when(failed_ms, facts.now_ms)}"
         later = [of.due_ms for of in reports if of.due_ms is not None and of.due_ms > facts.now_ms]
-        again = f": read again from {iso(min(later))} on" if later else ""
+        again = f": read again from {when(min(later), facts.now_ms)} on" if later else ""
         remedy = "have all that failed tried at once, when the cause is mended"
         text = f"reading {what} failed{at} ({error}){again}"
         yield CampaignCause(CampaignCauseKind.FAILING, text, remedy, "dead-letters --redrive")
@@ -200,5 +201,7 @@ def _not_believed(facts: CampaignFacts) -> Iterator[CampaignCause]:
 
 def _nothing_wrong(facts: CampaignFacts) -> CampaignCause:
     reads = [of.due_ms for of in facts.reports if of.due_ms is not None]
-    text = f"nothing is wrong: watched, next read at {iso(min(reads))}" if reads else "no report of it is due"
+    text = "no report of it is due"
+    if reads:
+        text = f"nothing is wrong: watched, next read {when(min(reads), facts.now_ms)}"
     return CampaignCause(CampaignCauseKind.NOTHING_WRONG, text)

@@ -25,13 +25,14 @@ from contact_activity.domain.counted import counted
 from contact_activity.domain.pace import calls_left
 from contact_activity.domain.pauses import Pause, PauseReason, Pauses, is_own_budget
 from contact_activity.domain.rights import Right
-from contact_activity.domain.times import iso, midnight_after
+from contact_activity.domain.times import midnight_after
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.errors import Cause, RetryError, WaitError, WaitReason
 from contact_activity.operations import remedies
 from contact_activity.operations.asking import asking_client, day_refused_until
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.operations.server_clock import DatedTransport
+from contact_activity.operations.told_times import when
 from contact_activity.ports import BearerTokens, Clock, Limiter
 from contact_activity.run.program import program
 from contact_activity.settings import Credentials, Settings, V3Credentials, Version
@@ -230,7 +231,9 @@ class _Check:
         return self._living(stored_tokens())
 
     def _living(self, stored: StoredTokens) -> Finding:
-        until = f" until {iso(stored.access.expires_ms)}" if stored.access else ""
+        until = ""
+        if stored.access:
+            until = f" until {when(stored.access.expires_ms, self._clock.now_ms())}"
         text = f"{self._words()}: an access token{until}, and "
         before = f"before it ends: {self._checked.renewal}"
         if self._denied in remedies.WRONG_CLIENT:
@@ -364,10 +367,11 @@ class _Check:
         )
         text = f"{used:,} of {limits.calls_per_day:,} used ({settings}), {left:,} left for {ends_in}"
         if not left:
-            remedy = "run again after 00:00 UTC; raise CALLS_PER_DAY or QUOTA_SHARE if the key has more calls"
+            ends = when(midnight_after(now_ms), now_ms)
+            remedy = f"run again after {ends}; raise CALLS_PER_DAY or QUOTA_SHARE if the key has more calls"
             return Finding(CALLS, text, remedy, Fault.QUOTA)
         if self._used_up_until_ms is not None:
-            until = iso(self._used_up_until_ms)
+            until = when(self._used_up_until_ms, now_ms)
             text = f"used up, as the API says, though our own count is {used:,} of {limits.calls_per_day:,}"
             remedy = f"run again after {until}; see who else uses the key, and lower QUOTA_SHARE"
             return Finding(CALLS, text, remedy, Fault.QUOTA)
@@ -395,10 +399,10 @@ def pause_findings(
         # Nobody else ends the operator's. The others are as good as what they wait for.
         fault = Fault.OTHER if pause.reason is PauseReason.OPERATOR else None
         if has_calls_left and is_own_budget(pause, now_ms):
-            text = f"{_pause_text(pause)}, of a lower CALLS_PER_DAY or QUOTA_SHARE"
+            text = f"{_pause_text(pause, now_ms)}, of a lower CALLS_PER_DAY or QUOTA_SHARE"
             yield Finding(PAUSES, text, "run again: with these settings it goes on at once")
             continue
-        yield Finding(PAUSES, _pause_text(pause), _end_of(pause, where), fault)
+        yield Finding(PAUSES, _pause_text(pause, now_ms), _end_of(pause, where), fault)
 
 
 def _end_of(pause: Pause, where: str) -> str:
@@ -409,8 +413,8 @@ def _end_of(pause: Pause, where: str) -> str:
     }[pause.reason]
 
 
-def _pause_text(pause: Pause) -> str:
-    until = "" if pause.until_ms is None else f" until {iso(pause.until_ms)}"
+def _pause_text(pause: Pause, now_ms: int) -> str:
+    until = "" if pause.until_ms is None else f" until {when(pause.until_ms, now_ms)}"
     right = Right.named(pause.lacks)
     why = {
         PauseReason.OPERATOR: "by the operator",

@@ -12,12 +12,12 @@ from contact_activity.constant_contact.verdict import Verdict
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.domain.rights import Right
-from contact_activity.domain.times import iso
 from contact_activity.errors import RetryError, WaitError, WaitReason
 from contact_activity.operations import remedies
 from contact_activity.operations.asking import asking_client, day_refused_until
 from contact_activity.operations.check import Checked
 from contact_activity.operations.findings import Fault
+from contact_activity.operations.told_times import when
 from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
 from contact_activity.run.program import program
@@ -136,7 +136,7 @@ class _Lookup:
         if wait.reason is WaitReason.CREDENTIAL:
             return self._refused("401")
         if wait.reason is WaitReason.QUOTA:
-            until = "" if wait.until_ms is None else f" until {iso(wait.until_ms)}"
+            until = "" if wait.until_ms is None else f" until {when(wait.until_ms, self._clock.now_ms())}"
             text = f"the calls of the day are used up{until}: try again after that, {_BY_ID}"
             return LookupFailedError(text, Fault.QUOTA)
         return LookupFailedError(f"no call had its turn within a minute: try again later, {_BY_ID}")

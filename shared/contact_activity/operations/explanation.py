@@ -14,7 +14,8 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import is_held, is_queued
 from contact_activity.domain.summary import SummaryKind
-from contact_activity.domain.times import DAY_MS, iso, midnight_after
+from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.operations.told_times import when, when_of_several
 
 
 class CauseKind(StrEnum):
@@ -117,7 +118,7 @@ def explain(facts: Facts) -> Explanation:
         return Explanation(facts, (_forgotten(facts),))
     found = [cause for of in _CAUSES for cause in of(facts, contact)]
     if all(cause.kind is CauseKind.LEFT_OUT for cause in found):
-        found.append(_nothing_wrong(contact))
+        found.append(_nothing_wrong(facts, contact))
     found += _begins_late(facts)
     watermark = contact.watermark
     known = tuple(
@@ -129,7 +130,7 @@ def explain(facts: Facts) -> Explanation:
 
 
 def _forgotten(facts: Facts) -> Cause:
-    at = "" if facts.erased_ms is None else f" at {iso(facts.erased_ms)}"
+    at = "" if facts.erased_ms is None else f" {when(facts.erased_ms, facts.now_ms)}"
     return Cause(
         CauseKind.FORGOTTEN,
         f"it was erased by `forget`{at}: it is not read, unless the account changes it later",
@@ -138,11 +139,12 @@ def _forgotten(facts: Facts) -> Cause:
 
 def _paused(facts: Facts, contact: Contact) -> Iterator[Cause]:
     held_up = (pause for pause in facts.pauses if not _waits_longer(contact, pause.until_ms))
-    yield from pause_causes(held_up)
+    yield from pause_causes(held_up, facts.now_ms)
 
 
 def _paused_for_less(facts: Facts, contact: Contact) -> Iterator[Cause]:
-    return pause_causes(pause for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
+    held_up = (pause for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
+    return pause_causes(held_up, facts.now_ms)
 
 
 def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
@@ -151,10 +153,10 @@ def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
     return is_by_itself and until_ms is not None and contact.due_ms > until_ms
 
 
-def pause_causes(pauses: Iterable[Pause]) -> Iterator[Cause]:
+def pause_causes(pauses: Iterable[Pause], now_ms: int) -> Iterator[Cause]:
     """Tell pauses, those first that somebody must end."""
     for pause in sorted(pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
-        until = "until it is lifted" if pause.until_ms is None else f"until {iso(pause.until_ms)}"
+        until = "until it is lifted" if pause.until_ms is None else f"until {when(pause.until_ms, now_ms)}"
         why, remedy, command = _PAUSES[pause.reason]
         if right := Right.named(pause.lacks):
             lacking = lacks(right)
@@ -212,10 +214,10 @@ def _gone(facts: Facts, contact: Contact) -> Iterator[Cause]:
 def _failing(facts: Facts, contact: Contact) -> Iterator[Cause]:
     if not contact.failures:
         return
-    when = "" if contact.failed_ms is None else f", last at {iso(contact.failed_ms)}"
+    last = "" if contact.failed_ms is None else f", last {when(contact.failed_ms, facts.now_ms)}"
     again, until_ms = _again(facts, contact, "tried")
     why = contact.last_error or "cause unknown"
-    text = f"reading it failed {times(contact.failures)}{when} ({why}): {again}"
+    text = f"reading it failed {times(contact.failures)}{last} ({why}): {again}"
     if until_ms is None:
         yield Cause(CauseKind.FAILING, text)
         return
@@ -226,16 +228,16 @@ def _failing(facts: Facts, contact: Contact) -> Iterator[Cause]:
 def _again(facts: Facts, contact: Contact, what: str) -> tuple[str, int | None]:
     """Say when a contact is read again, and return the time; None if that is past."""
     if contact.due_ms <= facts.now_ms:
-        return f"it has been due again since {iso(contact.due_ms)}", None
-    return f"it is {what} again at {iso(contact.due_ms)}", contact.due_ms
+        return f"it has been due again since {when(contact.due_ms, facts.now_ms)}", None
+    return f"it is {what} again {when(contact.due_ms, facts.now_ms)}", contact.due_ms
 
 
 def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
     if facts.latest_due_ms is not None and contact.due_ms > facts.latest_due_ms:
         yield Cause(
             CauseKind.PUT_OFF,
-            f"it is due at {iso(contact.due_ms)}, later than any schedule says, as a clock that was ahead "
-            "sets it, or a smaller CALLS_PER_DAY: the next tick corrects that",
+            f"it is due {when(contact.due_ms, facts.now_ms)}, later than any schedule says, as a clock that "
+            "was ahead sets it, or a smaller CALLS_PER_DAY: the next tick corrects that",
             None,
             *reads_next(facts),
         )
@@ -243,12 +245,13 @@ def _put_off(facts: Facts, contact: Contact) -> Iterator[Cause]:
 
 def _tick_failed(facts: Facts, _: Contact) -> Iterator[Cause]:
     if facts.tick_failure:
-        yield tick_failed(facts.tick_failure)
+        yield tick_failed(facts.tick_failure, facts.now_ms)
 
 
-def tick_failed(failure: TickFailure) -> Cause:
+def tick_failed(failure: TickFailure, now_ms: int) -> Cause:
     """Tell why and when the last tick failed."""
-    text = f"the last tick failed at {iso(failure.at_ms)} ({failure.error}): contacts may wait for the next"
+    failed = f"the last tick failed {when(failure.at_ms, now_ms)} ({failure.error})"
+    text = f"{failed}: contacts may wait for the next"
     return Cause(CauseKind.TICK_FAILED, text, remedy="see what fails", command="check")
 
 
@@ -264,19 +267,18 @@ def quota_used_up(pauses: Iterable[Pause], used: int, limit: int, now_ms: int) -
     until_ms = midnight_after(now_ms)
     yield Cause(
         CauseKind.QUOTA_USED_UP,
-        f"{used:,} of {counted(limit, 'call')} of the day are used: it goes on at {iso(until_ms)}",
+        f"{used:,} of {counted(limit, 'call')} of the day are used: it goes on {when(until_ms, now_ms)}",
         until_ms,
         command="status",
     )
 
 
-def _resync(_: Facts, contact: Contact) -> Iterator[Cause]:
+def _resync(facts: Facts, contact: Contact) -> Iterator[Cause]:
     watermark = contact.watermark
     if watermark.resync_ms is not None:
-        asked = (
-            "" if watermark.resync_asked_ms is None else f" (asked for at {iso(watermark.resync_asked_ms)})"
-        )
-        text = f"a resync{asked}: its next read publishes again all from {iso(watermark.resync_ms)} on"
+        since, asked_ms = when(watermark.resync_ms, facts.now_ms), watermark.resync_asked_ms
+        asked = "" if asked_ms is None else f" (asked for {when(asked_ms, facts.now_ms)})"
+        text = f"a resync{asked}: its next read publishes again all from {since} on"
         yield Cause(CauseKind.RESYNC, text)
 
 
@@ -293,7 +295,7 @@ def _being_read(facts: Facts, contact: Contact) -> Iterator[Cause]:
         text = f"{text}; if no run is there any more, the next one reads it"
         yield Cause(CauseKind.BEING_READ, text, None, *reads_next(facts))
         return
-    lost = "" if until_ms is None else f": if that gets lost, it waits until {iso(until_ms)}"
+    lost = "" if until_ms is None else f": if that gets lost, it waits until {when(until_ms, facts.now_ms)}"
     yield Cause(CauseKind.BEING_READ, text + lost, until_ms)
 
 
@@ -307,7 +309,8 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     never = "never read yet, and " if contact.synced_ms is None else ""
     yield Cause(
         CauseKind.WAITING_TURN,
-        f"it is {never}due since {iso(contact.due_ms)}, and waits its turn: {others} due before it",
+        f"it is {never}due since {when(contact.due_ms, facts.now_ms)}, and waits its turn: {others} due "
+        "before it",
         None,
         *reads_next(facts),
     )
@@ -356,7 +359,7 @@ def _summary_owed(facts: Facts, contact: Contact) -> Iterator[Cause]:
     owed = [kind.report for kind in facts.summaries if contact.summarized(kind).asked_ms is None]
     if owed and contact.synced_ms is not None:
         text = f"it was read, but not its {', '.join(owed)}: that is asked for with its next read"
-        later = f", at {iso(contact.due_ms)}" if contact.due_ms > facts.now_ms else ""
+        later = f", {when(contact.due_ms, facts.now_ms)}" if contact.due_ms > facts.now_ms else ""
         yield Cause(CauseKind.SUMMARY_OWED, text + later)
 
 
@@ -370,7 +373,7 @@ def _left_out(facts: Facts, _: Contact) -> Iterator[Cause]:
 def _begins_late(facts: Facts) -> Iterator[Cause]:
     """Last of all, since it concerns nothing that happens now."""
     if facts.start_ms:
-        text = f"START_DATE leaves out all that happened before {iso(facts.start_ms)}"
+        text = f"START_DATE leaves out all that happened before {when(facts.start_ms, facts.now_ms)}"
         yield Cause(CauseKind.LEFT_OUT, text, remedy="set START_DATE earlier")
 
 
@@ -393,9 +396,9 @@ _CAUSES: tuple[Callable[[Facts, Contact], Iterator[Cause]], ...] = (
 )
 
 
-def _nothing_wrong(contact: Contact) -> Cause:
-    read = (
-        "it was never read" if contact.synced_ms is None else f"it was last read at {iso(contact.synced_ms)}"
-    )
-    text = f"nothing is wrong: {read}, and is due at {iso(contact.due_ms)}"
+def _nothing_wrong(facts: Facts, contact: Contact) -> Cause:
+    read = "it was never read"
+    if contact.synced_ms is not None:
+        read = f"it was last read {when_of_several(contact.synced_ms, facts.now_ms)}"
+    text = f"nothing is wrong: {read}, and is due {when(contact.due_ms, facts.now_ms)}"
     return Cause(CauseKind.NOTHING_WRONG, text, contact.due_ms)

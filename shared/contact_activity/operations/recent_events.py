@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from contact_activity.domain.times import parse_time
+
 MOST = 5
 # The end of the file, in which the last events are looked for: 100,000 events have room there.
 SEARCHED_BYTES = 64 << 20
@@ -18,7 +20,7 @@ MAX_LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RecentEvent:
-    """What an event says of an activity, without any address."""
+    """What an event says of an activity, without any address. Its times are in ISO 8601."""
 
     detail_type: str
     occurred_at: str
@@ -98,4 +100,6 @@ def _parse(line: bytes, is_of_it: Callable[[Any], bool]) -> tuple[RecentEvent, b
     texts = (envelope["detail-type"], detail["time"], detail["observedtime"])
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
+    if None in map(parse_time, texts[1:]):
+        raise ValueError(texts)
     return RecentEvent(*texts), is_of_it(detail)

@@ -8,7 +8,7 @@ from contact_activity.domain.rights import Right
 from contact_activity.ports import Store
 
 CONTACTS, REPORTS = "contacts", "reports"
-LISTING_WAITS = "the contact list has used its share of the day's calls: it goes on at 00:00 UTC"
+LISTING_WAITS = "the contact list has used its share of the day's calls: it goes on tomorrow 00:00 UTC"
 
 
 @dataclass(frozen=True, slots=True)
