@@ -50,6 +50,10 @@ PASSING = re.compile(
 )
 # What a run shows while it reads, and takes away again.
 _PROGRESS = re.compile(r"\x1b\[\?25l.*\x1b\[\?25h", re.DOTALL)
+# A command to paste is one word, and what a terminal folds itself may be wider than it.
+COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )?\bcontact-activity [a-z][^`\n]*")
+HEADINGS = {"what", "id"}
+IN_LINES = ("check", "explain", "tail", "dead-letters")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -96,6 +100,17 @@ def whole(told: str) -> str:
     return "".join(ESCAPES.sub("", told).split()) + "".join(_lasting(told).split())
 
 
+def assert_words_are_whole(wide: str, narrow: str, columns: int) -> None:
+    """Nothing but one word, or one command, is wider than the terminal; a command has no newline in it."""
+    lines = ESCAPES.sub("", narrow).splitlines()
+    for line in lines:
+        assert len(line) <= columns or " " not in COMMAND.sub("", line).strip(" `.,:;()"), line
+    ids = [line.find(LONG_ID) for line in lines if LONG_ID in COMMAND.sub("", line)]
+    assert [at for at in ids if at % columns + len(LONG_ID) > columns] == []
+    commands = [of.group().rstrip() for of in COMMAND.finditer(ESCAPES.sub("", wide))]
+    assert [command for command in commands if command not in narrow] == []
+
+
 def _lasting(told: str) -> str:
     return PASSING.sub("", ESCAPES.sub("", told))
 
@@ -103,7 +118,7 @@ def _lasting(told: str) -> str:
 def assert_nothing_is_lost(wide: str, narrow: str) -> None:
     assert "…" not in narrow
     kept = whole(narrow)
-    assert [word for word in values(wide) if word not in kept] == []
+    assert [word for word in values(wide) - HEADINGS if word not in kept] == []
 
 
 @pytest.fixture
@@ -153,8 +168,14 @@ def test_a_narrow_terminal_shows_every_value(operator: Operator, arguments: list
     wide = shown(operator, WIDE, *arguments)
     assert len(values(wide)) >= 3
     assert "--json" in arguments or oddly_told(ESCAPES.sub("", wide)) == []
-    for width in WIDTHS:
-        assert_nothing_is_lost(wide, shown(operator, width, *arguments))
+    at_80, at_40 = (shown(operator, width, *arguments) for width in WIDTHS)
+    assert_nothing_is_lost(wide, at_80)
+    assert_nothing_is_lost(wide, at_40)
+    if arguments[0] in IN_LINES:
+        assert _lasting(at_80) == _lasting(wide)
+        assert "--json" in arguments or "--redrive" in arguments or at_40.count("\n") > wide.count("\n")
+    if arguments[0] in IN_LINES and "--json" not in arguments:
+        assert_words_are_whole(wide, at_40, 40)
 
 
 def test_a_narrow_terminal_shows_every_value_of_a_run(tmp_path: Path, server: Server) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from contact_activity.cli.arguments import Commands, add_place, pasted_place, print_line
 from contact_activity.cli.exit_status import EXIT_DONE, STATUS_OF_FAULT, fail, warn
+from contact_activity.cli.narrow import narrow_columns, print_broken
 from contact_activity.clock import SystemClock
 from contact_activity.operations.check import CREDENTIALS, check
 from contact_activity.operations.check_folder import checked_folder, simulated_pauses
@@ -111,6 +112,12 @@ def _told(findings: Iterable[Finding]) -> int:
 
 
 def _print(finding: Finding) -> None:
+    if narrow_columns() is not None:
+        for line in (f"{finding.level} {finding.topic}", f"  {finding.text}"):
+            print_broken(line)
+        if finding.remedy:
+            print_broken(f"  to do: {finding.remedy}")
+        return
     print_line(f"{finding.level:8} {finding.topic:15} {finding.text}")
     if finding.remedy:
         print_line(f"{'':24} to do: {finding.remedy}")

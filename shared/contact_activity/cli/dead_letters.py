@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from contact_activity.cli.arguments import (
     print_line,
 )
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.narrow import narrow_columns, print_broken
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.counted import counted
@@ -41,6 +43,7 @@ examples:
   contact-activity dead-letters --stack contact-activity --redrive
 """
 MAX_SHOWN = 50
+_HEADINGS = ("what", "id", "", "when (UTC)", "last failed (UTC)", "because")
 # Wider than any terminal. A terminal wraps long lines itself, but cannot show what was cut off.
 TABLE_WIDTH = 500
 
@@ -77,16 +80,16 @@ def _dead_letters(arguments: argparse.Namespace, _: Environment, __: Console) ->
 def _redrive(system: System) -> None:
     done = redrive(system, now_ms())
     contacts, letters = counted(done.contacts, "contact"), counted(done.letters, "letter")
-    print_line(f"{system.name}: {contacts} due now, {letters} deleted")
+    print_broken(f"{system.name}: {contacts} due now, {letters} deleted")
     if done.reports:
-        print_line(f"{system.name}: {counted(done.reports, 'campaign report')} due now")
+        print_broken(f"{system.name}: {counted(done.reports, 'campaign report')} due now")
     if done.unreadable:
         stay = counted(
             done.unreadable,
             "letter is no message of ours and stays",
             "letters are no message of ours and stay",
         )
-        print_line(f"{system.name}: {stay}")
+        print_broken(f"{system.name}: {stay}")
 
 
 def _print_failures(name: str, failures: Failures) -> None:
@@ -94,25 +97,39 @@ def _print_failures(name: str, failures: Failures) -> None:
         counted(len(failures.contacts), "contact"),
         counted(len(failures.letters), "dead letter"),
     )
-    print_line(f"{name}: {failing} failing, {letters}")
+    print_broken(f"{name}: {failing} failing, {letters}")
     at_ms = now_ms()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("what", "id", "", "when (UTC)", "last failed (UTC)", "because"):
-        table.add_column(heading, no_wrap=True)
+    rows: list[Sequence[str]] = []
     for contact in failures.contacts[:MAX_SHOWN]:
         tries = f"{contact.failures} failed"
-        table.add_row("contact", contact.id, tries, _next_try(contact, at_ms), *_last_failure(contact, at_ms))
+        rows.append(("contact", contact.id, tries, _next_try(contact, at_ms), *_last_failure(contact, at_ms)))
     given_up = zip(failures.letters, failures.letter_contacts, strict=True)
     for letter, of_letter in islice(given_up, MAX_SHOWN):
         since = f"since {when_of_several(letter.sent_ms, at_ms)}"
-        table.add_row("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter, at_ms))
-    if table.row_count:
-        Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
+        rows.append(("dead letter", _letter_id(letter), "given up", since, *_last_failure(of_letter, at_ms)))
+    if rows:
+        _print_rows(rows)
     for report in failures.reports[:MAX_SHOWN]:
-        print_line(f"report {report.id}: {report.last_error}")
+        print_broken(f"report {report.id}: {report.last_error}")
     if len(failures.reports) > MAX_SHOWN:
         more = counted(len(failures.reports) - MAX_SHOWN, "more report fails", "more reports fail")
-        print_line(f"... and {more}")
+        print_broken(f"... and {more}")
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    if narrow_columns() is None:
+        table = Table(*_HEADINGS, box=None, pad_edge=False, header_style="dim")
+        for column in table.columns:
+            column.no_wrap = True
+        for row in rows:
+            table.add_row(*row)
+        Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
+        return
+    for what, id_, tries, *others in rows:
+        print_broken(f"{what} {id_} {tries}")
+        for heading, value in zip(_HEADINGS[-len(others) :], others, strict=True):
+            if value:
+                print_broken(f"  {heading}: {value}")
 
 
 def _to_json(name: str, failures: Failures) -> dict[str, object]:

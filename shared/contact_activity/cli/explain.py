@@ -24,6 +24,7 @@ from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice
 from contact_activity.cli.event_line import printable
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.explain_campaign import campaign_json, campaign_lines, next_lines
+from contact_activity.cli.narrow import print_broken
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import ReportId
 from contact_activity.domain.counted import counted
@@ -110,7 +111,7 @@ def _explain(arguments: argparse.Namespace, environment: Environment, _: Console
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        print_line(printable(line))
+        print_broken(printable(line))
 
 
 def _explain_campaign(arguments: argparse.Namespace, environment: Environment) -> int:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contact_activity.cli.arguments import command_line
+from contact_activity.cli.narrow import LEAST_COLUMNS
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import Right
@@ -29,8 +30,6 @@ from contact_activity.operations.verdict import Word, verdict_of
 
 NONE = "–"
 MAX_CAUSES_SHOWN = 5
-# Below this the columns would cut words.
-LEAST_COLUMNS = 72
 _TRUST_AGAIN = "set CAMPAIGN_REPORTS=off for one run, then auto, once the stamps agree again"
 _WHILE_REFUSED = "the API does not list the campaigns: contacts' own reports bring all activity"
 

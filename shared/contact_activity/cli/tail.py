@@ -26,6 +26,7 @@ from contact_activity.cli.arguments import (
 from contact_activity.cli.ended_by import ended_by
 from contact_activity.cli.event_line import SUMMARIZED, event_line, what_happened
 from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.narrow import print_broken
 from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.counted import counted
 from contact_activity.domain.summary import SummaryKind
@@ -133,6 +134,11 @@ class _Shown:
             return None
         return whole.rstrip("\n") if self._arguments.json else text
 
+    def print(self, text: str) -> None:
+        """Print what `text` returned."""
+        # A program reads whole lines.
+        (print_line if self._arguments.json else print_broken)(text)
+
     def _is_wanted(self, detail: Mapping[str, Any]) -> bool:
         asked, data = self._arguments, detail["data"]
         return (
@@ -175,7 +181,7 @@ def _tail_stack(arguments: argparse.Namespace, console: Console) -> int:
     def show(lines: Sequence[str]) -> None:
         for line in lines:
             if (text := shown.text(line.encode(errors="surrogatepass"))) is not None:
-                print_line(text)
+                shown.print(text)
         sys.stdout.flush()
         if _has_reader_left():
             raise BrokenPipeError
@@ -220,13 +226,13 @@ def _show(path: Path, shown: _Shown, arguments: argparse.Namespace) -> None:
     if path.exists():
         read = _read_new(read, shown, last.append)
     for text in last:
-        print_line(text)
+        shown.print(text)
     sys.stdout.flush()
     while not arguments.no_follow:
         if not read.path.exists():
             # Whichever file a run makes is followed.
             read = _Read(_events_file(arguments), 0, 0)
-        read = _read_new(read, shown, print_line)
+        read = _read_new(read, shown, shown.print)
         sys.stdout.flush()
         time.sleep(LOOK_S)
 
