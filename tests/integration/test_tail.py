@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contact_activity.cli import tail as tailing
 from contact_activity.cli.event_line import MAX_DETAIL_CHARACTERS, event_line
 from tests.support.command_line import run_command
 
@@ -21,6 +24,8 @@ SAMPLES = {
 }
 CLICK, BOUNCE = SAMPLES["email.clicked"], SAMPLES["email.bounced"]
 WAIT_S = 20
+# Longer than any of the samples.
+BOUND = 4_096
 # A shell has what it starts in the background ignore Ctrl-C, and with it the tests that it runs so.
 TAIL = """
 import signal, sys
@@ -113,6 +118,40 @@ def test_broken_lines_are_counted(tmp_path: Path) -> None:
     shown = tail(path)
     assert len(shown.stdout.splitlines()) == 1
     assert "6 lines" in shown.stderr
+
+
+def test_a_line_without_an_end_is_skipped_and_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it grows. It counts as one, and the next line is read."""
+    monkeypatch.setattr(tailing, "MAX_LINE_BYTES", BOUND)
+    shown, lines = tailing._Shown(Namespace(type=None, contact=None, campaign=None, json=False)), list[str]()
+    read = tailing._Read(write(tmp_path / "events.jsonl", CLICK), 0, 0)
+    tracemalloc.start()
+    try:
+        for size in (100 * BOUND, 1_000 * BOUND):
+            os.truncate(read.path, size)
+            read = tailing._read_new(read, shown, lines.append)
+            assert (read.position, len(lines), shown.broken) == (size, 1, 1)
+        assert tracemalloc.get_traced_memory()[1] < 100 * BOUND
+    finally:
+        tracemalloc.stop()
+    with read.path.open("a", encoding="utf-8") as file:
+        file.write(f"the end\n{json.dumps(BOUNCE)}\n" + "x" * (BOUND - 2))
+    read = tailing._read_new(read, shown, lines.append)
+    assert (lines, shown.broken) == ([event_line(CLICK), event_line(BOUNCE)], 1)
+    assert read.position == read.path.stat().st_size - (BOUND - 2)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_the_longest_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: int) -> None:
+    path = write(tmp_path / "events.jsonl", CLICK, CLICK)
+    longest = path.stat().st_size // 2
+    monkeypatch.setattr(tailing, "MAX_LINE_BYTES", longest - excess)
+    shown, lines = tailing._Shown(Namespace(type=None, contact=None, campaign=None, json=False)), list[str]()
+    read = tailing._read_new(tailing._Read(path, 0, 0), shown, lines.append)
+    assert (len(lines), shown.broken) == (2 - 2 * excess, 2 * excess)
+    assert read.position == path.stat().st_size
 
 
 @pytest.mark.parametrize(

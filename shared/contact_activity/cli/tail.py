@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -30,6 +30,7 @@ from contact_activity.cli.narrow import print_broken
 from contact_activity.domain.activity import USABLE_ID, ActivityType
 from contact_activity.domain.counted import counted
 from contact_activity.domain.summary import SummaryKind
+from contact_activity.operations.recent_events import MAX_LINE_BYTES
 from contact_activity.run.errors import RunError, UsageError
 from contact_activity.run.program import program
 from contact_activity.run.state_folder import EVENTS_FILES
@@ -51,7 +52,8 @@ examples:
   contact-activity tail --stack contact-activity each from now on, as the bus of a stack gives it
 
 A line has the time when the event was met, the type, the contact, what it is about, and how long after it
-happened it was met. A line of the file that is no event is skipped, and counted at the end.
+happened it was met. A line of the file that is no event, or longer than one can be, is skipped, and counted
+at the end.
 
 With --stack a rule is made on the stack's bus, which chooses what is asked for, and a queue to which only
 this rule may send. Both are removed at the end, also by SIGTERM and SIGHUP; what `kill -9` leaves is removed
@@ -239,11 +241,15 @@ def _show(path: Path, shown: _Shown, arguments: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """How far a file was read. `file_id`: which file stood under the path."""
+    """How far a file was read. `file_id`: which file stood under the path.
+
+    `is_in_skipped`: what follows belongs to a line that is too long, and was counted.
+    """
 
     path: Path
     file_id: int
     position: int
+    is_in_skipped: bool = False
 
 
 def _read_new(read: _Read, shown: _Shown, take: Callable[[str], None]) -> _Read:
@@ -253,20 +259,26 @@ def _read_new(read: _Read, shown: _Shown, take: Callable[[str], None]) -> _Read:
     except FileNotFoundError:
         return _Read(read.path, 0, 0)
     is_same = found.st_ino == read.file_id and found.st_size >= read.position
-    position = read.position if is_same else 0
-    for line, end in _whole_lines(read.path, position):
-        position = end
-        if (text := shown.text(line)) is not None:
+    if not is_same:
+        read = _Read(read.path, found.st_ino, 0)
+    for line, now_read in _whole_lines(read):
+        read = now_read
+        if line is not None and (text := shown.text(line)) is not None:
             take(text)
-    return _Read(read.path, found.st_ino, position)
+    return read
 
 
-def _whole_lines(path: Path, position: int) -> Iterator[tuple[bytes, int]]:
-    """Each line that is ended, and where it ends."""
-    with path.open("rb") as file:
-        file.seek(position)
-        for line in file:
-            if not line.endswith(b"\n"):
+def _whole_lines(read: _Read) -> Iterator[tuple[bytes | None, _Read]]:
+    """Each line that is ended, and how far that is. An empty one stands for one that is too long.
+
+    None: more of such a line. No more than `MAX_LINE_BYTES` of a line is in memory.
+    """
+    with read.path.open("rb") as file:
+        file.seek(read.position)
+        while part := file.readline(MAX_LINE_BYTES):
+            is_ended, was_skipped = part.endswith(b"\n"), read.is_in_skipped
+            if not (is_ended or was_skipped or len(part) == MAX_LINE_BYTES):
+                # The rest is not written yet.
                 return
-            position += len(line)
-            yield line, position
+            read = replace(read, position=read.position + len(part), is_in_skipped=not is_ended)
+            yield None if was_skipped else part if is_ended else b"", read

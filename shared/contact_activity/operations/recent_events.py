@@ -14,7 +14,7 @@ from contact_activity.domain.times import parse_time
 MOST = 5
 # The end of the file, in which the last events are looked for: 100,000 events have room there.
 SEARCHED_BYTES = 64 << 20
-# EventBridge takes 256 KiB. A longer line is no event, and may be the zeros that a power cut left.
+# EventBridge takes 256 KiB. A longer line than this is no event, and may be the zeros that a power cut left.
 MAX_LINE_BYTES = 1 << 20
 
 
