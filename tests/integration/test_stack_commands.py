@@ -16,7 +16,6 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.pace import Limits
 from contact_activity.domain.tokens import Granted, StoredTokens
-from contact_activity.operations import stack_credential as opening
 from contact_activity.operations.check import check
 from contact_activity.operations.check_stack import checked_stack
 from contact_activity.operations.findings import Finding
@@ -26,10 +25,12 @@ from contact_activity.operations.stack_login import LoginStack
 from contact_activity.run.errors import RunError
 from contact_activity.settings import SettingsError, Version
 from tests.support.authorisation import CLIENT_ID, Authorisation, AuthorisationServer, served
+from tests.support.described_stack import DescribedStack, described
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
 
 CLOCK = SystemClock()
+OUTPUTS = {"TableName": "contacts", "SecretArn": "given", "TokensSecretArn": "own"}
 
 
 class _Stack:
@@ -37,7 +38,7 @@ class _Stack:
 
     def __init__(self, server: AuthorisationServer, parameters: Mapping[str, str]) -> None:
         self.server, self.clients = server, Clients(aws_client)
-        self._parameters = {
+        self.parameters = {
             "ConstantContactApiVersion": "v3",
             "ConstantContactBaseUrl": server.base_url,
             "ConstantContactTokenUrl": server.token_url,
@@ -46,13 +47,6 @@ class _Stack:
         create_table(self.clients.dynamodb, "contacts")
         for name in ("given", "own"):
             self.clients.secrets.create_secret(Name=name)
-
-    def describe_stacks(self, **_: object) -> dict[str, object]:
-        """What CloudFormation answers."""
-        outputs = {"TableName": "contacts", "SecretArn": "given", "TokensSecretArn": "own"}
-        given = [{"ParameterKey": name, "ParameterValue": text} for name, text in self._parameters.items()]
-        told = [{"OutputKey": name, "OutputValue": text} for name, text in outputs.items()]
-        return {"Stacks": [{"Outputs": told, "Parameters": given}]}
 
     def opened(self, **environment: str) -> StackCredential:
         return stack_credential("stack", environment, CLOCK)
@@ -82,14 +76,10 @@ def provider(rules: Authorisation | None = None) -> Iterator[AuthorisationServer
 
 @contextmanager
 def deployed(server: AuthorisationServer, **parameters: str) -> Iterator[_Stack]:
-    with nobodys_aws(), mock_aws(), pytest.MonkeyPatch.context() as patch:
+    with nobodys_aws(), mock_aws():
         stack = _Stack(server, parameters)
-
-        def client(service: str) -> Any:
-            return stack if service == "cloudformation" else aws_client(service)
-
-        patch.setattr(opening, "aws_client", client)
-        yield stack
+        with described(DescribedStack("stack", OUTPUTS, stack.parameters)):
+            yield stack
 
 
 def test_a_stack_s_credential_goes_only_where_the_stack_sends_it() -> None:

@@ -39,6 +39,7 @@ from contact_activity.simulated.token_switches import TokenSwitches
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.command_line import SHARED, run_command
+from tests.support.described_stack import DescribedStack, described
 from tests.support.families import Clients, create_table
 from tests.support.nobodys_aws import nobodys_aws
 from tests.support.running import (
@@ -337,28 +338,11 @@ def test_the_api_s_word_on_the_quota_lasts_until_it_is_heard_again(store: Store)
     assert status_at(store, said_ms + 3 * HOUR_MS, DAY_MS).quota.ends_ms is None
 
 
-class _Described:
-    """What CloudFormation answers of a stack of v3 that ticks every 6 hours."""
-
-    def __init__(self, urls: dict[str, str]) -> None:
-        self._urls = urls
-
-    def describe_stacks(self, **_: object) -> dict[str, object]:
-        parameters = {"ConstantContactApiVersion": "v3", "ScheduleMinutes": "360"}
-        given = [{"ParameterKey": name, "ParameterValue": text} for name, text in parameters.items()]
-        outputs = {"TableName": "contacts", **self._urls}
-        return {
-            "Stacks": [
-                {
-                    "Outputs": [{"OutputKey": name, "OutputValue": text} for name, text in outputs.items()],
-                    "Parameters": given,
-                }
-            ]
-        }
+OF_V3_EVERY_6_HOURS = {"ConstantContactApiVersion": "v3", "ScheduleMinutes": "360"}
 
 
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def stack() -> Iterator[Store]:
     with nobodys_aws(), mock_aws():
         clients = Clients(aws_client)
         create_table(clients.dynamodb, "contacts")
@@ -367,17 +351,12 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         queues = ("ContactQueueUrl", "ContactDeadLettersUrl", "DispatchFailuresUrl")
         sqs = aws_client("sqs")
         urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
-        described = _Described(urls)
-        monkeypatch.setattr(
-            opening,
-            "aws_client",
-            lambda service: described if service == "cloudformation" else aws_client(service),
-        )
         store = dynamo_store(clients.dynamodb, "contacts", LIMITS, SystemClock())
         now_ms = SystemClock().now_ms()
         store.listings.put(Listing(full_ms=now_ms - DAY_MS, mark_ms=now_ms - 2 * HOUR_MS, contacts=1))
         read(store, 5)
-        yield store
+        with described(DescribedStack("stack", {"TableName": "contacts", **urls}, OF_V3_EVERY_6_HOURS)):
+            yield store
 
 
 def read(store: Store, hours_ago: float) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from contact_activity.operations.follow_stack import follow_stack
 from contact_activity.operations.tap import Bus, Tap, event_pattern, remove_leftovers, stack_bus
 from contact_activity.run.errors import RunError
 from tests.support.command_line import run_command
+from tests.support.described_stack import DescribedStack, described
 from tests.support.moto_server import moto_server
 from tests.support.nobodys_aws import nobodys_aws
 
@@ -72,35 +73,20 @@ def refusal(code: str, message: str = "", status: int = 400) -> Fault:
     return refuse
 
 
-class CloudFormation:
-    """What it answers of a stack: moto has none without a package more."""
-
-    def __init__(self, faults: Mapping[str, Fault]) -> None:
-        self._faults = faults
-        self.status: str | None = "CREATE_COMPLETE"
-        self.meta = aws_client("cloudformation").meta
-
-    def describe_stacks(self, **_: object) -> Json:
-        self._faults.get("DescribeStacks", nothing)()
-        if self.status is None:
-            refusal("ValidationError")()
-        outputs = {"TableName": "none", "EventBusName": BUS, "EventBusArn": BUS_ARN}
-        told_outputs = [{"OutputKey": name, "OutputValue": text} for name, text in outputs.items()]
-        return {"Stacks": [{"StackStatus": self.status, "Outputs": told_outputs}]}
+def with_bus(bus: str) -> DescribedStack:
+    arn = f"{BUS_ARN.rpartition('/')[0]}/{bus}"
+    return DescribedStack(STACK, {"TableName": "none", "EventBusName": bus, "EventBusArn": arn})
 
 
 class Aws:
     """AWS on moto, with the bus of a stack. `faults`: what happens in place of an operation, or before it."""
 
-    def __init__(self, bus: str = BUS) -> None:
-        self.bus, self.faults = bus, dict[str, Fault]()
-        self.cloudformation = CloudFormation(self.faults)
+    def __init__(self, stack: DescribedStack) -> None:
+        self.stack, self.bus, self.faults = stack, stack.outputs["EventBusName"], dict[str, Fault]()
         self.events, self.sqs = aws_client("events"), aws_client("sqs")
-        self.events.create_event_bus(Name=bus)
+        self.events.create_event_bus(Name=self.bus)
 
     def client(self, service: str) -> Any:
-        if service == "cloudformation":
-            return self.cloudformation
         client = aws_client(service)
         client.meta.events.register("before-call", self._fail)
         return client
@@ -133,8 +119,8 @@ class Aws:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    with nobodys_aws(), mock_aws():
-        aws = Aws()
+    with nobodys_aws(), mock_aws(), described(with_bus(BUS)) as stack:
+        aws = Aws(stack)
         monkeypatch.setattr(tapping, "aws_client", aws.client)
         monkeypatch.setattr(tapping, "WAIT_S", 0)
         monkeypatch.setattr(following, "RENEW_S", 0)
@@ -397,7 +383,7 @@ def test_a_stack_that_is_deleted_ends_it(aws: Aws, status: str | None, text: str
     """Also while that begins: its bus cannot be deleted while it has a rule."""
 
     def delete() -> None:
-        aws.cloudformation.status = status
+        aws.stack.status = status
 
     with pytest.raises(RunError, match=text):
         followed(delete, nothing)
@@ -546,13 +532,12 @@ def test_ctrl_c_while_it_is_made_or_removed_leaves_nothing(aws: Aws, operation: 
 TAIL = """
 import signal, sys
 from contact_activity.cli.main import main
-from contact_activity.operations import follow_stack, tap
+from contact_activity.operations import tap
 tap.WAIT_S = 0
-follow_stack.stack_bus = lambda name: tap.Bus(name, sys.argv[2], sys.argv[3])
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # The tests may run under nohup.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-sys.exit(main(["tail", "--stack", sys.argv[1], *sys.argv[4:]]))
+sys.exit(main(["tail", "--stack", sys.argv[1], *sys.argv[2:]]))
 """
 
 
@@ -561,14 +546,15 @@ def served() -> Iterator[Aws]:
     """An AWS behind real HTTP, for a process. Moto keeps a bus for as long as the tests run."""
     with nobodys_aws(), moto_server() as url, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", url)
-        yield Aws(f"bus-{uuid.uuid4().hex[:8]}")
+        with described(with_bus(f"bus-{uuid.uuid4().hex[:8]}")) as stack:
+            yield Aws(stack)
 
 
 @contextmanager
 def tail_process(aws: Aws, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """It listens when this is entered."""
     process = subprocess.Popen(
-        [sys.executable, "-c", TAIL, STACK, aws.bus, BUS_ARN, *arguments],
+        [sys.executable, "-c", TAIL, aws.stack.name, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -61,7 +61,7 @@ def main() -> int:
                 output = printed(given, state)
                 transcript.append((given, output))
                 if command.startswith("tail"):
-                    contact = output.splitlines()[-1].split()[2]
+                    contact = output.splitlines()[-1].split()[4]
             (FOLDER / f"{title}.svg").write_text(draw(title, transcript), encoding="utf-8")
     return 0
 
