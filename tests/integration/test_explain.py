@@ -375,7 +375,7 @@ def test_an_unknown_campaign_is_told_by_the_events_that_name_it(tmp_path: Path) 
     (tmp_path / "events.jsonl").write_text(json.dumps(json.loads(opened)) + "\n")
     unknown = explained("--campaign", named, "--state", str(tmp_path))
     assert unknown.returncode == 1
-    assert "events.jsonl has events of it, the last seen at 20" in unknown.stderr
+    assert "events.jsonl has events of it, the last seen 20" in unknown.stderr
     assert "events.jsonl" not in explained("--campaign", "4711", "--state", str(tmp_path)).stderr
 
 

@@ -21,6 +21,7 @@ COMMAND = f"contact-activity tail --contact {ID} --no-follow --state '/a folder'
         (f"  next: {COMMAND}", ["  next:", COMMAND]),
         (f"(`{COMMAND}`) makes it", [f"(`{COMMAND}`)", "  makes it"]),
         (f"  CALLS=1 {COMMAND}", [f"CALLS=1 {COMMAND}"]),
+        (f"  next: .venv/bin/{COMMAND}", ["  next:", f".venv/bin/{COMMAND}"]),
     ],
 )
 def test_words_ids_times_and_commands_stay_whole(line: str, lines: list[str]) -> None:

@@ -84,8 +84,11 @@ def test_contacts_that_are_refused_have_failed_if_others_were_read() -> None:
 
 def test_a_pause_is_told_with_its_end() -> None:
     pause = Pause(PauseReason.QUOTA, midnight_after(NOON_MS))
-    line = pause_text(pause, V3Credentials(), NOON_MS)
-    assert line == "the day's quota is used up until tomorrow 00:00 UTC: run again then, the rest is kept"
+    line = pause_text(pause, V3Credentials(), NOON_MS, used=9, limit=9)
+    assert line == (
+        "the day's calls are used up (9 of 9, by CALLS_PER_DAY × QUOTA_SHARE of this shell)"
+        " until tomorrow 00:00 UTC: run again then, the rest is kept"
+    )
 
 
 def test_what_is_owed_is_told_with_what_brings_it() -> None:

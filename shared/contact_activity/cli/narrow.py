@@ -16,7 +16,7 @@ from contact_activity.cli.arguments import print_line
 # Below this the columns of a table would cut words, and lines are broken.
 LEAST_COLUMNS = 72
 _INDENT = 2
-_COMMAND = r"[^\s`]*`[^`]*`\S*|(?:[A-Z_]+=\S+ )?contact-activity .*"
+_COMMAND = r"[^\s`]*`[^`]*`\S*|(?:[A-Z_]+=\S+ )?(?:\S+/)?contact-activity .*"
 _TIME = r"(?:\d{4}-\d\d-\d\d|today|yesterday|tomorrow) \d\d:\d\d\S*"
 _WORD = re.compile(rf"\s*(?:{_COMMAND}|{_TIME}|\S+)")
 

@@ -7,11 +7,12 @@ from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import WATCHED_MS, ReportId
 from contact_activity.domain.rights import missing_right
-from contact_activity.domain.times import DAY_MS
+from contact_activity.domain.times import DAY_MS, parse_time
 from contact_activity.operations.campaign_explanation import CampaignFacts
 from contact_activity.operations.explain import in_folder
 from contact_activity.operations.recent_events import last_event_of_campaign
 from contact_activity.operations.system import folder_systems
+from contact_activity.operations.told_times import when
 from contact_activity.ports import Store
 from contact_activity.run.account_file import FILE as ACCOUNT_FILE
 from contact_activity.run.errors import RunError
@@ -44,7 +45,7 @@ def folder_campaigns(
         ]
         if not found:
             where = in_folder(systems, state_dir)
-            raise unknown_campaign(campaign_id, where, _published(state_dir, campaign_id))
+            raise unknown_campaign(campaign_id, where, _published(state_dir, campaign_id, now_ms))
     return found
 
 
@@ -55,13 +56,14 @@ def _is_witnessed(name: str, state_dir: Path, settings: Settings) -> bool:
     return name == SIMULATED_V3
 
 
-def _published(state_dir: Path, campaign_id: str) -> str:
+def _published(state_dir: Path, campaign_id: str, now_ms: int) -> str:
     """What the folder's events file tells of a campaign that no store names; "" if nothing."""
     try:
         event = last_event_of_campaign(state_dir / EVENTS_FILES["embedded"], campaign_id)
     except OSError:
         return ""
-    return "" if event is None else f"; events.jsonl has events of it, the last seen at {event.observed_at}"
+    seen_ms = event and parse_time(event.observed_at)
+    return f"; events.jsonl has events of it, the last seen {when(seen_ms, now_ms)}" if seen_ms else ""
 
 
 def unknown_campaign(campaign_id: str, where: str, published: str = "") -> RunError:
