@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 from contact_activity.simulated import v3_json
 from contact_activity.simulated.account import Campaign, Contact, Kind, Row, SimulatedAccount
@@ -21,7 +22,7 @@ from contact_activity.simulated.v3_contacts import (
     matching_contacts,
 )
 from contact_activity.simulated.v3_ids import Role, V3Ids, activity_of, role_of
-from contact_activity.simulated.v3_lists import v3_in_order, v3_list_reply, v3_start, v3_tracking_page
+from contact_activity.simulated.v3_lists import RowsInOrder, v3_list_reply, v3_start, v3_tracking_page
 from contact_activity.simulated.v3_replies import access_denied, invalid, single, unknown
 from contact_activity.simulated.visibility import computed_ms, is_listed, visible
 
@@ -57,7 +58,9 @@ class V3Api:
         self._account = account
         self._switches = switches
         self._ids = V3Ids(account)
-        self._last_report: tuple[object, list[Row], Sequence[Stamped[Row]]] = (None, [], ())
+        self._lock = Lock()
+        self._last_report: object = None
+        self._last_rows = RowsInOrder(switches, Side.CAMPAIGN)
         contact = "/v3/reports/contact_reports/([^/]+)"
         metrics = "ui:campaign:metrics"
         self._routes = tuple(
@@ -150,7 +153,7 @@ class V3Api:
         kinds = _kinds(start.asked)
         with_name = start.asked.get("include_campaign_activity_names") != "false"
         rows = [row for row in self._rows_of_contact(contact, query.now_ms) if row.kind in kinds]
-        in_order = v3_in_order(rows, self._switches, Side.CONTACT)
+        in_order = RowsInOrder(self._switches, Side.CONTACT).of(rows)
         page = v3_tracking_page(in_order, start, self._switches)
         shown = [
             v3_json.contact_row(row, self._account, self._switches, with_name=with_name)
@@ -208,26 +211,21 @@ class V3Api:
     def _rows_of_report(
         self, campaign_id: str, role: Role, kind: Kind, asked: Mapping[str, str], now_ms: int
     ) -> Sequence[Stamped[Row]]:
-        """In order. Those of the last answer if no row came in since: a long report has many pages."""
         v3 = self._switches.v3
         late_ms = round(v3.campaign_reports_late_s * SECOND_MS)
         rows = visible(self._account.rows_of_campaign(campaign_id, now_ms - late_ms), now_ms, self._switches)
-        report = (campaign_id, role, kind, asked.get("bounce_code"), asked.get("url_id"))
-        last_report, last_rows, in_order = self._last_report
-        if report == last_report and rows == last_rows:
-            return in_order
         share = v3.missing_in_campaign_reports_share
-        own = [
-            row
-            for row in rows
-            if row.kind is kind
-            and _is_asked_for(row, asked)
-            and role_of(row, self._account) is role
-            and not (share and chosen(share, "report", *row.key))
-        ]
-        in_order = v3_in_order(own, self._switches, Side.CAMPAIGN)
-        self._last_report = report, rows, in_order
-        return in_order
+
+        def holds(row: Row) -> bool:
+            is_of_it = row.kind is kind and _is_asked_for(row, asked) and role_of(row, self._account) is role
+            return is_of_it and not (share and chosen(share, "report", *row.key))
+
+        report = (campaign_id, role, kind, asked.get("bounce_code"), asked.get("url_id"))
+        with self._lock:
+            if report != self._last_report:
+                self._last_report = report
+                self._last_rows = RowsInOrder(self._switches, Side.CAMPAIGN, holds)
+            return self._last_rows.of(rows)
 
     def _reported(self, activity_uuid: str, now_ms: int) -> tuple[str, Role]:
         """Return campaign and role of an activity that has reports."""

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from contact_activity.simulated.account import Row
@@ -52,20 +52,42 @@ def v3_start(query: Query, service: str, switches: Switches, *, default_limit: i
     return Start(min(limit, switches.max_page_rows), None, None, asked)
 
 
-def v3_in_order(rows: Sequence[Row], switches: Switches, side: Side) -> list[Stamped[Row]]:
-    """Return rows newest first. The stamps that they show may be less exact than their order.
+class RowsInOrder:
+    """A list's rows, newest first. The stamps that they show may be less exact than their order.
 
-    Equal rows are numbered, so that a cursor stands behind one row.
+    Equal rows are numbered, so that a cursor stands behind one row. Rows that came in since the list was
+    asked for are put in their places: a long report has many pages. One thread at a time may use it.
     """
-    seen: Counter[str] = Counter()
-    items: list[Stamped[Row]] = []
-    for row in rows:
+
+    def __init__(self, switches: Switches, side: Side, holds: Callable[[Row], bool] = lambda _: True) -> None:
+        """`holds`: whether the list has a row. It must stay so."""
+        self._switches, self._side, self._holds = switches, side, holds
+        self._begin()
+
+    def _begin(self) -> None:
+        # The rows are kept, so that no other can have their ids.
+        self._rows: Sequence[Row] = ()
+        self._ids: set[int] = set()
+        self._equal: Counter[str] = Counter()
+        self._items: list[Stamped[Row]] = []
+
+    def of(self, rows: Sequence[Row]) -> Sequence[Stamped[Row]]:
+        """Return those of the rows that the list has, in order."""
+        new = [row for row in rows if id(row) not in self._ids]
+        if len(rows) != len(self._ids) + len(new):
+            self._begin()
+            new = list(rows)
+        self._rows = rows
+        self._ids.update(map(id, new))
+        if items := [self._item(row) for row in new if self._holds(row)]:
+            self._items = sorted([*self._items, *items], key=lambda item: item[0], reverse=True)
+        return self._items
+
+    def _item(self, row: Row) -> Stamped[Row]:
         name = f"{row.occurred_ms} {row.contact_id} {row.campaign_id} {row.kind.report} {row.own}"
-        seen[name] += 1
-        tie = zlib.crc32(f"{seen[name]} {name}".encode())
-        items.append((shown_ms(row, switches, side) << 32 | tie, row))
-    items.sort(key=lambda item: item[0], reverse=True)
-    return items
+        self._equal[name] += 1
+        tie = zlib.crc32(f"{self._equal[name]} {name}".encode())
+        return shown_ms(row, self._switches, self._side) << 32 | tie, row
 
 
 def v3_tracking_page(items: Sequence[Stamped[Row]], start: Start, switches: Switches) -> Page[Stamped[Row]]:
