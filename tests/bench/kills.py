@@ -26,6 +26,7 @@ from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.event_reader import EventReader, subscribe
 from contact_activity.local_cloud.tick_loop import CloudTickLoop
+from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.errors import RunError
 from contact_activity.run.events_file import opened_events
 from contact_activity.run.options import RunOptions
@@ -125,7 +126,8 @@ def kill_functions(trial: Trial) -> None:
         def sweep() -> None:
             system = DeployedSystem(emulator, stack.outputs, settings.limits)
             reader = EventReader(emulator.client("sqs"), url, sink)
-            CloudTickLoop(system, reader, options, Quiet()).run_once()
+            watch = ConnectionWatch(system.clock, lambda _: None, is_one_time=True)
+            CloudTickLoop(system, reader, options, Quiet(), watch).run_once()
 
         with _Sweeps(sweep) as sweeps:
             done = 0

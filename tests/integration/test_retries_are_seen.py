@@ -1,12 +1,12 @@
 """A run against an API that fails says what is tried again, and counts it exactly."""
 
-import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from contact_activity.simulated import Call, Fault, Switches
+from contact_activity.simulated import Fault, Switches
+from tests.support.retries import kind_of, retried
 from tests.support.running import Operator, account_of, served
 
 CONTACTS = 60
@@ -22,22 +22,6 @@ FAULTS = (
     Fault.CLOSED_CONNECTION,
     Fault.UNAUTHORIZED,
 )
-
-
-def kind_of(call: Call) -> str:
-    """What the summary has to call a call that failed."""
-    if call.status >= 400:
-        return str(call.status)
-    is_closed = call.fault in (Fault.CUT_CONNECTION, Fault.CLOSED_CONNECTION)
-    return "connection closed" if is_closed else "cut or unusable answer"
-
-
-def retried(stderr: str) -> tuple[int, int, Counter[str]]:
-    """Return the calls of the summary, how many were retried, and those by kind."""
-    (found,) = re.findall(r"^Calls: (\d+), of them (\d+) retried: (.*)$", stderr, re.MULTILINE)
-    calls, retries, kinds = found
-    counts = Counter({kind: int(count) for count, kind in re.findall(r"(\d+) × ([^,]+)", kinds)})
-    return int(calls), int(retries), counts
 
 
 @pytest.mark.parametrize("api", ["v2", "v3"])

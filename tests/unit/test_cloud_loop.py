@@ -15,10 +15,13 @@ from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.retries import Retry, TryTally
 from contact_activity.domain.rights import ReportAccess, Right
 from contact_activity.domain.shifts import EARLY_END_MS, NO_CALL_MS, Shifts
 from contact_activity.domain.times import DAY_MS
+from contact_activity.errors import Cause
 from contact_activity.local_cloud.tick_loop import MAX_STALL_MS, CloudTickLoop
+from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import RunProgress
@@ -55,6 +58,16 @@ class Queue:
         return sum(self._clock.now_ms() < done_ms for done_ms in self.done_ms)
 
 
+class ToldTries:
+    """What the functions tell, a part each time that it is read."""
+
+    def __init__(self) -> None:
+        self.told: list[TryTally] = []
+
+    def read(self) -> list[TryTally]:
+        return [self.told.pop(0)] if self.told else []
+
+
 class System:
     """A deployed system whose workers are done with each message when the test says so.
 
@@ -70,6 +83,7 @@ class System:
         self.queue, self.dead_letters = Queue(clock), Queue(clock)
         self.ticked_ms: list[int] = []
         self.meanwhile: Callable[[], object] = lambda: None
+        self.told_tries = ToldTries()
 
     def drop_messages(self) -> None: ...
 
@@ -145,7 +159,21 @@ def loop_over(system: System, shown: Shown) -> CloudTickLoop:
     # The stand-ins have what the loop uses of the real ones, which need an emulator.
     stand_in: Any = system
     reader: Any = Reader()
-    return CloudTickLoop(stand_in, reader, RunOptions(Path("state"), Path("events")), shown)
+    watch = ConnectionWatch(system.clock, lambda _: None, is_one_time=True)
+    return CloudTickLoop(stand_in, reader, RunOptions(Path("state"), Path("events")), shown, watch)
+
+
+def test_what_the_functions_tell_of_their_calls_is_shown_and_counted(
+    store: DynamoStore, clock: VirtualClock
+) -> None:
+    """While they work, and what the last of them tells in the summary."""
+    system, shown = System(store, clock, [([], [NOON_MS + MINUTE_MS] * 3)]), Shown()
+    failed = Retry(503, Cause.SERVER_ERROR.value, 0)
+    system.told_tries.told = [TryTally(4, Counter({failed: 1})), *[TryTally(1)] * 30]
+    summary = loop_over(system, shown).run_once()
+    assert "api answered 503" in {of.trouble for of in shown.progress}
+    assert (summary.retries, shown.progress[-1].trouble) == ({"503": 1}, "")
+    assert summary.tries > 4
 
 
 def test_contacts_that_wait_for_their_shift_are_progress(store: DynamoStore, clock: VirtualClock) -> None:

@@ -1,6 +1,7 @@
 """When a one-time run gives up reaching the API, and how often it says so."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 
 from contact_activity.clock import SystemClock
 from contact_activity.constant_contact.transport import Connection, NoAnswerError
-from contact_activity.domain.retries import Retry
+from contact_activity.domain.retries import Retry, TryTally
 from contact_activity.errors import Cause, WaitError, WaitReason
 from contact_activity.run.connection_watch import (
     MAX_CONNECTION_TRIES,
     MAX_TRYING_MS,
+    TOLD_SHOWN_MS,
     WARNING_INTERVAL_MS,
     ConnectionWatch,
     WatchedTransport,
@@ -184,3 +186,25 @@ def test_a_rate_limit_is_warned_of_once_a_minute() -> None:
         watch.record_retry(Retry(429, Cause.ANSWER_UNUSABLE.value, wait_s=0, is_rate_limited=True))
         clock.sleep(1)
     assert said == ["rate limited by the API (429); it is tried again"] * 2
+
+
+def test_what_another_process_tells_is_counted_and_shown_as_past() -> None:
+    """By the same kinds and with the same warnings; but for when it goes on, which is over by then."""
+    clock, said = VirtualClock(NOON_MS), list[str]()
+    watch = ConnectionWatch(clock, said.append, is_one_time=True)
+    watch.record_try()
+    failures = Counter({(Cause.SERVER_ERROR.value, 503): 3})
+    watch.record_told(TryTally(9, Counter({Retry(503, Cause.SERVER_ERROR.value, 0): 2}), failures))
+    assert watch.trouble() == "api answered 503"
+    limited = Retry(429, Cause.ANSWER_UNUSABLE.value, 0, is_rate_limited=True)
+    watch.record_told(TryTally(7, Counter({limited: 4})))
+    watch.record_told(TryTally(1))
+    assert watch.trouble() == "rate limited by the API"
+    clock.sleep(TOLD_SHOWN_MS / 1_000)
+    assert watch.trouble() == ""
+    assert (watch.tries, watch.retries) == (18, {"503": 2, "429": 4})
+    assert watch.failed_calls == {Cause.SERVER_ERROR.value: 3}
+    assert said == [
+        "the API answers with server errors (503); it is tried again",
+        "rate limited by the API (429); it is tried again",
+    ]

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contact_activity.domain.pauses import PauseReason
+from contact_activity.domain.retries import Retry, TryTally
 from contact_activity.domain.walk import Counts
 from contact_activity.domain.work import Outcome, Report
 from contact_activity.entrypoints import telemetry
@@ -285,6 +286,25 @@ def test_a_failed_call_is_a_warning_without_a_host(logged: io.StringIO) -> None:
     (line,) = lines(logged)
     assert (line["level"], line["message"]) == ("WARNING", "call failed")
     assert (line["cause"], line["status"], line["tries"]) == (Cause.UNKNOWN_HOST.value, 0, 2)
+
+
+def test_the_tries_of_calls_are_told_once(logged: io.StringIO) -> None:
+    """By the line of whatever they were for, in a form that gives them back."""
+    told = Counter({Retry(503, Cause.SERVER_ERROR.value, 0): 2, Retry(429, "", 0, is_rate_limited=True): 1})
+    for retry in told.elements():
+        telemetry.tries.record_try()
+        telemetry.tries.record_retry(replace(retry, wait_s=4))
+    telemetry.tries.record_failure(Cause.TIMED_OUT, 0)
+    telemetry.record_work(CONTACT, Report(Outcome.SYNCED))
+    telemetry.record_work(CONTACT, Report(Outcome.SYNCED))
+    telemetry.tries.record_try()
+    telemetry.record_tick(QUIET_TICK)
+    telemetry.tries.record_try()
+    telemetry.record_failure(CONTACT, RetryError("the API did not answer"))
+    assert [TryTally.told_by(line) for line in lines(logged)] == [
+        TryTally(3, told, Counter({(Cause.TIMED_OUT.value, 0): 1})),
+        *(TryTally(), TryTally(1), TryTally(1)),
+    ]
 
 
 def ticking(world: World, credentials: Callable[[], Credentials]) -> Dispatcher:

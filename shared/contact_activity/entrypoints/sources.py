@@ -89,7 +89,7 @@ def _v3(settings: Settings, place: Place, limiter: Limiter, account: DynamoAccou
     refresher = StoredRefresher(settings, secret, CLOCK)
     tokens = Tokens(stored, refresher, CLOCK, V3Credentials(), telemetry.log_token_trouble)
     transport = transport_to(settings.base_url, settings, connections=CONNECTIONS)
-    identify = identified_by(settings.base_url, limiter, CLOCK, transport, V3)
+    identify = identified_by(settings.base_url, limiter, CLOCK, transport, V3, telemetry.tries)
     kept = OneAccount(tokens, account, identify, telemetry.log_token_trouble, refusal=OTHER_ACCOUNT)
     waiting = TokensAsWaits(kept, read, telemetry.log_unreadable_secret)
     return Api(ConstantContactV3(_client(settings, waiting, limiter, transport)), read)
@@ -119,10 +119,17 @@ def _client(
     transport: Transport,
 ) -> ApiClient:
     return ApiClient(
-        settings.base_url, credentials, limiter, CLOCK, on_failure=_log_failed_try, transport=transport
+        settings.base_url,
+        credentials,
+        limiter,
+        CLOCK,
+        on_failure=_log_failed_try,
+        transport=transport,
+        watch=telemetry.tries,
     )
 
 
 def _log_failed_try(cause: Cause, status: int, tries: int) -> None:
+    telemetry.tries.record_failure(cause, status)
     if _THROTTLE.admit(cause, CLOCK.monotonic_ms()):
         telemetry.log_failed_try(cause, status, tries)

@@ -8,6 +8,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from contact_activity.domain.pauses import PauseReason
 from contact_activity.domain.work import Report, WorkItem
+from contact_activity.entrypoints.tries import TryCount
 from contact_activity.errors import Cause, describe
 from contact_activity.settings import SettingsError
 from contact_activity.use_cases.tick_report import TickOutcome, TickReport
@@ -17,6 +18,8 @@ QUOTA_NEARLY_USED_PERCENT = 90
 
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
+# Told by the line of the tick or of the message that they were for, so that no call costs a line.
+tries = TryCount()
 
 
 class Metric(Enum):
@@ -126,7 +129,7 @@ def record_tick(report: TickReport) -> dict[str, object]:
             _gauge(Metric.MISSING_RIGHT, int(bool(report.missing_right)))
         _record_lag_and_quota(report)
     fields = asdict(report)
-    logger.info("tick", extra=fields)
+    logger.info("tick", extra={**fields, **tries.take().fields()})
     return fields
 
 
@@ -179,6 +182,7 @@ def record_work(item: WorkItem, report: Report) -> None:
             "unreadable": report.unreadable,
             **({"asking": report.asking, "owed": report.owed} if report.asking else {}),
             **({"cause": report.error} if report.error else {}),
+            **tries.take().fields(),
         },
     )
 
@@ -186,7 +190,8 @@ def record_work(item: WorkItem, report: Report) -> None:
 def record_failure(item: WorkItem, error: Exception) -> None:
     """Log and count a message that failed and returns to the queue."""
     _count(_metric_of(item, "FAILED"), 1)
-    logger.warning("%s failed", item.kind, extra={**_id_field(item), "cause": _cause(error)})
+    told = {**_id_field(item), "cause": _cause(error), **tries.take().fields()}
+    logger.warning("%s failed", item.kind, extra=told)
 
 
 def _metric_of(item: WorkItem, ending: str) -> Metric:

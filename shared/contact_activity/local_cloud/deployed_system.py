@@ -10,6 +10,7 @@ from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.pace import Limits
 from contact_activity.local_cloud.emulator import Emulator
+from contact_activity.local_cloud.told_tries import ToldTries
 from contact_activity.run.errors import RunError
 
 
@@ -23,6 +24,8 @@ class DeployedSystem:
         self.store = dynamo_store(emulator.client("dynamodb"), outputs["TableName"], limits, self.clock)
         self.queue = SqsQueue(self._sqs, outputs["ContactQueueUrl"])
         self.dead_letters = SqsQueue(self._sqs, outputs["ContactDeadLettersUrl"])
+        groups = [self._log_group(name) for name in ("DispatcherName", "WorkerName")]
+        self.told_tries = ToldTries(emulator.client("logs"), groups, self.clock)
         self.log_path: Path = emulator.log_path
 
     def tick(self) -> dict[str, Any]:
@@ -32,6 +35,10 @@ class DeployedSystem:
         if "FunctionError" in answer:
             raise RunError(f"the dispatcher failed: {payload.get('errorMessage', 'no message')}")
         return payload
+
+    def _log_group(self, output: str) -> str:
+        function = self._lambda.get_function_configuration(FunctionName=self._outputs[output])
+        return str(function["LoggingConfig"]["LogGroup"])
 
     def drop_messages(self) -> None:
         """Delete the messages of the last run, and release their contacts.

@@ -67,10 +67,11 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         _put_secret(emulator, deployed.outputs["SecretArn"], account)
         queue_url = subscribe(emulator, deployed.outputs["EventBusName"])
         system = DeployedSystem(emulator, deployed.outputs, account.settings.limits)
+        watch = ConnectionWatch(system.clock, _log.warning, is_one_time=options.is_one_time)
         if options.is_one_time:
-            check_connection(account, system, options.state_dir)
+            check_connection(account, system, options.state_dir, watch)
         reader = EventReader(emulator.client("sqs"), queue_url, ShownSink(sink, display.published))
-        loop = CloudTickLoop(system, reader, options, display)
+        loop = CloudTickLoop(system, reader, options, display, watch)
         if not options.is_one_time:
             loop.run_every()
         summary = loop.run_once()
@@ -79,7 +80,9 @@ def run_cloud(account: Account, options: RunOptions, display: Display) -> Summar
         return summary
 
 
-def check_connection(account: Account, system: DeployedSystem, state_dir: Path) -> None:
+def check_connection(
+    account: Account, system: DeployedSystem, state_dir: Path, watch: ConnectionWatch
+) -> None:
     """Return once the API answers a call, whatever the answer is. Makes no call during a pause.
 
     Raises `RunError` with what to check if no call reaches the API. The functions would try for minutes.
@@ -87,7 +90,6 @@ def check_connection(account: Account, system: DeployedSystem, state_dir: Path) 
     clock, store = system.clock, system.store
     if store.pauses.get().active(clock.now_ms()):
         return
-    watch = ConnectionWatch(clock, _log.warning, is_one_time=True)
     limiter = WatchedLimiter(store.limiter, watch)
     source = watched_source(account, limiter, watch, state_dir, connections=1)
     for _ in range(MAX_CONNECTION_TRIES):

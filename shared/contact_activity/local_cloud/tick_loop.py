@@ -11,6 +11,7 @@ from contact_activity.domain.shifts import Shifts
 from contact_activity.local_cloud.deployed_system import DeployedSystem
 from contact_activity.local_cloud.event_reader import EventReader
 from contact_activity.run.asking import make_asking_due, try_refused_again
+from contact_activity.run.connection_watch import ConnectionWatch
 from contact_activity.run.errors import RunError
 from contact_activity.run.options import RunOptions
 from contact_activity.run.progress import (
@@ -25,6 +26,8 @@ from contact_activity.run.progress import (
 from contact_activity.run.summary import Summary, add_what_waits
 
 POLL_S = 0.2
+# How often the functions' logs are read.
+TOLD_MS = 1_000
 # A run ends after so long without progress: three minutes, or the time of 20 calls if that is longer.
 MAX_STALL_MS = 180_000
 MAX_STALL_CALLS = 20
@@ -33,14 +36,23 @@ _log = logging.getLogger(__name__)
 
 
 class CloudTickLoop:
-    """Ticks once or at an interval, and reads the events meanwhile."""
+    """Ticks once or at an interval, and reads the events meanwhile.
+
+    `watch` is told of the functions' calls.
+    """
 
     def __init__(
-        self, system: DeployedSystem, reader: EventReader, options: RunOptions, display: Display
+        self,
+        system: DeployedSystem,
+        reader: EventReader,
+        options: RunOptions,
+        display: Display,
+        watch: ConnectionWatch,
     ) -> None:
         self._system, self._store, self._clock = system, system.store, system.clock
         self._reader = reader
         self._options, self._display = options, display
+        self._watch, self._told_ms = watch, 0
         self._enqueued = self._reports_enqueued = 0
 
     def run_once(self) -> Summary:
@@ -170,6 +182,8 @@ class CloudTickLoop:
 
     def _show(self, counted: str, done: int, queued: int, waits_for: str, until_ms: int | None) -> None:
         now_ms = self._clock.now_ms()
+        if self._clock.monotonic_ms() >= self._told_ms + TOLD_MS:
+            self._hear_tries()
         progress = progress_of(
             self._store,
             now_ms,
@@ -179,13 +193,20 @@ class CloudTickLoop:
             waits_for=waits_for,
             wait_ms=None if until_ms is None else until_ms - now_ms,
             counted=counted,
+            trouble=self._watch.trouble(),
         )
         self._display.show(progress)
+
+    def _hear_tries(self) -> None:
+        self._told_ms = self._clock.monotonic_ms()
+        for tally in self._system.told_tries.read():
+            self._watch.record_told(tally)
 
     def _calls_today(self) -> int:
         return calls_today(self._store, self._clock.now_ms())
 
     def _summary(self, started_ms: int, new_dead_letters: int, pause: Pause | None) -> Summary:
+        self._hear_tries()
         contacts = list(self._store.contacts.scan())
         # A later time than now comes from a clock that was ahead before this run.
         now_ms = self._clock.now_ms()
@@ -211,6 +232,9 @@ class CloudTickLoop:
                 if started_ms <= (report.failed_ms or 0) <= now_ms
             },
             refused={f"contact {contact.id}": contact.last_error or "" for contact in refused},
+            failed_calls=self._watch.failed_calls,
+            tries=self._watch.tries,
+            retries=self._watch.retries,
             pause=pause,
         )
         add_what_waits(summary, self._store)

@@ -15,7 +15,7 @@ from contact_activity.constant_contact.transport import Connection, NoAnswerErro
 from contact_activity.constant_contact.v2 import ConstantContactV2
 from contact_activity.constant_contact.v3 import V3, ConstantContactV3
 from contact_activity.domain.pace import Limits, Pace
-from contact_activity.domain.retries import RATE_LIMITED, Retry
+from contact_activity.domain.retries import RATE_LIMITED, Retry, TryTally
 from contact_activity.errors import Cause, Throttle, WaitError, WaitReason
 from contact_activity.ports import BearerTokens, Clock, Limiter
 from contact_activity.run.options import Account
@@ -24,6 +24,8 @@ from contact_activity.settings import Credentials
 
 WARNING_INTERVAL_MS = 60_000
 MIN_SHOWN_MS = 1_000
+# What another process tells is over when it is told, and the next word comes when its next work ends.
+TOLD_SHOWN_MS = 5_000
 MAX_CONNECTION_TRIES = 3
 # A one-time run that cannot connect ends within 5 s. The rest is for its start and its end.
 MAX_TRYING_MS = 3_000
@@ -95,13 +97,16 @@ class ConnectionWatch:
 
     def record_failed_call(self, cause: Cause, status: int, tries: int) -> None:  # noqa: ARG002  not shown
         """Count a failed call, and warn of it. `status` is 0 if no answer came."""
+        self._last_failure = cause
+        self._record_failures(cause.value, status, 1)
+
+    def _record_failures(self, cause: str, status: int, count: int) -> None:
         with self._lock:
-            self.failed_calls[cause.value] += 1
-            self._last_failure = cause
-            is_to_warn = self._throttle.admit(cause.value, self._clock.monotonic_ms())
+            self.failed_calls[cause] += count
+            is_to_warn = self._throttle.admit(cause, self._clock.monotonic_ms())
         if is_to_warn:
             answered = f" ({status})" if status >= 400 else ""
-            self._warn(f"{cause.value}{answered}; it is tried again")
+            self._warn(f"{cause}{answered}; it is tried again")
 
     def record_try(self) -> None:
         """Count a try, whatever its end."""
@@ -111,11 +116,22 @@ class ConnectionWatch:
 
     def record_retry(self, retry: Retry) -> None:
         """Count a try that is followed by another one, and warn of a rate limit, which is no failure."""
+        self._record_retries(retry, 1, retry.text, max(MIN_SHOWN_MS, round(retry.wait_s * 1_000)))
+
+    def record_told(self, tally: TryTally) -> None:
+        """Count what another process tells of its tries, and warn of it."""
+        with self._lock:
+            self.tries += tally.tries
+        for (cause, status), count in tally.failures.items():
+            self._record_failures(cause, status, count)
+        for retry, count in tally.retries.items():
+            self._record_retries(retry, count, retry.past, TOLD_SHOWN_MS)
+
+    def _record_retries(self, retry: Retry, count: int, text: str, shown_ms: int) -> None:
         now_ms = self._clock.monotonic_ms()
         with self._lock:
-            self.retries[retry.kind] += 1
-            self._trouble = retry.text
-            self._trouble_until_ms = now_ms + max(MIN_SHOWN_MS, round(retry.wait_s * 1_000))
+            self.retries[retry.kind] += count
+            self._trouble, self._trouble_until_ms = text, now_ms + shown_ms
             is_to_warn = retry.is_rate_limited and self._throttle.admit(RATE_LIMITED, now_ms)
         if is_to_warn:
             self._warn(f"{RATE_LIMITED} ({retry.status}); it is tried again")
