@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from contact_activity.aws.store import dynamo_store
 from contact_activity.clock import SystemClock
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.asks import Ask
@@ -27,16 +26,11 @@ from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import ReportAccess
 from contact_activity.domain.times import DAY_MS, HOUR_MS
 from contact_activity.domain.trust import Mode, Trust, TypeTrust
-from contact_activity.local_cloud.emulator import Emulator
-from contact_activity.local_cloud.template import STACK_NAME
 from contact_activity.ports import Store
 from contact_activity.run.state_folder import ACCOUNT_DATABASE, SIMULATED_DATABASE
-from contact_activity.simulated import SimulatedAccount
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
 from tests.support.command_line import run_command
-from tests.support.deployed import aws_settings, deployed
-from tests.support.running import NOW, served
 
 LIMITS = Limits(100, 10_000)
 NOW_MS = SystemClock().now_ms()
@@ -270,40 +264,6 @@ def test_explaining_changes_nothing(store: Store, tmp_path: Path) -> None:
     document_of(tmp_path)
     assert known(store) == before
     assert store.limiter.pace().used == 0
-
-
-@pytest.mark.cloud
-def test_a_stack_explains_as_a_folder_does(tmp_path: Path) -> None:
-    """By its own settings, from its own table; a contact by its address with the stack's own credential."""
-    account = SimulatedAccount()
-    account.add_contact("ada@example.org", at=NOW, contact_id="4711")
-    with served(account) as server, Emulator(tmp_path) as emulator:
-        stack = deployed(emulator, server.base_url, Reports="sends,opens", StartDate="2026-01-01")
-        store = dynamo_store(emulator.client("dynamodb"), stack.outputs["TableName"], LIMITS, SystemClock())
-        store.contacts.register([ListedContact("4711", ""), ListedContact("4712", "")], NOW_MS - HOUR_MS)
-        store.contacts.erase("4712", NOW_MS)
-        store.reports.put_watched(WatchedCampaign("9", NOW_MS))
-
-        def told(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return explained(*arguments, "--stack", STACK_NAME, **aws_settings(emulator))
-
-        def kinds(*arguments: str) -> list[str]:
-            (system,) = json.loads(told(*arguments, "--json").stdout)["systems"]
-            return [cause["kind"] for cause in system["causes"]]
-
-        assert kinds("--email", "ADA@example.org") == ["waiting_turn", "left_out", "left_out"]
-        assert [call.query["email"] for call in server.calls] == ["ADA@example.org", "ada@example.org"]
-        assert store.limiter.pace().used == 2
-        store.pauses.pause(Pause(PauseReason.OPERATOR, None))
-        paused = told("--email", "ada@example.org")
-        assert (paused.returncode, f"resume --stack {STACK_NAME}" in paused.stderr) == (1, True)
-        assert kinds("4711") == ["paused", "waiting_turn", "left_out", "left_out"]
-        assert kinds("4712") == ["forgotten"]
-        assert "campaign 9 in" in told("--campaign", "9").stdout
-        for unknown in (["4713"], ["--campaign", "4713"]):
-            ended = told(*unknown)
-            assert ended.returncode == 1
-            assert f"4713 in the stack {STACK_NAME}" in ended.stderr
 
 
 def test_a_campaign_is_explained_by_its_reports(store: Store, tmp_path: Path) -> None:
