@@ -13,13 +13,16 @@ import pytest
 from contact_activity.aws.secret_tokens import Secrets, SecretTokens
 from contact_activity.aws.table import Table
 from contact_activity.clock import SystemClock
+from contact_activity.domain.rights import Right
 from contact_activity.domain.tokens import StoredTokens
 from contact_activity.local_cloud.deploy import Stack
 from contact_activity.local_cloud.emulator import Emulator
 from contact_activity.local_cloud.event_reader import subscribe
+from contact_activity.local_cloud.template import STACK_NAME
 from contact_activity.settings import V3Credentials
-from contact_activity.simulated import Server
+from contact_activity.simulated import Server, error
 from contact_activity.simulated.token_switches import TokenSwitches
+from contact_activity.simulated.v3_ids import contact_uuid
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.command_line import run_command
 from tests.support.deployed import aws_settings, deployed, deployed_v3, eventually, store_secret, tick
@@ -70,8 +73,12 @@ def seed_of(server: Server) -> dict[str, str]:
 
 
 def test_functions_renew_the_tokens_and_publish(emulator: Emulator) -> None:
-    """One refresh for all of them. What the operator put in stays as it is."""
-    with served(account_of(10), tokens=TOKENS) as server:
+    """One refresh for all of them. What the operator put in stays as it is.
+
+    A right that goes missing then is the first that `explain` says of a contact.
+    """
+    account = account_of(10)
+    with served(account, tokens=TOKENS) as server:
         seed = seed_of(server)
         stack = deployed_v3(emulator, server, seed, CLIENT_ID)
         queue_url = subscribe(emulator, stack.outputs["EventBusName"])
@@ -82,6 +89,12 @@ def test_functions_renew_the_tokens_and_publish(emulator: Emulator) -> None:
         assert refreshes(server) == 1
         tokens = stored(emulator, stack)
         given = emulator.client("secretsmanager").get_secret_value(SecretId=stack.outputs["SecretArn"])
+        server.script("/v3/contacts", *[error(403, "http.status.forbidden", "x")] * 20)
+        assert tick(emulator, stack)["paused_by"] == "credential"
+        contact_id = contact_uuid(account.contacts()[0].id)
+        environment = {"PATH": "/usr/bin", **aws_settings(emulator)}
+        told = run_command("explain", contact_id, "--stack", STACK_NAME, environment=environment)
+    assert f"{STACK_NAME}: {Right.CONTACTS_READ.missing}: no call goes out" in told.stdout.splitlines()[0]
     assert json.loads(given["SecretString"]) == seed
     assert tokens.has_taken(seed["refresh_token"], CLIENT_ID)
     assert tokens.refresh_token not in (None, seed["refresh_token"])
