@@ -23,6 +23,7 @@ from contact_activity.domain.times import DAY_MS, HOUR_MS, iso
 from contact_activity.domain.watermark import Reading, Watermark
 from contact_activity.domain.work import Outcome
 from contact_activity.errors import FatalError, RefusedError, RetryError
+from contact_activity.sqlite.database import Database
 from contact_activity.state.reports import MAX_DUE
 from contact_activity.use_cases.tick import run_tick
 from contact_activity.use_cases.turns import OneAfterTheOther
@@ -57,11 +58,12 @@ class Account:
     reports: tuple[str, ...] = ("all",)
     for_ms: int = 600_000
     reading: Reading = field(default_factory=lambda: Reading("a"))
+    database: Database = field(default_factory=lambda: Database(":memory:"))
     world: World = field(init=False)
 
     def __post_init__(self) -> None:
         reading = replace(self.reading, reports=self.reports, is_witnessed=True)
-        self.world = World(reading=reading, types=tuple(ActivityType))
+        self.world = World(reading=reading, types=tuple(ActivityType), database=self.database)
         self.world.source = VouchingSource(self.world.clock, self.rows, self.page_rows)
         self.world.source.listed = [ListedContact(id_, "") for id_ in self.contacts]
 

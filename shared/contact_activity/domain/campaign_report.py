@@ -229,7 +229,8 @@ class CampaignReport:
     def will_look_for(self, stamp_ms: int | None, now_ms: int) -> bool:
         """Whether a read that has not begun, and comes next, goes down to a stamp (or the end) anyway."""
         asked = self.asked
-        if self.progress or not asked or asked.due_ms is None or asked.due_ms > now_ms:
+        # A clock that ran ahead may have left only one of the two due times in the future.
+        if self.progress or not asked or asked.due_ms is None or max(asked.due_ms, self.due_ms or 0) > now_ms:
             return False
         return asked.since_ms is None or (stamp_ms is not None and asked.since_ms <= stamp_ms)
 
