@@ -74,7 +74,7 @@ MUTATIONS = (
         "use_cases/sync_contact.py",
         PUBLISH,
         f"            try:\n    {PUBLISH}            except RetryError:\n                pass\n",
-        (43,),
+        (34, 55),
     ),
     Mutation(
         "there is no overlap",
@@ -130,21 +130,21 @@ MUTATIONS = (
         "domain/contact.py",
         "progress is None or progress.fingerprint == reading.fingerprint",
         "True",
-        (48,),
+        (48, 68),
     ),
     Mutation(
         "a resync leaves out what is remembered",
         "domain/walk.py",
         "return self.watermark.resync_ms is not None and key_time_ms(key) >= self.watermark.resync_ms",
         "return False",
-        (72,),
+        (2, 4),
     ),
     Mutation(
         "a worker that comes too late for its slot calls all the same",
         "state/shared_limiter.py",
         "            if self._clock.monotonic_ms() <= due_ms + LATE_FOR_SLOT_MS:\n                return\n",
         "            return\n",
-        (15,),
+        (27, 43),
     ),
     Mutation(
         "a call near midnight counts for the day that ends",
@@ -257,7 +257,7 @@ MUTATIONS = (
         "domain/walk.py",
         "            progress.started_ms,\n",
         "            progress.started_ms + 86_400_000,\n",
-        (85,),
+        (64, 89),
     ),
     Mutation(
         "a long walk that gives up memory gives up all of it",
@@ -541,7 +541,7 @@ MUTATIONS = (
         "use_cases/read_report.py",
         "        if not self._is_held:\n",
         "        self._is_held = True\n        if not self._is_held:\n",
-        (17,),
+        (27, 37),
     ),
     Mutation(
         "a report that another worker holds is read",
@@ -593,7 +593,7 @@ MUTATIONS = (
         "        marks = (*self.marks, Mark(type_, max(map(key_time_ms, keys))))\n"
         "        marked = self if self.mark(type_) in self.marks else replace(self, marks=marks)\n"
         "        if resync != self.resync:\n",
-        (15,),
+        (9, 28),
     ),
     Mutation(
         "a report forgets",
@@ -723,7 +723,7 @@ MUTATIONS = (
         "domain/shifts.py",
         "    return deadline_ms + NO_CALL_MS - NO_PUBLICATION_MS\n",
         "    return deadline_ms + 10 * NO_CALL_MS\n",
-        seeds=(65,),
+        seeds=(21, 49),
         api="v3",
     ),
     Mutation(
@@ -743,7 +743,7 @@ MUTATIONS = (
         "use_cases/judge_contact.py",
         "        asks = (*self._asked_for(), *self._history.walk.asks_ahead())\n",
         "        self._asked_for()\n        asks = ()\n",
-        seeds=(0,),
+        seeds=(2, 7),
         api="v3",
     ),
     Mutation(
