@@ -150,7 +150,7 @@ def test_a_credential_that_was_refused_before_is_no_cause_where_nobody_answers(
     ended = operator.run()
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]
-    assert f"no call got an answer: {Cause.CONNECTION_REFUSED}: check {URL}" in last
+    assert f"the last call failed: {Cause.CONNECTION_REFUSED}: check {URL}" in last
     operator.environment[URL] = server.base_url
     assert operator.run().returncode == 3
 

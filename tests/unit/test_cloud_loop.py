@@ -15,6 +15,7 @@ from contact_activity.aws.store import DynamoStore, dynamo_store
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.campaign_report import Asked, CampaignReport, ReportId
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.retries import Retry, TryTally
 from contact_activity.domain.rights import ReportAccess, Right
 from contact_activity.domain.shifts import EARLY_END_MS, NO_CALL_MS, Shifts
@@ -37,6 +38,7 @@ POLL_MS = 5_000
 # Reports have as long a shift as they ever have, much longer than a run waits without progress.
 SHIFTS = Shifts(NOON_MS, NOON_MS + 14 * MINUTE_MS, NOON_MS + 30 * MINUTE_MS - EARLY_END_MS)
 IDS = ("4711", "4712", "4713")
+REFUSED = Pause(PauseReason.CREDENTIAL, None)
 REPORTS = [CampaignReport(ReportId("111", type_), NOON_MS, NOON_MS) for type_ in ActivityType]
 
 
@@ -174,6 +176,22 @@ def test_what_the_functions_tell_of_their_calls_is_shown_and_counted(
     assert "api answered 503" in {of.trouble for of in shown.progress}
     assert (summary.retries, shown.progress[-1].trouble) == ({"503": 1}, "")
     assert summary.tries > 4
+
+
+@pytest.mark.parametrize("was_refused", [True, False])
+def test_a_credential_that_was_refused_before_is_no_cause_where_nobody_answers(
+    store: DynamoStore, clock: VirtualClock, *, was_refused: bool
+) -> None:
+    """One that is refused in this run is, whatever else failed in it."""
+    system = System(store, clock, [([], [])])
+    system.meanwhile = lambda: store.pauses.pause(REFUSED)
+    if was_refused:
+        store.pauses.pause(REFUSED)
+    failures = Counter({(Cause.CONNECTION_REFUSED.value, 0): 1})
+    system.told_tries.told = [TryTally(1, failures=failures)]
+    summary = loop_over(system, Shown()).run_once()
+    assert summary.pause == REFUSED
+    assert bool(summary.unreachable) == was_refused
 
 
 def test_contacts_that_wait_for_their_shift_are_progress(store: DynamoStore, clock: VirtualClock) -> None:

@@ -188,6 +188,20 @@ def test_a_rate_limit_is_warned_of_once_a_minute() -> None:
     assert said == ["rate limited by the API (429); it is tried again"] * 2
 
 
+def test_another_process_tells_whether_a_refused_credential_could_be_tried() -> None:
+    """It could not if each try of its work failed. Where no try was told, nothing changes."""
+    watch = ConnectionWatch(VirtualClock(NOON_MS), lambda _: None, is_one_time=True)
+    failures = Counter({(Cause.CONNECTION_REFUSED.value, 0): 2})
+    for told, is_known in (
+        (TryTally(), True),
+        (TryTally(2, failures=failures), False),
+        (TryTally(), False),
+        (TryTally(3, failures=failures), True),
+    ):
+        watch.record_told(told)
+        assert (watch.why_not_probed() is None) == is_known
+
+
 def test_what_another_process_tells_is_counted_and_shown_as_past() -> None:
     """By the same kinds and with the same warnings; but for when it goes on, which is over by then."""
     clock, said = VirtualClock(NOON_MS), list[str]()

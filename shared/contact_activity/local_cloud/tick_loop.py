@@ -21,6 +21,7 @@ from contact_activity.run.progress import (
     Display,
     active_pause,
     calls_today,
+    is_credential_refused,
     progress_of,
 )
 from contact_activity.run.summary import Summary, add_what_waits
@@ -54,6 +55,7 @@ class CloudTickLoop:
         self._options, self._display = options, display
         self._watch, self._told_ms = watch, 0
         self._enqueued = self._reports_enqueued = 0
+        self._was_refused = False
 
     def run_once(self) -> Summary:
         """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
@@ -63,6 +65,7 @@ class CloudTickLoop:
         started_ms = self._clock.now_ms()
         self._prepare()
         dead_letters_before = self._system.dead_letters.depth()
+        self._was_refused = is_credential_refused(active_pause(self._store, self._clock.now_ms()))
         report = self._tick()
         pause = active_pause(self._store, self._clock.now_ms())
         has_asked_last = False
@@ -237,6 +240,9 @@ class CloudTickLoop:
             retries=self._watch.retries,
             pause=pause,
         )
+        if self._was_refused and is_credential_refused(pause):
+            # What a run before met is told only if the API says so still.
+            summary.unreachable = self._watch.why_not_probed()
         add_what_waits(summary, self._store)
         return summary
 

@@ -84,14 +84,14 @@ class ConnectionWatch:
     def why_not_probed(self) -> str | None:
         """Return one line: why a refused credential could not be tried again, and what to do.
 
-        None if the API answered the last try, or nothing was tried.
+        None if the last try did not fail, or nothing was tried.
         """
         cause = self._last_failure
         if cause is None:
             return None
         settings = _SETTINGS_TO_CHECK.get(cause)
         return (
-            "whether the API still refuses the credential is not known, since no call got an answer: "
+            "whether the API still refuses the credential is not known, since the last call failed: "
             f"{cause}: {f'check {settings}' if settings else 'run again later'}"
         )
 
@@ -122,6 +122,10 @@ class ConnectionWatch:
         """Count what another process tells of its tries, and warn of it."""
         with self._lock:
             self.tries += tally.tries
+        if tally.tries:
+            # It does not tell in which order they ended.
+            failed = next((Cause(cause) for cause, _ in tally.failures), None)
+            self._last_failure = failed if tally.failures.total() >= tally.tries else None
         for (cause, status), count in tally.failures.items():
             self._record_failures(cause, status, count)
         for retry, count in tally.retries.items():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from contact_activity.domain.pauses import Pause
+from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
 from contact_activity.ports import Store
 
@@ -34,6 +34,11 @@ def active_pause(store: Store, now_ms: int) -> Pause | None:
     """Return a pause that holds now; None if there is none."""
     active = store.pauses.get().active(now_ms)
     return active[0] if active else None
+
+
+def is_credential_refused(pause: Pause | None) -> bool:
+    """Whether a pause is that of a refused credential."""
+    return pause is not None and pause.reason is PauseReason.CREDENTIAL
 
 
 def calls_today(store: Store, now_ms: int) -> int:

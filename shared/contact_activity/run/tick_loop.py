@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from contact_activity.domain.activity import ActivityType
 from contact_activity.domain.listing import TickFailure
-from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.pauses import Pause
 from contact_activity.domain.rights import missing_right
 from contact_activity.domain.work import WorkPolicy
 from contact_activity.errors import FatalError, RetryError, StandstillError
@@ -22,6 +22,7 @@ from contact_activity.run.progress import (
     RunProgress,
     active_pause,
     calls_today,
+    is_credential_refused,
     progress_of,
 )
 from contact_activity.run.summary import Summary, add_what_waits
@@ -62,6 +63,7 @@ class TickLoop:
         self._campaign_lookback_days = campaign_lookback_days
         self._campaign_reports, self._has_watch = campaign_reports, has_watch
         self._display = display
+        self._was_refused = False
 
     def run_once(self) -> Summary:
         """Tick until the contacts are listed and none is due, or until a pause. Return the summary.
@@ -69,6 +71,7 @@ class TickLoop:
         Only the first tick reads campaigns' reports: those that are due at the start. Where contacts' rows
         only vouch, each tick reads those that rows ask for. Also ends when the API cannot be reached.
         """
+        self._was_refused = is_credential_refused(active_pause(self._store, self._clock.now_ms()))
         report = self._tick(begin_listing=True)
         pause = active_pause(self._store, self._clock.now_ms())
         has_asked_last = False
@@ -204,7 +207,7 @@ class TickLoop:
         if self._watch.cause:
             self._store.listings.put_failure(TickFailure(str(self._watch.cause), self._clock.now_ms()))
         self._summary.unreachable = self._watch.what_to_check()
-        if pause and pause.reason is PauseReason.CREDENTIAL:
+        if self._was_refused and is_credential_refused(pause):
             # What a run before met is told only if the API says so still.
             self._summary.unreachable = self._summary.unreachable or self._watch.why_not_probed()
         self._summary.pause = pause
