@@ -16,8 +16,9 @@ from contact_activity.cli.arguments import print_line
 # Below this the columns of a table would cut words, and lines are broken.
 LEAST_COLUMNS = 72
 _INDENT = 2
-_COMMAND = r"[^\s`]*`[^`]*`\S*|(?:[A-Z_]+=\S+ )?(?:\S+/)?contact-activity .*"
-_TIME = r"(?:\d{4}-\d\d-\d\d|today|yesterday|tomorrow) \d\d:\d\d\S*"
+_PROGRAM = r"(?:'[^']*/contact-activity'|(?:\S+/)?contact-activity)"
+_COMMAND = rf"[^\s`]*`[^`]*`\S*|(?:[A-Z_]+=\S+ )?{_PROGRAM} .*"
+_TIME = r"(?:\d{4}-\d\d-\d\d|today|yesterday|tomorrow) \d\d:\d\d\S*(?: UTC\b\S*)?"
 _WORD = re.compile(rf"\s*(?:{_COMMAND}|{_TIME}|\S+)")
 
 
