@@ -243,10 +243,13 @@ def read_credentials(
     return _v2_credentials(given) if version is Version.V2 else _v3_credentials(given, is_logged_in, login)
 
 
-def read_client(environment: Environment, client_id: str | None = None) -> V3Credentials:
+def read_client(
+    environment: Environment, client_id: str | None = None, *, login: str = "contact-activity login"
+) -> V3Credentials:
     """Return the client id and the client secret for a login. `client_id` comes before the environment's.
 
-    Raises `SettingsError` if there is no client id, or if the credentials are those of v2.
+    `login`: as for `read_credentials`. Raises `SettingsError` if there is no client id, or if the credentials
+    are those of v2.
     """
     given = _given(environment)
     if client_id and client_id != given.get(_CLIENT_ID):
@@ -257,7 +260,7 @@ def read_client(environment: Environment, client_id: str | None = None) -> V3Cre
         instead = f", but {_API_KEY} of v2 is" if _API_KEY in given else ""
         raise SettingsError(
             f"{_CLIENT_ID} is not set{instead}: set it, or give --client-id. {GET_CLIENT_ID}; "
-            "`contact-activity login --help` has each step"
+            f"`{login} --help` has each step"
         )
     if read_version(environment, is_logged_in=True) is Version.V2:
         name = _API_KEY if _API_KEY in given else _VERSION

@@ -16,6 +16,7 @@ ROOMS = ("cli", "operations", "run", "simulated")
     ("started", "is_on_the_path", "called"),
     [
         (".venv/bin/contact-activity", False, ".venv/bin/contact-activity"),
+        ("./contact-activity", False, "./contact-activity"),
         ("my tools/contact-activity", False, "'my tools/contact-activity'"),
         (".venv/bin/contact-activity", True, NAME),
         (NAME, False, NAME),

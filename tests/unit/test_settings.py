@@ -397,8 +397,9 @@ def test_a_login_needs_a_client_id_and_may_have_a_secret() -> None:
     assert read_client({CLIENT_ID: "c", CLIENT_SECRET: "s"}, "d") == V3Credentials("d")
     for environment in ({}, {KEY: "hunter2"}):
         with pytest.raises(SettingsError, match=CLIENT_ID) as error:
-            read_client(environment)
+            read_client(environment, login="bin/contact-activity login")
         assert "My Applications" in str(error.value)
+        assert "`bin/contact-activity login --help`" in str(error.value)
         assert "hunter2" not in str(error.value)
 
 

@@ -84,7 +84,7 @@ def _login(arguments: argparse.Namespace, environment: Environment, console: Con
     place, environment = _place(arguments, environment, clock)
     # So that a hint without --client-id can be pasted, after a login that was given one.
     client_id = None if environment.get("CONSTANT_CONTACT_CLIENT_ID", "").strip() else place.client_id()
-    client = read_client(environment, arguments.client_id or client_id)
+    client = read_client(environment, arguments.client_id or client_id, login=f"{program()} login")
     settings = read_settings(environment, is_logged_in=True)
     server = authorization_server(settings, client, clock)
     # What would keep the tokens from being stored, or from being used, is told before anybody signs in.

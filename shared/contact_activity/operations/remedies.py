@@ -9,7 +9,8 @@ BASE_URL, TOKEN_URL = "CONSTANT_CONTACT_BASE_URL", "CONSTANT_CONTACT_TOKEN_URL"
 PROXY, CA_BUNDLE = "CONSTANT_CONTACT_PROXY", "CONSTANT_CONTACT_CA_BUNDLE"
 _CLIENT_ID, _CLIENT_SECRET = "CONSTANT_CONTACT_CLIENT_ID", "CONSTANT_CONTACT_CLIENT_SECRET"
 
-AS_HELP_SAYS = "as `contact-activity login --help` says"
+# How this program was started does not change.
+AS_HELP_SAYS = f"as `{program()} login --help` says"
 # By the error of the authorization server when the application is wrong, and not what it sent.
 WRONG_CLIENT = {
     "invalid_client": f"{_CLIENT_ID}, or {_CLIENT_SECRET} if there is one, is not as the portal shows it: "
