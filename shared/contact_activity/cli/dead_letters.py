@@ -17,6 +17,7 @@ from contact_activity.cli.arguments import (
 )
 from contact_activity.cli.exit_status import EXIT_DONE
 from contact_activity.cli.narrow import narrow_columns, print_broken
+from contact_activity.cli.plain_console import plain_console
 from contact_activity.domain.campaign_report import CampaignReport
 from contact_activity.domain.contact import ContactOutline
 from contact_activity.domain.counted import counted
@@ -123,7 +124,7 @@ def _print_rows(rows: Sequence[Sequence[str]]) -> None:
             column.no_wrap = True
         for row in rows:
             table.add_row(*row)
-        Console(highlight=False, soft_wrap=True, width=TABLE_WIDTH).print(table)
+        plain_console(width=TABLE_WIDTH).print(table, soft_wrap=True)
         return
     for what, id_, tries, *others in rows:
         print_broken(f"{what} {id_} {tries}")

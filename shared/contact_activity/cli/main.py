@@ -19,6 +19,7 @@ from contact_activity.cli.explain import add_explain
 from contact_activity.cli.forget import add_forget
 from contact_activity.cli.login import add_login, add_logout
 from contact_activity.cli.pause import add_pause, add_resume
+from contact_activity.cli.plain_console import plain_console
 from contact_activity.cli.resync import add_resync
 from contact_activity.cli.run import add_run
 from contact_activity.cli.sandbox import add_sandbox
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # boto3 knows the other name only.
     if region := os.environ.get("AWS_REGION"):
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
-    console = Console(stderr=True, force_interactive=drawn_on(sys.stderr))
+    console = plain_console(stderr=True, force_interactive=drawn_on(sys.stderr))
     return flush_stdout(_run_command(arguments, console))
 
 

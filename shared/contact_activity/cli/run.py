@@ -15,6 +15,7 @@ from rich.console import Console
 from contact_activity.cli.arguments import DEFAULT_STATE, Commands, given_argument, now_ms, pasted_place
 from contact_activity.cli.ended_by import end_noted, ended_by
 from contact_activity.cli.exit_status import EXIT_CREDENTIAL, EXIT_DONE, EXIT_FAILED, EXIT_QUOTA, fail, warn
+from contact_activity.cli.plain_console import plain_console
 from contact_activity.cli.progress_bar import ProgressBar
 from contact_activity.cli.run_place import print_stack_place, print_where_to_look
 from contact_activity.cli.run_summary import Hints, pause_text, print_start, print_summary, print_warnings
@@ -117,7 +118,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, console: Conso
     for text in unknown_settings(environment):
         warn(text)
     # What is told of progress is dropped; warnings of the run and its errors go another way.
-    told = Console(file=StringIO()) if arguments.quiet else console
+    told = plain_console(file=StringIO()) if arguments.quiet else console
     started_s = time.monotonic()
     with ended_by(signal.SIGTERM), used_account(environment, options.state_dir) as account:
         print_start(told, account, options, arguments.engine)

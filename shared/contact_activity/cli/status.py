@@ -143,7 +143,9 @@ def _look(console: Console, arguments: argparse.Namespace, environment: Environm
 
 
 def _console() -> Console:
-    return _Output(force_interactive=drawn_on(sys.stdout), highlight=False, soft_wrap=True, markup=False)
+    return _Output(
+        force_interactive=drawn_on(sys.stdout), highlight=False, soft_wrap=True, markup=False, emoji=False
+    )
 
 
 def _print(console: Console, statuses: Sequence[Status], place: str) -> None:
