@@ -9,6 +9,8 @@ from contact_activity.ports import Clock
 
 # A line has the time at which its invocation ended, and is kept some moments later.
 OVERLAP_MS = 5_000
+# More than come in that time, even if the clock is set back by minutes.
+MOST_STREAMS = 10_000
 
 
 class ToldTries:
@@ -21,7 +23,8 @@ class ToldTries:
         self._logs, self._groups, self._clock = logs, groups, clock
         self._begun_ms = clock.now_ms()
         self._since_ms = self._begun_ms
-        self._read: set[str] = set()
+        # In the order in which they were read.
+        self._read: dict[str, None] = {}
 
     def read(self) -> list[TryTally]:
         """Return what was told since the last time."""
@@ -31,11 +34,14 @@ class ToldTries:
         return [TryTally.told_by(line) for line in told]
 
     def _lines(self, group: str) -> Iterator[dict[str, Any]]:
-        found = self._logs.filter_log_events(
+        pages = self._logs.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=self._since_ms, filterPattern='"calls"'
-        )["events"]
+        )
+        found = [event for page in pages for event in page["events"]]
         new = [event for event in found if event["logStreamName"] not in self._read]
-        self._read |= {event["logStreamName"] for event in new}
+        self._read |= {event["logStreamName"]: None for event in new}
+        for stream in list(self._read)[:-MOST_STREAMS]:
+            del self._read[stream]
         for event in new:
             line = _object(event["message"])
             if "calls" in line:
