@@ -123,6 +123,26 @@ def test_a_pause_that_somebody_must_end_comes_first(reasons: list[PauseReason]) 
     assert commands == ["resume", "check", "status"]
 
 
+@pytest.mark.parametrize(
+    ("used", "is_folder", "told", "command"),
+    [
+        (90, True, "the next run with these goes on", "run"),
+        (90, False, "the next tick goes on", "status"),
+        (10_000, True, "until tomorrow 00:00 UTC", "status"),
+    ],
+)
+def test_a_day_used_up_by_a_lower_limit_holds_nothing_up(
+    used: int, told: str, command: str, *, is_folder: bool
+) -> None:
+    """As `status` says. The pause of the API ends when that says so."""
+    own = Pause(PauseReason.QUOTA, 20_001 * DAY_MS)
+    facts = replace(QUIET, pauses=(own,), calls_used=used, is_folder=is_folder)
+    cause = explain(facts).causes[0]
+    assert cause.text.endswith(told)
+    assert cause.command == command
+    assert "no call goes out until" in explain(replace(facts, pauses=(QUOTA_PAUSE,))).causes[0].text
+
+
 @pytest.mark.parametrize("own", [{"times_gone": 4}, {"failures": 9}], ids=["gone", "failing"])
 def test_of_two_waits_the_longer_one_is_the_cause(own: dict[str, Any]) -> None:
     """Calls come back at midnight, a contact that is gone is asked next week, or in minutes."""

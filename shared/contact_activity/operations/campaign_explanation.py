@@ -17,6 +17,7 @@ from contact_activity.operations.explanation import (
     lacks,
     pause_causes,
     quota_used_up,
+    raised_budget,
     reads_next,
     tick_failed,
 )
@@ -113,7 +114,7 @@ def _causes(facts: CampaignFacts) -> Iterator[CampaignCause]:
 
 
 def _of_the_system(facts: CampaignFacts) -> Iterator[Cause]:
-    yield from pause_causes(facts.pauses, facts.now_ms)
+    yield from pause_causes(facts.pauses, facts.now_ms, raised=raised_budget(facts))
     if facts.right:
         yield lacks(facts.right)
     if facts.tick_failure:

@@ -10,7 +10,7 @@ from contact_activity.domain.contact import Contact
 from contact_activity.domain.counted import counted, times
 from contact_activity.domain.listing import TickFailure
 from contact_activity.domain.memory import KEY_BYTES
-from contact_activity.domain.pauses import Pause, PauseReason
+from contact_activity.domain.pauses import Pause, PauseReason, is_own_budget
 from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import is_held, is_queued
 from contact_activity.domain.summary import SummaryKind
@@ -139,12 +139,12 @@ def _forgotten(facts: Facts) -> Cause:
 
 def _paused(facts: Facts, contact: Contact) -> Iterator[Cause]:
     held_up = (pause for pause in facts.pauses if not _waits_longer(contact, pause.until_ms))
-    yield from pause_causes(held_up, facts.now_ms)
+    yield from pause_causes(held_up, facts.now_ms, raised=raised_budget(facts))
 
 
 def _paused_for_less(facts: Facts, contact: Contact) -> Iterator[Cause]:
     held_up = (pause for pause in facts.pauses if _waits_longer(contact, pause.until_ms))
-    return pause_causes(held_up, facts.now_ms)
+    return pause_causes(held_up, facts.now_ms, raised=raised_budget(facts))
 
 
 def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
@@ -153,9 +153,14 @@ def _waits_longer(contact: Contact, until_ms: int | None) -> bool:
     return is_by_itself and until_ms is not None and contact.due_ms > until_ms
 
 
-def pause_causes(pauses: Iterable[Pause], now_ms: int) -> Iterator[Cause]:
-    """Tell pauses, those first that somebody must end."""
+def pause_causes(
+    pauses: Iterable[Pause], now_ms: int, *, raised: tuple[str, str, str] | None = None
+) -> Iterator[Cause]:
+    """Tell pauses, those first that somebody must end. `raised`: see `raised_budget`."""
     for pause in sorted(pauses, key=lambda pause: list(_PAUSES).index(pause.reason)):
+        if raised and is_own_budget(pause, now_ms):
+            yield Cause(CauseKind.PAUSED, raised[0], None, *raised[1:])
+            continue
         until = "until it is lifted" if pause.until_ms is None else f"until {when(pause.until_ms, now_ms)}"
         why, remedy, command = _PAUSES[pause.reason]
         if right := Right.named(pause.lacks):
@@ -321,6 +326,22 @@ class _Place(Protocol):
     def is_folder(self) -> bool: ...
     @property
     def lacks_credentials(self) -> bool: ...
+
+
+class _Budget(_Place, Protocol):
+    @property
+    def calls_used(self) -> int: ...
+    @property
+    def calls_per_day(self) -> int: ...
+
+
+def raised_budget(facts: "_Budget") -> tuple[str, str, str] | None:
+    """Return what is said of a day used up by a lower limit, remedy and command. None if no call is left."""
+    if facts.calls_used >= facts.calls_per_day:
+        return None
+    goes_on = "the next run with these goes on" if facts.is_folder else "the next tick goes on"
+    lower = "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left"
+    return f"{lower}: {goes_on}", *reads_next(facts)
 
 
 def reads_next(facts: _Place) -> tuple[str, str]:
