@@ -16,10 +16,12 @@ import pytest
 from rich.console import Console
 
 from contact_activity.cli.check import add_check
+from contact_activity.clock import SystemClock
 from contact_activity.domain.account import StoredAccount
 from contact_activity.domain.contact import ListedContact
+from contact_activity.domain.pace import Limits
 from contact_activity.domain.pauses import Pause, PauseReason
-from contact_activity.domain.times import DAY_MS, HOUR_MS
+from contact_activity.domain.times import DAY_MS, HOUR_MS, midnight_after
 from contact_activity.domain.tokens import Granted, StoredTokens
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.state_folder import (
@@ -35,7 +37,7 @@ from contact_activity.simulated.tokens import TOKEN_PATH
 from contact_activity.simulated.v3_switches import PRIVILEGES
 from contact_activity.sqlite.contacts import SqliteContacts
 from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import SqlitePace, SqlitePauses
+from contact_activity.sqlite.store import SqlitePace, SqlitePauses, sqlite_store
 from contact_activity.state.credentials_file import CredentialsFile
 from tests.support.certificates import Authority
 from tests.support.command_line import run_command
@@ -579,6 +581,21 @@ def test_a_pause_of_the_simulated_account_is_told(tmp_path: Path, version: str) 
     assert f"contact-activity resume --state {tmp_path}" in found.told["pauses"]
     other = check(tmp_path, {"CONSTANT_CONTACT_API_VERSION": "v2" if version == "v3" else "v3"})
     assert (other.status, other.amiss) == (0, [("warning", "credentials")])
+
+
+@pytest.mark.parametrize(("calls", "status"), [("100", 0), ("1", 4)])
+def test_a_day_of_the_simulated_account_is_used_up_as_a_run_finds_it(
+    tmp_path: Path, calls: str, status: int
+) -> None:
+    """Another run used up a lower limit. With a higher one the next run goes on."""
+    database_path, clock = tmp_path / SIMULATED_DATABASE, SystemClock()
+    with closing(Database(database_path)) as database:
+        store = sqlite_store(database, Limits(4, 1), clock)
+        store.limiter.acquire(deadline_ms=clock.monotonic_ms() + HOUR_MS)
+        store.pauses.pause(Pause(PauseReason.QUOTA, midnight_after(clock.now_ms())))
+    found = check(tmp_path, {"CALLS_PER_DAY": calls, "QUOTA_SHARE": "1"})
+    assert found.status == status
+    assert ("goes on at once" in found.told["pauses"]) == (status == 0)
 
 
 def test_a_run_may_use_the_folder_meanwhile(tmp_path: Path, server: Server) -> None:

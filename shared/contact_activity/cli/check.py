@@ -16,7 +16,7 @@ from contact_activity.operations.check_folder import checked_folder, simulated_p
 from contact_activity.operations.findings import Fault, Finding
 from contact_activity.run.given_account import given_account
 from contact_activity.run.program import program
-from contact_activity.settings import Environment, read_version, unknown_settings
+from contact_activity.settings import Environment, read_settings, read_version, unknown_settings
 
 _DESCRIPTION = """\
 Says whether a run would work with these settings and this state folder, or with this stack: a line for each
@@ -90,7 +90,8 @@ def _check(arguments: argparse.Namespace, environment: Environment, _: Console) 
             f"`{program()} login --client-id ID --state {quote(str(state_dir))}`; its --help "
             "says how to get a client id",
         )
-        return _told([none_set, *simulated_pauses(state_dir, read_version(environment), clock)])
+        limits = read_settings(environment).limits
+        return _told([none_set, *simulated_pauses(state_dir, read_version(environment), limits, clock)])
     with checked_folder(account, state_dir, clock) as checked:
         return _told(check(checked, clock))
 

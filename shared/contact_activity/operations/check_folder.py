@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from contact_activity.constant_contact.http_transport import transport_to
+from contact_activity.domain.pace import Limits, calls_left
 from contact_activity.operations.check import Checked, Held, pause_findings
-from contact_activity.operations.findings import Finding
+from contact_activity.operations.findings import Fault, Finding
 from contact_activity.operations.remedies import login, renewal
 from contact_activity.ports import BearerTokens, Clock
 from contact_activity.run.account_file import AccountFile
@@ -17,7 +19,7 @@ from contact_activity.run.state_folder import database_name
 from contact_activity.run.tokens import bearer_tokens
 from contact_activity.settings import Credentials, V3Credentials, Version
 from contact_activity.sqlite.database import Database
-from contact_activity.sqlite.store import SqlitePauses, SqliteStore, sqlite_store
+from contact_activity.sqlite.store import SqliteStore, sqlite_store
 from contact_activity.state.credentials_file import CredentialsFile
 
 _KEY, _ACCESS, _REFRESH = (
@@ -69,16 +71,22 @@ def checked_folder(account: Account, state_dir: Path, clock: Clock) -> Iterator[
         )
 
 
-def simulated_pauses(state_dir: Path, version: Version, clock: Clock) -> Iterator[Finding]:
+def simulated_pauses(state_dir: Path, version: Version, limits: Limits, clock: Clock) -> Iterator[Finding]:
     """Yield the pauses of the simulated account as a folder has it; nothing if no run read it yet.
+
+    A day that is used up is a fault, as it is of another account.
 
     Raises `StandstillError` if the folder cannot be used.
     """
     path = state_dir / database_name(is_simulated=True, version=version)
     if path.is_file():
         with closing(Database(path, is_read_only=True)) as database:
-            pauses = SqlitePauses(database).get()
-        yield from pause_findings(pauses, f"--state {quote(str(state_dir))}", clock.now_ms())
+            store, now_ms = sqlite_store(database, limits, clock), clock.now_ms()
+            pauses, left = store.pauses.get(), calls_left(store.limiter.pace(), limits, now_ms)
+        where = f"--state {quote(str(state_dir))}"
+        for finding in pause_findings(pauses, where, now_ms, has_calls_left=left > 0):
+            is_used_up = not (left or finding.fault) and pauses.active(now_ms)
+            yield replace(finding, fault=Fault.QUOTA) if is_used_up else finding
 
 
 def _database(state_dir: Path, name: str) -> Database:
