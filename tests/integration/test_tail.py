@@ -180,6 +180,15 @@ def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     assert f"`contact-activity run --events {tmp_path / 'none.jsonl'}` makes it" in refused.stderr
 
 
+def test_a_pipe_is_no_events_file(tmp_path: Path) -> None:
+    """Nor one that nobody writes, which could not be opened."""
+    os.mkfifo(tmp_path / "pipe")
+    ended = tail(tmp_path / "pipe")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "is a pipe, and no file" in ended.stderr
+
+
 def test_the_words_of_who_unsubscribed_are_shown() -> None:
     left = changed(SAMPLES["email.unsubscribed"], unsubscribe={"reason": "Too many mails"})
     assert "  Too many mails  " in event_line(left)

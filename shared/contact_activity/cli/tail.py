@@ -4,6 +4,7 @@ import argparse
 import json
 import select
 import signal
+import stat
 import sys
 import time
 from collections import deque
@@ -258,6 +259,11 @@ def _read_new(read: _Read, shown: _Shown, take: Callable[[str], None]) -> _Read:
         found = read.path.stat()
     except FileNotFoundError:
         return _Read(read.path, 0, 0)
+    if stat.S_ISFIFO(found.st_mode):
+        # To open one that nobody writes would take for ever.
+        raise RunError(
+            f"{read.path} is a pipe, and no file: write what comes out of it to a file, and give that"
+        )
     is_same = found.st_ino == read.file_id and found.st_size >= read.position
     if not is_same:
         read = _Read(read.path, found.st_ino, 0)
