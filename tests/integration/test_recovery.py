@@ -133,7 +133,7 @@ def test_an_operator_pauses_and_resumes(place: Place) -> None:
     """The pause holds until it is lifted. A dry run changes nothing, and a second pause neither."""
     place.said("pause", "--dry-run")
     assert not is_paused(place)
-    assert "until 2999-01-01T00:00:00.000Z" in place.said("pause", "--until", "2999-01-01")
+    assert "until 2999-01-01 00:00 UTC" in place.said("pause", "--until", "2999-01-01")
     assert f"`contact-activity resume {' '.join(place.where)}`" in place.said("pause")
     assert is_paused(place)
     place.said("resume", "--dry-run")
@@ -221,7 +221,7 @@ def test_what_failed_is_listed_and_tried_again(place: Place) -> None:
         assert "1 contact failing, 0 dead letters" in said
         (line,) = [line for line in said.splitlines() if "3 failed" in line]
         assert line.split(maxsplit=6)[1] == "failing"
-        assert iso(NOW_MS) in line
+        assert iso(NOW_MS)[11:16] in line
         assert line.rstrip().endswith(LAST_ERROR)
     assert "1 contact due now" in place.said("dead-letters", "--redrive")
     failing, fine = place.contacts.get("failing"), place.contacts.get("fine")

@@ -13,7 +13,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation, run_mutated
 from tests.simulation.world import Chances
 
 # Histories of v3 take longer.
-SEEDS = {"v2": 300, "v3": 40}
+SEEDS = {"v2": 300, "v3": 24}
 SEEDS_FEW = 10
 # Histories beyond those that once broke a promise.
 ALWAYS = (390,)
