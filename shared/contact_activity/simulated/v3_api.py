@@ -33,6 +33,7 @@ _NEEDS_LINKS = {Kind.BOUNCE, Kind.UNSUBSCRIBE}
 _TYPE_PARAMETERS = "tracking_activities_list tracking_activity_type"
 _SUMMARIES_A_PAGE = 200
 _STATS_A_CALL = 10
+_REPORTS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ class V3Api:
         self._switches = switches
         self._ids = V3Ids(account)
         self._lock = Lock()
-        self._last_report: object = None
-        self._last_rows = RowsInOrder(switches, Side.CAMPAIGN)
+        self._reports: dict[object, RowsInOrder] = {}
         contact = "/v3/reports/contact_reports/([^/]+)"
         metrics = "ui:campaign:metrics"
         self._routes = tuple(
@@ -213,19 +213,22 @@ class V3Api:
     ) -> Sequence[Stamped[Row]]:
         v3 = self._switches.v3
         late_ms = round(v3.campaign_reports_late_s * SECOND_MS)
-        rows = visible(self._account.rows_of_campaign(campaign_id, now_ms - late_ms), now_ms, self._switches)
+        found = visible(self._account.rows_of_campaign(campaign_id, now_ms - late_ms), now_ms, self._switches)
+        rows = [row for row in found if row.kind is kind]
         share = v3.missing_in_campaign_reports_share
 
         def holds(row: Row) -> bool:
-            is_of_it = row.kind is kind and _is_asked_for(row, asked) and role_of(row, self._account) is role
+            is_of_it = role_of(row, self._account) is role and _is_asked_for(row, asked)
             return is_of_it and not (share and chosen(share, "report", *row.key))
 
         report = (campaign_id, role, kind, asked.get("bounce_code"), asked.get("url_id"))
         with self._lock:
-            if report != self._last_report:
-                self._last_report = report
-                self._last_rows = RowsInOrder(self._switches, Side.CAMPAIGN, holds)
-            return self._last_rows.of(rows)
+            # The one that was asked for last stands last.
+            in_order = self._reports.pop(report, None) or RowsInOrder(self._switches, Side.CAMPAIGN, holds)
+            self._reports[report] = in_order
+            if len(self._reports) > _REPORTS_KEPT:
+                del self._reports[next(iter(self._reports))]
+            return in_order.of(rows)
 
     def _reported(self, activity_uuid: str, now_ms: int) -> tuple[str, Role]:
         """Return campaign and role of an activity that has reports."""
@@ -377,11 +380,13 @@ def _started_ms(rows: Sequence[Row]) -> int:
 
 
 def _is_asked_for(row: Row, asked: Mapping[str, str]) -> bool:
+    codes, link_id = asked.get("bounce_code"), asked.get("url_id")
+    if codes is None and link_id is None:
+        return True
     own = dict(row.own)
-    codes = asked.get("bounce_code")
     if row.kind is Kind.BOUNCE and codes is not None and own["bounce_code"] not in codes.split(","):
         return False
-    return row.kind is not Kind.CLICK or asked.get("url_id") in (None, own["link_id"])
+    return row.kind is not Kind.CLICK or link_id in (None, own["link_id"])
 
 
 def _is_uuid(text: str) -> bool:
