@@ -124,7 +124,7 @@ def test_the_first_line_of_a_stack_is_what_its_functions_and_its_operator_did(pl
     place.does("resume")
 
     assert "406" in place.failed_tick()
-    assert place.causes(WELL)[0].startswith("the last tick failed at")
+    assert place.causes(WELL)[0].startswith("the last tick failed ")
 
     server.revoke_token()
     assert tick(place.emulator, place.stack)["paused_by"] == "credential"
