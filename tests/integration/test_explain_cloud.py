@@ -139,7 +139,7 @@ def test_the_first_line_of_a_stack_is_what_its_functions_and_its_operator_did(pl
     place.does("resync", WELL, "--since", "2026-01-31")
     place.does("resume")
     resync, turn, *_ = place.causes(WELL)
-    assert resync.startswith("a resync (asked for at ")
+    assert resync.startswith("a resync (asked for today ")
     assert "waits its turn" in turn
 
     place.updated(Reports="sends,opens", StartDate="2026-01-01", CampaignReports="off", CallsPerDay="1")
