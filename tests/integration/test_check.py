@@ -328,15 +328,15 @@ def test_a_missing_scope_is_named(
 
 
 @pytest.mark.parametrize(
-    ("privilege", "topic", "status"),
+    ("privilege", "topic", "status", "would"),
     [
-        ("contacts:read", "contacts", 3),
-        ("campaign:read", "campaigns", 1),
-        ("ui:campaign:metrics", "reports", 1),
+        ("contacts:read", "contacts", 3, "fail"),
+        ("campaign:read", "campaigns", 1, "work without these, with exit status 0"),
+        ("ui:campaign:metrics", "reports", 1, "publish nothing, and end with exit status 0"),
     ],
 )
 def test_a_missing_privilege_is_told_from_a_missing_scope(
-    tmp_path: Path, account: SimulatedAccount, privilege: str, topic: str, status: int
+    tmp_path: Path, account: SimulatedAccount, privilege: str, topic: str, status: int, would: str
 ) -> None:
     """The account owner has to give it, whatever the login asks for."""
     switches = Switches(v3=V3Switches(privileges=PRIVILEGES - {privilege}))
@@ -344,6 +344,7 @@ def test_a_missing_privilege_is_told_from_a_missing_scope(
         log_in(server, tmp_path)
         found = check(tmp_path, v3(server))
     assert (found.status, found.amiss) == (status, [("failing", topic)])
+    assert f"a run would {would}: {topic}" in found.err
     assert f"the privilege {privilege} is missing" in found.told[topic]
     assert "scope" not in found.told[topic]
     assert "account owner" in found.told[topic]

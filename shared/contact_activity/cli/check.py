@@ -52,7 +52,7 @@ exit status: that of the worst line
   0  nothing fails; there may be warnings, or no credentials
   2  a setting is wrong, or the folder is of another account or version
   3  the credential is refused, or may not list contacts
-  1  something else fails; or a run would work (exit status 0), but without what the last line names
+  1  something else fails; or a run would end with exit status 0, but without what the last line names
   4  the day's calls are used up
 """
 
@@ -106,10 +106,19 @@ def _told(findings: Iterable[Finding]) -> int:
     for fault in Fault:
         if not any(finding.fault is fault for finding in failing):
             continue
-        would = "work without these, with exit status 0" if fault is Fault.PART else "fail"
-        return fail(STATUS_OF_FAULT[fault], f"a run would {would}: {', '.join(f.topic for f in failing)}")
+        topics = ", ".join(finding.topic for finding in failing)
+        return fail(STATUS_OF_FAULT[fault], f"a run would {_outcome(fault, failing)}: {topics}")
     print_line("a run would work")
     return EXIT_DONE
+
+
+def _outcome(worst: Fault, failing: Iterable[Finding]) -> str:
+    """What a run would do in spite of what fails."""
+    if worst is not Fault.PART:
+        return "fail"
+    if any(finding.is_silencing for finding in failing):
+        return "publish nothing, and end with exit status 0"
+    return "work without these, with exit status 0"
 
 
 def _print(finding: Finding) -> None:

@@ -335,9 +335,10 @@ class _Check:
             return Finding(area, f"{text}, for want of a right", "check again in a minute", Fault.PART)
         # Without the list of contacts a run does nothing.
         fault = Fault.CREDENTIAL if area is Area.CONTACTS else Fault.PART
-        return Finding(
-            area, f"{text}: {right.missing}", remedies.for_right(right, self._checked.login), fault
-        )
+        remedy = remedies.for_right(right, self._checked.login)
+        # Contacts' own reports take it as campaigns' do.
+        is_silencing = right is Right.METRICS
+        return Finding(area, f"{text}: {right.missing}", remedy, fault, is_silencing=is_silencing)
 
     def _waiting(self, wait: WaitError) -> Iterator[Finding]:
         if wait.reason is WaitReason.CREDENTIAL:

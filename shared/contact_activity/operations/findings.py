@@ -22,12 +22,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a topic. `remedy`: what to do; "" if all is well. `fault`: None if a run works."""
+    """What was found of a topic. `remedy`: what to do; "" if all is well. `fault`: None if a run works.
+
+    `is_silencing`: a run would end well, and publish nothing.
+    """
 
     topic: str
     text: str
     remedy: str = ""
     fault: Fault | None = None
+    is_silencing: bool = False
 
     @property
     def level(self) -> Level:
