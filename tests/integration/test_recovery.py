@@ -478,12 +478,14 @@ def test_a_paused_run_says_what_ends_the_pause(tmp_path: Path) -> None:
 
 
 def test_nothing_is_forgotten_while_a_run_writes(tmp_path: Path) -> None:
-    """One line says what to wait for."""
+    """One line says what to wait for. A dry run says that it would be refused."""
     Database(tmp_path / ACCOUNT_DATABASE).close()
     with locked(tmp_path):
+        dry = run_command("forget", "4711", "--dry-run", "--state", str(tmp_path))
         ended = run_command("forget", "4711", "--yes", "--state", str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("contact-activity: another run uses")
+    assert (dry.returncode, "stop the run first" in dry.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from contact_activity.cli.arguments import (
     print_line,
 )
 from contact_activity.cli.contact_choice import EMAIL_EPILOG, add_contact_choice, chosen_contact
-from contact_activity.cli.exit_status import EXIT_DONE
+from contact_activity.cli.exit_status import EXIT_DONE, warn
 from contact_activity.domain.counted import counted
 from contact_activity.operations.forget import forget, forget_events
 from contact_activity.operations.system import System
 from contact_activity.run.errors import RunError, UsageError
-from contact_activity.run.state_folder import EVENTS_FILES, locked
+from contact_activity.run.state_folder import EVENTS_FILES, is_locked, locked
 from contact_activity.settings import Environment
 
 _FORGET = """\
@@ -75,8 +75,10 @@ def _forget(arguments: argparse.Namespace, environment: Environment, __: Console
         print_line("nothing is erased")
         return EXIT_DONE
     is_in_folder = not arguments.stack and state_dir.is_dir()
-    is_locked = is_in_folder and not arguments.dry_run
-    with locked(state_dir) if is_locked else nullcontext(), opened_systems(arguments) as systems:
+    is_real = is_in_folder and not arguments.dry_run
+    if arguments.dry_run and is_in_folder and is_locked(state_dir):
+        warn("a run uses this folder, so that without --dry-run nothing is erased: stop the run first")
+    with locked(state_dir) if is_real else nullcontext(), opened_systems(arguments) as systems:
         for system in systems:
             _forget_in(system, arguments)
         if is_in_folder:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ SIMULATED_ACCOUNT = "simulated.json"
 # The default events file of each engine.
 EVENTS_FILES = {"embedded": "events.jsonl", "cloud": "cloud-events.jsonl"}
 _LOCK_FILE = "lock"
+# Whoever looks whether it is taken holds it for less.
+LOOK_S = 0.1
 
 
 def database_name(*, is_simulated: bool, version: Version = Version.V2) -> str:
@@ -59,9 +62,36 @@ def locked(state_dir: Path) -> Iterator[None]:
             f"--state {state_dir} cannot be used ({error.strerror}): give a folder that you can write to"
         ) from None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take_lock(file)
         yield
     except BlockingIOError:
-        raise RunError(f"another run uses {state_dir}: wait for it to end, or give another --state") from None
+        raise RunError(
+            f"another run uses {state_dir}, and goes on by itself: wait for it to end, or stop it first"
+        ) from None
     finally:
         os.close(file)
+
+
+def _take_lock(file: int) -> None:
+    """Raises `BlockingIOError` if another process has it for longer than `is_locked` takes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(LOOK_S)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_locked(state_dir: Path) -> bool:
+    """Whether a run, or another command that holds the lock, uses the folder now."""
+    try:
+        file = os.open(state_dir / _LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two that look do not see each other.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
