@@ -93,7 +93,7 @@ def test_a_pipe_gets_a_block_each_time(tmp_path: Path) -> None:
     for block in (first, second):
         time_line, name, verdict, *_ = block.decode().splitlines()
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_line)
-        assert (name, verdict) == ("account", "OK  no contact was read yet")
+        assert (name, verdict) == ("account", "OK  no contact was read yet, 1 contact is due")
     assert b"\x1b" not in text
 
 

@@ -206,11 +206,18 @@ def test_what_fails_by_itself(changes: dict[str, object], because: str) -> None:
     [
         ({"contacts": replace(COUNTS, known=0), "since_sync_s": None}, "no contact is known yet"),
         ({"since_sync_s": None}, "no contact was read yet"),
+        (
+            {"contacts": replace(COUNTS, due=250), "since_sync_s": None},
+            "no contact was read yet, 250 contacts are due",
+        ),
     ],
 )
 def test_before_the_first_run(changes: dict[str, object], because: str) -> None:
-    verdict = verdict_of(replace(FINE, **changes))  # type: ignore[arg-type]
-    assert verdict == Verdict(Word.OK, because, "run")
+    """A run that holds the folder refuses another, so that nobody is told to begin one."""
+    status = replace(FINE, **changes)  # type: ignore[arg-type]
+    assert verdict_of(status) == Verdict(Word.OK, because, "run")
+    because += "; a run is under way, and reads what is due from its next tick on"
+    assert verdict_of(replace(status, is_running=True)) == Verdict(Word.OK, because)
 
 
 def test_contacts_that_were_not_read_yet_are_counted() -> None:

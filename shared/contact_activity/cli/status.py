@@ -188,7 +188,7 @@ def to_json(statuses: Sequence[Status], at_ms: int, place: str = "") -> dict[str
 
 
 def _facts(status: Status) -> dict[str, object]:
-    facts = {name: value for name, value in asdict(status).items() if name != "at_ms"}
+    facts = {name: value for name, value in asdict(status).items() if name not in ("at_ms", "is_running")}
     quota = status.quota
     until = {"until": _iso(quota.ends_ms), "asked_again": _iso(quota.asks_ms)}
     return facts | {

@@ -61,7 +61,7 @@ class CampaignFacts:
 
     `watched`: None if the campaign list never told when it was sent. `refused_ms`: when the API last
     refused that list; None: it does not. `types`: of which reports of campaigns are read at all.
-    `is_witnessed`: nothing else publishes (v3). `is_folder` and `lacks_credentials`: see `Facts`.
+    `is_witnessed`: nothing else publishes (v3). `is_folder`, `lacks_credentials`, `is_running`: see `Facts`.
     """
 
     system: str
@@ -80,6 +80,7 @@ class CampaignFacts:
     is_witnessed: bool = False
     is_folder: bool = False
     lacks_credentials: bool = False
+    is_running: bool = False
 
     def mode(self, type_: ActivityType) -> Mode:
         return Mode.PUBLISH if self.is_witnessed else self.modes.get(type_, Mode.PROBATION)

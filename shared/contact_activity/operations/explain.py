@@ -14,7 +14,7 @@ from contact_activity.operations.explanation import Explanation, Facts, explain
 from contact_activity.operations.system import System, folder_systems
 from contact_activity.ports import Store
 from contact_activity.run.errors import RunError
-from contact_activity.run.state_folder import ACCOUNT
+from contact_activity.run.state_folder import ACCOUNT, is_locked
 from contact_activity.settings import Settings
 
 
@@ -29,14 +29,17 @@ def folder_explanations(
     now_ms = SystemClock().now_ms()
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
         known = (facts_of(of.name, of.store, contact_id, settings, now_ms, is_folder=True) for of in systems)
-        found = [explain(_asked_by(facts, has_credentials=has_credentials)) for facts in known if facts]
+        found = [
+            explain(_asked_by(facts, state_dir, has_credentials=has_credentials)) for facts in known if facts
+        ]
         if not found:
             raise unknown(contact_id, in_folder(systems, state_dir))
     return found
 
 
-def _asked_by(facts: Facts, *, has_credentials: bool) -> Facts:
-    return replace(facts, lacks_credentials=facts.system == ACCOUNT and not has_credentials)
+def _asked_by(facts: Facts, state_dir: Path, *, has_credentials: bool) -> Facts:
+    lacks_credentials = facts.system == ACCOUNT and not has_credentials
+    return replace(facts, lacks_credentials=lacks_credentials, is_running=is_locked(state_dir))
 
 
 def in_folder(systems: Sequence[System], state_dir: Path) -> str:

@@ -16,7 +16,7 @@ from contact_activity.operations.told_times import when
 from contact_activity.ports import Store
 from contact_activity.run.account_file import FILE as ACCOUNT_FILE
 from contact_activity.run.errors import RunError
-from contact_activity.run.state_folder import ACCOUNT, EVENTS_FILES, SIMULATED_V3
+from contact_activity.run.state_folder import ACCOUNT, EVENTS_FILES, SIMULATED_V3, is_locked
 from contact_activity.settings import Settings
 
 
@@ -39,6 +39,7 @@ def folder_campaigns(
                 is_witnessed=_is_witnessed(name, state_dir, settings),
                 is_folder=True,
                 lacks_credentials=name == ACCOUNT and not has_credentials,
+                is_running=is_locked(state_dir),
             )
             for name, facts in known
             if facts

@@ -64,7 +64,8 @@ class Facts:
     `contact`: None if it was erased, at `erased_ms`. `due_before`: how many contacts have been due for
     longer. `latest_due_ms`: the latest time that any schedule would set it due; None: not known. `types`,
     `summaries` and `start_ms`: what `REPORTS` and `START_DATE` say. `is_folder`: a run reads it, not a stack.
-    `lacks_credentials`: a run of whoever asks would read the simulated account instead.
+    `lacks_credentials`: a run of whoever asks would read the simulated account instead. `is_running`: a run
+    holds the folder.
     """
 
     system: str
@@ -85,6 +86,7 @@ class Facts:
     start_ms: int | None = None
     is_folder: bool = False
     lacks_credentials: bool = False
+    is_running: bool = False
 
     @property
     def is_in_message(self) -> bool:
@@ -326,6 +328,8 @@ class _Place(Protocol):
     def is_folder(self) -> bool: ...
     @property
     def lacks_credentials(self) -> bool: ...
+    @property
+    def is_running(self) -> bool: ...
 
 
 class _Budget(_Place, Protocol):
@@ -348,6 +352,8 @@ def reads_next(facts: _Place) -> tuple[str, str]:
     """Return remedy and command by which what is due is read where no stack ticks, or else seen."""
     if not facts.is_folder:
         return "", "status"
+    if facts.is_running:
+        return "wait for the run that is under way, or stop it before you begin another", ""
     return _SET_CREDENTIALS if facts.lacks_credentials else "", "run"
 
 

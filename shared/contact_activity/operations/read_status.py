@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from contact_activity.clock import SystemClock
@@ -22,7 +23,7 @@ from contact_activity.operations.status import (
 from contact_activity.ports import Store, Tally
 from contact_activity.run.account_file import AccountFile
 from contact_activity.run.interval import stored_tick_ms
-from contact_activity.run.state_folder import ACCOUNT_DATABASE, databases_in
+from contact_activity.run.state_folder import ACCOUNT_DATABASE, databases_in, is_locked
 from contact_activity.settings import Version
 from contact_activity.sqlite.database import Database
 from contact_activity.sqlite.store import sqlite_store
@@ -34,9 +35,11 @@ def folder_status(state_dir: Path, limits: Limits, calls_each: int = 1) -> list[
 
     Raises `RunError` if there are none.
     """
-    return [
+    is_running = is_locked(state_dir)
+    statuses = (
         _database_status(name, path, limits, calls_each) for name, path in databases_in(state_dir).items()
-    ]
+    )
+    return [replace(status, is_running=is_running) for status in statuses]
 
 
 def _database_status(name: str, path: Path, limits: Limits, calls_each: int) -> Status:

@@ -213,7 +213,7 @@ class ReportsStatus:
 class Status:
     """Status of one system at a time. The names of the other fields are the keys of `--json`.
 
-    `missing_right`: what the credential of v3 lacks.
+    `missing_right`: what the credential of v3 lacks. `is_running`: a run holds the folder.
     """
 
     name: str
@@ -233,6 +233,7 @@ class Status:
     campaign_reports: ReportsStatus
     missing_right: Right | None = None
     login: LoginStatus | None = None
+    is_running: bool = False
 
 
 def status_of(stored: StoredState, now_ms: int) -> Status:

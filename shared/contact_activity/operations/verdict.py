@@ -1,6 +1,6 @@
 """What a status comes to: one word, why, and what to do next. Reads and prints nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from contact_activity.domain.counted import counted
@@ -33,7 +33,7 @@ def verdict_of(status: Status) -> Verdict:
     What stops everything comes first: a pause that somebody must end, a tick that fails, a right that is
     missing, the day's calls. Then what makes all late, and what fails by itself.
     """
-    return (
+    verdict = (
         _paused(status)
         or _tick_failed(status)
         or _lacking(status)
@@ -42,6 +42,15 @@ def verdict_of(status: Status) -> Verdict:
         or _failing(status)
         or _fine(status)
     )
+    return _beside_run(verdict) if status.is_running and verdict.next == "run" else verdict
+
+
+def _beside_run(verdict: Verdict) -> Verdict:
+    """The verdict while a run holds the folder, which refuses another."""
+    goes_on = "and reads what is due from its next tick on"
+    if verdict.word is Word.QUOTA:
+        goes_on = "stop it before you begin another"
+    return replace(verdict, because=f"{verdict.because}; a run is under way, {goes_on}", next="")
 
 
 def _paused(status: Status) -> Verdict | None:
@@ -143,7 +152,9 @@ def _fine(status: Status) -> Verdict:
     if not status.contacts.known:
         return Verdict(Word.OK, "no contact is known yet", begin)
     if status.since_sync_s is None:
-        return Verdict(Word.OK, "no contact was read yet", begin)
+        due = status.contacts.due
+        are_due = f", {_are(due, 'contact')} due" if due else ""
+        return Verdict(Word.OK, f"no contact was read yet{are_due}", begin)
     return Verdict(Word.OK, f"{_read(status)}; {_waits(status)}")
 
 
