@@ -144,3 +144,10 @@ def test_nothing_is_said_twice() -> None:
         if len(line.strip()) > 60 and not re.fullmatch(r"[|: -]+", line.strip())
     )
     assert [line for line, times in lines.items() if times > 1] == []
+
+
+def test_the_calls_of_a_check_are_counted_alike() -> None:
+    """In the operator's page and in the help."""
+    said = "makes up to six calls, or some more where they fail"
+    page, module = PAGES["functions/README.md"], (ROOT / "shared/contact_activity/cli/check.py").read_text()
+    assert [said in " ".join(text.split()) for text in (page, module)] == [True, True]
