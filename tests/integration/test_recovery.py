@@ -331,7 +331,8 @@ def test_a_run_publishes_a_resync_and_events_can_be_forgotten(tmp_path: Path) ->
         assert operator.run().returncode == 0
         first = operator.events()
         place = folder_place(operator)
-        place.said("resync", "--all", "--since", "2000-01-01")
+        said = place.said("resync", "--all", "--since", "2000-01-01")
+        assert said.splitlines()[-1] == "the next run, or tick of a run, publishes them"
         assert operator.run().returncode == 0
     again = operator.events()[len(first) :]
     assert sorted(e["detail"]["id"] for e in again) == sorted(e["detail"]["id"] for e in first)

@@ -65,6 +65,8 @@ def _resync(arguments: argparse.Namespace, environment: Environment, console: Co
         counts = [_resync_in(system, arguments, console) for system in systems]
     if arguments.contact_id and not sum(counts):
         raise RunError(f"contact {arguments.contact_id} is not known here, or gone from Constant Contact")
+    if sum(counts) and not arguments.dry_run:
+        print_line(f"the next {'tick' if arguments.stack else 'run, or tick of a run,'} publishes them")
     return EXIT_DONE
 
 
