@@ -82,6 +82,7 @@ def test_what_it_prints_logs_in_and_runs(tmp_path: Path) -> None:
     """The lines for v3, in a shell: the device flow gives tokens, and the run reads the account by v3."""
     with sandbox(tmp_path) as lines:
         assert "contact-activity login --state .local/sandbox-v3" in lines
+        assert "`tail` there take --state .local/sandbox-v3, too" in (tmp_path / BANNER).read_text()
         said = pasted(tmp_path, lines)
     assert "API v3 · reading http://127.0.0.1:" in said
     assert (tmp_path / ".local/sandbox-v3/events.jsonl").read_text().count("\n") > 100

@@ -147,10 +147,12 @@ def _variables(server: Server, options: argparse.Namespace) -> dict[str, str]:
 def _announce(server: Server, options: argparse.Namespace, program: str) -> None:
     """Say on standard error what is served, and print on standard output what can be pasted."""
     other = "v2" if options.api == "v3" else "v3"
+    place = f"--state {quote(str(options.state.with_suffix('')))}-{options.api}"
     sys.stderr.write(
         f"Serving a simulated account until Ctrl-C:\n  v2  {server.base_url}\n  v3  {server.v3_url}"
         f"{_taken_away(options)}\n\n"
-        f"Paste into another terminal (--api {other} prints the lines for the other version):\n"
+        f"Paste into another terminal (--api {other} prints the lines for the other version;\n"
+        f"`{program} check`, `status`, `explain` and `tail` there take {place}, too):\n"
     )
     sys.stderr.flush()
     variables = _variables(server, options)
@@ -160,7 +162,6 @@ def _announce(server: Server, options: argparse.Namespace, program: str) -> None
     sys.stdout.writelines(
         f"export CONSTANT_CONTACT_{name}={quote(value)}\n" for name, value in variables.items()
     )
-    place = f"--state {quote(str(options.state.with_suffix('')))}-{options.api}"
     if variables.get("CLIENT_ID") == PUBLIC_CLIENT:
         sys.stdout.write(f"{program} login {place}\n")
     sys.stdout.write(f"{program} run {place}\n")
