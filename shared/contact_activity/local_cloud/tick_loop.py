@@ -90,6 +90,7 @@ class CloudTickLoop:
             next_tick_ms = self._clock.monotonic_ms() + self._options.tick_ms
             self._tick_or_warn()
             self._display.tick_is_over()
+            self._display.step("waiting")
             while self._clock.monotonic_ms() < next_tick_ms:
                 wait_ms = next_tick_ms - self._clock.monotonic_ms()
                 self._show_progress("the next tick", self._clock.now_ms() + wait_ms)

@@ -93,6 +93,7 @@ class TickLoop:
             next_tick_ms = self._clock.monotonic_ms() + self._options.tick_ms
             self._tick_or_warn()
             self._display.tick_is_over()
+            self._display.step("waiting")
             while self._clock.monotonic_ms() < next_tick_ms:
                 wait_ms = next_tick_ms - self._clock.monotonic_ms()
                 self._show_progress(waits_for="the next tick", wait_ms=wait_ms)
