@@ -64,6 +64,7 @@ def test_without_a_type_the_types_are_listed() -> None:
         (["sample", "clicked", "--put-events", "--bus", ""], "give a bus's name or its ARN"),
         (["sample", "clicked", "--put-events", "--bus", "a b"], "give a bus's name or its ARN"),
         (["sample", "4711"], "there is no event 4711: `contact-activity event sample` lists the types"),
+        (["sample", "--put-evnts"], "did you mean --put-events? (see contact-activity event sample --help)"),
         (["smaple"], "there is no command smaple: did you mean sample?"),
     ],
 )

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -44,6 +44,15 @@ to begin with:
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """A command refuses what it does not know itself, so that the error names its own help."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [option for option in self._option_string_actions if option.startswith("--")]
+            question = did_you_mean(unknown[0].partition("=")[0], options)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{question and f': {question}'}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         # An address at the wrong place, or one that argparse took for another argument.
         told = re.sub(r"[^\s'=]+@[^\s',]*", "[address]", _meant(message))
