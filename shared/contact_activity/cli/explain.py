@@ -205,7 +205,9 @@ def _watermark_lines(explanation: Explanation) -> list[str]:
     if contact is None:
         return []
     now_ms = explanation.facts.now_ms
-    read = "never" if contact.synced_ms is None else when_of_several(contact.synced_ms, now_ms)
+    is_reported = contact.synced_ms is None and explanation.remembered > 0
+    unread = "not yet, what is remembered came from campaigns' reports" if is_reported else "never"
+    read = unread if contact.synced_ms is None else when_of_several(contact.synced_ms, now_ms)
     lines = [f"  last read: {read}; due: {when(contact.due_ms, now_ms)}"]
     if through := _by_report({of.report: of.through_ms for of in explanation.known}, now_ms):
         lines.append(f"  read through: {through}")

@@ -313,7 +313,7 @@ def _waiting_turn(facts: Facts, contact: Contact) -> Iterator[Cause]:
     others = "no other contact is"
     if facts.due_before:
         others = counted(facts.due_before, "contact is", "contacts are")
-    never = "never read yet, and " if contact.synced_ms is None else ""
+    never = "" if contact.synced_ms is not None else "never read by its own reports yet, and "
     yield Cause(
         CauseKind.WAITING_TURN,
         f"it is {never}due since {when(contact.due_ms, facts.now_ms)}, and waits its turn: {others} due "
