@@ -156,6 +156,17 @@ def test_a_device_login_that_comes_to_nothing_says_why(
     assert (tmp_path / "credentials.json").exists() is (status == 0)
 
 
+def test_a_wrong_client_id_that_was_given_is_not_repeated(tmp_path: Path) -> None:
+    """The option is named that gave it, and left open in the command."""
+    with served(Authorisation(), time.monotonic) as server:
+        status, _, err = run(server, tmp_path, "login", "--no-browser", "--client-id", "wrong-1")
+    last = err.splitlines()[-1]
+    assert status == 2
+    assert last.startswith("contact-activity: --client-id, or ")
+    assert f"run `contact-activity login --client-id ID --no-browser --state {tmp_path}`" in last
+    assert "wrong-1" not in last
+
+
 @pytest.mark.parametrize(
     ("environment", "told"),
     [

@@ -1,6 +1,7 @@
 """Sign in to Constant Contact: by a code that is entered elsewhere, or by a browser on this machine."""
 
 import secrets
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
@@ -24,6 +25,7 @@ from contact_activity.ports import Clock
 from contact_activity.run.errors import RunError
 from contact_activity.settings import SettingsError
 
+_OPTION = "--client-id"
 # RFC 8628, section 3.5.
 SLOWER_S = 5
 MAX_INTERVAL_S = 60
@@ -128,11 +130,21 @@ def _elsewhere(why: str, command: str) -> RunError:
 
 def _refusal(error: str, command: str) -> Exception:
     if error in WRONG_CLIENT:
-        return SettingsError(f"{WRONG_CLIENT[error]}; then {_again(command)}")
+        return SettingsError(_wrong_client(error, command))
     if error == ACCESS_DENIED:
         return RunError(f"the access was denied in the browser: {_again(command)} and allow it")
     portal = f"see that the application is {AS_HELP_SAYS}, then " if error in _OF_PORTAL else ""
     return RunError(f"Constant Contact refuses the login ({error}): {portal}{_again(command)}")
+
+
+def _wrong_client(error: str, command: str) -> str:
+    """What to do about a wrong application, by the name of what gave it. A wrong id is not repeated."""
+    told, words = WRONG_CLIENT[error], shlex.split(command)
+    if _OPTION not in words:
+        return f"{told}; then {_again(command)}"
+    wrong_id = shlex.quote(words[words.index(_OPTION) + 1])
+    other = command.replace(f"{_OPTION} {wrong_id}", f"{_OPTION} ID")
+    return f"{told.replace('CONSTANT_CONTACT_CLIENT_ID', _OPTION)}; then run `{other}`"
 
 
 def _again(command: str) -> str:
