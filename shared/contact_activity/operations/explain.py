@@ -26,20 +26,22 @@ def folder_explanations(
     `has_credentials`: whether a run of whoever asks would read the account, and not the simulated one.
     Raises `RunError` if there is no system, or if none knows it.
     """
-    now_ms = SystemClock().now_ms()
+    now_ms, is_running = SystemClock().now_ms(), is_locked(state_dir)
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
         known = (facts_of(of.name, of.store, contact_id, settings, now_ms, is_folder=True) for of in systems)
         found = [
-            explain(_asked_by(facts, state_dir, has_credentials=has_credentials)) for facts in known if facts
+            explain(_asked_by(facts, has_credentials=has_credentials, is_running=is_running))
+            for facts in known
+            if facts
         ]
         if not found:
             raise unknown(contact_id, in_folder(systems, state_dir))
     return found
 
 
-def _asked_by(facts: Facts, state_dir: Path, *, has_credentials: bool) -> Facts:
+def _asked_by(facts: Facts, *, has_credentials: bool, is_running: bool) -> Facts:
     lacks_credentials = facts.system == ACCOUNT and not has_credentials
-    return replace(facts, lacks_credentials=lacks_credentials, is_running=is_locked(state_dir))
+    return replace(facts, lacks_credentials=lacks_credentials, is_running=is_running)
 
 
 def in_folder(systems: Sequence[System], state_dir: Path) -> str:

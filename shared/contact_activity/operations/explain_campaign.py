@@ -28,7 +28,7 @@ def folder_campaigns(
     `has_credentials`: see `folder_explanations`.
     Raises `RunError` if there is no system, or if none knows it.
     """
-    now_ms = SystemClock().now_ms()
+    now_ms, is_running = SystemClock().now_ms(), is_locked(state_dir)
     with folder_systems(state_dir, is_read_only=True, limits=settings.limits) as systems:
         known = (
             (of.name, campaign_facts(of.name, of.store, campaign_id, settings, now_ms)) for of in systems
@@ -39,7 +39,7 @@ def folder_campaigns(
                 is_witnessed=_is_witnessed(name, state_dir, settings),
                 is_folder=True,
                 lacks_credentials=name == ACCOUNT and not has_credentials,
-                is_running=is_locked(state_dir),
+                is_running=is_running,
             )
             for name, facts in known
             if facts

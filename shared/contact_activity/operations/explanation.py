@@ -15,6 +15,7 @@ from contact_activity.domain.rights import Right
 from contact_activity.domain.schedule import is_held, is_queued
 from contact_activity.domain.summary import SummaryKind
 from contact_activity.domain.times import DAY_MS, midnight_after
+from contact_activity.operations.remedies import LOWER_LIMIT, goes_on_with_these
 from contact_activity.operations.told_times import when, when_of_several
 
 
@@ -343,9 +344,7 @@ def raised_budget(facts: "_Budget") -> tuple[str, str, str] | None:
     """Return what is said of a day used up by a lower limit, remedy and command. None if no call is left."""
     if facts.calls_used >= facts.calls_per_day:
         return None
-    goes_on = "the next run with these goes on" if facts.is_folder else "the next tick goes on"
-    lower = "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left"
-    return f"{lower}: {goes_on}", *reads_next(facts)
+    return f"{LOWER_LIMIT}: {goes_on_with_these(is_folder=facts.is_folder)}", *reads_next(facts)
 
 
 def reads_next(facts: _Place) -> tuple[str, str]:

@@ -20,6 +20,13 @@ WRONG_CLIENT = {
     "unsupported_grant_type": f"{_CLIENT_ID} is of an application that may not sign in this way: create "
     f"another, {AS_HELP_SAYS}",
 }
+# Of a day that a run or tick with other settings used up.
+LOWER_LIMIT = "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left"
+
+
+def goes_on_with_these(*, is_folder: bool) -> str:
+    """Return what goes on by itself after `LOWER_LIMIT`."""
+    return "the next run with these goes on" if is_folder else "the next tick goes on"
 
 
 def login_command(where: str) -> str:

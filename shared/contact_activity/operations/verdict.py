@@ -6,6 +6,7 @@ from enum import StrEnum
 from contact_activity.domain.counted import counted
 from contact_activity.domain.pauses import Pause, PauseReason
 from contact_activity.domain.rights import Right
+from contact_activity.operations.remedies import LOWER_LIMIT, goes_on_with_these
 from contact_activity.operations.status import Status
 from contact_activity.operations.told_times import duration, when
 
@@ -98,9 +99,10 @@ def _used_up(status: Status) -> Verdict | None:
         return None
     used, ends = f"{quota.used:,} of {quota.limit:,}", when(quota.ends_ms, status.at_ms)
     if quota.is_raised:
-        lower = "the calls of a lower CALLS_PER_DAY or QUOTA_SHARE are used up, of these some are left"
-        goes_on = "the next tick goes on" if status.messages else "the next run with these goes on"
-        return Verdict(Word.QUOTA, f"{lower} ({used} used); {goes_on}", "" if status.messages else "run")
+        goes_on = goes_on_with_these(is_folder=not status.messages)
+        return Verdict(
+            Word.QUOTA, f"{LOWER_LIMIT} ({used} used); {goes_on}", "" if status.messages else "run"
+        )
     if quota.asks_ms is None:
         limit = f"{used}, by CALLS_PER_DAY × QUOTA_SHARE{_set_here(status)}"
         return Verdict(
