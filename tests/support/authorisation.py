@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from contact_activity.constant_contact.transport import NoAnswerError, Reply
 from contact_activity.errors import Cause
+from tests.support.served import served_by
 
 PATH = "/oauth2/default/v1"
 CLIENT_ID = "client-1"
@@ -259,17 +260,11 @@ def served(
             self.wfile.write(content[: len(content) // 2] if is_cut else content)
             self.close_connection = self.close_connection or is_cut
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield AuthorisationServer(f"http://127.0.0.1:{server.server_address[1]}", rules, requests)
-    finally:
-        waiting.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served_by(Handler) as url:
+        try:
+            yield AuthorisationServer(url, rules, requests)
+        finally:
+            waiting.set()
 
 
 class InProcess:

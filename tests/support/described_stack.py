@@ -1,14 +1,15 @@
 """A stack as CloudFormation tells of it, on the wire: moto has none without packages more."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import pytest
+
+from tests.support.served import served_by
 
 
 @dataclass
@@ -70,18 +71,9 @@ def _error(code: str, message: str) -> str:
 @contextmanager
 def described(stack: DescribedStack) -> Iterator[DescribedStack]:
     """Serve it on a free port of this machine, where boto3 finds CloudFormation meanwhile."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stack))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        with pytest.MonkeyPatch.context() as environment:
-            url = f"http://127.0.0.1:{server.server_port}"
-            environment.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", url)
-            yield stack
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served_by(_handler(stack)) as url, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", url)
+        yield stack
 
 
 def _handler(stack: DescribedStack) -> type[BaseHTTPRequestHandler]:

@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.served import served_by
 
 Json = dict[str, Any]
 Answer = Callable[[Json], tuple[int, Json]]
@@ -52,16 +54,8 @@ def error(code: str, status: int = 400, **more: object) -> Answer:
 def scripted_aws() -> Iterator[ScriptedAws]:
     """Serve a script on a free port of this machine."""
     aws = ScriptedAws()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(aws))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    aws.endpoint_url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with served_by(_handler(aws)) as aws.endpoint_url:
         yield aws
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _handler(aws: ScriptedAws) -> type[BaseHTTPRequestHandler]:
